@@ -1,0 +1,254 @@
+//! What goes into the ACD and what comes out.
+
+use crate::base::{AgentId, CallId, ContactId, Mono, QueueId, SiteId, SkillId};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Into the [`Acd`](super::Acd): one owner for all queues of a site.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A caller wants a human.
+    Enqueue(Enqueue),
+    /// The caller is gone, or leaves the queue for another reason.
+    Cancel {
+        /// Which.
+        call: CallId,
+    },
+    /// The offered agent's phone rings.
+    Ringing {
+        /// The booking.
+        lease: Lease,
+    },
+    /// The offered agent answered.
+    Answered {
+        /// The booking.
+        lease: Lease,
+    },
+    /// The offer came to nothing through the agent's side: the caller goes back to the head with the waiting time kept.
+    Declined {
+        /// The booking.
+        lease: Lease,
+        /// How.
+        why: Declined,
+    },
+    /// The talk with this agent is over: wrap-up begins.
+    Ended {
+        /// The booking.
+        lease: Lease,
+    },
+    /// The agent, or somebody who may, asks for a state. While offered or talking it takes effect afterwards.
+    Want {
+        /// Who.
+        agent: AgentId,
+        /// What.
+        state: Want,
+    },
+    /// The agent's phone is registered, or no more.
+    Phone {
+        /// Whose.
+        agent: AgentId,
+        /// Whether at least one contact is alive.
+        up: bool,
+    },
+    /// New settings, at start and at each reload: callers and agents that still exist stay as they are.
+    Configure(Arc<Settings>),
+}
+
+/// A caller who wants a human.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enqueue {
+    /// Where commands about this caller go.
+    pub call: CallId,
+    /// For facts and explanations.
+    pub contact: ContactId,
+    /// Which queue.
+    pub queue: QueueId,
+    /// Added to the queue's own priority (0–100).
+    pub priority: u8,
+    /// Since when the caller has been waiting (earlier than now when they come back).
+    pub since: Mono,
+}
+
+/// What an agent wants to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Want {
+    /// 示闲.
+    Ready,
+    /// 示忙 or 小休, with the reason.
+    NotReady {
+        /// Shown to supervisors and kept in facts.
+        reason: Box<str>,
+    },
+    /// 签出.
+    Offline,
+}
+
+/// How an offer came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Declined {
+    /// The agent refused (486, 600, 603).
+    Rejected,
+    /// It rang out on the phone's or the call's side.
+    NoAnswer,
+    /// No contact, 4xx, 5xx or nothing came back.
+    Unreachable,
+}
+
+/// A booking of one agent for one caller, fenced: only the lease last given for an agent means anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lease {
+    /// Raised by every new owner of the queues.
+    pub epoch: u32,
+    /// Counts up within the epoch.
+    pub number: u64,
+    /// The agent it books.
+    pub agent: AgentId,
+}
+
+/// Out of the ACD.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Ring this agent for this caller. The agent is booked already.
+    Offer {
+        /// The caller.
+        call: CallId,
+        /// The booking: quote it in every answer.
+        lease: Lease,
+        /// The lease ends then unless answered (RONA).
+        ring_until: Mono,
+    },
+    /// Stop ringing: the lease has run out or was taken back. The caller is waiting again (an `Offer` may follow at once).
+    Revoke {
+        /// The caller.
+        call: CallId,
+        /// The dead booking.
+        lease: Lease,
+    },
+    /// The caller cannot be queued, or has waited long enough: they have left the line.
+    Released {
+        /// The caller.
+        call: CallId,
+        /// Why.
+        why: Released,
+    },
+    /// An agent's state changed.
+    Agent(AgentChange),
+}
+
+/// Why a caller left the line without an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Released {
+    /// Waited for the queue's maximum.
+    WaitedTooLong,
+    /// Nobody who could ever answer is logged in, and the queue's policy is not to wait.
+    NoAgents,
+    /// The queue holds as many as it may.
+    Full,
+    /// The queue was taken away by a reload.
+    QueueGone,
+}
+
+/// A change of an agent's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentChange {
+    /// Who.
+    pub agent: AgentId,
+    /// State left.
+    pub from: AgentState,
+    /// State entered.
+    pub to: AgentState,
+    /// The contact it has to do with.
+    pub contact: Option<ContactId>,
+}
+
+/// An agent's state as the world sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum AgentState {
+    /// Not logged in.
+    Offline,
+    /// Logged in, takes no calls.
+    NotReady {
+        /// Given by the agent, or `rona`, `phone_lost`, `rejected` when the ACD paused them.
+        reason: Box<str>,
+    },
+    /// Waits for a call.
+    Ready,
+    /// Booked; the phone is being rung.
+    Offered,
+    /// Talks.
+    Talking,
+    /// After the call, until the queue's wrap-up time is over.
+    WrapUp,
+}
+
+impl AgentState {
+    /// The word of the API and of facts.
+    pub fn word(&self) -> &'static str {
+        match self {
+            AgentState::Offline => "offline",
+            AgentState::NotReady { .. } => "not_ready",
+            AgentState::Ready => "ready",
+            AgentState::Offered => "offered",
+            AgentState::Talking => "talking",
+            AgentState::WrapUp => "wrap_up",
+        }
+    }
+}
+
+/// All the ACD knows of one site's queues and agents.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Settings {
+    /// Whose.
+    pub site: SiteId,
+    /// By [`QueueId`].
+    pub queues: Vec<QueueSettings>,
+    /// Those who may log in.
+    pub agents: Vec<AgentSettings>,
+}
+
+/// One queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueueSettings {
+    /// Name.
+    pub name: Box<str>,
+    /// Skills an agent must have, each with its least level (1–9).
+    pub skills: Vec<(SkillId, u8)>,
+    /// Base priority (0–100); each point is worth `ageing` of waiting.
+    pub priority: u8,
+    /// How much waiting one point of priority is worth.
+    pub ageing: Duration,
+    /// How long an agent's phone may ring.
+    pub ring_max: Duration,
+    /// Wrap-up after a call of this queue; zero for none.
+    pub wrap_up: Duration,
+    /// Longest wait; `None` waits for ever.
+    pub wait_max: Option<Duration>,
+    /// Most callers waiting; beyond it `Released::Full`.
+    pub waiting_max: usize,
+    /// What to do while nobody who could answer is logged in.
+    pub no_agents: NoAgents,
+}
+
+/// What a queue does while nobody who could answer is logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoAgents {
+    /// Let callers wait all the same.
+    Wait,
+    /// Release them at once.
+    Release,
+}
+
+/// One agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentSettings {
+    /// Id.
+    pub agent: AgentId,
+    /// Skills with levels (1–9).
+    pub skills: Vec<(SkillId, u8)>,
+}

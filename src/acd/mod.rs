@@ -1,0 +1,3 @@
+//! The surface of `acd`.
+
+pub mod event;

@@ -1,0 +1,283 @@
+//! Facts: what happened and must survive a crash. They go to the journal, then to SQL by their key.
+//!
+//! Facts carry raw time stamps and names that stay true when configuration changes (site codes, queue and agent names),
+//! never dense ids and never a score. A fact may be told again with a higher `revision`: the highest wins.
+
+use super::id::{ContactId, FactId, OrderId, RecordingId};
+use super::time::Wall;
+use serde::{Deserialize, Serialize};
+
+/// A fact with the key by which every store takes it at most once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Unique, time-ordered.
+    pub id: FactId,
+    /// When it was stated.
+    pub at: Wall,
+    /// Code of the site it belongs to.
+    pub site: Box<str>,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Fact {
+    /// The record of a contact's call, told when it reaches a queue or a human and again when it ends.
+    Call(Box<CallRecord>),
+    /// A recording was begun (no `ended`) or finished.
+    Recording(Box<RecordingFact>),
+    /// A work order was opened with a call, or the call's part of it changed.
+    Order(Box<OrderOpened>),
+    /// An agent's state changed.
+    Agent(AgentChanged),
+    /// Somebody did, read or was refused something.
+    Audit(Box<Audit>),
+}
+
+/// The record of one contact's call (CDR). Every time is `None` until that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// Key.
+    pub contact: ContactId,
+    /// Counts up with every telling.
+    pub revision: u32,
+    /// Canonical caller number; empty when withheld.
+    pub caller: Box<str>,
+    /// Canonical dialled number.
+    pub dialled: Box<str>,
+    /// Name of the trunk it came by; empty for a registered phone.
+    pub trunk: Box<str>,
+    /// The SIP Call-ID of the citizen's leg.
+    pub sip_call_id: Box<str>,
+    /// Queue it last waited in.
+    pub queue: Option<Box<str>>,
+    /// Agent who answered.
+    pub agent: Option<Box<str>>,
+    /// When each thing first happened.
+    pub times: Times,
+    /// Every time an agent was rung for it.
+    pub attempts: Vec<Attempt>,
+    /// Digits the citizen gave, by the name of the collecting node.
+    pub collected: Vec<(Box<str>, Box<str>)>,
+    /// How it ended; `None` while it lives.
+    pub end: Option<End>,
+    /// The recording of the journey.
+    pub recording: Option<RecordingId>,
+    /// The order opened with it.
+    pub order: Option<OrderId>,
+}
+
+/// Raw time stamps of a call (milliseconds since 1970, UTC).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// INVITE seen.
+    pub offered: Wall,
+    /// 200 sent to the citizen's side: "SIP answered", not "answered by a human".
+    pub connected: Option<Wall>,
+    /// Flow entered.
+    pub ivr_in: Option<Wall>,
+    /// Flow left.
+    pub ivr_out: Option<Wall>,
+    /// Entered a queue.
+    pub queued: Option<Wall>,
+    /// Booked to the agent who answered.
+    pub assigned: Option<Wall>,
+    /// That agent's phone rang.
+    pub ringing: Option<Wall>,
+    /// Answered by a human.
+    pub answered: Option<Wall>,
+    /// The citizen hung up.
+    pub caller_hangup: Option<Wall>,
+    /// The agent hung up.
+    pub agent_hangup: Option<Wall>,
+    /// Last leg gone.
+    pub ended: Option<Wall>,
+}
+
+/// One ringing of one agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Agent's name.
+    pub agent: Box<str>,
+    /// Booked.
+    pub assigned: Wall,
+    /// 18x came.
+    pub ringing: Option<Wall>,
+    /// Answered, refused or given up.
+    pub ended: Option<Wall>,
+    /// How it went; `None` while it rings.
+    pub outcome: Option<AttemptOutcome>,
+}
+
+/// How the ringing of an agent went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// Talked.
+    Answered,
+    /// The agent refused (486, 603 …).
+    Rejected,
+    /// Rang until the limit (RONA).
+    NoAnswer,
+    /// The phone could not be reached, or failed.
+    Unreachable,
+    /// The citizen gave up first.
+    CallerGone,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Where it stood.
+    pub stage: Stage,
+    /// Who or what ended it.
+    pub by: EndedBy,
+    /// SIP status towards the citizen, when it ended before 200; else 200.
+    pub sip_status: u16,
+    /// Q.850 cause.
+    pub q850: u8,
+}
+
+/// Where a call stood when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Before 200 to the citizen.
+    Offered,
+    /// In the greeting or the menu.
+    Ivr,
+    /// Waiting in a queue.
+    Queued,
+    /// An agent's phone rang.
+    Ringing,
+    /// Talking to a human.
+    Talking,
+}
+
+/// Who or what ended a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// The citizen.
+    Caller,
+    /// The agent.
+    Agent,
+    /// The flow's own hang-up, or the queue's policy.
+    Flow,
+    /// Refused: capacity, unknown number, draining.
+    Refused,
+    /// Somebody through the API.
+    Operator,
+    /// The network or the other side's equipment (no ACK, transaction timed out, no media).
+    Network,
+    /// A fault of ours.
+    Fault,
+}
+
+/// A recording of a contact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordingFact {
+    /// Key.
+    pub recording: RecordingId,
+    /// Counts up with every telling.
+    pub revision: u32,
+    /// Whose journey it is.
+    pub contact: ContactId,
+    /// Path below the site's recording folder.
+    pub path: Box<str>,
+    /// First sample.
+    pub started: Wall,
+    /// What is known once it is finished.
+    pub finished: Option<RecordingFinished>,
+}
+
+/// A finished recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingFinished {
+    /// Last sample.
+    pub ended: Wall,
+    /// Length in milliseconds of audio.
+    pub duration_ms: u64,
+    /// File size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file, 64 hexadecimal digits.
+    pub sha256: Box<str>,
+    /// Whether samples were lost to a fault of ours (disk, overload); silence stands in their place.
+    pub damaged: bool,
+}
+
+/// A work order as the call opens it (state `Draft`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderOpened {
+    /// Key.
+    pub order: OrderId,
+    /// Counts up with every telling by the call.
+    pub revision: u32,
+    /// The contact it was opened with.
+    pub contact: ContactId,
+    /// The recording of that contact.
+    pub recording: Option<RecordingId>,
+    /// Canonical caller number; empty when withheld.
+    pub caller: Box<str>,
+    /// Canonical dialled number.
+    pub dialled: Box<str>,
+    /// Category preset from the dialled number (6 digits, 2-2-2); empty when none.
+    pub category: Box<str>,
+    /// Agent who answered, once one did.
+    pub agent: Option<Box<str>>,
+    /// When the citizen called.
+    pub called: Wall,
+    /// When the order was opened.
+    pub opened: Wall,
+    /// When a human answered.
+    pub answered: Option<Wall>,
+    /// When the call ended.
+    pub ended: Option<Wall>,
+}
+
+/// A change of an agent's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentChanged {
+    /// Agent's name.
+    pub agent: Box<str>,
+    /// State left, in the words of the API (`ready`, `not_ready`, `offered`, `talking`, `wrap_up`, `offline`).
+    pub from: Box<str>,
+    /// State entered.
+    pub to: Box<str>,
+    /// Reason of a not-ready state; empty otherwise.
+    pub reason: Box<str>,
+    /// The contact it has to do with.
+    pub contact: Option<ContactId>,
+}
+
+/// Something somebody did, read or was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Name of the token's or session's holder.
+    pub actor: Box<str>,
+    /// Their role.
+    pub role: Box<str>,
+    /// What they asked for (`call.hang_up`, `recording.read` …).
+    pub action: Box<str>,
+    /// On what: an id or a name.
+    pub object: Box<str>,
+    /// Whether it was allowed.
+    pub allowed: bool,
+    /// Where the request came from.
+    pub from: Box<str>,
+}
+
+impl Fact {
+    /// The word by which the journal and the store know this kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fact::Call(_) => "call",
+            Fact::Recording(_) => "recording",
+            Fact::Order(_) => "order",
+            Fact::Agent(_) => "agent",
+            Fact::Audit(_) => "audit",
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What every other module stands on: ids, time, timers, telephone numbers, keyed maps and facts.
+//!
+//! Owns no behaviour of telephony and never reads a clock, a file, a socket or a random source: time is an argument,
+//! randomness is a seed.
+
+pub mod fact;
+pub mod id;
+pub mod map;
+pub mod number;
+pub mod time;
+pub mod wheel;
+
+pub use fact::Fact;
+pub use id::{
+    AgentId, CallId, ContactId, FactId, LegId, MediaThreadId, Mint, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
+    SkillId,
+};
+pub use time::{Mono, Now, Wall};

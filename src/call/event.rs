@@ -1,0 +1,150 @@
+//! What goes into the calls of a shard and what comes out.
+
+use crate::base::fact::{Fact, Stage};
+use crate::base::{AgentId, CallId, ContactId, LegId, PromptId, QueueId, SiteId, Wall};
+use crate::{acd, ivr, media, sip};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Into [`Calls`](super::Calls).
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// From the user agent of this shard.
+    Sip(sip::event::Notice),
+    /// From the media plane.
+    Media(media::event::Notice),
+    /// From the ACD of a site: `Offer`, `Revoke` or `Released`.
+    Acd(acd::event::Command),
+    /// The port asked for by [`Command::OpenPort`] is bound.
+    PortOpened {
+        /// For which leg.
+        leg: LegId,
+        /// The address to write into the session description.
+        local: SocketAddr,
+    },
+    /// No port is free, or binding failed.
+    PortRefused {
+        /// For which leg.
+        leg: LegId,
+    },
+    /// Somebody who may asks for the call's end.
+    HangUp {
+        /// Which.
+        call: CallId,
+    },
+    /// New settings; running calls keep what they were born under.
+    Configure(Arc<Settings>),
+    /// Take no new calls (503 with Retry-After); running ones go on.
+    Drain {
+        /// Seconds for Retry-After.
+        retry_after_s: u32,
+    },
+}
+
+/// Out of [`Calls`](super::Calls).
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// To the user agent of this shard.
+    Sip(sip::event::Action),
+    /// Bind a media port; answered in the same pass by `PortOpened` or `PortRefused`.
+    OpenPort {
+        /// For which leg.
+        leg: LegId,
+        /// Put it on the media thread of this leg, so that the two can be bridged.
+        beside: Option<LegId>,
+        /// The far end as far as known, to choose the local address.
+        towards: Option<SocketAddr>,
+    },
+    /// To the media thread of its leg.
+    Media(media::event::Action),
+    /// To the ACD of a site.
+    Acd {
+        /// Whose.
+        site: SiteId,
+        /// What.
+        event: acd::event::Event,
+    },
+    /// To the journal.
+    Fact {
+        /// Whose.
+        site: SiteId,
+        /// What.
+        fact: Fact,
+    },
+    /// To whoever watches: the call as it stands now.
+    Show(CallView),
+}
+
+/// A live call as supervisors and the API see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallView {
+    /// Its place in memory.
+    pub call: CallId,
+    /// Its lasting id.
+    pub contact: ContactId,
+    /// Whose.
+    pub site: SiteId,
+    /// Canonical caller number; empty when withheld.
+    pub caller: Box<str>,
+    /// Canonical dialled number.
+    pub dialled: Box<str>,
+    /// Where it stands; `None` once it is over.
+    pub stage: Option<Stage>,
+    /// Since when it stands there.
+    pub since: Wall,
+    /// When it came.
+    pub offered: Wall,
+    /// Queue it waits in or came by.
+    pub queue: Option<QueueId>,
+    /// Agent who is rung or talks.
+    pub agent: Option<AgentId>,
+}
+
+/// All that calls need to know, set at start and at each reload.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// By [`SiteId`].
+    pub sites: Vec<SiteSettings>,
+    /// By [`AgentId`]: who they are. `None` for an agent who was removed.
+    pub agents: Vec<Option<AgentIdentity>>,
+    /// What each dialled number means.
+    pub numbers: ivr::Numbers,
+    /// Most calls at once on this shard; beyond it 503 without Retry-After.
+    pub calls_max: usize,
+}
+
+/// One site as calls need it.
+#[derive(Clone, Debug)]
+pub struct SiteSettings {
+    /// Its code, written into facts.
+    pub code: Box<str>,
+    /// Domain of its phones.
+    pub domain: Box<str>,
+    /// Area code without the leading 0, to complete local numbers.
+    pub area_code: Box<str>,
+    /// By [`QueueId`].
+    pub queues: Vec<QueueVoice>,
+}
+
+/// How a queue sounds.
+#[derive(Clone, Debug)]
+pub struct QueueVoice {
+    /// Name, written into facts.
+    pub name: Box<str>,
+    /// Played once on entering; none when empty.
+    pub announcement: Option<PromptId>,
+    /// Played over and over while waiting.
+    pub music: PromptId,
+    /// Played before hanging up when the wait was too long, nobody is there or the queue is full.
+    pub apology: PromptId,
+}
+
+/// Who an agent is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentIdentity {
+    /// Whose.
+    pub site: SiteId,
+    /// Name in facts and the API, and user part of the phone's address-of-record (`1001`).
+    pub name: Box<str>,
+}

@@ -1,0 +1,3 @@
+//! The call: one citizen's contact from INVITE to the last leg.
+
+pub mod event;

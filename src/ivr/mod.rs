@@ -1,0 +1,3 @@
+//! The surface of `ivr`.
+
+pub mod event;

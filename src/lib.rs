@@ -1,0 +1,17 @@
+//! Jiesu 接诉: the telephony and CTI engine of a 12345 citizen hotline.
+//!
+//! Modules stand in dependency order: each uses only those above it. The first group is pure: no clock, socket, file,
+//! thread, task or random map order inside; events and time go in, commands come out. `tests/tidy.rs` keeps it so.
+
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod base;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod sdp;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod sip;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod media;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod ivr;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod acd;

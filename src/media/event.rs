@@ -1,0 +1,204 @@
+//! What goes into the media plane and what comes out. Plain data, so that media may one day run in its own process.
+
+use crate::base::{ContactId, LegId, Mono, Now, PromptId, RecordingId, Wall};
+use crate::sdp::{Codec, Direction};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What a call asks of the plane. An action on a leg that is gone does nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// A port was bound for this leg (the shell hands the socket over beside this). Nothing is sent or believed yet.
+    Open {
+        /// The leg.
+        leg: LegId,
+        /// Seed of its SSRC, first sequence number and time stamp.
+        seed: u64,
+    },
+    /// The other side is known, or has changed: send to and accept from there.
+    Connect {
+        /// The leg.
+        leg: LegId,
+        /// Where and how.
+        remote: Remote,
+    },
+    /// Play prompts in order, without a gap, to the leg; replaces what it hears. A bridged leg does not hear it until the bridge ends.
+    Play {
+        /// The leg.
+        leg: LegId,
+        /// Comes back in [`Notice::Played`].
+        play: u32,
+        /// What to play.
+        prompts: Vec<PromptId>,
+        /// Begin again after the last one; music keeps its place for the next caller of the same leg only.
+        repeat: bool,
+    },
+    /// Stop playing: silence.
+    Stop {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Two legs hear each other. Prompts to either stop.
+    Bridge {
+        /// One.
+        a: LegId,
+        /// The other, on the same thread.
+        b: LegId,
+    },
+    /// The leg and its peer hear silence until told otherwise.
+    Unbridge {
+        /// Either one.
+        leg: LegId,
+    },
+    /// Record the contact's journey: what comes from `citizen` goes left, all it is sent goes right.
+    Record {
+        /// The citizen's leg.
+        citizen: LegId,
+        /// What and where.
+        recording: RecordingStart,
+    },
+    /// End the recording; the file is as long as from `Record` to here.
+    StopRecording {
+        /// Which.
+        recording: RecordingId,
+    },
+    /// Close the port and forget the leg. [`Notice::Closed`] follows.
+    Close {
+        /// The leg.
+        leg: LegId,
+    },
+}
+
+/// The other end of a leg's media, as negotiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    /// Where our RTP goes and the only source from which RTP is believed.
+    pub rtp: SocketAddr,
+    /// The same for RTCP.
+    pub rtcp: SocketAddr,
+    /// Codec both ways.
+    pub codec: Codec,
+    /// Payload type of `codec` on the wire.
+    pub payload_type: u8,
+    /// Payload type of telephone-event (RFC 4733), if negotiated.
+    pub telephone_event: Option<u8>,
+    /// Our direction: on hold we may only send, or neither.
+    pub direction: Direction,
+    /// Milliseconds of audio in a packet of ours (10–60, normally 20).
+    pub ptime_ms: u8,
+}
+
+/// The start of a recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingStart {
+    /// Key.
+    pub recording: RecordingId,
+    /// Whose journey.
+    pub contact: ContactId,
+    /// Site code: the first folder of its path.
+    pub site: Box<str>,
+    /// First sample, on both clocks.
+    pub started: Now,
+}
+
+/// What the plane tells a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// The last prompt of this play was sent to its end (never for `repeat`, nor after `Stop` or a newer `Play`).
+    Played {
+        /// The leg.
+        leg: LegId,
+        /// As given.
+        play: u32,
+    },
+    /// A whole digit came: `0`–`9`, `*`, `#`, `A`–`D`. Told once, at its start.
+    Digit {
+        /// The leg.
+        leg: LegId,
+        /// Which.
+        digit: u8,
+    },
+    /// Neither RTP nor RTCP for this long (first told after 10 s, then each 10 s). Held legs are exempt.
+    Quiet {
+        /// The leg.
+        leg: LegId,
+        /// Since the last packet, or since `Connect`.
+        silent: Duration,
+    },
+    /// Packets came again after `Quiet`.
+    Heard {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The port is closed.
+    Closed {
+        /// The leg.
+        leg: LegId,
+        /// What came and went.
+        counters: Counters,
+    },
+}
+
+/// What one leg received and sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// RTP packets believed.
+    pub received: u64,
+    /// RTP packets sent.
+    pub sent: u64,
+    /// Lost by RFC 3550 A.3 (expected less received), 0 if more came than expected.
+    pub lost: u64,
+    /// Interarrival jitter in microseconds (RFC 3550 A.8) at the end.
+    pub jitter_us: u32,
+    /// Packets from strangers, malformed ones and unknown payload types: dropped.
+    pub dropped: u64,
+}
+
+/// What the plane gives the recorder. All taps of one recording come in order from one thread.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tap {
+    /// A recording begins.
+    Start(RecordingStart),
+    /// A packet's worth of sound.
+    Audio(Audio),
+    /// The recording ends; silence is filled up to here.
+    Finish {
+        /// Which.
+        recording: RecordingId,
+        /// Where the file ends.
+        at: Mono,
+        /// The same for people.
+        wall: Wall,
+    },
+}
+
+/// One packet's worth of G.711 on its way to a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audio {
+    /// Which recording.
+    pub recording: RecordingId,
+    /// Which side.
+    pub channel: Channel,
+    /// When it arrived or was sent.
+    pub at: Mono,
+    /// RTP synchronisation source: a new one is a new time line.
+    pub ssrc: u32,
+    /// RTP sequence number.
+    pub sequence: u16,
+    /// RTP time stamp at 8 kHz.
+    pub timestamp: u32,
+    /// Of the payload.
+    pub codec: Codec,
+    /// As on the wire: 1 byte a sample.
+    pub payload: Vec<u8>,
+}
+
+/// A side of the stereo file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Channel {
+    /// Left: what came from the citizen.
+    Citizen,
+    /// Right: what the citizen was sent: prompts, music, the agent.
+    Others,
+}

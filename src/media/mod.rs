@@ -1,0 +1,3 @@
+//! The surface of `media`.
+
+pub mod event;

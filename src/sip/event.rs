@@ -1,0 +1,338 @@
+//! What goes into the user agent and what comes out: the whole surface between SIP and the rest of the house.
+
+use crate::base::{LegId, Wall};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a message came from and where its answers go. Opaque to the machines but for comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Flow {
+    /// Which of our listeners, in configuration order.
+    pub listener: u16,
+    /// Zero on UDP; otherwise the connection's number, never used twice.
+    pub connection: u64,
+    /// The other end.
+    pub peer: SocketAddr,
+}
+
+/// Into the [`Ua`](super::Ua).
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A whole message (a datagram, or one framed from a stream).
+    Received {
+        /// Where from.
+        flow: Flow,
+        /// As it came.
+        bytes: Bytes,
+    },
+    /// The call asks for something.
+    Do(Action),
+    /// Another shard's registrar learned or lost bindings; this shard's copy follows.
+    Bindings(Bindings),
+    /// New settings; dialogs and registrations are untouched.
+    Configure(Arc<Settings>),
+}
+
+/// What a call asks of the user agent. `leg` names the dialog; an action on a leg that is gone does nothing.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Answer the incoming INVITE of `leg`: provisional (101–199) or final (200–699). A 2xx with `sdp` is repeated until
+    /// its ACK comes (RFC 3261 §13.3.1.4).
+    Respond {
+        /// An incoming leg.
+        leg: LegId,
+        /// 101–699; 100 is the user agent's own.
+        status: u16,
+        /// Session description: the answer, or the offer when the INVITE had none.
+        sdp: Option<Bytes>,
+        /// Q.850 cause for a `Reason` header on a refusal.
+        q850: Option<u8>,
+    },
+    /// Dial a registered phone: all bindings of `user` are tried at once, the first 2xx wins.
+    Invite(Box<Invite>),
+    /// Offer a new session description in the dialog of `leg` (hold, resume, new address).
+    Reinvite {
+        /// An established leg.
+        leg: LegId,
+        /// The offer.
+        sdp: Bytes,
+    },
+    /// Answer the re-INVITE last told of by [`Notice::Reoffered`].
+    AnswerReoffer {
+        /// An established leg.
+        leg: LegId,
+        /// The answer, or a status to refuse with (488 …).
+        answer: Result<Bytes, u16>,
+    },
+    /// End the leg, whatever its state: refuse (480 unless said otherwise by an earlier `Respond`), CANCEL or BYE.
+    /// A [`Notice::Ended`] follows once nothing more can come of it.
+    HangUp {
+        /// Any leg.
+        leg: LegId,
+        /// Q.850 cause for the `Reason` header.
+        q850: u8,
+    },
+}
+
+/// An INVITE of ours to a registered user.
+#[derive(Clone, Debug)]
+pub struct Invite {
+    /// An outgoing leg, fresh from the call.
+    pub leg: LegId,
+    /// User part of the address-of-record (`1001`).
+    pub user: Box<str>,
+    /// Domain of the address-of-record.
+    pub domain: Box<str>,
+    /// User part of From and P-Asserted-Identity: the caller's number; empty for anonymous.
+    pub caller: Box<str>,
+    /// Display name of From.
+    pub caller_name: Box<str>,
+    /// The offer.
+    pub sdp: Bytes,
+    /// Other headers, name and value, written as given: `Alert-Info`, `Call-Info`, `X-Jiesu-Contact` …
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// Without any final answer in this time the INVITE is cancelled.
+    pub ring_max: Duration,
+}
+
+/// Out of the [`Ua`](super::Ua).
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Send these bytes on that flow.
+    Send {
+        /// Where to.
+        flow: Flow,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// Tell the call.
+    Tell(Notice),
+    /// Our registrar learned or lost bindings: all other shards and whoever watches phones must know.
+    Bindings(Bindings),
+}
+
+/// What the user agent tells a call.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// A new INVITE that passed syntax, limits, source and (for phones) digest. 100 has been sent.
+    Incoming(Box<Incoming>),
+    /// The incoming leg's INVITE was cancelled; 487 has been sent. [`Notice::Ended`] follows.
+    Cancelled {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The ACK of our 2xx came.
+    Acknowledged {
+        /// An incoming leg.
+        leg: LegId,
+        /// The answer, when our 2xx carried the offer.
+        sdp: Option<Bytes>,
+    },
+    /// 18x came from the phone.
+    Ringing {
+        /// An outgoing leg.
+        leg: LegId,
+        /// Early media, if described.
+        sdp: Option<Bytes>,
+    },
+    /// 2xx came and was acknowledged; other branches have been cancelled.
+    Answered {
+        /// An outgoing leg.
+        leg: LegId,
+        /// The answer.
+        sdp: Bytes,
+    },
+    /// The outgoing INVITE came to nothing. The leg is gone.
+    Failed {
+        /// An outgoing leg.
+        leg: LegId,
+        /// The best final status (RFC 3261 §16.7); 408 when nobody answered, 480 when there was no binding, 487 after our own
+        /// `HangUp`.
+        status: u16,
+        /// Q.850 cause from a `Reason` header, if any.
+        q850: Option<u8>,
+    },
+    /// The other side offers a new session description; answer with [`Action::AnswerReoffer`].
+    Reoffered {
+        /// An established leg.
+        leg: LegId,
+        /// The offer; `None` asks us for one.
+        sdp: Option<Bytes>,
+    },
+    /// Our own re-INVITE was answered.
+    ReofferAnswered {
+        /// An established leg.
+        leg: LegId,
+        /// The answer, or the status that refused it (the session stays as it was).
+        answer: Result<Bytes, u16>,
+    },
+    /// The dialog is over and all its transactions answered. The leg is gone.
+    Ended {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        why: Ending,
+    },
+}
+
+/// Why an established or incoming leg ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// The other side's BYE.
+    Bye {
+        /// Q.850 cause from its `Reason` header.
+        q850: Option<u8>,
+    },
+    /// The other side's CANCEL.
+    Cancel,
+    /// Our own final refusal or `HangUp`.
+    Ours,
+    /// No ACK came for our 2xx in 64×T1; BYE has been sent (RFC 3261 §13.3.1.4).
+    NoAck,
+    /// A request of ours inside the dialog got 408, 481 or nothing (RFC 3261 §12.2.1.2).
+    Lost,
+}
+
+/// An INVITE that starts a dialog.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The new leg.
+    pub leg: LegId,
+    /// Who it is from, by our own knowledge.
+    pub source: Source,
+    /// Call-ID.
+    pub call_id: Box<str>,
+    /// User part of the Request-URI or `tel:` number: what was dialled. Escapes are decoded.
+    pub dialled: Box<str>,
+    /// The caller: P-Asserted-Identity when the source is trusted with it, else From; user part or `tel:` number.
+    /// Empty when anonymous or withheld (Privacy: id).
+    pub caller: Box<str>,
+    /// Display name as it came (any encoding).
+    pub caller_name: Bytes,
+    /// The offer; `None` when the INVITE had none.
+    pub sdp: Option<Bytes>,
+    /// The flow it came on.
+    pub flow: Flow,
+}
+
+/// Whom a message is from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// A trunk, known by its address: its name.
+    Trunk(Box<str>),
+    /// A phone that proved itself by digest: user and domain.
+    Phone {
+        /// User part of its address-of-record.
+        user: Box<str>,
+        /// Domain of it.
+        domain: Box<str>,
+    },
+}
+
+/// All bindings of one address-of-record after a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bindings {
+    /// User part.
+    pub user: Box<str>,
+    /// Domain.
+    pub domain: Box<str>,
+    /// All that are alive; empty when the last one went.
+    pub contacts: Vec<Binding>,
+}
+
+/// One contact of an address-of-record (RFC 3261 §10).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The Contact URI exactly as registered.
+    pub uri: Box<str>,
+    /// Where requests to it go: the flow it registered on (RFC 3581: the address it really came from).
+    pub flow: Flow,
+    /// When it runs out, on the wall clock for people.
+    pub expires: Wall,
+}
+
+/// What the user agent is told once and at each reload.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Our own addresses, in listener order: written into Via and Contact.
+    pub listeners: Vec<ListenerSettings>,
+    /// Trunks by address.
+    pub trunks: Vec<TrunkSettings>,
+    /// Domains served: one a site.
+    pub domains: Vec<DomainSettings>,
+    /// Phones that may register, by user and domain.
+    pub credentials: Arc<Vec<Credential>>,
+    /// Registration expiry bounds in seconds: shortest allowed (423 below it), longest granted.
+    pub expires_s: (u32, u32),
+    /// How long a nonce is good.
+    pub nonce_life: Duration,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// One site's domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainSettings {
+    /// The domain of its addresses-of-record and its digest realm.
+    pub name: Box<str>,
+    /// Other host names and addresses (without port) that mean the same domain in a Request-URI, To or From.
+    pub aliases: Vec<Box<str>>,
+}
+
+/// One listener as SIP sees it.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// Address written into Via and Contact.
+    pub advertised: SocketAddr,
+}
+
+/// One trunk as the user agent needs it.
+#[derive(Clone, Debug)]
+pub struct TrunkSettings {
+    /// Name.
+    pub name: Box<str>,
+    /// Networks it may send from: address and prefix length in bits.
+    pub sources: Vec<(std::net::IpAddr, u8)>,
+    /// Whether its P-Asserted-Identity is believed (RFC 3325).
+    pub trusts_identity: bool,
+}
+
+/// A phone's digest secret: H(user:realm:password) for both algorithms, never the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// User part of the address-of-record and digest username.
+    pub user: Box<str>,
+    /// Domain and realm.
+    pub domain: Box<str>,
+    /// MD5 of `user:realm:password`.
+    pub ha1_md5: [u8; 16],
+    /// SHA-256 of `user:realm:password`.
+    pub ha1_sha256: [u8; 32],
+}
+
+impl core::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Credential({}@{})", self.user, self.domain)
+    }
+}
+
+/// Bounds; beyond them new work is refused and running calls stay as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Legs of this shard, established and in set-up. Beyond: 503 without Retry-After.
+    pub legs_max: usize,
+    /// Server transactions outside dialogs. Beyond: dropped, the sender repeats.
+    pub transactions_max: usize,
+    /// Contacts of one address-of-record. Beyond: 403.
+    pub contacts_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { legs_max: 20_000, transactions_max: 50_000, contacts_max: 8 }
+    }
+}
+
