@@ -7,6 +7,7 @@ pub mod fact;
 pub mod id;
 pub mod map;
 pub mod number;
+pub mod snapshot;
 pub mod time;
 pub mod wheel;
 

@@ -27,7 +27,8 @@ pub enum NumberKind {
 
 /// A telephone number in canonical form.
 ///
-/// E.164 with `+` for what has a place in the world; bare digits for service, emergency and local numbers.
+/// E.164 with `+` for what has a place in the world; bare digits for service and emergency numbers dialled without an
+/// area, and for local ones.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Number {
@@ -76,9 +77,7 @@ impl Number {
             return Ok(Number::new(format!("+86{digits}"), NumberKind::Mobile));
         }
         if let Some(national) = digits.strip_prefix('0') {
-            // A mobile dialled through another area's exchange carries a leading 0.
-            let kind = if is_mobile(national) { NumberKind::Mobile } else { NumberKind::Fixed };
-            return Ok(Number::new(format!("+86{national}"), kind));
+            return Ok(mainland(national));
         }
         if !area_code.is_empty() && matches!(digits.len(), 7 | 8) {
             return Ok(Number::new(format!("+86{area_code}{digits}"), NumberKind::Fixed));
@@ -100,25 +99,21 @@ impl Number {
         self.kind
     }
 
-    /// As dialled inside China: `13800138000`, `059187654321`, `0044…`, service numbers as they are.
+    /// As dialled inside China: `13800138000`, `059187654321`, `0044…`, bare service numbers as they are.
     pub fn national(&self) -> String {
-        match self.kind {
-            NumberKind::Mobile => self.text[3..].into(),
-            NumberKind::Fixed => format!("0{}", &self.text[3..]),
-            NumberKind::International => format!("00{}", &self.text[1..]),
-            NumberKind::Emergency | NumberKind::Service | NumberKind::Local => self.text.as_ref().into(),
+        match (self.kind, self.text.strip_prefix("+86")) {
+            (NumberKind::Mobile, Some(national)) => national.into(),
+            (_, Some(national)) => format!("0{national}"),
+            (NumberKind::International, None) => format!("00{}", &self.text[1..]),
+            (_, None) => self.text.as_ref().into(),
         }
     }
 
-    /// The area code of a fixed number without its leading 0 (`10`, `591`).
+    /// The area code without its leading 0 (`10`, `591`) of a number that is written with one.
     pub fn area_code(&self) -> Option<&str> {
-        match self.kind {
-            NumberKind::Fixed => Some(area_of(&self.text[3..])),
-            NumberKind::Emergency
-            | NumberKind::Service
-            | NumberKind::Mobile
-            | NumberKind::International
-            | NumberKind::Local => None,
+        match (self.kind, self.text.strip_prefix("+86")) {
+            (NumberKind::Mobile, _) | (_, None) => None,
+            (_, Some(national)) => Some(area_of(national)),
         }
     }
 
@@ -154,26 +149,32 @@ fn digits(text: &str) -> Result<(bool, String), NumberError> {
 }
 
 fn international(digits: &str) -> Number {
-    let Some(national) = digits.strip_prefix("86") else {
-        return Number::new(format!("+{digits}"), NumberKind::International);
-    };
-    let national = national.strip_prefix('0').unwrap_or(national);
-    // Carriers also write service numbers as +86 12345 or +86 area 12345: the number itself is what was dialled.
-    let bare = if is_service(national) || EMERGENCY.contains(&national) { national } else { after_area(national) };
-    if EMERGENCY.contains(&bare) {
-        return Number::new(bare.into(), NumberKind::Emergency);
+    match digits.strip_prefix("86") {
+        // Carriers also write +86 0591 …: the trunk prefix is not part of the number.
+        Some(national) => mainland(national.strip_prefix('0').unwrap_or(national)),
+        None => Number::new(format!("+{digits}"), NumberKind::International),
     }
-    if is_service(bare) {
-        return Number::new(bare.into(), NumberKind::Service);
-    }
-    let kind = if is_mobile(national) { NumberKind::Mobile } else { NumberKind::Fixed };
-    Number::new(format!("+86{national}"), kind)
 }
 
-/// What follows the area code, when that alone makes a service number with its area (`59112345`, `1012345`).
-fn after_area(national: &str) -> &str {
-    let rest = &national[area_of(national).len()..];
-    if rest.len() <= 6 { rest } else { "" }
+/// A number after +86 or after the trunk prefix 0 (a mobile dialled through another area's exchange has that too).
+fn mainland(national: &str) -> Number {
+    if EMERGENCY.contains(&national) {
+        return Number::new(national.into(), NumberKind::Emergency);
+    }
+    if is_service(national) {
+        return Number::new(national.into(), NumberKind::Service);
+    }
+    let text = format!("+86{national}");
+    if is_mobile(national) {
+        return Number::new(text, NumberKind::Mobile);
+    }
+    // 0591 12345 is another hotline than 0595 12345: the area stays part of the number.
+    let bare = &national[area_of(national).len()..];
+    if EMERGENCY.contains(&bare) {
+        return Number::new(text, NumberKind::Emergency);
+    }
+    let kind = if is_service(bare) { NumberKind::Service } else { NumberKind::Fixed };
+    Number::new(text, kind)
 }
 
 fn area_of(national: &str) -> &str {
@@ -231,10 +232,12 @@ mod tests {
             ("+8601087654321", "", "+861087654321", Fixed),
             ("12345", "591", "12345", Service),
             ("+8612345", "", "12345", Service),
-            ("+8659112345", "", "12345", Service),
+            ("+8659112345", "", "+8659112345", Service),
+            ("059112345", "595", "+8659112345", Service),
+            ("059512345", "591", "+8659512345", Service),
             ("95598", "591", "95598", Service),
             ("110", "591", "110", Emergency),
-            ("+86591110", "", "110", Emergency),
+            ("+86591110", "", "+86591110", Emergency),
             ("+442071838750", "", "+442071838750", International),
             ("00442071838750", "", "+442071838750", International),
             ("1001", "591", "1001", Local),
@@ -276,7 +279,7 @@ mod tests {
 
     #[test]
     fn reads_back_what_it_writes() {
-        for text in ["13800138000", "059187654321", "12345", "110", "1001", "00442071838750"] {
+        for text in ["13800138000", "059187654321", "12345", "059112345", "110", "1001", "00442071838750"] {
             let number = Number::parse(text, "").unwrap();
             let json = serde_json::to_string(&number).unwrap();
             assert_eq!(serde_json::from_str::<Number>(&json).unwrap(), number, "{text}");
