@@ -1,1 +1,3 @@
-fn main(){}
+//! The integration tests, one binary: modules are files and folders beside this one.
+
+mod tidy;

@@ -53,8 +53,8 @@ pub enum Command {
         leg: LegId,
         /// Put it on the media thread of this leg, so that the two can be bridged.
         beside: Option<LegId>,
-        /// The far end as far as known, to choose the local address.
-        towards: Option<SocketAddr>,
+        /// Who is at the other end, to choose the local address.
+        towards: Towards,
     },
     /// To the media thread of its leg.
     Media(media::event::Action),
@@ -74,6 +74,15 @@ pub enum Command {
     },
     /// To whoever watches: the call as it stands now.
     Show(CallView),
+}
+
+/// Who is at the other end of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Towards {
+    /// Whoever sent the INVITE from here.
+    Address(SocketAddr),
+    /// The phone of this agent.
+    Agent(AgentId),
 }
 
 /// A live call as supervisors and the API see it.

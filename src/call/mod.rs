@@ -1,3 +1,13 @@
 //! The call: one citizen's contact from INVITE to the last leg.
+//!
+//! Owns who hears whom and what is remembered of it; a pure machine: SIP, media and the queues are told what to do and
+//! tell what happened. Never touches bytes of SIP or RTP, and never chooses an agent.
 
+#[expect(clippy::module_inception, reason = "a call among calls")]
+mod call;
+mod calls;
 pub mod event;
+mod leg;
+mod record;
+
+pub use calls::{Calls, Counts};

@@ -50,6 +50,8 @@ pub enum Action {
         sdp: Option<Bytes>,
         /// Q.850 cause for a `Reason` header on a refusal.
         q850: Option<u8>,
+        /// Seconds for a `Retry-After` header: only while the node drains.
+        retry_after_s: Option<u32>,
     },
     /// Dial a registered phone: all bindings of `user` are tried at once, the first 2xx wins.
     Invite(Box<Invite>),

@@ -1,0 +1,40 @@
+# The commands of the project. `make run` and `make test` do all the set-up that they need.
+.PHONY: run test bench soak prompts fmt lint packages-run packages-test
+
+CONFIG ?= jiesu.toml
+
+# Starts the hotline on embedded SQLite, with agents 1001 (fuzhou) and 2001 (quanzhou) whose phones may register.
+run: packages-run
+	cargo build --release --quiet
+	@./scripts/demo-agents.sh $(CONFIG)
+	./target/release/jiesu serve --config $(CONFIG)
+
+# Everything: format, lints, unit tests, and the integration tests with their own servers and real SIP clients.
+test: packages-test
+	cargo fmt --check
+	cargo clippy --all-targets --quiet -- -D warnings
+	cargo build --quiet
+	cargo test --quiet --no-fail-fast -- --test-threads=4
+
+bench:
+	./scripts/bench.sh
+
+# The full sizes of the random tests.
+soak: packages-test
+	JIESU_SOAK=1 cargo test --release -- --test-threads=2
+
+# Makes every ivr-flows/prompts/NAME.wav from the text beside it.
+prompts:
+	./ivr-flows/make-prompts.sh
+
+fmt:
+	cargo fmt
+
+lint:
+	cargo clippy --all-targets -- -D warnings
+
+packages-run:
+	@./scripts/packages.sh run
+
+packages-test:
+	@./scripts/packages.sh test

@@ -1,0 +1,295 @@
+//! The front door: all calls of one shard.
+//!
+//! Owns admission, the table of calls, which leg belongs to which call, and their timers. Never looks into a call.
+
+use super::call::{Birth, Call, NORMAL};
+use super::event::{Command, Event, Settings};
+use super::record::{Arrival, Book};
+use crate::acd::event::Command as Acd;
+use crate::base::fact::{End, EndedBy, Stage};
+use crate::base::number::Number;
+use crate::base::wheel::{TimerId, Wheel};
+use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId, Wall};
+use crate::media::event::Notice as Media;
+use crate::sip::event::{Action as Sip, Incoming, Notice, Source};
+use slotmap::{DefaultKey, Key, KeyData, SlotMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Q.850: unallocated number.
+const UNALLOCATED: u8 = 1;
+/// Q.850: switching equipment congestion.
+const CONGESTION: u8 = 42;
+
+/// All calls of one shard.
+#[derive(Debug)]
+pub struct Calls {
+    shard: ShardId,
+    settings: Arc<Settings>,
+    mint: Mint,
+    calls: SlotMap<DefaultKey, Entry>,
+    by_leg: BTreeMap<LegId, DefaultKey>,
+    legs_dialled: u64,
+    wheel: Wheel<DefaultKey>,
+    retry_after_s: Option<u32>,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Entry {
+    call: Call,
+    timer: Option<(Mono, TimerId)>,
+}
+
+/// What stands and what happened since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Calls in the table, those that only run out included.
+    pub calls: usize,
+    /// Calls with a citizen on the line.
+    pub live: usize,
+    /// Legs known.
+    pub legs: usize,
+    /// Timers set.
+    pub timers: usize,
+    /// Calls taken.
+    pub taken: u64,
+    /// Calls refused for want of room or while draining.
+    pub refused: u64,
+    /// Calls to numbers that are not ours.
+    pub unknown_number: u64,
+}
+
+impl Calls {
+    /// No calls yet. `mint` gives contacts, recordings and orders their ids.
+    pub fn new(shard: ShardId, mint: Mint, settings: Arc<Settings>) -> Calls {
+        Calls {
+            shard,
+            settings,
+            mint,
+            calls: SlotMap::new(),
+            by_leg: BTreeMap::new(),
+            legs_dialled: 0,
+            wheel: Wheel::new(Duration::from_millis(1)),
+            retry_after_s: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes one event to its end.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Command>) {
+        match event {
+            Event::Sip(notice) => self.sip(now, notice, out),
+            Event::Media(notice) => self.media(now, notice, out),
+            Event::Acd(command) => self.acd(now, command, out),
+            Event::PortOpened { leg, local } => {
+                let seed = self.mint.random();
+                self.with_leg(now, leg, out, |call, out| call.port_opened(now, leg, local, seed, out));
+            }
+            Event::PortRefused { leg } => self.with_leg(now, leg, out, |call, out| call.port_refused(now, leg, out)),
+            Event::HangUp { call } => self.with_call(now, call, out, |call, out| call.hang_up(now, out)),
+            Event::Configure(settings) => self.settings = settings,
+            Event::Drain { retry_after_s } => self.retry_after_s = Some(retry_after_s),
+        }
+    }
+
+    /// When [`Calls::expire`] wants to be called.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.wheel.next_deadline()
+    }
+
+    /// Lets time pass up to `now`.
+    pub fn expire(&mut self, now: Now, out: &mut Vec<Command>) {
+        let mut due = Vec::new();
+        self.wheel.expire(now.mono, &mut due);
+        for key in due {
+            if let Some(entry) = self.calls.get_mut(key) {
+                entry.timer = None;
+                if entry.call.next_deadline() <= now.mono {
+                    entry.call.expired(now, out);
+                }
+                self.settle(now, key, out);
+            }
+        }
+    }
+
+    /// What stands and what happened.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            calls: self.calls.len(),
+            live: self.calls.values().filter(|entry| entry.call.is_live()).count(),
+            legs: self.by_leg.len(),
+            timers: self.wheel.len(),
+            ..self.counts
+        }
+    }
+
+    /// What must hold after every event.
+    pub fn check(&self) {
+        for (key, entry) in &self.calls {
+            entry.call.check();
+            assert!(entry.timer.is_some() || entry.call.next_deadline() == Mono(u64::MAX), "every call has its deadline");
+            for leg in entry.call.legs() {
+                assert_eq!(self.by_leg.get(&leg), Some(&key), "{leg:?} leads to its call");
+            }
+        }
+        assert!(self.by_leg.values().all(|key| self.calls.contains_key(*key)), "no leg leads nowhere");
+    }
+
+    fn sip(&mut self, now: Now, notice: Notice, out: &mut Vec<Command>) {
+        match notice {
+            Notice::Incoming(incoming) => self.incoming(now, *incoming, out),
+            // 487 is sent; `Ended` follows with the rest.
+            Notice::Cancelled { leg: _ } => {}
+            Notice::Acknowledged { leg, sdp } => {
+                self.with_leg(now, leg, out, |call, out| call.acknowledged(now, leg, sdp, out));
+            }
+            // Early media is not heard: the citizen has music until a human answers.
+            Notice::Ringing { leg, sdp: _ } => self.with_leg(now, leg, out, |call, out| call.ringing(now, leg, out)),
+            Notice::Answered { leg, sdp } => {
+                self.with_leg(now, leg, out, |call, out| call.answered(now, leg, &sdp, out));
+            }
+            Notice::Failed { leg, status, q850: _ } => {
+                self.with_leg(now, leg, out, |call, out| call.failed(now, leg, status, out));
+            }
+            Notice::Reoffered { leg, sdp } => self.with_leg(now, leg, out, |call, out| call.reoffered(leg, sdp, out)),
+            Notice::ReofferAnswered { leg, answer } => {
+                self.with_leg(now, leg, out, |call, out| call.reoffer_answered(leg, answer, out));
+            }
+            Notice::Ended { leg, why } => {
+                self.with_leg(now, leg, out, |call, out| call.leg_ended(now, leg, why, out));
+            }
+        }
+    }
+
+    fn media(&mut self, now: Now, notice: Media, out: &mut Vec<Command>) {
+        match notice {
+            Media::Played { leg, play } => self.with_leg(now, leg, out, |call, out| call.played(now, leg, play, out)),
+            Media::Digit { leg, digit } => self.with_leg(now, leg, out, |call, out| call.digit(now, leg, digit, out)),
+            Media::Quiet { leg, silent } => self.with_leg(now, leg, out, |call, out| call.quiet(now, leg, silent, out)),
+            Media::Heard { leg: _ } | Media::Closed { leg: _, counters: _ } => {}
+        }
+    }
+
+    fn acd(&mut self, now: Now, command: Acd, out: &mut Vec<Command>) {
+        match command {
+            Acd::Offer { call, lease, ring_until } => {
+                self.legs_dialled += 1;
+                let leg = LegId::outgoing(self.shard, self.legs_dialled);
+                self.with_call(now, call, out, |call, out| call.agent_offered(now, lease, ring_until, leg, out));
+            }
+            Acd::Revoke { call, lease } => self.with_call(now, call, out, |call, out| call.revoked(now, lease, out)),
+            Acd::Released { call, why } => self.with_call(now, call, out, |call, out| call.released(now, why, out)),
+            // Agents' states are for those who watch agents.
+            Acd::Agent(_) => {}
+        }
+    }
+
+    fn incoming(&mut self, now: Now, incoming: Incoming, out: &mut Vec<Command>) {
+        let Some(entry) = self.settings.numbers.lookup(&incoming.dialled).cloned() else {
+            self.counts.unknown_number += 1;
+            return refuse(incoming.leg, 404, UNALLOCATED, None, out);
+        };
+        let site = &self.settings.sites[entry.site.index()];
+        let caller = Number::parse(&incoming.caller, &site.area_code)
+            .map_or_else(|_| incoming.caller.clone(), |number| number.as_str().into());
+        let trunk = match incoming.source {
+            Source::Trunk(name) => name,
+            Source::Phone { .. } => "".into(),
+        };
+        let mut book = Book::open(Arrival {
+            contact: ContactId(self.mint.mint(now.wall)),
+            site: entry.site,
+            caller,
+            dialled: entry.number.clone(),
+            trunk,
+            sip_call_id: incoming.call_id,
+            category: entry.category.clone(),
+            offered: now.wall,
+        });
+        if self.retry_after_s.is_some() || self.calls.len() >= self.settings.calls_max {
+            self.counts.refused += 1;
+            let end = End { stage: Stage::Offered, by: EndedBy::Refused, sip_status: 503, q850: CONGESTION };
+            book.ended(now.wall, end, out);
+            return refuse(incoming.leg, 503, CONGESTION, self.retry_after_s, out);
+        }
+        self.counts.taken += 1;
+        let birth = Birth {
+            id: CallId::default(),
+            site: entry.site,
+            leg: incoming.leg,
+            offer: incoming.sdp,
+            flow: entry.flow.clone(),
+            opening: entry.opening(now.wall),
+            priority: entry.priority,
+            book,
+            recording: RecordingId(self.mint.mint(now.wall)),
+            order: OrderId(self.mint.mint(now.wall)),
+            settings: self.settings.clone(),
+        };
+        let shard = self.shard;
+        let key = self.calls.insert_with_key(|key| {
+            let birth = Birth { id: call_id(shard, key), ..birth };
+            Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None }
+        });
+        self.settle(now, key, out);
+    }
+
+    fn with_leg(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>, act: impl FnOnce(&mut Call, &mut Vec<Command>)) {
+        if let Some(key) = self.by_leg.get(&leg).copied() {
+            act(&mut self.calls[key].call, out);
+            self.settle(now, key, out);
+        }
+    }
+
+    fn with_call(&mut self, now: Now, id: CallId, out: &mut Vec<Command>, act: impl FnOnce(&mut Call, &mut Vec<Command>)) {
+        let key = slot_key(id);
+        if id.shard == self.shard
+            && let Some(entry) = self.calls.get_mut(key)
+        {
+            act(&mut entry.call, out);
+            self.settle(now, key, out);
+        }
+    }
+
+    /// After every change of a call: its legs can be found, its timer is set, and once over it is forgotten.
+    fn settle(&mut self, now: Now, key: DefaultKey, _out: &mut Vec<Command>) {
+        let entry = &mut self.calls[key];
+        if entry.call.is_over(now.mono) {
+            for leg in entry.call.legs() {
+                self.by_leg.remove(&leg);
+            }
+            if let Some((_, timer)) = entry.timer.take() {
+                self.wheel.cancel(timer);
+            }
+            self.calls.remove(key);
+            return;
+        }
+        for leg in entry.call.legs() {
+            self.by_leg.insert(leg, key);
+        }
+        let deadline = entry.call.next_deadline();
+        if entry.timer.map(|(at, _)| at) != Some(deadline) {
+            if let Some((_, timer)) = entry.timer.take() {
+                self.wheel.cancel(timer);
+            }
+            if deadline != Mono(u64::MAX) {
+                entry.timer = Some((deadline, self.wheel.set(deadline, key)));
+            }
+        }
+    }
+}
+
+fn refuse(leg: LegId, status: u16, q850: u8, retry_after_s: Option<u32>, out: &mut Vec<Command>) {
+    out.push(Command::Sip(Sip::Respond { leg, status, sdp: None, q850: Some(q850), retry_after_s }));
+}
+
+fn call_id(shard: ShardId, key: DefaultKey) -> CallId {
+    let ffi = key.data().as_ffi();
+    CallId { shard, slot: ffi as u32, generation: (ffi >> 32) as u32 }
+}
+
+fn slot_key(id: CallId) -> DefaultKey {
+    KeyData::from_ffi(u64::from(id.generation) << 32 | u64::from(id.slot)).into()
+}

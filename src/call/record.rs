@@ -1,0 +1,178 @@
+//! What a call will be remembered by: its record, its order, and the view that supervisors have of it.
+//!
+//! Owns the book-keeping and the telling of facts; never changes what the call does.
+
+use super::event::{CallView, Command};
+use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, Fact, Stage, Times};
+use crate::base::{AgentId, CallId, ContactId, OrderId, QueueId, RecordingId, SiteId, Wall};
+use crate::workorder::{Draft, Opening};
+
+/// The book of one call.
+#[derive(Debug)]
+pub(super) struct Book {
+    pub(super) record: CallRecord,
+    site: SiteId,
+    category: Box<str>,
+    draft: Option<Draft>,
+    shown: Option<(Option<Stage>, Option<QueueId>, Option<AgentId>)>,
+}
+
+/// What is known when a call arrives.
+pub(super) struct Arrival {
+    pub(super) contact: ContactId,
+    pub(super) site: SiteId,
+    pub(super) caller: Box<str>,
+    pub(super) dialled: Box<str>,
+    pub(super) trunk: Box<str>,
+    pub(super) sip_call_id: Box<str>,
+    pub(super) category: Box<str>,
+    pub(super) offered: Wall,
+}
+
+impl Book {
+    pub(super) fn open(arrival: Arrival) -> Book {
+        Book {
+            record: CallRecord {
+                contact: arrival.contact,
+                revision: 0,
+                caller: arrival.caller,
+                dialled: arrival.dialled,
+                trunk: arrival.trunk,
+                sip_call_id: arrival.sip_call_id,
+                queue: None,
+                agent: None,
+                times: Times { offered: arrival.offered, ..Times::default() },
+                attempts: Vec::new(),
+                collected: Vec::new(),
+                end: None,
+                recording: None,
+                order: None,
+            },
+            site: arrival.site,
+            category: arrival.category,
+            draft: None,
+            shown: None,
+        }
+    }
+
+    pub(super) fn contact(&self) -> ContactId {
+        self.record.contact
+    }
+
+    pub(super) fn recorded_as(&mut self, recording: RecordingId) {
+        self.record.recording = Some(recording);
+    }
+
+    /// The caller entered a queue: the order is opened, once.
+    pub(super) fn queued(&mut self, at: Wall, queue: &str, order: OrderId, out: &mut Vec<Command>) {
+        self.record.queue = Some(queue.into());
+        self.record.times.queued.get_or_insert(at);
+        if self.draft.is_none() {
+            let draft = Draft::open(
+                order,
+                at,
+                Opening {
+                    contact: self.record.contact,
+                    recording: self.record.recording,
+                    caller: &self.record.caller,
+                    dialled: &self.record.dialled,
+                    category: &self.category,
+                    called: self.record.times.offered,
+                },
+            );
+            self.record.order = Some(draft.id());
+            self.draft = Some(draft);
+        }
+        self.tell(out);
+    }
+
+    /// An agent was booked and is about to be rung.
+    pub(super) fn assigned(&mut self, at: Wall, agent: &str) {
+        let attempt = Attempt { agent: agent.into(), assigned: at, ringing: None, ended: None, outcome: None };
+        self.record.attempts.push(attempt);
+    }
+
+    /// That agent's phone rings.
+    pub(super) fn ringing(&mut self, at: Wall) {
+        if let Some(attempt) = self.record.attempts.last_mut() {
+            attempt.ringing.get_or_insert(at);
+        }
+    }
+
+    /// Whether the phone of the present attempt has rung.
+    pub(super) fn has_rung(&self) -> bool {
+        self.record.attempts.last().is_some_and(|attempt| attempt.ringing.is_some())
+    }
+
+    /// The present attempt is over.
+    pub(super) fn attempted(&mut self, at: Wall, outcome: AttemptOutcome) {
+        if let Some(attempt) = self.record.attempts.last_mut().filter(|attempt| attempt.outcome.is_none()) {
+            attempt.ended = Some(at);
+            attempt.outcome = Some(outcome);
+        }
+    }
+
+    /// The agent of the present attempt answered.
+    pub(super) fn answered(&mut self, at: Wall, out: &mut Vec<Command>) {
+        self.attempted(at, AttemptOutcome::Answered);
+        let Some(attempt) = self.record.attempts.last() else { return };
+        let (agent, assigned, ringing) = (attempt.agent.clone(), attempt.assigned, attempt.ringing);
+        if self.record.times.answered.is_none() {
+            self.record.times.assigned = Some(assigned);
+            self.record.times.ringing = ringing;
+            self.record.times.answered = Some(at);
+        }
+        if let Some(draft) = &mut self.draft {
+            draft.answered(at, &agent);
+        }
+        self.record.agent = Some(agent);
+        self.tell(out);
+    }
+
+    /// The call is over: everything is told for the last time.
+    pub(super) fn ended(&mut self, at: Wall, end: End, out: &mut Vec<Command>) {
+        self.attempted(at, AttemptOutcome::CallerGone);
+        self.record.times.ended = Some(at);
+        self.record.end = Some(end);
+        if let Some(draft) = &mut self.draft {
+            draft.ended(at);
+        }
+        self.tell(out);
+    }
+
+    fn tell(&mut self, out: &mut Vec<Command>) {
+        self.record.revision += 1;
+        out.push(Command::Fact { site: self.site, fact: Fact::Call(Box::new(self.record.clone())) });
+        if let Some(draft) = &self.draft {
+            out.push(Command::Fact { site: self.site, fact: draft.fact() });
+        }
+    }
+
+    /// Shows the call if it looks different than it last did. `stage` is `None` once it is over.
+    pub(super) fn show(
+        &mut self,
+        at: Wall,
+        call: CallId,
+        stage: Option<Stage>,
+        queue: Option<QueueId>,
+        agent: Option<AgentId>,
+        out: &mut Vec<Command>,
+    ) {
+        if self.shown == Some((stage, queue, agent)) {
+            return;
+        }
+        self.shown = Some((stage, queue, agent));
+        out.push(Command::Show(CallView {
+            call,
+            contact: self.record.contact,
+            site: self.site,
+            caller: self.record.caller.clone(),
+            dialled: self.record.dialled.clone(),
+            stage,
+            since: at,
+            offered: self.record.times.offered,
+            queue,
+            agent,
+        }));
+    }
+}
