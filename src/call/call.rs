@@ -132,7 +132,11 @@ impl Call {
             deadline: now.mono + PORT_WAIT_MAX,
         };
         call.show(now, out);
-        out.push(Command::OpenPort { leg, beside: None, towards: Towards::Address(towards) });
+        out.push(Command::OpenPort {
+            leg,
+            beside: None,
+            towards: Towards::Address(towards),
+        });
         call
     }
 
@@ -224,14 +228,26 @@ impl Call {
 
     fn play(&mut self, prompts: Vec<PromptId>, repeat: bool, out: &mut Vec<Command>) {
         self.play += 1;
-        out.push(Command::Media(Media::Play { leg: self.citizen.id, play: self.play, prompts, repeat }));
+        out.push(Command::Media(Media::Play {
+            leg: self.citizen.id,
+            play: self.play,
+            prompts,
+            repeat,
+        }));
     }
 }
 
 /// The citizen's side: connecting and the flow.
 impl Call {
     /// The port of `leg` is bound.
-    pub(super) fn port_opened(&mut self, now: Now, leg: LegId, local: std::net::SocketAddr, seed: u64, out: &mut Vec<Command>) {
+    pub(super) fn port_opened(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        local: std::net::SocketAddr,
+        seed: u64,
+        out: &mut Vec<Command>,
+    ) {
         if leg == self.citizen.id {
             self.connect(now, local, seed, out);
         } else {
@@ -250,7 +266,9 @@ impl Call {
     }
 
     fn connect(&mut self, now: Now, local: std::net::SocketAddr, seed: u64, out: &mut Vec<Command>) {
-        let State::Opening { offer } = &mut self.state else { return };
+        let State::Opening { offer } = &mut self.state else {
+            return;
+        };
         let offer = offer.take();
         self.citizen.open(local, seed, out);
         let sdp = match &offer {
@@ -271,8 +289,17 @@ impl Call {
             site: self.site().code.clone(),
             started: now,
         };
-        out.push(Command::Media(Media::Record { citizen: leg, recording }));
-        out.push(Command::Sip(Sip::Respond { leg, status: 200, sdp: Some(sdp), q850: None, retry_after_s: None }));
+        out.push(Command::Media(Media::Record {
+            citizen: leg,
+            recording,
+        }));
+        out.push(Command::Sip(Sip::Respond {
+            leg,
+            status: 200,
+            sdp: Some(sdp),
+            q850: None,
+            retry_after_s: None,
+        }));
         self.enter(now, State::Connecting, ACK_WAIT_MAX, out);
     }
 
@@ -343,8 +370,23 @@ impl Call {
     fn refuse(&mut self, now: Now, status: u16, q850: u8, by: EndedBy, out: &mut Vec<Command>) {
         let leg = self.citizen.id;
         self.citizen.dialog = Dialog::Ending;
-        out.push(Command::Sip(Sip::Respond { leg, status, sdp: None, q850: Some(q850), retry_after_s: None }));
-        self.finish(now, End { stage: Stage::Offered, by, sip_status: status, q850 }, out);
+        out.push(Command::Sip(Sip::Respond {
+            leg,
+            status,
+            sdp: None,
+            q850: Some(q850),
+            retry_after_s: None,
+        }));
+        self.finish(
+            now,
+            End {
+                stage: Stage::Offered,
+                by,
+                sip_status: status,
+                q850,
+            },
+            out,
+        );
     }
 }
 
@@ -367,7 +409,16 @@ impl Call {
         let Some((queue, priority)) = self.queue else { return };
         self.enter(now, State::Waiting, REQUEUE_EVERY, out);
         let (call, contact, since) = (self.id, self.book.contact(), self.queued_since);
-        self.acd(Acd::Enqueue(Enqueue { call, contact, queue, priority, since }), out);
+        self.acd(
+            Acd::Enqueue(Enqueue {
+                call,
+                contact,
+                queue,
+                priority,
+                since,
+            }),
+            out,
+        );
     }
 
     fn music(&mut self, out: &mut Vec<Command>) {
@@ -377,7 +428,14 @@ impl Call {
     }
 
     /// The ACD booked an agent: a leg of theirs is opened.
-    pub(super) fn agent_offered(&mut self, now: Now, lease: Lease, ring_until: Mono, leg: LegId, out: &mut Vec<Command>) {
+    pub(super) fn agent_offered(
+        &mut self,
+        now: Now,
+        lease: Lease,
+        ring_until: Mono,
+        leg: LegId,
+        out: &mut Vec<Command>,
+    ) {
         match &self.state {
             State::Waiting => {}
             // Crossed with our own Cancel or a late answer: the ACD frees the lease when it hears of that.
@@ -392,16 +450,30 @@ impl Call {
         let name = self.agent_name(lease.agent);
         self.book.assigned(now.wall, &name);
         self.agents.push(Leg::new(leg, Dialog::Gone));
-        self.enter(now, State::Ringing { lease, leg }, ring_until.since(now.mono) + REVOKE_WAIT_MAX, out);
-        out.push(Command::OpenPort { leg, beside: Some(self.citizen.id), towards: Towards::Agent(lease.agent) });
+        self.enter(
+            now,
+            State::Ringing { lease, leg },
+            ring_until.since(now.mono) + REVOKE_WAIT_MAX,
+            out,
+        );
+        out.push(Command::OpenPort {
+            leg,
+            beside: Some(self.citizen.id),
+            towards: Towards::Agent(lease.agent),
+        });
     }
 
     fn invite(&mut self, now: Now, leg: LegId, local: std::net::SocketAddr, seed: u64, out: &mut Vec<Command>) {
-        let State::Ringing { lease, leg: ringing } = self.state else { return };
+        let State::Ringing { lease, leg: ringing } = self.state else {
+            return;
+        };
         if ringing != leg {
             return;
         }
-        let ring_max = self.deadline.since(now.mono).saturating_sub(REVOKE_WAIT_MAX + RING_MARGIN);
+        let ring_max = self
+            .deadline
+            .since(now.mono)
+            .saturating_sub(REVOKE_WAIT_MAX + RING_MARGIN);
         let codec = self.citizen.codec();
         let (user, domain) = (self.agent_name(lease.agent), self.site().domain.clone());
         let headers = vec![
@@ -410,12 +482,22 @@ impl Call {
         ];
         let caller: Box<str> = crate::base::number::Number::parse(&self.book.record.caller, "")
             .map_or_else(|_| self.book.record.caller.clone(), |number| number.national().into());
-        let Some(agent) = self.agents.iter_mut().find(|agent| agent.id == leg) else { return };
+        let Some(agent) = self.agents.iter_mut().find(|agent| agent.id == leg) else {
+            return;
+        };
         agent.open(local, seed, out);
         let Some(sdp) = agent.offer(codec) else { return };
         agent.dialog = Dialog::Alive;
-        let invite =
-            Invite { leg, user, domain, caller_name: caller.clone(), caller, sdp, headers, ring_max: ring_max.max(RING_MARGIN) };
+        let invite = Invite {
+            leg,
+            user,
+            domain,
+            caller_name: caller.clone(),
+            caller,
+            sdp,
+            headers,
+            ring_max: ring_max.max(RING_MARGIN),
+        };
         out.push(Command::Sip(Sip::Invite(Box::new(invite))));
     }
 
@@ -432,7 +514,9 @@ impl Call {
 
     /// The agent answered: the two are joined.
     pub(super) fn answered(&mut self, now: Now, leg: LegId, sdp: &[u8], out: &mut Vec<Command>) {
-        let State::Ringing { lease, leg: ringing } = self.state else { return };
+        let State::Ringing { lease, leg: ringing } = self.state else {
+            return;
+        };
         if ringing != leg {
             return;
         }
@@ -443,8 +527,20 @@ impl Call {
         }
         self.acd(Acd::Answered { lease }, out);
         self.book.answered(now.wall, out);
-        self.enter(now, State::Talking { lease, leg, held: false }, Duration::MAX, out);
-        out.push(Command::Media(Media::Bridge { a: self.citizen.id, b: leg }));
+        self.enter(
+            now,
+            State::Talking {
+                lease,
+                leg,
+                held: false,
+            },
+            Duration::MAX,
+            out,
+        );
+        out.push(Command::Media(Media::Bridge {
+            a: self.citizen.id,
+            b: leg,
+        }));
         self.follow_hold(leg, out);
     }
 
@@ -468,7 +564,9 @@ impl Call {
 
     /// The offer to the agent of `leg` is over: back into the line, at the old place.
     fn decline(&mut self, now: Now, leg: LegId, why: Declined, out: &mut Vec<Command>) {
-        let State::Ringing { lease, leg: ringing } = self.state else { return };
+        let State::Ringing { lease, leg: ringing } = self.state else {
+            return;
+        };
         if ringing != leg {
             return;
         }
@@ -505,7 +603,9 @@ impl Call {
 
     /// The ACD let the caller go without an agent.
     pub(super) fn released(&mut self, now: Now, _why: Released, out: &mut Vec<Command>) {
-        let (State::Waiting, Some((queue, _))) = (&self.state, self.queue) else { return };
+        let (State::Waiting, Some((queue, _))) = (&self.state, self.queue) else {
+            return;
+        };
         let apology = self.site().queues[queue.index()].apology;
         self.enter(now, State::Apologising, APOLOGY_MAX, out);
         self.play(vec![apology], false, out);
@@ -547,8 +647,12 @@ impl Call {
 
     /// An agent who holds leaves the citizen with music; one who comes back is joined again.
     fn follow_hold(&mut self, changed: LegId, out: &mut Vec<Command>) {
-        let State::Talking { leg, held, .. } = &mut self.state else { return };
-        let Some(agent) = self.agents.iter().find(|agent| agent.id == changed && agent.id == *leg) else { return };
+        let State::Talking { leg, held, .. } = &mut self.state else {
+            return;
+        };
+        let Some(agent) = self.agents.iter().find(|agent| agent.id == changed && agent.id == *leg) else {
+            return;
+        };
         if agent.on_hold() == *held {
             return;
         }
@@ -593,7 +697,12 @@ impl Call {
             }
             Ending::Cancel => {
                 self.book.record.times.caller_hangup.get_or_insert(now.wall);
-                let end = End { stage: Stage::Offered, by: EndedBy::Caller, sip_status: 487, q850: NORMAL };
+                let end = End {
+                    stage: Stage::Offered,
+                    by: EndedBy::Caller,
+                    sip_status: 487,
+                    q850: NORMAL,
+                };
                 self.finish(now, end, out);
             }
             Ending::NoAck | Ending::Lost => self.end(now, EndedBy::Network, TIMER_EXPIRED, out),
@@ -669,7 +778,16 @@ impl Call {
             (false, EndedBy::Caller) => 487,
             (false, EndedBy::Agent | EndedBy::Refused | EndedBy::Network | EndedBy::Fault) => 500,
         };
-        self.finish(now, End { stage, by, sip_status, q850 }, out);
+        self.finish(
+            now,
+            End {
+                stage,
+                by,
+                sip_status,
+                q850,
+            },
+            out,
+        );
     }
 
     fn finish(&mut self, now: Now, end: End, out: &mut Vec<Command>) {
@@ -680,9 +798,15 @@ impl Call {
             State::Ending => return,
         }
         if self.book.record.recording.is_some() {
-            out.push(Command::Media(Media::StopRecording { recording: self.recording }));
+            out.push(Command::Media(Media::StopRecording {
+                recording: self.recording,
+            }));
         }
-        let q850 = if end.by == EndedBy::Fault { NETWORK_OUT_OF_ORDER } else { NORMAL };
+        let q850 = if end.by == EndedBy::Fault {
+            NETWORK_OUT_OF_ORDER
+        } else {
+            NORMAL
+        };
         self.citizen.hang_up(q850, out);
         for agent in &mut self.agents {
             agent.hang_up(q850, out);
@@ -701,7 +825,10 @@ impl Call {
         }
         if let State::Talking { leg, .. } = &self.state {
             let agent = self.agents.iter().find(|agent| agent.id == *leg);
-            assert!(agent.is_some_and(|agent| agent.dialog == Dialog::Alive), "who talks has a dialog");
+            assert!(
+                agent.is_some_and(|agent| agent.dialog == Dialog::Alive),
+                "who talks has a dialog"
+            );
         }
         if self.is_live() {
             assert!(self.citizen.dialog != Dialog::Gone, "a live call has its citizen");

@@ -2,14 +2,14 @@
 //!
 //! Owns admission, the table of calls, which leg belongs to which call, and their timers. Never looks into a call.
 
-use super::call::{Birth, Call, NORMAL};
+use super::call::{Birth, Call};
 use super::event::{Command, Event, Settings};
 use super::record::{Arrival, Book};
 use crate::acd::event::Command as Acd;
 use crate::base::fact::{End, EndedBy, Stage};
 use crate::base::number::Number;
 use crate::base::wheel::{TimerId, Wheel};
-use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId, Wall};
+use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
 use crate::sip::event::{Action as Sip, Incoming, Notice, Source};
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
@@ -109,7 +109,7 @@ impl Calls {
                 if entry.call.next_deadline() <= now.mono {
                     entry.call.expired(now, out);
                 }
-                self.settle(now, key, out);
+                self.settle(now, key);
             }
         }
     }
@@ -129,12 +129,18 @@ impl Calls {
     pub fn check(&self) {
         for (key, entry) in &self.calls {
             entry.call.check();
-            assert!(entry.timer.is_some() || entry.call.next_deadline() == Mono(u64::MAX), "every call has its deadline");
+            assert!(
+                entry.timer.is_some() || entry.call.next_deadline() == Mono(u64::MAX),
+                "every call has its deadline"
+            );
             for leg in entry.call.legs() {
                 assert_eq!(self.by_leg.get(&leg), Some(&key), "{leg:?} leads to its call");
             }
         }
-        assert!(self.by_leg.values().all(|key| self.calls.contains_key(*key)), "no leg leads nowhere");
+        assert!(
+            self.by_leg.values().all(|key| self.calls.contains_key(*key)),
+            "no leg leads nowhere"
+        );
     }
 
     fn sip(&mut self, now: Now, notice: Notice, out: &mut Vec<Command>) {
@@ -174,10 +180,16 @@ impl Calls {
 
     fn acd(&mut self, now: Now, command: Acd, out: &mut Vec<Command>) {
         match command {
-            Acd::Offer { call, lease, ring_until } => {
+            Acd::Offer {
+                call,
+                lease,
+                ring_until,
+            } => {
                 self.legs_dialled += 1;
                 let leg = LegId::outgoing(self.shard, self.legs_dialled);
-                self.with_call(now, call, out, |call, out| call.agent_offered(now, lease, ring_until, leg, out));
+                self.with_call(now, call, out, |call, out| {
+                    call.agent_offered(now, lease, ring_until, leg, out)
+                });
             }
             Acd::Revoke { call, lease } => self.with_call(now, call, out, |call, out| call.revoked(now, lease, out)),
             Acd::Released { call, why } => self.with_call(now, call, out, |call, out| call.released(now, why, out)),
@@ -202,7 +214,7 @@ impl Calls {
             contact: ContactId(self.mint.mint(now.wall)),
             site: entry.site,
             caller,
-            dialled: entry.number.clone(),
+            dialled: entry.number.as_str().into(),
             trunk,
             sip_call_id: incoming.call_id,
             category: entry.category.clone(),
@@ -210,51 +222,71 @@ impl Calls {
         });
         if self.retry_after_s.is_some() || self.calls.len() >= self.settings.calls_max {
             self.counts.refused += 1;
-            let end = End { stage: Stage::Offered, by: EndedBy::Refused, sip_status: 503, q850: CONGESTION };
+            let end = End {
+                stage: Stage::Offered,
+                by: EndedBy::Refused,
+                sip_status: 503,
+                q850: CONGESTION,
+            };
             book.ended(now.wall, end, out);
             return refuse(incoming.leg, 503, CONGESTION, self.retry_after_s, out);
         }
         self.counts.taken += 1;
-        let birth = Birth {
-            id: CallId::default(),
-            site: entry.site,
-            leg: incoming.leg,
-            offer: incoming.sdp,
-            flow: entry.flow.clone(),
-            opening: entry.opening(now.wall),
-            priority: entry.priority,
-            book,
-            recording: RecordingId(self.mint.mint(now.wall)),
-            order: OrderId(self.mint.mint(now.wall)),
-            settings: self.settings.clone(),
-        };
-        let shard = self.shard;
+        let (shard, settings) = (self.shard, self.settings.clone());
+        let (recording, order) = (RecordingId(self.mint.mint(now.wall)), OrderId(self.mint.mint(now.wall)));
         let key = self.calls.insert_with_key(|key| {
-            let birth = Birth { id: call_id(shard, key), ..birth };
-            Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None }
+            let birth = Birth {
+                id: call_id(shard, key),
+                site: entry.site,
+                leg: incoming.leg,
+                offer: incoming.sdp,
+                flow: entry.flow.clone(),
+                opening: entry.opening(now.wall),
+                priority: entry.priority,
+                book,
+                recording,
+                order,
+                settings,
+            };
+            Entry {
+                call: Call::offered(birth, now, incoming.flow.peer, out),
+                timer: None,
+            }
         });
-        self.settle(now, key, out);
+        self.settle(now, key);
     }
 
-    fn with_leg(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>, act: impl FnOnce(&mut Call, &mut Vec<Command>)) {
+    fn with_leg(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        out: &mut Vec<Command>,
+        act: impl FnOnce(&mut Call, &mut Vec<Command>),
+    ) {
         if let Some(key) = self.by_leg.get(&leg).copied() {
             act(&mut self.calls[key].call, out);
-            self.settle(now, key, out);
+            self.settle(now, key);
         }
     }
 
-    fn with_call(&mut self, now: Now, id: CallId, out: &mut Vec<Command>, act: impl FnOnce(&mut Call, &mut Vec<Command>)) {
+    fn with_call(
+        &mut self,
+        now: Now,
+        id: CallId,
+        out: &mut Vec<Command>,
+        act: impl FnOnce(&mut Call, &mut Vec<Command>),
+    ) {
         let key = slot_key(id);
         if id.shard == self.shard
             && let Some(entry) = self.calls.get_mut(key)
         {
             act(&mut entry.call, out);
-            self.settle(now, key, out);
+            self.settle(now, key);
         }
     }
 
     /// After every change of a call: its legs can be found, its timer is set, and once over it is forgotten.
-    fn settle(&mut self, now: Now, key: DefaultKey, _out: &mut Vec<Command>) {
+    fn settle(&mut self, now: Now, key: DefaultKey) {
         let entry = &mut self.calls[key];
         if entry.call.is_over(now.mono) {
             for leg in entry.call.legs() {
@@ -282,12 +314,22 @@ impl Calls {
 }
 
 fn refuse(leg: LegId, status: u16, q850: u8, retry_after_s: Option<u32>, out: &mut Vec<Command>) {
-    out.push(Command::Sip(Sip::Respond { leg, status, sdp: None, q850: Some(q850), retry_after_s }));
+    out.push(Command::Sip(Sip::Respond {
+        leg,
+        status,
+        sdp: None,
+        q850: Some(q850),
+        retry_after_s,
+    }));
 }
 
 fn call_id(shard: ShardId, key: DefaultKey) -> CallId {
     let ffi = key.data().as_ffi();
-    CallId { shard, slot: ffi as u32, generation: (ffi >> 32) as u32 }
+    CallId {
+        shard,
+        slot: ffi as u32,
+        generation: (ffi >> 32) as u32,
+    }
 }
 
 fn slot_key(id: CallId) -> DefaultKey {

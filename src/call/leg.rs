@@ -45,7 +45,14 @@ fn codecs(first: Option<Codec>) -> [Codec; 2] {
 
 impl Leg {
     pub(super) fn new(id: LegId, dialog: Dialog) -> Leg {
-        Leg { id, dialog, session: None, remote: None, port_open: false, probing_since: None }
+        Leg {
+            id,
+            dialog,
+            session: None,
+            remote: None,
+            port_open: false,
+            probing_since: None,
+        }
     }
 
     /// The port is bound: media may be described.
@@ -64,14 +71,18 @@ impl Leg {
     /// Our answer to their offer, or the status to refuse it with.
     pub(super) fn answer(&mut self, offer: &[u8], out: &mut Vec<Command>) -> Result<Bytes, u16> {
         let session = self.session.as_mut().ok_or(500u16)?;
-        let (answer, negotiated) = session.answer(offer, Direction::SendRecv).map_err(|refusal| refusal.status())?;
+        let (answer, negotiated) = session
+            .answer(offer, Direction::SendRecv)
+            .map_err(|refusal| refusal.status())?;
         self.connect(negotiated, out);
         Ok(answer)
     }
 
     /// Their answer to our offer; false when nothing can be spoken.
     pub(super) fn accept(&mut self, answer: &[u8], out: &mut Vec<Command>) -> bool {
-        let Some(Ok(negotiated)) = self.session.as_mut().map(|session| session.accept(answer)) else { return false };
+        let Some(Ok(negotiated)) = self.session.as_mut().map(|session| session.accept(answer)) else {
+            return false;
+        };
         self.connect(negotiated, out);
         true
     }

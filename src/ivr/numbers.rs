@@ -4,7 +4,7 @@
 //! entries is none. A merged line keeps its own entry with a transition prompt that starts and ends by date.
 
 use super::flow::Flow;
-use crate::base::number::{Number, NumberError, NumberKind};
+use crate::base::number::{Number, NumberError};
 use crate::base::{PromptId, SiteId, Wall};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,9 +84,9 @@ impl Numbers {
     /// A service number with an area (`+86 595 12345`) is first looked for as that city's own entry, then as the bare
     /// service number. A local number without its area finds an entry when only one of our areas has it.
     pub fn lookup(&self, dialled: &str) -> Option<&Entry> {
-        let exact = with_area(dialled).and_then(|number| self.at(number.as_str()));
-        exact
-            .or_else(|| self.at(Number::parse(dialled, "").ok()?.as_str()))
+        let number = Number::parse(dialled, "").ok()?;
+        self.at(number.as_str())
+            .or_else(|| self.at(number.without_area()?))
             .or_else(|| self.local(dialled))
     }
 
@@ -116,21 +116,7 @@ impl Numbers {
 /// # Errors
 /// [`NumberError`] when the text is not a telephone number.
 pub fn canonical(text: &str, area_code: &str) -> Result<Number, NumberError> {
-    with_area(text).map_or_else(|| Number::parse(text, area_code), Ok)
-}
-
-/// `+86 595 12345` and `0086 595 12345` as `0595 12345`: the same digits, with the area kept.
-fn with_area(text: &str) -> Option<Number> {
-    let text = text.trim();
-    let national = text.strip_prefix("+86").or_else(|| text.strip_prefix("0086"))?;
-    let national = national.trim_start_matches([' ', '-']).trim_start_matches('0');
-    match Number::parse(national, "").ok()?.kind() {
-        // These have no area: they are what they say.
-        NumberKind::Mobile | NumberKind::Service | NumberKind::Emergency => None,
-        NumberKind::Fixed | NumberKind::International | NumberKind::Local => {
-            Number::parse(&format!("0{national}"), "").ok()
-        }
-    }
+    Number::parse(text, area_code)
 }
 
 #[cfg(test)]
