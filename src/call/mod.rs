@@ -11,3 +11,6 @@ mod leg;
 mod record;
 
 pub use calls::{Calls, Counts};
+
+#[cfg(test)]
+mod tests;
