@@ -40,6 +40,8 @@ pub struct Calls {
 struct Entry {
     call: Call,
     timer: Option<(Mono, TimerId)>,
+    /// Counted among the live ones.
+    live: bool,
 }
 
 /// What stands and what happened since the start.
@@ -118,7 +120,6 @@ impl Calls {
     pub fn counts(&self) -> Counts {
         Counts {
             calls: self.calls.len(),
-            live: self.calls.values().filter(|entry| entry.call.is_live()).count(),
             legs: self.by_leg.len(),
             timers: self.wheel.len(),
             ..self.counts
@@ -127,6 +128,8 @@ impl Calls {
 
     /// What must hold after every event.
     pub fn check(&self) {
+        let live = self.calls.values().filter(|entry| entry.call.is_live()).count();
+        assert_eq!(live, self.counts.live, "the live ones are counted");
         for (key, entry) in &self.calls {
             entry.call.check();
             assert!(
@@ -232,6 +235,7 @@ impl Calls {
             return refuse(incoming.leg, 503, CONGESTION, self.retry_after_s, out);
         }
         self.counts.taken += 1;
+        self.counts.live += 1;
         let (shard, settings) = (self.shard, self.settings.clone());
         let (recording, order) = (RecordingId(self.mint.mint(now.wall)), OrderId(self.mint.mint(now.wall)));
         let key = self.calls.insert_with_key(|key| {
@@ -251,6 +255,7 @@ impl Calls {
             Entry {
                 call: Call::offered(birth, now, incoming.flow.peer, out),
                 timer: None,
+                live: true,
             }
         });
         self.settle(now, key);
@@ -288,6 +293,10 @@ impl Calls {
     /// After every change of a call: its legs can be found, its timer is set, and once over it is forgotten.
     fn settle(&mut self, now: Now, key: DefaultKey) {
         let entry = &mut self.calls[key];
+        if entry.live && !entry.call.is_live() {
+            entry.live = false;
+            self.counts.live -= 1;
+        }
         if entry.call.is_over(now.mono) {
             for leg in entry.call.legs() {
                 self.by_leg.remove(&leg);

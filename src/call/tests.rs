@@ -40,9 +40,7 @@ struct World {
 }
 
 fn settings() -> Arc<Settings> {
-    let flow: Draft =
-        toml::from_str("start = \"human\"\nhuman = \"human\"\n[queue.human]\nqueue = \"0\"\n")
-            .unwrap();
+    let flow: Draft = toml::from_str("start = \"human\"\nhuman = \"human\"\n[queue.human]\nqueue = \"0\"\n").unwrap();
     let names = crate::ivr::draft::Names {
         prompt: &|_| None,
         queue: &|_| Some(crate::base::QueueId(0)),
