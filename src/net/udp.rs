@@ -1,0 +1,71 @@
+//! UDP listeners: one task receives for all shards.
+//!
+//! Owns the reading of a socket. Never judges a message: it reads only what choosing a shard needs.
+
+use crate::sip::event::Flow;
+use bytes::Bytes;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
+use std::sync::Arc;
+use tokio::net::UdpSocket;
+
+/// The largest datagram there is.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// Room for a burst: 100 calls/s for some seconds, should the process be late.
+const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Datagrams read before other tasks have their turn.
+const BATCH_MAX: usize = 64;
+
+/// Binds a listener, with room for bursts.
+///
+/// # Errors
+/// What the system says, for example that the port is used.
+pub fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = StdSocket::bind(at)?;
+    socket.set_nonblocking(true)?;
+    rustix::net::sockopt::set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(&socket, BUFFER_BYTES)?;
+    UdpSocket::from_std(socket)
+}
+
+/// The address from which this machine speaks to `peer`, found without sending anything.
+///
+/// # Errors
+/// There is no way to `peer`.
+pub fn address_towards(peer: SocketAddr) -> io::Result<IpAddr> {
+    let any: SocketAddr = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().expect("an address");
+    let socket = StdSocket::bind(any)?;
+    socket.connect(peer)?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// Receives for ever; `post` takes each datagram and must not wait.
+pub async fn receive(socket: Arc<UdpSocket>, listener: u16, post: impl Fn(Flow, Bytes)) {
+    let mut buffer = vec![0u8; DATAGRAM_BYTES_MAX];
+    loop {
+        if socket.readable().await.is_err() {
+            return;
+        }
+        for _ in 0..BATCH_MAX {
+            match socket.try_recv_from(&mut buffer) {
+                Ok((length, peer)) => {
+                    post(Flow { listener, connection: 0, peer }, Bytes::copy_from_slice(&buffer[..length]));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP error of an earlier datagram: nothing to do with the next one.
+                Err(_) => {}
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_is_spoken_to_from_the_loopback() {
+        assert_eq!(address_towards("127.0.0.1:5060".parse().unwrap()).unwrap(), IpAddr::from([127, 0, 0, 1]));
+    }
+}

@@ -1,0 +1,153 @@
+//! The shell of one signal shard: receives, tells the machine, carries out what it says, in order.
+//!
+//! One task a shard. Nothing in it waits but for the next message or the next deadline.
+
+use super::clock;
+use super::wires::{Wires, lock};
+use super::media::{MediaThreads, Message};
+use crate::base::fact::Stamped;
+use crate::base::{FactId, LegId, MediaThreadId, Mint, Now, ShardId};
+use crate::call::event::{Event as ToCalls, Towards};
+use crate::media::event::Action;
+use crate::net::ports::Ports;
+use crate::shard::{Effect, Event, Shard};
+use crate::sip::event::Flow;
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+/// Messages taken from a mailbox at once.
+const BATCH_MAX: usize = 128;
+/// Looked at the clock at least this often.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// A signal shard with its hands.
+pub(super) struct ShardTask {
+    pub(super) id: ShardId,
+    pub(super) shard: Shard,
+    pub(super) wires: Arc<Wires>,
+    pub(super) media: Arc<MediaThreads>,
+    /// By listener.
+    pub(super) sockets: Vec<Arc<UdpSocket>>,
+    pub(super) ports: Ports,
+    pub(super) mint: Mint,
+    pub(super) threads_by_leg: HashMap<LegId, MediaThreadId>,
+    pub(super) next_thread: u8,
+}
+
+impl ShardTask {
+    /// Runs until both mailboxes are closed.
+    pub(super) async fn run(mut self, mut packets: mpsc::Receiver<(Flow, Bytes)>, mut events: mpsc::Receiver<Event>) {
+        let mut effects = Vec::new();
+        let (mut some_packets, mut some_events) = (Vec::new(), Vec::new());
+        loop {
+            let wait = self.shard.next_deadline().map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
+            tokio::select! {
+                biased;
+                count = events.recv_many(&mut some_events, BATCH_MAX) => if count == 0 { return },
+                count = packets.recv_many(&mut some_packets, BATCH_MAX) => if count == 0 { return },
+                () = tokio::time::sleep(wait) => {}
+            }
+            for event in some_events.drain(..) {
+                let now = clock::now();
+                self.shard.handle(now, event, &mut effects);
+                self.carry_out(now, &mut effects);
+            }
+            for (flow, bytes) in some_packets.drain(..) {
+                let now = clock::now();
+                self.shard.handle(now, Event::Received { flow, bytes }, &mut effects);
+                self.carry_out(now, &mut effects);
+            }
+            let now = clock::now();
+            if self.shard.next_deadline().is_some_and(|at| at <= now.mono) {
+                self.shard.expire(now, &mut effects);
+                self.carry_out(now, &mut effects);
+            }
+            *lock(&self.wires.counts[self.id.index()]) = self.shard.counts();
+        }
+    }
+
+    /// Carries effects out in order; an opened port is told at once and what comes of it is carried out too.
+    fn carry_out(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        while !effects.is_empty() {
+            for effect in std::mem::take(effects) {
+                match effect {
+                    Effect::Send { flow, bytes } => self.send(flow, &bytes),
+                    Effect::OpenPort { leg, beside, towards } => {
+                        let event = self.open_port(now, leg, beside, towards);
+                        self.shard.handle(now, Event::Call(event), effects);
+                    }
+                    Effect::Media(action) => self.media(action),
+                    Effect::Acd { site, event } => self.wires.to_acd(site, event),
+                    Effect::Fact { site, fact } => {
+                        let id = FactId(self.mint.mint(now.wall));
+                        let site = self.wires.setup.load().code(site);
+                        (self.wires.facts)(Stamped { id, at: now.wall, site, fact });
+                    }
+                    Effect::Show(view) => self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]),
+                    Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),
+                }
+            }
+        }
+    }
+
+    fn send(&self, flow: Flow, bytes: &[u8]) {
+        let sent = self.sockets.get(usize::from(flow.listener)).map(|socket| socket.try_send_to(bytes, flow.peer));
+        // Lost like any datagram: SIP's own timers repeat it.
+        if !matches!(sent, Some(Ok(_))) {
+            self.wires.faults.sends_failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn open_port(&mut self, now: Now, leg: LegId, beside: Option<LegId>, towards: Towards) -> ToCalls {
+        let towards: Option<IpAddr> = match towards {
+            Towards::Address(address) => Some(address.ip()),
+            Towards::Agent(agent) => self.wires.phones.get(&agent).map(|address| *address),
+        };
+        match self.ports.open(now.mono, towards) {
+            Ok(pair) => {
+                let local = pair.local;
+                let thread = self.thread_for(beside);
+                self.threads_by_leg.insert(leg, thread);
+                self.media.send(thread, Message::Open { leg, pair });
+                ToCalls::PortOpened { leg, local }
+            }
+            Err(error) => {
+                self.wires.faults.ports_refused.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(?leg, %error, "no media port");
+                ToCalls::PortRefused { leg }
+            }
+        }
+    }
+
+    fn thread_for(&mut self, beside: Option<LegId>) -> MediaThreadId {
+        if let Some(thread) = beside.and_then(|leg| self.threads_by_leg.get(&leg)) {
+            return *thread;
+        }
+        self.next_thread = (self.next_thread + 1) % self.media.threads();
+        MediaThreadId(self.next_thread)
+    }
+
+    fn media(&mut self, action: Action) {
+        let leg = match &action {
+            Action::Open { leg, .. }
+            | Action::Connect { leg, .. }
+            | Action::Play { leg, .. }
+            | Action::Stop { leg }
+            | Action::Unbridge { leg }
+            | Action::Close { leg } => *leg,
+            Action::Bridge { a, .. } => *a,
+            Action::Record { citizen, .. } | Action::StopRecording { citizen, .. } => *citizen,
+        };
+        let Some(thread) = self.threads_by_leg.get(&leg).copied() else { return };
+        if matches!(action, Action::Close { .. }) {
+            self.threads_by_leg.remove(&leg);
+        }
+        self.media.send(thread, Message::Action(action));
+    }
+}

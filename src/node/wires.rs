@@ -1,0 +1,117 @@
+//! Through what the parts of a node reach each other: bounded mailboxes, and the few tables that all read.
+//!
+//! Nothing here waits. Datagrams are dropped when a shard's mailbox is full (their senders repeat them); for everything
+//! else admission has kept a place free, so that a full mailbox is a fault of ours: counted and logged.
+
+use super::setup::Setup;
+use crate::acd;
+use crate::base::fact::Stamped;
+use crate::base::{AgentId, CallId, ShardId, SiteId};
+use crate::call::event::Event as ToCalls;
+use crate::shard;
+use crate::sip::event::{Bindings, Flow};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use dashmap::DashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::mpsc;
+
+/// Datagrams that may wait for one shard.
+pub(super) const PACKETS_MAX: usize = 4_096;
+/// Messages of our own that may wait for one shard, for each call that it may have: media notices and ACD commands.
+pub(super) const EVENTS_PER_CALL: usize = 8;
+/// Messages that may wait for one ACD owner, for each call that the node may have.
+pub(super) const ACD_EVENTS_PER_CALL: usize = 4;
+
+/// The way into one shard.
+#[derive(Debug, Clone)]
+pub(super) struct ToShard {
+    pub(super) packets: mpsc::Sender<(Flow, Bytes)>,
+    pub(super) events: mpsc::Sender<shard::Event>,
+}
+
+/// What went wrong between parts of this node.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// Datagrams dropped because their shard was behind.
+    pub(super) packets_dropped: AtomicU64,
+    /// Messages of our own that found no room.
+    pub(super) messages_lost: AtomicU64,
+    /// Datagrams that the system did not take.
+    pub(super) sends_failed: AtomicU64,
+    /// Media ports that could not be opened.
+    pub(super) ports_refused: AtomicU64,
+}
+
+/// All ways and common tables.
+pub(super) struct Wires {
+    pub(super) shards: Vec<ToShard>,
+    /// By site.
+    pub(super) acds: Vec<mpsc::Sender<acd::event::Event>>,
+    pub(super) setup: ArcSwap<Setup>,
+    /// From where each agent's phone registered, for the choice of a media address.
+    pub(super) phones: DashMap<AgentId, IpAddr>,
+    pub(super) live: Arc<super::live::Live>,
+    pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
+    pub(super) faults: Faults,
+    /// By shard: what stands there, as of its last message.
+    pub(super) counts: Vec<Mutex<shard::Counts>>,
+}
+
+impl Wires {
+    /// To a call of any shard.
+    pub(super) fn to_call(&self, shard: ShardId, event: ToCalls) {
+        self.to_shard(shard, shard::Event::Call(event));
+    }
+
+    pub(super) fn to_shard(&self, shard: ShardId, event: shard::Event) {
+        let sent = self.shards.get(shard.index()).map(|to| to.events.try_send(event));
+        if !matches!(sent, Some(Ok(()))) {
+            self.lost("shard");
+        }
+    }
+
+    pub(super) fn to_acd(&self, site: SiteId, event: acd::event::Event) {
+        let sent = self.acds.get(site.index()).map(|to| to.try_send(event));
+        if !matches!(sent, Some(Ok(()))) {
+            self.lost("acd");
+        }
+    }
+
+    pub(super) fn hang_up(&self, call: CallId) -> bool {
+        let event = shard::Event::Call(ToCalls::HangUp { call });
+        self.shards.get(call.shard.index()).is_some_and(|to| to.events.try_send(event).is_ok())
+    }
+
+    /// Bindings that changed at shard `at`: the other shards copy them, the ACD learns whether the phone is up.
+    pub(super) fn bindings(&self, at: ShardId, bindings: &Bindings) {
+        for index in (0..self.shards.len()).filter(|index| *index != at.index()) {
+            self.to_shard(ShardId(index as u8), shard::Event::Bindings(bindings.clone()));
+        }
+        let Some((site, agent)) = self.setup.load().agent_of(&bindings.user, &bindings.domain) else { return };
+        match bindings.contacts.first() {
+            Some(contact) => self.phones.insert(agent, contact.flow.peer.ip()),
+            None => self.phones.remove(&agent).map(|(_, address)| address),
+        };
+        let up = !bindings.contacts.is_empty();
+        self.to_acd(site, acd::event::Event::Phone { agent, up });
+        self.live.apply(super::clock::now().wall, [super::live::Delta::Phone { agent, up }]);
+    }
+
+    fn lost(&self, to: &'static str) {
+        self.faults.messages_lost.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(to, "a mailbox is full: a message of ours is lost");
+    }
+
+    pub(super) fn calls_live(&self) -> usize {
+        self.counts.iter().map(|counts| lock(counts).calls.live).sum()
+    }
+}
+
+/// A lock whose holder panicked still holds plain numbers.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

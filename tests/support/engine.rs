@@ -1,0 +1,171 @@
+//! An engine of the test's own: the shipped configuration on free ports and in a temporary folder, as a real process.
+
+use super::api::Api;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const START_MAX: Duration = Duration::from_secs(20);
+const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// A folder with a configuration that may be edited before the engine starts.
+pub struct Folder(pub TempDir);
+
+impl Folder {
+    /// The shipped configuration with free ports on loopback.
+    pub fn new() -> Folder {
+        let folder = Folder(tempfile::tempdir().expect("a temporary folder"));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for part in ["jiesu.toml", "sip-profiles", "ivr-flows"] {
+            copy(&root.join(part), &folder.path().join(part));
+        }
+        folder.edit("jiesu.toml", "listen = \"127.0.0.1:8080\"", "listen = \"127.0.0.1:0\"");
+        folder.edit("jiesu.toml", "log = \"info\"", "log = \"info,jiesu=debug\"");
+        folder.edit("sip-profiles/listeners/udp.toml", "0.0.0.0:5060", "127.0.0.1:0");
+        folder
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Replaces a text that must be there.
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path().join(file);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(text.contains(from), "{file} has no {from:?}");
+        fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Runs a command of the program to its end.
+    pub fn run(&self, arguments: &[&str]) -> (ExitStatus, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_jiesu"))
+            .args(arguments)
+            .args(["--config", "jiesu.toml"])
+            .current_dir(self.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status, text)
+    }
+
+    /// Adds an agent whose password is `secret-NAME`.
+    pub fn agent(&self, site: &str, name: &str, skill: &str) -> &Folder {
+        let password = format!("secret-{name}");
+        let (status, text) =
+            self.run(&["agent", "add", "--site", site, "--name", name, "--password", &password, "--skill", skill]);
+        assert!(status.success(), "{text}");
+        self
+    }
+
+    pub fn start(self) -> Engine {
+        Engine::start(self)
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    }
+}
+
+/// A running engine; ends with the test.
+pub struct Engine {
+    pub folder: Folder,
+    pub sip: SocketAddr,
+    pub api: SocketAddr,
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Engine {
+    fn start(folder: Folder) -> Engine {
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_jiesu"))
+            .args(["serve", "--config", "jiesu.toml"])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the engine starts");
+        let (told, lines) = channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
+        let mut engine = Engine { folder, sip: ([0; 4], 0).into(), api: ([0; 4], 0).into(), child, lines };
+        engine.sip = engine.told("sip").parse().expect("an address");
+        engine.api = engine.told("api").trim_start_matches("http://").parse().expect("an address");
+        engine
+    }
+
+    /// The rest of the next line that begins with `word`.
+    fn told(&mut self, word: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(START_MAX) {
+                Ok(line) => {
+                    let mut words = line.split_whitespace();
+                    if words.next() == Some(word) {
+                        return words.next().unwrap_or_default().into();
+                    }
+                }
+                Err(_) => panic!("the engine did not say {word:?}; its log:\n{}", self.log()),
+            }
+        }
+    }
+
+    /// Everything logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Speaks to the API as the holder of `token`.
+    pub fn api(&self, token: &str) -> Api {
+        Api::new(self.api, token)
+    }
+
+    pub fn recordings(&self) -> PathBuf {
+        self.folder.path().join("data/recordings")
+    }
+
+    /// SIGTERM, as an operator stops it.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// SIGKILL, as a crash does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        super::eventually("the engine ends", STOP_MAX, || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("--- the end of the engine's log");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
