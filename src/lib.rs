@@ -12,6 +12,8 @@ pub mod sip;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod media;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod recording;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod ivr;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod acd;
