@@ -70,7 +70,79 @@ mod tests {
 
     const END: u8 = 0x80;
 
-    fn heard(packets: &[(u32, &[(u8, u8, u16)])]) -> String {
+    /// A time stamp and (code, flags, duration) of each event.
+    type Packet = (u32, &'static [(u8, u8, u16)]);
+
+    const CASES: &[(&str, &[Packet], &str)] = &[
+        (
+            "plain",
+            &[
+                (0, &[(5, 0, 160)]),
+                (0, &[(5, 0, 320)]),
+                (0, &[(5, END, 480)]),
+                (0, &[(5, END, 480)]),
+            ],
+            "5",
+        ),
+        (
+            "first packets lost",
+            &[(0, &[(5, END, 480)]), (0, &[(5, END, 480)])],
+            "5",
+        ),
+        ("end packets lost", &[(0, &[(5, 0, 160)]), (900, &[(6, 0, 160)])], "56"),
+        (
+            "same digit twice, every end lost",
+            &[(0, &[(5, 0, 160)]), (900, &[(5, 0, 160)])],
+            "55",
+        ),
+        (
+            "a late repeat of the digit before",
+            &[(0, &[(1, 0, 160)]), (900, &[(2, 0, 160)]), (0, &[(1, END, 480)])],
+            "12",
+        ),
+        (
+            "long: the counter stands still",
+            &[(0, &[(7, 0, 65_535)]), (0, &[(7, 0, 65_535)]), (0, &[(7, END, 65_535)])],
+            "7",
+        ),
+        (
+            "long: in segments",
+            &[
+                (0, &[(7, 0, 65_535)]),
+                (65_535, &[(7, 0, 160)]),
+                (65_535, &[(7, END, 320)]),
+            ],
+            "7",
+        ),
+        (
+            "not a segment after the end",
+            &[(0, &[(7, END, 480)]), (65_535, &[(7, 0, 160)])],
+            "77",
+        ),
+        (
+            "two in one packet, repeated",
+            &[(0, &[(1, END, 400), (2, 0, 80)]), (0, &[(1, END, 400), (2, END, 160)])],
+            "12",
+        ),
+        (
+            "star, pound, letters, no flash",
+            &[
+                (0, &[(10, END, 1)]),
+                (1, &[(11, END, 1)]),
+                (2, &[(15, END, 1)]),
+                (3, &[(16, END, 1)]),
+            ],
+            "*#D",
+        ),
+        (
+            "over the wrap",
+            &[(u32::MAX - 10, &[(3, END, 80)]), (600, &[(4, END, 80)])],
+            "34",
+        ),
+        ("cut short", &[(0, &[])], ""),
+    ];
+
+    fn heard(packets: &[Packet]) -> String {
         let mut receiver = Receiver::default();
         let mut digits = String::new();
         for (timestamp, events) in packets {
@@ -85,75 +157,7 @@ mod tests {
 
     #[test]
     fn each_digit_is_told_once() {
-        let cases: &[(&str, &[(u32, &[(u8, u8, u16)])], &str)] = &[
-            (
-                "plain",
-                &[
-                    (0, &[(5, 0, 160)]),
-                    (0, &[(5, 0, 320)]),
-                    (0, &[(5, END, 480)]),
-                    (0, &[(5, END, 480)]),
-                ],
-                "5",
-            ),
-            (
-                "first packets lost",
-                &[(0, &[(5, END, 480)]), (0, &[(5, END, 480)])],
-                "5",
-            ),
-            ("end packets lost", &[(0, &[(5, 0, 160)]), (900, &[(6, 0, 160)])], "56"),
-            (
-                "same digit twice, every end lost",
-                &[(0, &[(5, 0, 160)]), (900, &[(5, 0, 160)])],
-                "55",
-            ),
-            (
-                "a late repeat of the digit before",
-                &[(0, &[(1, 0, 160)]), (900, &[(2, 0, 160)]), (0, &[(1, END, 480)])],
-                "12",
-            ),
-            (
-                "long: the counter stands still",
-                &[(0, &[(7, 0, 65_535)]), (0, &[(7, 0, 65_535)]), (0, &[(7, END, 65_535)])],
-                "7",
-            ),
-            (
-                "long: in segments",
-                &[
-                    (0, &[(7, 0, 65_535)]),
-                    (65_535, &[(7, 0, 160)]),
-                    (65_535, &[(7, END, 320)]),
-                ],
-                "7",
-            ),
-            (
-                "not a segment after the end",
-                &[(0, &[(7, END, 480)]), (65_535, &[(7, 0, 160)])],
-                "77",
-            ),
-            (
-                "two in one packet, repeated",
-                &[(0, &[(1, END, 400), (2, 0, 80)]), (0, &[(1, END, 400), (2, END, 160)])],
-                "12",
-            ),
-            (
-                "star, pound, letters, no flash",
-                &[
-                    (0, &[(10, END, 1)]),
-                    (1, &[(11, END, 1)]),
-                    (2, &[(15, END, 1)]),
-                    (3, &[(16, END, 1)]),
-                ],
-                "*#D",
-            ),
-            (
-                "over the wrap",
-                &[(u32::MAX - 10, &[(3, END, 80)]), (600, &[(4, END, 80)])],
-                "34",
-            ),
-            ("cut short", &[(0, &[])], ""),
-        ];
-        for (name, packets, digits) in cases {
+        for (name, packets, digits) in CASES {
             assert_eq!(heard(packets), *digits, "{name}");
         }
         let mut receiver = Receiver::default();

@@ -28,14 +28,14 @@ pub struct Turn {
 }
 
 impl Pace {
-    /// A beat that begins within one `period` of `now`. `stagger` spreads legs over the ticks of a period.
+    /// A beat that begins after `now`, within one `period`. `stagger` spreads legs over the ticks of a period.
     pub fn start(now: Mono, period: Duration, stagger: usize) -> Pace {
         let (period_ns, tick_ns) = (period.as_nanos() as u64, TICK.as_nanos() as u64);
         assert!(period_ns >= tick_ns, "a packet is at least one tick long");
         let phase = stagger as u64 % (period_ns / tick_ns) * tick_ns;
-        let earliest = now.0.saturating_sub(phase).div_ceil(period_ns) * period_ns;
+        let beats = now.0.saturating_sub(phase) / period_ns + 1;
         Pace {
-            next: Mono(earliest + phase),
+            next: Mono(beats * period_ns + phase),
             period,
         }
     }
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_late_look_sends_a_little_and_skips_a_lot() {
-        let mut pace = Pace::start(Mono::from_ms(100), PERIOD, 0);
+        let mut pace = Pace::start(Mono::from_ms(80), PERIOD, 0);
         assert_eq!(turns(&mut pace, 99), []);
         assert_eq!(turns(&mut pace, 100), [(100, false)]);
         assert_eq!(turns(&mut pace, 160), [(120, false), (140, false), (160, false)]);

@@ -297,3 +297,6 @@ impl Plane {
 fn live(legs: &mut [Option<Port>], slot: u32) -> &mut Port {
     legs[slot as usize].as_mut().expect("a slot in use holds its leg")
 }
+
+#[cfg(test)]
+mod tests;

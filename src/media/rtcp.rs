@@ -286,7 +286,7 @@ impl Control {
                 let trip = middle.wrapping_sub(block.last_sr).wrapping_sub(block.delay);
                 // A far clock that rounds up makes a trip of less than nothing.
                 let trip = (trip as i32).max(0).unsigned_abs();
-                self.round_trip = Some(Duration::from_nanos(u64::from(trip) * 1_000_000_000 >> 16));
+                self.round_trip = Some(Duration::from_nanos((u64::from(trip) * 1_000_000_000) >> 16));
             }
         }
     }

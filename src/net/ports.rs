@@ -65,15 +65,18 @@ pub struct Pair {
 pub struct Lease {
     address: usize,
     port: u16,
-    closed: mpsc::Sender<(usize, u16)>,
+    lessor: mpsc::Sender<Returned>,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         // Nobody listens any more when the process ends.
-        let _ = self.closed.send((self.address, self.port));
+        let _ = self.lessor.send((self.address, self.port));
     }
 }
+
+/// An address by its place in [`Ports`], and the even port.
+type Returned = (usize, u16);
 
 #[derive(Debug)]
 struct Local {
@@ -88,7 +91,9 @@ struct Local {
 #[derive(Debug)]
 pub struct Ports {
     locals: Vec<Local>,
-    closed: (mpsc::Sender<(usize, u16)>, mpsc::Receiver<(usize, u16)>),
+    /// For leases, and what they have told.
+    lessor: mpsc::Sender<Returned>,
+    returned: mpsc::Receiver<Returned>,
 }
 
 impl Ports {
@@ -110,9 +115,12 @@ impl Ports {
             ready: ready.clone(),
             resting: VecDeque::new(),
         };
+        let (lessor, returned) = mpsc::channel();
+        let locals = addresses.iter().map(local).collect();
         Ok(Ports {
-            locals: addresses.iter().map(local).collect(),
-            closed: mpsc::channel(),
+            locals,
+            lessor,
+            returned,
         })
     }
 
@@ -128,7 +136,7 @@ impl Ports {
                     let lease = Lease {
                         address: index,
                         port,
-                        closed: self.closed.0.clone(),
+                        lessor: self.lessor.clone(),
                     };
                     return Ok(Pair {
                         rtp,
@@ -168,7 +176,7 @@ impl Ports {
     }
 
     fn take_back(&mut self, now: Mono) {
-        for (address, port) in self.closed.1.try_iter() {
+        for (address, port) in self.returned.try_iter() {
             self.locals[address].resting.push_back((now + QUARANTINE, port));
         }
         for local in &mut self.locals {
