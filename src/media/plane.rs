@@ -1,0 +1,302 @@
+//! The front door of the media plane: the legs of one media thread.
+//!
+//! Actions, datagrams and the clock go in; what comes out lands in the caller's [`Sink`]. Legs stand in a dense table with
+//! one deadline each; a tick looks through the deadlines, which for the legs of a thread is cheaper than moving fifty
+//! timers a second for every leg through a wheel, and needs no memory. Owns no socket, reads no clock, never logs.
+
+use super::event::{Action, Counters};
+use super::g711::Laws;
+use super::port::Port;
+use super::prompt::Library;
+use super::rtcp::ReportBlock;
+use super::sink::{Kind, Sink};
+use crate::base::map::KeyedMap;
+use crate::base::{LegId, Mono, Now, RecordingId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+const NEVER: Mono = Mono(u64::MAX);
+
+/// The legs of one thread.
+#[derive(Debug)]
+pub struct Plane {
+    library: Arc<Library>,
+    laws: Laws,
+    slots: KeyedMap<LegId, u32>,
+    legs: Vec<Option<Port>>,
+    /// Beside `legs`: when each has something to do.
+    due: Vec<Mono>,
+    free: Vec<u32>,
+    strays: u64,
+}
+
+/// What a plane holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Open legs.
+    pub legs: usize,
+    /// Pairs that hear each other.
+    pub bridges: usize,
+    /// Legs with a prompt or music.
+    pub playing: usize,
+    /// Running recordings.
+    pub recordings: usize,
+    /// Datagrams for legs that are not there.
+    pub strays: u64,
+}
+
+/// The health of one leg's media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// What came and went.
+    pub counters: Counters,
+    /// What the other side last reported of our packets.
+    pub far: Option<ReportBlock>,
+    /// There and back.
+    pub round_trip: Option<Duration>,
+}
+
+impl Plane {
+    /// A plane without legs. `seed` only spreads its table.
+    pub fn new(library: Arc<Library>, seed: u64) -> Plane {
+        let slots = KeyedMap::new([seed, 0]);
+        Plane {
+            library,
+            laws: Laws::new(),
+            slots,
+            legs: Vec::new(),
+            due: Vec::new(),
+            free: Vec::new(),
+            strays: 0,
+        }
+    }
+
+    /// New prompts for plays from now on; running ones go on with what they have.
+    pub fn replace_library(&mut self, library: Arc<Library>) {
+        self.library = library;
+    }
+
+    /// Does what a call asks. An action on a leg that is gone does nothing.
+    pub fn handle(&mut self, now: Now, action: Action, out: &mut Sink) {
+        match action {
+            Action::Open { leg, seed } => self.open(now, leg, seed),
+            Action::Bridge { a, b } => self.bridge(now.mono, a, b),
+            Action::Unbridge { leg } => {
+                if let Some(slot) = self.slot(leg) {
+                    self.unbridge(slot);
+                }
+            }
+            Action::StopRecording { recording } => self.stop_recording(now, recording, out),
+            Action::Close { leg } => self.close(now, leg, out),
+            Action::Connect { leg, remote } => {
+                self.change(leg, |port, slot, _| port.connect(now.mono, remote, slot as usize));
+            }
+            Action::Play {
+                leg,
+                play,
+                prompts,
+                repeat,
+            } => {
+                self.change(leg, |port, _, library| port.play(library, play, prompts, repeat));
+            }
+            Action::Stop { leg } => self.change(leg, |port, _, _| port.stop()),
+            Action::Record { citizen, recording } => {
+                self.change(citizen, |port, _, _| port.record(now, recording, out))
+            }
+        }
+    }
+
+    /// A datagram came to a port of `leg`.
+    pub fn receive(&mut self, now: Now, leg: LegId, kind: Kind, from: SocketAddr, bytes: &[u8], out: &mut Sink) {
+        let Some(slot) = self.slot(leg) else {
+            self.strays += 1;
+            return;
+        };
+        let port = live(&mut self.legs, slot);
+        let heard = match kind {
+            Kind::Rtp => port.receive(now, from, bytes, out),
+            Kind::Rtcp => {
+                port.receive_control(now, from, bytes, out);
+                None
+            }
+        };
+        let peer = port.peer;
+        self.due[slot as usize] = port.deadline();
+        if let (Some(heard), Some(peer)) = (heard, peer) {
+            let listener = live(&mut self.legs, peer);
+            listener.relay(now, &heard, &self.laws, out);
+            self.due[peer as usize] = listener.deadline();
+        }
+    }
+
+    /// Sends, reports and watches as far as due.
+    pub fn tick(&mut self, now: Now, out: &mut Sink) {
+        for (due, port) in self.due.iter_mut().zip(&mut self.legs) {
+            if *due <= now.mono
+                && let Some(port) = port
+            {
+                port.tick(now, out);
+                *due = port.deadline();
+            }
+        }
+    }
+
+    /// When [`Plane::tick`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.due.iter().copied().min().filter(|&due| due < NEVER)
+    }
+
+    /// Closes every leg: the thread ends.
+    pub fn close_all(&mut self, now: Now, out: &mut Sink) {
+        let legs: Vec<LegId> = self.legs.iter().flatten().map(Port::leg).collect();
+        for leg in legs {
+            self.close(now, leg, out);
+        }
+    }
+
+    /// How much is going on.
+    pub fn counts(&self) -> Counts {
+        let count = |what: fn(&Port) -> bool| self.legs.iter().flatten().filter(|port| what(port)).count();
+        Counts {
+            legs: self.slots.len(),
+            bridges: count(|port| port.peer.is_some()) / 2,
+            playing: count(Port::plays),
+            recordings: count(|port| port.recording().is_some()),
+            strays: self.strays,
+        }
+    }
+
+    /// How a leg fares.
+    pub fn health(&self, leg: LegId) -> Option<Health> {
+        let port = self.legs[self.slot(leg)? as usize].as_ref()?;
+        let (far, round_trip) = port.far();
+        Some(Health {
+            counters: port.counters(),
+            far,
+            round_trip,
+        })
+    }
+
+    /// Panics if an invariant is broken.
+    pub fn check(&self) {
+        assert_eq!(self.legs.len(), self.due.len(), "each slot has a deadline");
+        assert_eq!(
+            self.slots.len() + self.free.len(),
+            self.legs.len(),
+            "each slot is a leg's or free"
+        );
+        let mut recordings = std::collections::BTreeSet::new();
+        for (slot, port) in self.legs.iter().enumerate() {
+            let Some(port) = port else {
+                assert_eq!(self.due[slot], NEVER, "a free slot waits for nothing");
+                continue;
+            };
+            assert_eq!(
+                self.slot(port.leg()),
+                Some(slot as u32),
+                "{:?} is found where it is",
+                port.leg()
+            );
+            assert_eq!(
+                self.due[slot],
+                port.deadline(),
+                "{:?} is woken when it wants",
+                port.leg()
+            );
+            if let Some(peer) = port.peer {
+                let other = self.legs[peer as usize].as_ref().expect("a peer is a live leg");
+                assert_ne!(peer as usize, slot, "{:?} does not hear itself", port.leg());
+                assert_eq!(
+                    other.peer,
+                    Some(slot as u32),
+                    "{:?} and its peer hear each other",
+                    port.leg()
+                );
+            }
+            if let Some(recording) = port.recording() {
+                assert!(recordings.insert(recording), "{recording:?} runs on one leg");
+            }
+        }
+        assert!(
+            self.free.iter().all(|&slot| self.legs[slot as usize].is_none()),
+            "free slots are empty"
+        );
+    }
+
+    fn slot(&self, leg: LegId) -> Option<u32> {
+        self.slots.at(&leg).copied()
+    }
+
+    /// Changes a leg, if it is there, and looks anew at when it wants to be woken.
+    fn change(&mut self, leg: LegId, change: impl FnOnce(&mut Port, u32, &Library)) {
+        if let Some(slot) = self.slot(leg) {
+            let port = live(&mut self.legs, slot);
+            change(port, slot, &self.library);
+            self.due[slot as usize] = port.deadline();
+        }
+    }
+
+    fn open(&mut self, now: Now, leg: LegId, seed: u64) {
+        if self.slots.contains(&leg) {
+            return;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.legs.push(None);
+            self.due.push(NEVER);
+            u32::try_from(self.legs.len() - 1).expect("fewer than 2^32 legs")
+        });
+        let port = Port::new(leg, seed, now);
+        self.due[slot as usize] = port.deadline();
+        self.legs[slot as usize] = Some(port);
+        self.slots.insert(leg, slot);
+    }
+
+    fn bridge(&mut self, now: Mono, a: LegId, b: LegId) {
+        let (Some(a), Some(b)) = (self.slot(a), self.slot(b)) else {
+            return;
+        };
+        if a == b || live(&mut self.legs, a).peer == Some(b) {
+            return;
+        }
+        for (slot, peer) in [(a, b), (b, a)] {
+            self.unbridge(slot);
+            live(&mut self.legs, slot).join(now, peer);
+        }
+    }
+
+    fn unbridge(&mut self, slot: u32) {
+        let port = live(&mut self.legs, slot);
+        if let Some(peer) = port.peer {
+            port.leave();
+            live(&mut self.legs, peer).leave();
+        }
+    }
+
+    fn stop_recording(&mut self, now: Now, recording: RecordingId, out: &mut Sink) {
+        if let Some(port) = self
+            .legs
+            .iter_mut()
+            .flatten()
+            .find(|port| port.recording() == Some(recording))
+        {
+            port.stop_recording(now, out);
+        }
+    }
+
+    fn close(&mut self, now: Now, leg: LegId, out: &mut Sink) {
+        let Some(slot) = self.slots.remove(&leg) else { return };
+        self.unbridge(slot);
+        let port = self.legs[slot as usize].take().expect("a named slot holds its leg");
+        self.due[slot as usize] = NEVER;
+        self.free.push(slot);
+        port.close(now, out);
+    }
+}
+
+fn live(legs: &mut [Option<Port>], slot: u32) -> &mut Port {
+    legs[slot as usize].as_mut().expect("a slot in use holds its leg")
+}
+
+#[cfg(test)]
+mod tests;

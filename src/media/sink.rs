@@ -1,0 +1,98 @@
+//! Where the plane puts what it has to say: datagrams in one arena, notices, taps. Cleared and used again, so that after
+//! warming up a packet costs no allocation.
+
+use super::event::{Notice, Tap};
+use crate::base::LegId;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// Which of a leg's two flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Sound and events, on the even port.
+    Rtp,
+    /// Reports, on the odd port.
+    Rtcp,
+}
+
+/// One datagram to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// From this leg's port.
+    pub leg: LegId,
+    /// Which port.
+    pub kind: Kind,
+    /// Where to.
+    pub to: SocketAddr,
+    /// The whole of it.
+    pub bytes: &'a [u8],
+}
+
+#[derive(Clone, Debug)]
+struct Place {
+    leg: LegId,
+    kind: Kind,
+    to: SocketAddr,
+    range: Range<usize>,
+}
+
+/// What came out of the plane since the last [`Sink::clear`].
+#[derive(Clone, Debug, Default)]
+pub struct Sink {
+    arena: Vec<u8>,
+    places: Vec<Place>,
+    /// For calls, in order.
+    pub notices: Vec<Notice>,
+    /// For the recorder, in order.
+    pub taps: Vec<Tap>,
+}
+
+impl Sink {
+    /// An empty one.
+    pub fn new() -> Sink {
+        Sink::default()
+    }
+
+    /// Forgets everything but the memory.
+    pub fn clear(&mut self) {
+        self.clear_datagrams();
+        self.notices.clear();
+        self.taps.clear();
+    }
+
+    /// Forgets the datagrams: they are sent.
+    pub fn clear_datagrams(&mut self) {
+        self.arena.clear();
+        self.places.clear();
+    }
+
+    /// The datagrams in order.
+    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
+        self.places.iter().map(|place| Datagram {
+            leg: place.leg,
+            kind: place.kind,
+            to: place.to,
+            bytes: &self.arena[place.range.clone()],
+        })
+    }
+
+    /// Adds a datagram that `write` appends to the arena; returns what `write` returns and the bytes written.
+    pub fn datagram<R>(
+        &mut self,
+        leg: LegId,
+        kind: Kind,
+        to: SocketAddr,
+        write: impl FnOnce(&mut Vec<u8>) -> R,
+    ) -> (R, &[u8]) {
+        let start = self.arena.len();
+        let result = write(&mut self.arena);
+        let range = start..self.arena.len();
+        self.places.push(Place {
+            leg,
+            kind,
+            to,
+            range: range.clone(),
+        });
+        (result, &self.arena[range])
+    }
+}

@@ -1,0 +1,555 @@
+//! Media threads: sockets and the clock around a [`Plane`] each, pinned to a processor, apart from the async runtime.
+//!
+//! A thread sleeps on its messages until the next tick of 5 ms; a message wakes it at once, packets do not. Each tick
+//! gathers what came to all sockets, so that a thread wakes 200 times a second whatever the number of legs. Decides
+//! nothing: packets and actions go to the plane, what it says goes to sockets, calls and the recorder.
+
+use super::clock;
+use crate::base::map::KeyedMap;
+use crate::base::{LegId, MediaThreadId, Mono};
+use crate::media::event::{Action, Notice, Tap};
+use crate::media::pace::TICK;
+use crate::media::{Kind, Library, Plane, Sink};
+use crate::net::ports::{Lease, Pair};
+use mio::net::UdpSocket;
+use mio::{Events, Interest, Poll, Registry, Token};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Messages a thread may have waiting.
+const MESSAGES_MAX: usize = 16_384;
+/// Messages handled before the clock is looked at again.
+const MESSAGES_A_PASS: usize = 256;
+/// Packets read from one socket in a tick: 6,400 a second. A flood on one port waits, the others go on.
+const PACKETS_A_TICK: usize = 32;
+/// Larger than any packet of ours; what is cut short here was no telephony.
+const PACKET_BYTES_MAX: usize = 2_048;
+const EVENTS_MAX: usize = 4_096;
+
+/// How media threads are started.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many; at least 1.
+    pub threads: u8,
+    /// Pin each thread to a processor of its own, as far as there are enough.
+    pub pin: bool,
+    /// What can be played.
+    pub prompts: Arc<Library>,
+    /// For the planes' tables.
+    pub seed: u64,
+}
+
+/// What a media thread is told.
+#[derive(Debug)]
+pub enum Message {
+    /// From a call.
+    Action(Action),
+    /// The sockets of a leg; its `Action::Open` comes beside this, before or after.
+    Open {
+        /// The leg.
+        leg: LegId,
+        /// Its sockets.
+        pair: Pair,
+    },
+    /// New prompts.
+    Prompts(Arc<Library>),
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Admission should have kept calls back long before.
+    #[error("the media thread's messages are full")]
+    Full,
+    /// It ended, or there never was such a thread.
+    #[error("there is no such media thread")]
+    Gone,
+}
+
+/// The running threads. Dropping this closes every leg, finishes every recording and waits for the threads' end.
+#[derive(Debug)]
+pub struct MediaThreads {
+    threads: Vec<(SyncSender<Message>, JoinHandle<()>)>,
+}
+
+impl MediaThreads {
+    /// Starts the threads. `notices` must bring a notice to the shard of its leg, `taps` the taps of a tick to the
+    /// recorder; both are called on the media threads and must not block.
+    pub fn start<N, T>(settings: &Settings, notices: N, taps: T) -> io::Result<MediaThreads>
+    where
+        N: Fn(Notice) + Send + Clone + 'static,
+        T: Fn(Vec<Tap>) + Send + Clone + 'static,
+    {
+        let mut threads = Vec::new();
+        for index in 0..settings.threads.max(1) {
+            let (sender, messages) = mpsc::sync_channel(MESSAGES_MAX);
+            let sockets = Sockets::new(settings.seed)?;
+            let plane = Plane::new(settings.prompts.clone(), settings.seed);
+            let (sink, notices, taps) = (Sink::new(), notices.clone(), taps.clone());
+            let worker = Worker {
+                plane,
+                sockets,
+                sink,
+                notices,
+                taps,
+                buffer: Box::new([0; PACKET_BYTES_MAX]),
+            };
+            let pin = settings.pin;
+            let thread = thread::Builder::new().name(format!("media-{index}")).spawn(move || {
+                if pin {
+                    pin_to(usize::from(index));
+                }
+                worker.run(&messages);
+            })?;
+            threads.push((sender, thread));
+        }
+        Ok(MediaThreads { threads })
+    }
+
+    /// How many threads there are; their ids count from 0.
+    pub fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Gives a message to a thread without waiting. Messages to one thread keep their order.
+    pub fn send(&self, thread: MediaThreadId, message: Message) -> Result<(), SendError> {
+        let (sender, _) = self.threads.get(thread.index()).ok_or(SendError::Gone)?;
+        sender.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => SendError::Full,
+            TrySendError::Disconnected(_) => SendError::Gone,
+        })
+    }
+}
+
+impl Drop for MediaThreads {
+    fn drop(&mut self) {
+        let (senders, threads): (Vec<_>, Vec<_>) = self.threads.drain(..).unzip();
+        drop(senders);
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a media thread had panicked");
+            }
+        }
+    }
+}
+
+/// Pins the calling thread to the `index`-th processor it may use. Some containers forbid it; then it floats.
+fn pin_to(index: usize) {
+    let pinned = rustix::thread::sched_getaffinity(None).and_then(|allowed| {
+        let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU)
+            .filter(|&cpu| allowed.is_set(cpu))
+            .collect();
+        let mut own = rustix::thread::CpuSet::new();
+        own.set(cpus[index % cpus.len()]);
+        rustix::thread::sched_setaffinity(None, &own)
+    });
+    if let Err(error) = pinned {
+        tracing::warn!(%error, "a media thread is not pinned to a processor");
+    }
+}
+
+struct Worker<N, T> {
+    plane: Plane,
+    sockets: Sockets,
+    sink: Sink,
+    notices: N,
+    taps: T,
+    buffer: Box<[u8; PACKET_BYTES_MAX]>,
+}
+
+impl<N: Fn(Notice), T: Fn(Vec<Tap>)> Worker<N, T> {
+    fn run(mut self, messages: &Receiver<Message>) {
+        let mut next = tick_after(clock::now().mono);
+        loop {
+            match messages.recv_timeout(next.since(clock::now().mono)) {
+                Ok(message) => {
+                    self.take(message);
+                    for message in messages.try_iter().take(MESSAGES_A_PASS) {
+                        self.take(message);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let now = clock::now().mono;
+            if now >= next {
+                self.tick();
+                next = tick_after(now);
+            }
+        }
+        self.plane.close_all(clock::now(), &mut self.sink);
+        self.flush();
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Open { leg, pair } => {
+                if let Err(error) = self.sockets.open(leg, pair) {
+                    // The leg stays deaf; its call hears of it as silence.
+                    tracing::error!(?leg, %error, "a media socket cannot be watched");
+                }
+            }
+            Message::Action(action) => {
+                let closed = if let Action::Close { leg } = action {
+                    Some(leg)
+                } else {
+                    None
+                };
+                self.plane.handle(clock::now(), action, &mut self.sink);
+                self.send();
+                if let Some(leg) = closed {
+                    self.sockets.close(leg);
+                }
+                self.flush();
+            }
+            Message::Prompts(library) => self.plane.replace_library(library),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.sockets.gather();
+        let mut now = clock::now();
+        let mut pending = std::mem::take(&mut self.sockets.pending);
+        for (count, token) in pending.drain(..).enumerate() {
+            // The clock is read now and then, not for each of thousands of sockets.
+            if count % 32 == 31 {
+                now = clock::now();
+            }
+            self.read(now, token);
+            self.send();
+        }
+        // What is left unread comes first in the next tick.
+        std::mem::swap(&mut self.sockets.pending, &mut self.sockets.unread);
+        self.sockets.unread = pending;
+        self.plane.tick(clock::now(), &mut self.sink);
+        self.flush();
+    }
+
+    fn read(&mut self, now: crate::base::Now, token: Token) {
+        for _ in 0..PACKETS_A_TICK {
+            let Some((leg, kind, socket)) = self.sockets.at(token) else {
+                return;
+            };
+            match socket.recv_from(&mut self.buffer[..]) {
+                Ok((length, from)) => {
+                    self.plane
+                        .receive(now, leg, kind, from, &self.buffer[..length], &mut self.sink);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    // An ICMP error about a packet we sent: nothing to do with the next one.
+                    _ => continue,
+                },
+            }
+        }
+        self.sockets.unread.push(token);
+    }
+
+    fn send(&mut self) {
+        for datagram in self.sink.datagrams() {
+            if let Some(socket) = self.sockets.of(datagram.leg, datagram.kind) {
+                // A packet that the system does not take is lost like any other: nobody waits for it.
+                let _ = socket.send_to(datagram.bytes, datagram.to);
+            }
+        }
+        self.sink.clear_datagrams();
+    }
+
+    fn flush(&mut self) {
+        self.send();
+        for notice in self.sink.notices.drain(..) {
+            (self.notices)(notice);
+        }
+        if !self.sink.taps.is_empty() {
+            (self.taps)(std::mem::take(&mut self.sink.taps));
+        }
+    }
+}
+
+/// Ticks lie on whole multiples of their length, as the beats of the legs do.
+fn tick_after(now: Mono) -> Mono {
+    let tick = TICK.as_nanos() as u64;
+    Mono((now.0 / tick + 1) * tick)
+}
+
+#[derive(Debug)]
+struct Opened {
+    leg: LegId,
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    /// Behind the sockets, so that it is dropped after them.
+    _lease: Lease,
+}
+
+/// The sockets of a thread's legs.
+#[derive(Debug)]
+struct Sockets {
+    poll: Poll,
+    events: Events,
+    slots: KeyedMap<LegId, usize>,
+    opened: Vec<Option<Opened>>,
+    free: Vec<usize>,
+    /// Tokens to read in this tick.
+    pending: Vec<Token>,
+    /// Tokens that had more than their share.
+    unread: Vec<Token>,
+}
+
+impl Sockets {
+    fn new(seed: u64) -> io::Result<Sockets> {
+        let (pending, unread) = (Vec::new(), Vec::new());
+        let (slots, opened, free) = (KeyedMap::new([seed, 1]), Vec::new(), Vec::new());
+        Ok(Sockets {
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS_MAX),
+            slots,
+            opened,
+            free,
+            pending,
+            unread,
+        })
+    }
+
+    fn open(&mut self, leg: LegId, pair: Pair) -> io::Result<()> {
+        self.close(leg);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.opened.push(None);
+            self.opened.len() - 1
+        });
+        let mut opened = Opened {
+            leg,
+            rtp: UdpSocket::from_std(pair.rtp),
+            rtcp: UdpSocket::from_std(pair.rtcp),
+            _lease: pair.lease,
+        };
+        let registered = register(self.poll.registry(), &mut opened, slot);
+        match registered {
+            Ok(()) => {
+                self.opened[slot] = Some(opened);
+                self.slots.insert(leg, slot);
+            }
+            Err(_) => self.free.push(slot),
+        }
+        registered
+    }
+
+    fn close(&mut self, leg: LegId) {
+        // A closed descriptor leaves epoll by itself.
+        if let Some(slot) = self.slots.remove(&leg) {
+            self.opened[slot] = None;
+            self.free.push(slot);
+        }
+    }
+
+    /// Adds to `pending` what has become readable.
+    fn gather(&mut self) {
+        loop {
+            // Interrupted by a signal: the next tick sees the same.
+            if self.poll.poll(&mut self.events, Some(Duration::ZERO)).is_err() {
+                return;
+            }
+            self.pending.extend(self.events.iter().map(|event| event.token()));
+            if self.events.iter().count() < EVENTS_MAX {
+                return;
+            }
+        }
+    }
+
+    fn at(&self, token: Token) -> Option<(LegId, Kind, &UdpSocket)> {
+        let opened = self.opened.get(token.0 / 2)?.as_ref()?;
+        let kind = if token.0.is_multiple_of(2) {
+            Kind::Rtp
+        } else {
+            Kind::Rtcp
+        };
+        Some((opened.leg, kind, opened.socket(kind)))
+    }
+
+    fn of(&self, leg: LegId, kind: Kind) -> Option<&UdpSocket> {
+        let opened = self.opened[*self.slots.at(&leg)?].as_ref()?;
+        Some(opened.socket(kind))
+    }
+}
+
+impl Opened {
+    fn socket(&self, kind: Kind) -> &UdpSocket {
+        match kind {
+            Kind::Rtp => &self.rtp,
+            Kind::Rtcp => &self.rtcp,
+        }
+    }
+}
+
+fn register(registry: &Registry, opened: &mut Opened, slot: usize) -> io::Result<()> {
+    registry.register(&mut opened.rtp, Token(2 * slot), Interest::READABLE)?;
+    registry.register(&mut opened.rtcp, Token(2 * slot + 1), Interest::READABLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{PromptId, ShardId};
+    use crate::media::Prompt;
+    use crate::media::event::{Counters, Remote};
+    use crate::media::rtp::{Header, Packet};
+    use crate::net::ports::Ports;
+    use crate::sdp::{Codec, Direction};
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const THREAD: MediaThreadId = MediaThreadId(0);
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// A telephone: one socket that sends numbered sound and waits for what it wants to hear.
+    struct Phone {
+        leg: LegId,
+        socket: std::net::UdpSocket,
+        ours: SocketAddr,
+        sound: u8,
+        sent: u16,
+    }
+
+    impl Phone {
+        fn new(threads: &MediaThreads, ports: &mut Ports, count: u64, sound: u8) -> Phone {
+            let leg = LegId::incoming(ShardId(1), count);
+            let pair = ports.open(clock::now().mono, Some(LOOPBACK)).unwrap();
+            let socket = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            let rtp = socket.local_addr().unwrap();
+            let phone = Phone {
+                leg,
+                socket,
+                ours: pair.local,
+                sound,
+                sent: 0,
+            };
+            let remote = Remote {
+                rtp,
+                rtcp: SocketAddr::new(rtp.ip(), 9),
+                codec: Codec::Pcma,
+                payload_type: 8,
+                telephone_event: Some(101),
+                direction: Direction::SendRecv,
+                ptime_ms: 20,
+            };
+            threads.send(THREAD, Message::Open { leg, pair }).unwrap();
+            phone.ask(threads, Action::Open { leg, seed: count });
+            phone.ask(threads, Action::Connect { leg, remote });
+            phone
+        }
+
+        fn ask(&self, threads: &MediaThreads, action: Action) {
+            threads.send(THREAD, Message::Action(action)).unwrap();
+        }
+
+        fn speak(&mut self) {
+            let (sequence, timestamp) = (self.sent, u32::from(self.sent) * 160);
+            let mut bytes = Vec::new();
+            Header {
+                marker: false,
+                payload_type: 8,
+                sequence,
+                timestamp,
+                ssrc: u32::from(self.sound),
+            }
+            .write(&mut bytes);
+            bytes.resize(bytes.len() + 160, self.sound);
+            self.socket.send_to(&bytes, self.ours).unwrap();
+            self.sent += 1;
+        }
+
+        /// Waits for a packet full of `sound`; returns its sequence number.
+        fn hear(&self, sound: u8) -> u16 {
+            let mut bytes = [0; 2_048];
+            loop {
+                let (length, from) = self.socket.recv_from(&mut bytes).expect("the sound comes in time");
+                let packet = Packet::read(&bytes[..length]).unwrap();
+                if from == self.ours && packet.payload == [sound; 160] {
+                    return packet.sequence;
+                }
+            }
+        }
+    }
+
+    /// One thread that can play three packets of sound, what it tells, and the byte that the sound is made of.
+    fn start() -> (MediaThreads, Receiver<Notice>, u8) {
+        let mut prompts = Library::new();
+        let greeting = Prompt::new(&[8_000; 160 * 3]);
+        let tone = greeting.bytes(Codec::Pcma)[0];
+        prompts.add(greeting);
+        let (sender, told) = mpsc::channel();
+        let (threads, pin, seed) = (1, true, 1);
+        let settings = Settings {
+            threads,
+            pin,
+            prompts: Arc::new(prompts),
+            seed,
+        };
+        let notify = move |notice| sender.send(notice).unwrap_or_default();
+        (MediaThreads::start(&settings, notify, drop).unwrap(), told, tone)
+    }
+
+    #[test]
+    fn two_phones_hear_prompts_and_each_other() {
+        let (threads, told, tone) = start();
+        let nobody = threads.send(MediaThreadId(1), Message::Prompts(Arc::default()));
+        assert_eq!((threads.count(), nobody), (1, Err(SendError::Gone)));
+        let mut ports = Ports::new(&[LOOPBACK], 20_000..=29_999).unwrap();
+        let mut citizen = Phone::new(&threads, &mut ports, 1, 0x11);
+        let mut agent = Phone::new(&threads, &mut ports, 2, 0x22);
+
+        let play = Action::Play {
+            leg: citizen.leg,
+            play: 7,
+            prompts: vec![PromptId(0)],
+            repeat: false,
+        };
+        citizen.ask(&threads, play);
+        let prompt = citizen.hear(tone);
+        assert_eq!(
+            told.recv_timeout(PATIENCE),
+            Ok(Notice::Played {
+                leg: citizen.leg,
+                play: 7
+            })
+        );
+
+        citizen.ask(
+            &threads,
+            Action::Bridge {
+                a: citizen.leg,
+                b: agent.leg,
+            },
+        );
+        for _ in 0..3 {
+            citizen.speak();
+            agent.speak();
+            agent.hear(0x11);
+            let relayed = citizen.hear(0x22);
+            assert!(
+                (relayed.wrapping_sub(prompt) as i16) > 0,
+                "one line of numbers from prompt to bridge"
+            );
+        }
+        citizen.ask(&threads, Action::Close { leg: citizen.leg });
+        let Ok(Notice::Closed { leg, counters }) = told.recv_timeout(PATIENCE) else {
+            panic!("no good-bye")
+        };
+        assert_eq!(
+            (leg, counters.received, counters.lost, counters.dropped),
+            (citizen.leg, 3, 0, 0)
+        );
+        drop(threads);
+        let Ok(Notice::Closed {
+            leg,
+            counters: Counters { received: 3, .. },
+        }) = told.recv_timeout(PATIENCE)
+        else {
+            panic!("the end of the threads closes the other leg");
+        };
+        assert_eq!(leg, agent.leg);
+    }
+}
