@@ -1,3 +1,28 @@
-//! The surface of `acd`.
+//! Automatic call distribution: who takes whom, and when.
+//!
+//! [`Acd`] owns all queues and agents of one site. It decides at once and books the agent in the same step as it makes
+//! the offer; a booking is a [`Lease`](event::Lease) with an expiry, and only the lease last given for an agent means
+//! anything. It never dials, never waits for an answer and never looks at a clock: events go in, commands come out.
 
 pub mod event;
+
+#[allow(clippy::module_inception, reason = "the front door bears the module's name, as in every pure module")]
+mod acd;
+mod adopt;
+mod agent;
+mod check;
+mod idle;
+mod line;
+mod pairing;
+mod reload;
+mod skills;
+mod snapshot;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use acd::Acd;
+pub use adopt::{Held, Live};
+pub use snapshot::{RestoreError, Snapshot};
+pub use view::{AgentView, Position, QueueView};

@@ -1,0 +1,283 @@
+//! The front door: every event about a site's queues and agents comes in here, and what follows from it goes out.
+//!
+//! Owns the callers' side of the machine: entering the line, waiting too long, leaving. The agents' side is in
+//! `agent`, the meeting of both in `pairing`. Each event is handled to its end in one step, so between two events
+//! nobody is idle beside a caller they can serve.
+
+use super::agent::Agent;
+use super::event::{Command, Enqueue, Event, Lease, NoAgents, QueueSettings, Released, Settings};
+use super::idle::Idle;
+use super::line::{Caller, Line, Place, Standing};
+use super::skills::{Need, Skills, common};
+use crate::base::wheel::Wheel;
+use crate::base::{AgentId, CallId, Mono, Now, QueueId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Highest number of agents a process may know; events about ids beyond it are dropped.
+pub(super) const AGENTS_MAX: usize = 1 << 20;
+/// Deadlines are rounded up to this.
+const STEP: Duration = Duration::from_millis(1);
+
+/// What runs out.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Timer {
+    /// An agent's phone has rung for long enough.
+    Lease(Lease),
+    /// An agent's wrap-up is over.
+    WrapUp(AgentId),
+    /// A caller has waited for long enough.
+    Wait(CallId),
+}
+
+/// All queues and agents of one site.
+///
+/// # What a caller goes through
+/// `Enqueue` → offered at once if somebody able is idle, else waiting → `Offer` → `Answered`: out of the line. A
+/// declined or expired offer brings the caller back with the same place. They leave it otherwise by `Cancel` or
+/// [`Command::Released`].
+///
+/// # Deadlines
+/// An offer ends at `ring_until`, wrap-up at its end, waiting at the queue's `wait_max`. Talking has no deadline here:
+/// it lasts as long as the call does, and the call owes one `Ended` for each `Answered`.
+#[derive(Debug)]
+pub struct Acd {
+    pub(super) settings: Arc<Settings>,
+    pub(super) skills: Skills,
+    pub(super) epoch: u32,
+    /// Number of the last lease.
+    pub(super) leases: u64,
+    /// Number of the last turn given to an agent who became ready.
+    pub(super) turns: u64,
+    /// By agent.
+    pub(super) agents: Vec<Agent>,
+    pub(super) idle: Idle,
+    pub(super) line: Line,
+    /// By need: how many agents able to serve it are logged in.
+    pub(super) present: Vec<usize>,
+    pub(super) wheel: Wheel<Timer>,
+    due: Vec<Timer>,
+}
+
+impl Acd {
+    /// Empty queues, all agents offline with their phones away, leases of `epoch`.
+    pub fn new(settings: Arc<Settings>, epoch: u32) -> Acd {
+        let skills = Skills::of(&settings);
+        let mut acd = Acd {
+            idle: Idle::new(skills.teams),
+            line: Line::new(skills.needs, settings.queues.len()),
+            present: vec![0; skills.needs],
+            skills,
+            epoch,
+            leases: 0,
+            turns: 0,
+            agents: Vec::new(),
+            wheel: Wheel::new(STEP),
+            due: Vec::new(),
+            settings,
+        };
+        acd.grow();
+        acd
+    }
+
+    /// Takes one event to its end.
+    pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Command>) {
+        let now = now.mono;
+        match event {
+            Event::Enqueue(caller) => self.enqueue(now, &caller, out),
+            Event::Cancel { call } => self.cancel(now, call, out),
+            // The booking's deadline was set by the offer, so that a phone that never rings cannot hold an agent either.
+            Event::Ringing { lease: _ } => {}
+            Event::Answered { lease } => self.answered(now, lease, out),
+            Event::Declined { lease, why } => self.declined(now, lease, why, out),
+            Event::Ended { lease } => self.ended(now, lease, out),
+            Event::Want { agent, state } => self.want(now, agent, state, out),
+            Event::Phone { agent, up } => self.phone(now, agent, up, out),
+            Event::Configure(settings) => self.configure(now, settings, out),
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub fn expire(&mut self, now: Now, out: &mut Vec<Command>) {
+        let now = now.mono;
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(now, &mut due);
+        // One timer's work may settle what another stands for: each looks again whether it still means anything.
+        for timer in due.drain(..) {
+            match timer {
+                Timer::Lease(lease) => self.rang_out(now, lease, out),
+                Timer::WrapUp(agent) => self.wrapped_up(now, agent, out),
+                Timer::Wait(call) => self.waited_too_long(call, out),
+            }
+        }
+        self.due = due;
+    }
+
+    /// When [`Acd::expire`] wants to be called next.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.wheel.next_deadline()
+    }
+
+    /// A caller comes in. One who is in this queue already keeps the place, or the agent who is being rung; one who is in
+    /// another queue moves, and whoever was being rung for them is let go.
+    pub(super) fn enqueue(&mut self, now: Mono, caller: &Enqueue, out: &mut Vec<Command>) {
+        if let Some(slot) = self.line.tenant(caller.call) {
+            let present = self.line.caller(slot);
+            if present.call == caller.call && present.queue == Some(caller.queue) {
+                return;
+            }
+            // Another generation in this slot is a call that is over: its shard has given the slot away.
+            self.withdraw(now, slot, true, out);
+        }
+        let Some(queue) = self.settings.queues.get(caller.queue.index()) else {
+            out.push(Command::Released { call: caller.call, why: Released::QueueGone });
+            return;
+        };
+        let ticket = self.line.ticket();
+        let slot = self.line.admit(Caller {
+            call: caller.call,
+            contact: caller.contact,
+            queue: Some(caller.queue),
+            place: Place::of(queue, caller.priority, caller.since, ticket),
+            since: caller.since,
+            wait_until: queue.wait_max.map(|longest| caller.since + longest),
+            timer: None,
+            standing: Standing::Between,
+        });
+        let room = self.line.waiting(caller.queue) < queue.waiting_max;
+        self.seat(now, slot, room, out);
+    }
+
+    /// Finds the place of a caller who has none: beside an agent, in the line, or out. An idle agent goes before every
+    /// reason to refuse.
+    pub(super) fn seat(&mut self, now: Mono, slot: u32, room: bool, out: &mut Vec<Command>) {
+        let caller = self.line.caller(slot);
+        let Some(need) = caller.queue.and_then(|queue| self.skills.need_of(queue)) else {
+            return self.release(slot, Released::QueueGone, out);
+        };
+        if let Some(agent) = self.idle.longest(self.skills.able(need)) {
+            self.idle.leave(agent);
+            return self.offer(now, agent, slot, out);
+        }
+        if self.present[need] == 0 && self.queue_of(slot).no_agents == NoAgents::Release {
+            return self.release(slot, Released::NoAgents, out);
+        }
+        if caller.wait_until.is_some_and(|until| until <= now) {
+            return self.release(slot, Released::WaitedTooLong, out);
+        }
+        if !room {
+            return self.release(slot, Released::Full, out);
+        }
+        let timer = caller.wait_until.map(|until| (until, Timer::Wait(caller.call)));
+        self.line.caller_mut(slot).timer = timer.map(|(until, timer)| self.wheel.set(until, timer));
+        self.line.line_up(slot, need);
+    }
+
+    /// Takes a waiting caller out of the order, to be offered or released.
+    pub(super) fn lift(&mut self, slot: u32) {
+        let need = self.need_of(slot);
+        self.line.lift(slot, need);
+        if let Some(timer) = self.line.caller_mut(slot).timer.take() {
+            self.wheel.cancel(timer);
+        }
+    }
+
+    /// Tells the call of a caller without a place that they have left the line.
+    pub(super) fn release(&mut self, slot: u32, why: Released, out: &mut Vec<Command>) {
+        let call = self.line.dismiss(slot).call;
+        out.push(Command::Released { call, why });
+    }
+
+    fn cancel(&mut self, now: Mono, call: CallId, out: &mut Vec<Command>) {
+        if let Some(slot) = self.line.find(call) {
+            self.withdraw(now, slot, false, out);
+        }
+    }
+
+    /// Takes a caller out of the line for good; an agent who is being rung goes back to the old idle place.
+    pub(super) fn withdraw(&mut self, now: Mono, slot: u32, revoke: bool, out: &mut Vec<Command>) {
+        match self.line.caller(slot).standing {
+            Standing::Between => unreachable!("no caller is between two places when an event comes in"),
+            Standing::Waiting => {
+                self.lift(slot);
+                self.line.dismiss(slot);
+            }
+            Standing::Offered(lease) => {
+                let caller = self.line.dismiss(slot);
+                if revoke {
+                    out.push(Command::Revoke { call: caller.call, lease });
+                }
+                self.unbook(now, lease.agent, out);
+            }
+        }
+    }
+
+    fn waited_too_long(&mut self, call: CallId, out: &mut Vec<Command>) {
+        let Some(slot) = self.line.find(call) else { return };
+        match self.line.caller(slot).standing {
+            Standing::Waiting => {
+                self.lift(slot);
+                self.release(slot, Released::WaitedTooLong, out);
+            }
+            // Offered by an earlier timer of this very look: the offer goes on.
+            Standing::Between | Standing::Offered(_) => {}
+        }
+    }
+
+    /// Nobody is left for `need`: those leave whose queues do not wait for nobody.
+    fn nobody_left(&mut self, need: Need, out: &mut Vec<Command>) {
+        let leaving: Vec<u32> = self.line.bucket(need).map(|(_, slot)| slot).collect();
+        for slot in leaving {
+            if self.queue_of(slot).no_agents == NoAgents::Release {
+                self.lift(slot);
+                self.release(slot, Released::NoAgents, out);
+            }
+        }
+    }
+
+    /// Counts an agent's logging in or out in every need they can serve.
+    pub(super) fn count_present(&mut self, agent: AgentId, logged_in: bool, out: &mut Vec<Command>) {
+        let Some(team) = self.skills.team_of(agent) else { return };
+        let serves = self.skills.serves(team);
+        let mut emptied = Vec::new();
+        for need in common(serves, serves) {
+            if logged_in {
+                self.present[need] += 1;
+            } else {
+                self.present[need] -= 1;
+                if self.present[need] == 0 {
+                    emptied.push(need);
+                }
+            }
+        }
+        for need in emptied {
+            self.nobody_left(need, out);
+        }
+    }
+
+    /// Makes room for every agent in the settings.
+    pub(super) fn grow(&mut self) {
+        let agents = self.settings.agents.iter().map(|agent| agent.agent.index() + 1).max().unwrap_or(0);
+        assert!(agents <= AGENTS_MAX, "agent ids are dense");
+        self.grow_to(agents);
+    }
+
+    pub(super) fn grow_to(&mut self, agents: usize) {
+        if self.agents.len() < agents {
+            self.agents.resize_with(agents, Agent::default);
+        }
+        self.idle.grow(self.agents.len());
+    }
+
+    /// The need of a caller whose queue exists.
+    pub(super) fn need_of(&self, slot: u32) -> Need {
+        let queue = self.line.caller(slot).queue.and_then(|queue| self.skills.need_of(queue));
+        queue.expect("who waits has a queue")
+    }
+
+    /// The settings of the queue of a caller whose queue exists.
+    pub(super) fn queue_of(&self, slot: u32) -> &QueueSettings {
+        let QueueId(queue) = self.line.caller(slot).queue.expect("who waits has a queue");
+        &self.settings.queues[usize::from(queue)]
+    }
+}

@@ -1,0 +1,114 @@
+//! Taking over: what the shards say of their calls is the truth, and the owner's memory is bent to it.
+//!
+//! Without this an agent whose `Ended` was lost with the old owner would talk for ever, and a caller who hung up
+//! meanwhile would be rung for.
+
+use super::acd::Acd;
+use super::agent::{Booking, Next, State};
+use super::event::{Command, Enqueue, Lease};
+use super::line::Standing;
+use crate::base::{CallId, Mono, Now};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A live call that wants or has an agent, as its shard knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// As it was, or would be, enqueued.
+    pub caller: Enqueue,
+    /// The lease it holds.
+    pub held: Option<Held>,
+}
+
+/// A lease as the call that holds it knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which.
+    pub lease: Lease,
+    /// Whether the agent has answered.
+    pub answered: bool,
+}
+
+impl Acd {
+    /// Bends the state to the complete list of `live` calls: callers who are gone leave, leases that no call holds end,
+    /// talks begun after the snapshot are taken up, ringing begun after it is revoked, and callers who are missing line
+    /// up with their `since`. Without a live call the site is as if everybody had hung up.
+    pub fn adopt(&mut self, now: Now, live: &[Live], out: &mut Vec<Command>) {
+        let now = now.mono;
+        let calls: BTreeSet<CallId> = live.iter().map(|live| live.caller.call).collect();
+        let leases: BTreeSet<Lease> = live.iter().filter_map(|live| live.held).map(|held| held.lease).collect();
+        let gone: Vec<u32> =
+            self.line.callers().filter(|(_, caller)| !calls.contains(&caller.call)).map(|(slot, _)| slot).collect();
+        for slot in gone {
+            self.withdraw(now, slot, false, out);
+        }
+        let bookings = self.agents.iter().filter_map(|agent| agent.state.booking().map(|booking| booking.lease));
+        let unheld: Vec<Lease> = bookings.filter(|lease| lease.epoch < self.epoch && !leases.contains(lease)).collect();
+        for lease in unheld {
+            self.drop_lease(now, lease, out);
+        }
+        for live in live {
+            match live.held {
+                Some(Held { lease, answered: true }) if self.holds(lease) => self.answered(now, lease, out),
+                Some(Held { lease, answered: true }) => self.take_up_talk(now, lease, &live.caller, out),
+                Some(Held { lease, answered: false }) if self.holds(lease) => {}
+                Some(Held { lease, answered: false }) => {
+                    out.push(Command::Revoke { call: live.caller.call, lease });
+                    self.enqueue(now, &live.caller, out);
+                }
+                None => self.enqueue(now, &live.caller, out),
+            }
+        }
+    }
+
+    fn holds(&self, lease: Lease) -> bool {
+        let state = self.agents.get(lease.agent.index()).map(|agent| &agent.state);
+        state.and_then(State::booking).is_some_and(|booking| booking.lease == lease)
+    }
+
+    /// Ends a booking that no call knows of; a caller who still lives keeps the place, and nobody is to blame.
+    fn drop_lease(&mut self, now: Mono, lease: Lease, out: &mut Vec<Command>) {
+        match &self.agents[lease.agent.index()].state {
+            State::Offered { booking, .. } => {
+                let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
+                self.line.caller_mut(slot).standing = Standing::Between;
+                self.unbook(now, lease.agent, out);
+                self.seat(now, slot, true, out);
+            }
+            State::Talking(_) => self.ended(now, lease, out),
+            State::Offline | State::NotReady { .. } | State::Ready | State::WrapUp { .. } => {}
+        }
+    }
+
+    /// Books an agent who, by the call's word, talks already. An agent who by another's word talks too, or whom the
+    /// settings do not list, stays as they are: the talk then ends unseen.
+    fn take_up_talk(&mut self, now: Mono, lease: Lease, caller: &Enqueue, out: &mut Vec<Command>) {
+        if self.skills.team_of(lease.agent).is_none() {
+            return;
+        }
+        if let Some(slot) = self.line.find(caller.call) {
+            self.withdraw(now, slot, true, out);
+        }
+        let id = lease.agent;
+        let bumped = match &self.agents[id.index()].state {
+            State::Talking(_) => return,
+            State::Offered { booking, .. } => {
+                out.push(Command::Revoke { call: booking.call, lease: booking.lease });
+                self.line.find(booking.call)
+            }
+            State::Ready => {
+                self.idle.leave(id);
+                None
+            }
+            State::Offline | State::NotReady { .. } | State::WrapUp { .. } => None,
+        };
+        let wrap_up = self.settings.queues.get(caller.queue.index()).map_or(Duration::ZERO, |queue| queue.wrap_up);
+        let booking = Booking { lease, call: caller.call, contact: caller.contact, wrap_up, next: Next::Ready };
+        self.enter(now, id, State::Talking(booking), Some(caller.contact), out);
+        if let Some(slot) = bumped {
+            self.line.caller_mut(slot).standing = Standing::Between;
+            self.seat(now, slot, true, out);
+        }
+    }
+}

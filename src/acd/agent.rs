@@ -1,0 +1,355 @@
+//! The agent's state machine.
+//!
+//! ```text
+//! Offline ⇄ NotReady ⇄ Ready → Offered → Talking → WrapUp → Ready
+//! ```
+//! An agent is Ready only while the phone is up, and a Ready agent stands in the idle order. What they ask for while
+//! booked is remembered and takes effect afterwards: NotReady and Offline at once, without wrap-up; asking for Ready
+//! takes back what was remembered. Asking for anything during wrap-up ends it.
+//!
+//! A lost phone pauses (`phone_lost`) and its return does not make ready by itself: the agent asks for it, and until
+//! then nobody's call is sent to a phone that flaps. During a talk or wrap-up the loss counts only if it lasts until
+//! they are over.
+//!
+//! Every booked state ends: Offered by its lease's deadline, WrapUp by its own; Talking by the call, which owes one
+//! `Ended`. An event that quotes any lease but the agent's present one is dropped.
+
+use super::acd::{AGENTS_MAX, Acd, Timer};
+use super::event::{AgentChange, AgentState, Command, Declined, Lease, Want};
+use super::skills::Team;
+use crate::base::wheel::TimerId;
+use crate::base::{AgentId, CallId, ContactId, Mono};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Reason of the pause of an agent who let the phone ring.
+pub(super) const RONA: &str = "rona";
+/// Reason of the pause of an agent whose phone is away or cannot be reached.
+pub(super) const PHONE_LOST: &str = "phone_lost";
+/// Reason of the pause of an agent who refused a call.
+pub(super) const REJECTED: &str = "rejected";
+
+/// One agent for one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Booking {
+    pub(super) lease: Lease,
+    pub(super) call: CallId,
+    pub(super) contact: ContactId,
+    /// As it was when the offer was made: a reload takes nobody's wrap-up away.
+    pub(super) wrap_up: Duration,
+    /// What the agent asked for meanwhile.
+    pub(super) next: Next,
+}
+
+/// What follows when an agent becomes free.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Next {
+    Ready,
+    NotReady { reason: Box<str> },
+    Offline,
+}
+
+impl Next {
+    fn paused(reason: &str) -> Next {
+        Next::NotReady { reason: reason.into() }
+    }
+
+    /// This, unless nothing was asked for: then `otherwise`.
+    fn or(self, otherwise: Next) -> Next {
+        match self {
+            Next::Ready => otherwise,
+            Next::NotReady { .. } | Next::Offline => self,
+        }
+    }
+}
+
+impl From<Want> for Next {
+    fn from(want: Want) -> Next {
+        match want {
+            Want::Ready => Next::Ready,
+            Want::NotReady { reason } => Next::NotReady { reason },
+            Want::Offline => Next::Offline,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum State {
+    Offline,
+    NotReady { reason: Box<str> },
+    Ready,
+    Offered { booking: Booking, ring_until: Mono },
+    Talking(Booking),
+    WrapUp { contact: ContactId, until: Mono },
+}
+
+impl State {
+    /// As the world sees it.
+    pub(super) fn shown(&self) -> AgentState {
+        match self {
+            State::Offline => AgentState::Offline,
+            State::NotReady { reason } => AgentState::NotReady { reason: reason.clone() },
+            State::Ready => AgentState::Ready,
+            State::Offered { .. } => AgentState::Offered,
+            State::Talking(_) => AgentState::Talking,
+            State::WrapUp { .. } => AgentState::WrapUp,
+        }
+    }
+
+    /// The booking, while there is one.
+    pub(super) fn booking(&self) -> Option<&Booking> {
+        match self {
+            State::Offered { booking, .. } | State::Talking(booking) => Some(booking),
+            State::Offline | State::NotReady { .. } | State::Ready | State::WrapUp { .. } => None,
+        }
+    }
+
+    /// Whether this counts as logged in.
+    pub(super) fn logged_in(&self) -> bool {
+        match self {
+            State::Offline => false,
+            State::NotReady { .. } | State::Ready | State::Offered { .. } | State::Talking(_) | State::WrapUp { .. } => true,
+        }
+    }
+}
+
+/// One agent, known by the place in the table.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) state: State,
+    /// When the present state, as the world sees it, began.
+    pub(super) since: Mono,
+    /// Kept also for agents whom no settings list yet: they may come with the next reload.
+    pub(super) phone_up: bool,
+    /// Place in the order of idle agents; kept through an offer that comes to nothing by the caller.
+    pub(super) turn: u64,
+    /// Set exactly in `Offered` and `WrapUp`.
+    pub(super) timer: Option<TimerId>,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Agent { state: State::Offline, since: Mono(0), phone_up: false, turn: 0, timer: None }
+    }
+}
+
+/// Where an agent who becomes ready joins the order of idle agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// At the end.
+    New,
+    /// Where they stood before the offer.
+    Kept,
+}
+
+impl Acd {
+    /// The agent asks for a state.
+    pub(super) fn want(&mut self, now: Mono, id: AgentId, want: Want, out: &mut Vec<Command>) {
+        if self.skills.team_of(id).is_none() {
+            return;
+        }
+        let next = Next::from(want);
+        let agent = &mut self.agents[id.index()];
+        let contact = match &mut agent.state {
+            State::Offered { booking, .. } | State::Talking(booking) => {
+                booking.next = next;
+                return;
+            }
+            State::Ready => {
+                // Asking again for what one is costs nobody their place.
+                if next == Next::Ready {
+                    return;
+                }
+                self.idle.leave(id);
+                None
+            }
+            State::WrapUp { contact, .. } => Some(*contact),
+            State::Offline | State::NotReady { .. } => None,
+        };
+        self.free(now, id, next, (Turn::New, contact), out);
+    }
+
+    /// The phone comes or goes.
+    pub(super) fn phone(&mut self, now: Mono, id: AgentId, up: bool, out: &mut Vec<Command>) {
+        if id.index() >= AGENTS_MAX {
+            return;
+        }
+        self.grow_to(id.index() + 1);
+        let agent = &mut self.agents[id.index()];
+        agent.phone_up = up;
+        if up {
+            return;
+        }
+        match &agent.state {
+            State::Ready => {
+                self.idle.leave(id);
+                self.free(now, id, Next::paused(PHONE_LOST), (Turn::New, None), out);
+            }
+            State::Offered { booking, .. } => {
+                out.push(Command::Revoke { call: booking.call, lease: booking.lease });
+                self.give_back(now, id, PHONE_LOST, out);
+            }
+            State::Offline | State::NotReady { .. } | State::Talking(_) | State::WrapUp { .. } => {}
+        }
+    }
+
+    /// The offered agent talks: the caller leaves the line.
+    pub(super) fn answered(&mut self, now: Mono, lease: Lease, out: &mut Vec<Command>) {
+        let Some(id) = self.holder(lease) else { return };
+        match &self.agents[id.index()].state {
+            State::Offered { booking, .. } => {
+                let booking = booking.clone();
+                let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
+                self.line.dismiss(slot);
+                let contact = booking.contact;
+                self.enter(now, id, State::Talking(booking), Some(contact), out);
+            }
+            // Said twice.
+            State::Talking(_) => {}
+            State::Offline | State::NotReady { .. } | State::Ready | State::WrapUp { .. } => {
+                unreachable!("the holder of a lease is booked")
+            }
+        }
+    }
+
+    /// The offer came to nothing through the agent's side. After `Answered` it can only mean that the talk is over.
+    pub(super) fn declined(&mut self, now: Mono, lease: Lease, why: Declined, out: &mut Vec<Command>) {
+        let Some(id) = self.holder(lease) else { return };
+        match &self.agents[id.index()].state {
+            State::Offered { .. } => {
+                let reason = match why {
+                    Declined::Rejected => REJECTED,
+                    Declined::NoAnswer => RONA,
+                    Declined::Unreachable => PHONE_LOST,
+                };
+                self.give_back(now, id, reason, out);
+            }
+            State::Talking(_) => self.ended(now, lease, out),
+            State::Offline | State::NotReady { .. } | State::Ready | State::WrapUp { .. } => {
+                unreachable!("the holder of a lease is booked")
+            }
+        }
+    }
+
+    /// The talk is over. Said of an offer, the call is over before anybody answered: nobody is to blame.
+    pub(super) fn ended(&mut self, now: Mono, lease: Lease, out: &mut Vec<Command>) {
+        let Some(id) = self.holder(lease) else { return };
+        match &self.agents[id.index()].state {
+            State::Offered { booking, .. } => {
+                let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
+                self.withdraw(now, slot, false, out);
+            }
+            State::Talking(booking) => {
+                let (contact, wrap_up, next) = (booking.contact, booking.wrap_up, booking.next.clone());
+                if next != Next::Ready || wrap_up.is_zero() || self.skills.team_of(id).is_none() {
+                    return self.free(now, id, next, (Turn::New, Some(contact)), out);
+                }
+                let until = now + wrap_up;
+                self.enter(now, id, State::WrapUp { contact, until }, Some(contact), out);
+                self.agents[id.index()].timer = Some(self.wheel.set(until, Timer::WrapUp(id)));
+            }
+            State::Offline | State::NotReady { .. } | State::Ready | State::WrapUp { .. } => {
+                unreachable!("the holder of a lease is booked")
+            }
+        }
+    }
+
+    /// The lease's deadline has come: ring on no answer.
+    pub(super) fn rang_out(&mut self, now: Mono, lease: Lease, out: &mut Vec<Command>) {
+        let Some(id) = self.holder(lease) else { return };
+        if let State::Offered { booking, .. } = &self.agents[id.index()].state {
+            out.push(Command::Revoke { call: booking.call, lease });
+            self.give_back(now, id, RONA, out);
+        }
+    }
+
+    /// The wrap-up's deadline has come.
+    pub(super) fn wrapped_up(&mut self, now: Mono, id: AgentId, out: &mut Vec<Command>) {
+        // A wrap-up that began in this very look has its own timer.
+        if let State::WrapUp { contact, until } = self.agents[id.index()].state
+            && until <= now
+        {
+            self.free(now, id, Next::Ready, (Turn::New, Some(contact)), out);
+        }
+    }
+
+    /// Pauses an offered agent for `reason`, or as they asked, and gives the caller their old place back.
+    pub(super) fn give_back(&mut self, now: Mono, id: AgentId, reason: &str, out: &mut Vec<Command>) {
+        let booking = self.agents[id.index()].state.booking().expect("only an offer is given back");
+        let (contact, next) = (booking.contact, booking.next.clone());
+        let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
+        self.line.caller_mut(slot).standing = super::line::Standing::Between;
+        self.free(now, id, next.or(Next::paused(reason)), (Turn::New, Some(contact)), out);
+        self.seat(now, slot, true, out);
+    }
+
+    /// Frees an offered agent whose caller is gone.
+    pub(super) fn unbook(&mut self, now: Mono, id: AgentId, out: &mut Vec<Command>) {
+        let booking = self.agents[id.index()].state.booking().expect("an offered caller has a booked agent");
+        let (contact, next) = (booking.contact, booking.next.clone());
+        self.free(now, id, next, (Turn::Kept, Some(contact)), out);
+    }
+
+    /// Leaves whatever the agent did for `next`, and takes the next caller when that is Ready.
+    pub(super) fn free(
+        &mut self,
+        now: Mono,
+        id: AgentId,
+        next: Next,
+        (turn, contact): (Turn, Option<ContactId>),
+        out: &mut Vec<Command>,
+    ) {
+        let team = self.skills.team_of(id);
+        let state = match (next, team) {
+            // Removed from the settings: gone at the first occasion.
+            (_, None) | (Next::Offline, _) => State::Offline,
+            (Next::NotReady { reason }, Some(_)) => State::NotReady { reason },
+            (Next::Ready, Some(_)) if !self.agents[id.index()].phone_up => State::NotReady { reason: PHONE_LOST.into() },
+            (Next::Ready, Some(team)) => {
+                self.enter(now, id, State::Ready, contact, out);
+                return self.next_caller(now, id, team, turn, out);
+            }
+        };
+        self.enter(now, id, state, contact, out);
+    }
+
+    /// Joins the idle order or, when somebody waits whom they can serve, takes them.
+    fn next_caller(&mut self, now: Mono, id: AgentId, team: Team, turn: Turn, out: &mut Vec<Command>) {
+        if turn == Turn::New {
+            self.turns += 1;
+            self.agents[id.index()].turn = self.turns;
+        }
+        match self.line.first(self.skills.serves(team)) {
+            Some(slot) => {
+                self.lift(slot);
+                self.offer(now, id, slot, out);
+            }
+            None => self.idle.join(id, team, self.agents[id.index()].turn),
+        }
+    }
+
+    /// Writes the state, tells the world, stops the old state's timer and counts who is logged in.
+    pub(super) fn enter(&mut self, now: Mono, id: AgentId, state: State, contact: Option<ContactId>, out: &mut Vec<Command>) {
+        let agent = &mut self.agents[id.index()];
+        if let Some(timer) = agent.timer.take() {
+            self.wheel.cancel(timer);
+        }
+        let old = std::mem::replace(&mut agent.state, state);
+        let (from, to) = (old.shown(), agent.state.shown());
+        let (was_in, is_in) = (old.logged_in(), agent.state.logged_in());
+        // Not every new state looks new from outside.
+        if from != to {
+            agent.since = now;
+            out.push(Command::Agent(AgentChange { agent: id, from, to, contact }));
+        }
+        if was_in != is_in {
+            self.count_present(id, is_in, out);
+        }
+    }
+
+    /// The agent who holds `lease` now.
+    fn holder(&self, lease: Lease) -> Option<AgentId> {
+        let booking = self.agents.get(lease.agent.index())?.state.booking()?;
+        (booking.lease == lease).then_some(lease.agent)
+    }
+}

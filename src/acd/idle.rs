@@ -1,0 +1,153 @@
+//! The idle agents of each team, longest idle first: doubly linked lists threaded through one table.
+//!
+//! Joining, leaving and finding cost O(1) beyond the scan of a bit row. Owns only the order; who may be idle is decided
+//! by the agent's state.
+
+use super::skills::{Bits, Team, common};
+use crate::base::AgentId;
+
+const NOBODY: u32 = u32::MAX;
+const EMPTY: u64 = u64::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    turn: u64,
+    team: u32,
+    before: u32,
+    after: u32,
+}
+
+const UNLINKED: Link = Link { turn: EMPTY, team: NOBODY, before: NOBODY, after: NOBODY };
+
+/// Idle agents by team, each list in ascending order of turn.
+#[derive(Debug)]
+pub(super) struct Idle {
+    /// By agent.
+    links: Vec<Link>,
+    /// By team: first and last.
+    ends: Vec<(u32, u32)>,
+    /// By team: the turn of the first, so that teams are compared without touching their agents.
+    turns: Vec<u64>,
+    /// One row: the teams in which somebody is idle.
+    some: Bits,
+}
+
+impl Idle {
+    /// Nobody is idle in any of `teams` teams.
+    pub(super) fn new(teams: usize) -> Self {
+        Idle {
+            links: Vec::new(),
+            ends: vec![(NOBODY, NOBODY); teams],
+            turns: vec![EMPTY; teams],
+            some: Bits::new(1, teams),
+        }
+    }
+
+    /// Makes room for agents up to `agents`.
+    pub(super) fn grow(&mut self, agents: usize) {
+        self.links.resize(self.links.len().max(agents), UNLINKED);
+    }
+
+    /// Puts `agent` into the list of `team` by `turn`. A new turn is the highest and goes last at once; a kept one was
+    /// the first when its agent was booked, so few can stand before it.
+    pub(super) fn join(&mut self, agent: AgentId, team: Team, turn: u64) {
+        debug_assert!(!self.holds(agent), "an agent is idle once");
+        let (first, last) = self.ends[team];
+        let (before, after) = if last == NOBODY || self.links[last as usize].turn < turn {
+            (last, NOBODY)
+        } else {
+            let mut after = first;
+            while self.links[after as usize].turn < turn {
+                after = self.links[after as usize].after;
+            }
+            (self.links[after as usize].before, after)
+        };
+        self.links[agent.index()] = Link { turn, team: team as u32, before, after };
+        self.connect(team, before, agent.0);
+        self.connect(team, agent.0, after);
+        self.note(team);
+    }
+
+    /// Takes `agent` out of their list.
+    pub(super) fn leave(&mut self, agent: AgentId) {
+        let link = std::mem::replace(&mut self.links[agent.index()], UNLINKED);
+        debug_assert_ne!(link.team, NOBODY, "only an idle agent leaves");
+        let team = link.team as usize;
+        self.connect(team, link.before, link.after);
+        self.note(team);
+    }
+
+    /// The longest idle agent among these teams.
+    pub(super) fn longest(&self, able: &[u64]) -> Option<AgentId> {
+        let team = common(able, self.some.row(0)).min_by_key(|&team| self.turns[team])?;
+        Some(AgentId(self.ends[team].0))
+    }
+
+    /// Whether `agent` stands in a list.
+    pub(super) fn holds(&self, agent: AgentId) -> bool {
+        self.links.get(agent.index()).is_some_and(|link| link.team != NOBODY)
+    }
+
+    /// All idle agents of `team` with their turns, longest idle first.
+    pub(super) fn of(&self, team: Team) -> impl Iterator<Item = (AgentId, u64)> + '_ {
+        let mut at = self.ends[team].0;
+        std::iter::from_fn(move || {
+            let link = self.links.get(at as usize)?;
+            let agent = AgentId(std::mem::replace(&mut at, link.after));
+            Some((agent, link.turn))
+        })
+    }
+
+    /// Panics unless the bits, the cached turns and the links tell the same story.
+    pub(super) fn check(&self) {
+        for (team, &turn) in self.turns.iter().enumerate() {
+            let listed: Vec<(AgentId, u64)> = self.of(team).collect();
+            assert!(listed.is_sorted_by_key(|(_, turn)| turn), "team {team} stands in order of turn");
+            assert_eq!(listed.first().map_or(EMPTY, |first| first.1), turn, "the first turn of team {team}");
+            assert_eq!(listed.last().map_or(NOBODY, |last| last.0.0), self.ends[team].1, "the last of team {team}");
+            assert_eq!(self.some.row(0)[team / 64] >> (team % 64) & 1 == 1, !listed.is_empty(), "the bit of team {team}");
+        }
+    }
+
+    fn connect(&mut self, team: Team, before: u32, after: u32) {
+        match before {
+            NOBODY => self.ends[team].0 = after,
+            before => self.links[before as usize].after = after,
+        }
+        match after {
+            NOBODY => self.ends[team].1 = before,
+            after => self.links[after as usize].before = before,
+        }
+    }
+
+    fn note(&mut self, team: Team) {
+        let first = self.ends[team].0;
+        self.turns[team] = if first == NOBODY { EMPTY } else { self.links[first as usize].turn };
+        self.some.put(0, team, first != NOBODY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_idle_of_the_able_teams_is_found() {
+        let mut idle = Idle::new(70);
+        idle.grow(10);
+        for (agent, team, turn) in [(1, 0, 10), (2, 69, 11), (3, 0, 12), (4, 69, 5)] {
+            idle.join(AgentId(agent), team, turn);
+            idle.check();
+        }
+        assert_eq!(idle.longest(&[1, 0]), Some(AgentId(1)));
+        assert_eq!(idle.longest(&[1, 1 << 5]), Some(AgentId(4)));
+        idle.leave(AgentId(4));
+        idle.check();
+        assert_eq!(idle.longest(&[1, 1 << 5]), Some(AgentId(1)));
+        idle.leave(AgentId(1));
+        idle.join(AgentId(1), 0, 10);
+        idle.check();
+        assert_eq!(idle.of(0).map(|(agent, _)| agent.0).collect::<Vec<_>>(), [1, 3], "a kept turn is a kept place");
+        assert_eq!(idle.longest(&[2, 0]), None);
+    }
+}

@@ -1,0 +1,333 @@
+//! The line: who waits, in which order, bucketed by need.
+//!
+//! The order is a fixed key: the moment of arrival minus the bonus of priority. Every caller ages at the same speed, so
+//! nothing is ever re-sorted, and a caller can be overtaken only by those who arrive within the difference of their
+//! bonuses: nobody starves. Callers whom nobody can serve lie in buckets that no event touches.
+//! Owns the callers' table and order; never looks at agents.
+
+use super::event::{Lease, QueueSettings};
+use super::skills::{Bits, Need, common};
+use crate::base::wheel::TimerId;
+use crate::base::{CallId, ContactId, Mono, QueueId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Most slots a shard's call table may have: a call beyond it means a broken id, not a big site.
+const SLOTS_MAX: u32 = 1 << 22;
+const NONE: u32 = u32::MAX;
+
+/// A caller's place in the order of waiting: lower is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// Arrival minus bonus, in nanoseconds of [`Mono`]; below zero for a great bonus soon after start.
+    pub(super) key_ns: i64,
+    /// Order of coming in, between equals.
+    pub(super) ticket: u64,
+}
+
+impl Place {
+    const LAST: Place = Place { key_ns: i64::MAX, ticket: u64::MAX };
+
+    /// Where a caller stands who came at `since` with `priority` of their own.
+    pub(super) fn of(queue: &QueueSettings, priority: u8, since: Mono, ticket: u64) -> Place {
+        let points = u64::from(queue.priority) + u64::from(priority);
+        let ageing_ns = u64::try_from(queue.ageing.as_nanos()).unwrap_or(u64::MAX);
+        let bonus_ns = i64::try_from(ageing_ns.saturating_mul(points)).unwrap_or(i64::MAX);
+        Place { key_ns: i64::try_from(since.0).unwrap_or(i64::MAX).saturating_sub(bonus_ns), ticket }
+    }
+}
+
+/// What a caller in the line is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Between two decisions of one step; never seen from outside.
+    Between,
+    /// In their bucket.
+    Waiting,
+    /// An agent is being rung for them.
+    Offered(Lease),
+}
+
+/// One caller.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) call: CallId,
+    pub(super) contact: ContactId,
+    /// `None` once a reload took the queue away while an agent was being rung.
+    pub(super) queue: Option<QueueId>,
+    pub(super) place: Place,
+    pub(super) since: Mono,
+    /// When waiting ends; applies only while nobody is rung for them.
+    pub(super) wait_until: Option<Mono>,
+    /// Set exactly while they wait with a `wait_until`.
+    pub(super) timer: Option<TimerId>,
+    pub(super) standing: Standing,
+}
+
+/// All callers of a site who have no agent yet.
+#[derive(Debug)]
+pub(super) struct Line {
+    callers: Vec<Option<Caller>>,
+    free: Vec<u32>,
+    /// By shard and slot of the call: a call's slot is dense, so this is one load, not a hash.
+    by_call: Vec<Vec<u32>>,
+    /// By need.
+    buckets: Vec<BTreeMap<Place, u32>>,
+    /// By need: the first place and whose it is, so that buckets are compared without walking them.
+    heads: Vec<(Place, u32)>,
+    /// One row: the needs for which somebody waits.
+    some: Bits,
+    /// By queue: how many wait.
+    waiting: Vec<usize>,
+    tickets: u64,
+}
+
+impl Line {
+    /// An empty line.
+    pub(super) fn new(needs: usize, queues: usize) -> Self {
+        Line {
+            callers: Vec::new(),
+            free: Vec::new(),
+            by_call: Vec::new(),
+            buckets: vec![BTreeMap::new(); needs],
+            heads: vec![(Place::LAST, NONE); needs],
+            some: Bits::new(1, needs),
+            waiting: vec![0; queues],
+            tickets: 0,
+        }
+    }
+
+    /// Whether a call's id is one that a shard's dense table can have.
+    pub(super) fn fits(call: CallId) -> bool {
+        call.slot < SLOTS_MAX
+    }
+
+    /// The next number between equals.
+    pub(super) fn ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+
+    /// The last number given.
+    pub(super) fn tickets(&self) -> u64 {
+        self.tickets
+    }
+
+    /// Goes on counting from where another line stopped.
+    pub(super) fn resume(&mut self, tickets: u64) {
+        self.tickets = tickets;
+    }
+
+    /// The slot of whoever was the call's slot's last tenant to come in, whatever their generation.
+    pub(super) fn tenant(&self, call: CallId) -> Option<u32> {
+        let slot = *self.by_call.get(usize::from(call.shard.0))?.get(call.slot as usize)?;
+        (slot != NONE).then_some(slot)
+    }
+
+    /// The slot of `call`.
+    pub(super) fn find(&self, call: CallId) -> Option<u32> {
+        self.tenant(call).filter(|&slot| self.caller(slot).call == call)
+    }
+
+    /// The caller in `slot`.
+    pub(super) fn caller(&self, slot: u32) -> &Caller {
+        self.callers[slot as usize].as_ref().expect("a slot in use is named only while its caller is here")
+    }
+
+    /// The caller in `slot`, to be changed.
+    pub(super) fn caller_mut(&mut self, slot: u32) -> &mut Caller {
+        self.callers[slot as usize].as_mut().expect("a slot in use is named only while its caller is here")
+    }
+
+    /// Everybody, in order of slots.
+    pub(super) fn callers(&self) -> impl Iterator<Item = (u32, &Caller)> {
+        (0u32..).zip(&self.callers).filter_map(|(slot, caller)| caller.as_ref().map(|caller| (slot, caller)))
+    }
+
+    /// Takes a caller in, not yet waiting.
+    pub(super) fn admit(&mut self, caller: Caller) -> u32 {
+        let (shard, at) = (usize::from(caller.call.shard.0), caller.call.slot);
+        assert!(Self::fits(caller.call), "a call's slot is dense");
+        debug_assert!(self.tenant(caller.call).is_none(), "a call stands in the line once");
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.callers.push(None);
+            self.callers.len() as u32 - 1
+        });
+        self.callers[slot as usize] = Some(caller);
+        if self.by_call.len() <= shard {
+            self.by_call.resize(shard + 1, Vec::new());
+        }
+        let slots = &mut self.by_call[shard];
+        if slots.len() <= at as usize {
+            slots.resize(at as usize + 1, NONE);
+        }
+        slots[at as usize] = slot;
+        slot
+    }
+
+    /// Lets a caller go who is not waiting.
+    pub(super) fn dismiss(&mut self, slot: u32) -> Caller {
+        let caller = self.callers[slot as usize].take().expect("only who is here can go");
+        debug_assert_ne!(caller.standing, Standing::Waiting, "lifted first");
+        self.by_call[usize::from(caller.call.shard.0)][caller.call.slot as usize] = NONE;
+        self.free.push(slot);
+        caller
+    }
+
+    /// Puts a caller into the bucket of `need`, by their place.
+    pub(super) fn line_up(&mut self, slot: u32, need: Need) {
+        let caller = self.caller_mut(slot);
+        caller.standing = Standing::Waiting;
+        let (place, queue) = (caller.place, caller.queue);
+        self.buckets[need].insert(place, slot);
+        if place < self.heads[need].0 {
+            self.heads[need] = (place, slot);
+            self.some.put(0, need, true);
+        }
+        if let Some(queue) = queue {
+            self.waiting[queue.index()] += 1;
+        }
+    }
+
+    /// Takes a waiting caller out of the bucket of `need`.
+    pub(super) fn lift(&mut self, slot: u32, need: Need) {
+        let caller = self.caller_mut(slot);
+        caller.standing = Standing::Between;
+        let (place, queue) = (caller.place, caller.queue);
+        let bucket = &mut self.buckets[need];
+        bucket.remove(&place);
+        if self.heads[need].1 == slot {
+            let head = bucket.first_key_value().map(|(&place, &slot)| (place, slot));
+            self.heads[need] = head.unwrap_or((Place::LAST, NONE));
+            self.some.put(0, need, head.is_some());
+        }
+        if let Some(queue) = queue {
+            self.waiting[queue.index()] -= 1;
+        }
+    }
+
+    /// Who has waited longest, bonus counted, among all those with one of these needs.
+    pub(super) fn first(&self, serves: &[u64]) -> Option<u32> {
+        common(serves, self.some.row(0)).map(|need| self.heads[need]).min().map(|(_, slot)| slot)
+    }
+
+    /// How many wait in `queue`.
+    pub(super) fn waiting(&self, queue: QueueId) -> usize {
+        self.waiting.get(queue.index()).copied().unwrap_or(0)
+    }
+
+    /// Those who wait for `need`, in order.
+    pub(super) fn bucket(&self, need: Need) -> impl Iterator<Item = (Place, u32)> + '_ {
+        self.buckets[need].iter().map(|(&place, &slot)| (place, slot))
+    }
+
+    /// Empties all buckets and shapes them anew; returns who waited, in order across all of them.
+    pub(super) fn reshape(&mut self, needs: usize, queues: usize) -> Vec<u32> {
+        let mut order: Vec<(Place, u32)> = std::mem::take(&mut self.buckets).into_iter().flatten().collect();
+        order.sort_unstable();
+        self.buckets = vec![BTreeMap::new(); needs];
+        self.heads = vec![(Place::LAST, NONE); needs];
+        self.some = Bits::new(1, needs);
+        self.waiting = vec![0; queues];
+        for &(_, slot) in &order {
+            self.caller_mut(slot).standing = Standing::Between;
+        }
+        order.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// The needs for which somebody waits.
+    pub(super) fn wanted(&self) -> &[u64] {
+        self.some.row(0)
+    }
+
+    /// Panics unless the buckets, their heads, the counts and the callers tell the same story.
+    pub(super) fn check(&self) {
+        let mut counts = vec![0; self.waiting.len()];
+        let mut lined_up = 0;
+        for (need, bucket) in self.buckets.iter().enumerate() {
+            let head = bucket.first_key_value().map_or((Place::LAST, NONE), |(&place, &slot)| (place, slot));
+            assert_eq!(self.heads[need], head, "the head of bucket {need}");
+            assert_eq!(self.some.row(0)[need / 64] >> (need % 64) & 1 == 1, !bucket.is_empty(), "the bit of bucket {need}");
+            for (&place, &slot) in bucket {
+                let caller = self.caller(slot);
+                assert_eq!((caller.standing, caller.place), (Standing::Waiting, place), "{:?}", caller.call);
+                counts[caller.queue.expect("who waits has a queue").index()] += 1;
+                lined_up += 1;
+            }
+        }
+        assert_eq!(counts, self.waiting, "waiting by queue");
+        let mut waiting = 0;
+        for (slot, caller) in self.callers() {
+            assert_eq!(self.find(caller.call), Some(slot), "{:?} is found where it stands", caller.call);
+            assert_ne!(caller.standing, Standing::Between, "{:?} is nowhere", caller.call);
+            waiting += usize::from(caller.standing == Standing::Waiting);
+        }
+        assert_eq!(waiting, lined_up, "everybody who waits stands in one bucket");
+        assert_eq!(self.callers().count() + self.free.len(), self.callers.len(), "slots are in use or free");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::queue;
+    use super::*;
+    use crate::base::ShardId;
+    use std::time::Duration;
+
+    fn caller(line: &mut Line, slot: u32, key_ns: i64) -> u32 {
+        let place = Place { key_ns, ticket: line.ticket() };
+        line.admit(Caller {
+            call: CallId { shard: ShardId(1), slot, generation: 0 },
+            contact: ContactId(u128::from(slot)),
+            queue: Some(QueueId(0)),
+            place,
+            since: Mono(0),
+            wait_until: None,
+            timer: None,
+            standing: Standing::Between,
+        })
+    }
+
+    #[test]
+    fn the_key_is_arrival_minus_bonus_and_saturates() {
+        let mut settings = queue("q", &[]);
+        settings.priority = 10;
+        settings.ageing = Duration::from_secs(2);
+        let key = |settings: &QueueSettings, priority, since| Place::of(settings, priority, since, 0).key_ns;
+        assert_eq!(key(&settings, 5, Mono::from_ms(100_000)), 70_000_000_000);
+        assert_eq!(key(&settings, 5, Mono::from_ms(0)), -30_000_000_000);
+        settings.ageing = Duration::MAX;
+        assert_eq!(key(&settings, 0, Mono(1)), 1 - i64::MAX);
+        assert_eq!(key(&settings, 0, Mono(u64::MAX)), 0);
+    }
+
+    #[test]
+    fn the_lowest_place_of_the_buckets_asked_for_is_first() {
+        let mut line = Line::new(3, 1);
+        let slots: Vec<u32> = [(5, 0), (4, 1), (9, 1), (1, 2)]
+            .map(|(key, need)| {
+                let slot = caller(&mut line, key as u32, key);
+                line.line_up(slot, need);
+                slot
+            })
+            .to_vec();
+        line.check();
+        assert_eq!((line.first(&[0b011]), line.first(&[0b111]), line.first(&[0])), (Some(slots[1]), Some(slots[3]), None));
+        line.lift(slots[1], 1);
+        assert_eq!(line.first(&[0b010]), Some(slots[2]));
+        line.dismiss(slots[1]);
+        line.check();
+        assert_eq!(line.waiting(QueueId(0)), 3);
+    }
+
+    #[test]
+    fn a_slots_next_tenant_is_somebody_else() {
+        let mut line = Line::new(1, 1);
+        let slot = caller(&mut line, 7, 1);
+        let call = line.caller(slot).call;
+        let next = CallId { generation: 1, ..call };
+        assert_eq!((line.find(call), line.find(next), line.tenant(next)), (Some(slot), None, Some(slot)));
+        line.dismiss(slot);
+        assert_eq!((line.find(call), line.tenant(next)), (None, None));
+    }
+}

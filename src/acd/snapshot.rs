@@ -1,0 +1,191 @@
+//! What must survive a crash of the owner, as plain data.
+//!
+//! Times are kept as [`Mono`], so that deadlines run on; queues are named, so that a snapshot fits other settings. A
+//! new owner raises the epoch: leases that stand in the snapshot stay good, every other lease of an older epoch means
+//! nothing. What happened between the snapshot and the crash is told by the shards ([`Acd::adopt`]).
+
+use super::acd::{Acd, Timer};
+use super::agent::{Agent, State};
+use super::event::{Command, Lease, Settings};
+use super::line::{Caller, Place, Standing};
+use super::reload::numbers;
+use crate::base::{AgentId, CallId, ContactId, Mono, Now};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Version written; older ones stay readable.
+const VERSION: u16 = 1;
+
+/// All that a new owner needs besides the settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    version: u16,
+    epoch: u32,
+    turns: u64,
+    tickets: u64,
+    agents: Vec<KeptAgent>,
+    callers: Vec<KeptCaller>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KeptAgent {
+    agent: AgentId,
+    state: State,
+    since: Mono,
+    phone_up: bool,
+    turn: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KeptCaller {
+    call: CallId,
+    contact: ContactId,
+    queue: Option<Box<str>>,
+    place: Place,
+    since: Mono,
+    wait_until: Option<Mono>,
+    lease: Option<Lease>,
+}
+
+/// Why a snapshot cannot be taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// Written by a newer release.
+    #[error("the snapshot is of version {0}, which this release cannot read")]
+    Version(u16),
+    /// An offer without its caller or its agent, somebody twice, or an id out of range: damaged.
+    #[error("the snapshot contradicts itself")]
+    Damaged,
+}
+
+impl Acd {
+    /// Everything that must survive, callers in order of their places.
+    pub fn snapshot(&self) -> Snapshot {
+        let kept = (0u32..).map(AgentId).zip(&self.agents).filter(|(_, agent)| agent.phone_up || agent.state != State::Offline);
+        let agents = kept.map(|(id, agent)| KeptAgent {
+            agent: id,
+            state: agent.state.clone(),
+            since: agent.since,
+            phone_up: agent.phone_up,
+            turn: agent.turn,
+        });
+        let mut callers: Vec<KeptCaller> = self.line.callers().map(|(_, caller)| self.kept(caller)).collect();
+        callers.sort_unstable_by_key(|caller| caller.place);
+        Snapshot {
+            version: VERSION,
+            epoch: self.epoch,
+            turns: self.turns,
+            tickets: self.line.tickets(),
+            agents: agents.collect(),
+            callers,
+        }
+    }
+
+    fn kept(&self, caller: &Caller) -> KeptCaller {
+        KeptCaller {
+            call: caller.call,
+            contact: caller.contact,
+            queue: caller.queue.map(|queue| self.settings.queues[queue.index()].name.clone()),
+            place: caller.place,
+            since: caller.since,
+            wait_until: caller.wait_until,
+            lease: match caller.standing {
+                Standing::Offered(lease) => Some(lease),
+                Standing::Waiting | Standing::Between => None,
+            },
+        }
+    }
+
+    /// The owner of `snapshot` come back, or its successor. Leases are given under `epoch`, or under the one after the
+    /// snapshot's if that is higher. What follows from other settings (a queue that is gone, an agent who may now take
+    /// somebody) goes to `out`. Deadlines that passed meanwhile are kept at the next [`Acd::expire`].
+    ///
+    /// # Errors
+    /// [`RestoreError`]; nothing has been sent then.
+    pub fn restore(
+        settings: Arc<Settings>,
+        snapshot: Snapshot,
+        now: Now,
+        epoch: u32,
+        out: &mut Vec<Command>,
+    ) -> Result<Acd, RestoreError> {
+        if snapshot.version != VERSION {
+            return Err(RestoreError::Version(snapshot.version));
+        }
+        let mut acd = Acd::new(settings, epoch.max(snapshot.epoch.saturating_add(1)));
+        acd.turns = snapshot.turns;
+        acd.line.resume(snapshot.tickets);
+        for kept in snapshot.agents {
+            acd.take_up_agent(kept)?;
+        }
+        let mut standing = Vec::new();
+        for kept in snapshot.callers {
+            standing.extend(acd.take_up_caller(kept)?);
+        }
+        acd.every_offer_has_its_caller()?;
+        acd.rebuild(now.mono, standing, out);
+        Ok(acd)
+    }
+
+    fn take_up_agent(&mut self, kept: KeptAgent) -> Result<(), RestoreError> {
+        let at = kept.agent.index();
+        if at >= super::acd::AGENTS_MAX || kept.turn > self.turns {
+            return Err(RestoreError::Damaged);
+        }
+        self.grow_to(at + 1);
+        let fits = kept.state.booking().is_none_or(|booking| booking.lease.agent == kept.agent && booking.lease.epoch < self.epoch);
+        let ready_without_phone = kept.state == State::Ready && !kept.phone_up;
+        if !fits || ready_without_phone || self.agents[at].state != State::Offline {
+            return Err(RestoreError::Damaged);
+        }
+        let timer = match &kept.state {
+            State::Offered { booking, ring_until } => Some((*ring_until, Timer::Lease(booking.lease))),
+            State::WrapUp { until, .. } => Some((*until, Timer::WrapUp(kept.agent))),
+            State::Offline | State::NotReady { .. } | State::Ready | State::Talking(_) => None,
+        };
+        let timer = timer.map(|(at, timer)| self.wheel.set(at, timer));
+        self.agents[at] = Agent { state: kept.state, since: kept.since, phone_up: kept.phone_up, turn: kept.turn, timer };
+        Ok(())
+    }
+
+    /// Takes a caller in; returns the slot of one who has no place yet.
+    fn take_up_caller(&mut self, kept: KeptCaller) -> Result<Option<u32>, RestoreError> {
+        if self.line.tenant(kept.call).is_some() || !super::line::Line::fits(kept.call) {
+            return Err(RestoreError::Damaged);
+        }
+        let standing = match kept.lease {
+            None => Standing::Between,
+            Some(lease) => {
+                let state = self.agents.get(lease.agent.index()).map(|agent| &agent.state);
+                match state {
+                    Some(State::Offered { booking, .. }) if booking.lease == lease && booking.call == kept.call => {}
+                    Some(_) | None => return Err(RestoreError::Damaged),
+                }
+                Standing::Offered(lease)
+            }
+        };
+        let queue = kept.queue.and_then(|name| numbers(&self.settings).get(&*name).copied());
+        let slot = self.line.admit(Caller {
+            call: kept.call,
+            contact: kept.contact,
+            queue,
+            place: kept.place,
+            since: kept.since,
+            wait_until: kept.wait_until,
+            timer: None,
+            standing,
+        });
+        Ok((standing == Standing::Between).then_some(slot))
+    }
+
+    fn every_offer_has_its_caller(&self) -> Result<(), RestoreError> {
+        let alone = |agent: &Agent| match &agent.state {
+            State::Offered { booking, .. } => self
+                .line
+                .find(booking.call)
+                .is_none_or(|slot| self.line.caller(slot).standing != Standing::Offered(booking.lease)),
+            State::Offline | State::NotReady { .. } | State::Ready | State::Talking(_) | State::WrapUp { .. } => false,
+        };
+        if self.agents.iter().any(alone) { Err(RestoreError::Damaged) } else { Ok(()) }
+    }
+}
