@@ -1,1 +1,3 @@
-//! The node
+//! Where the machines meet the world: the only clock, threads, tasks and channels.
+
+pub mod facts;

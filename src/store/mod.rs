@@ -14,6 +14,8 @@ pub mod journal;
 pub mod orders;
 pub mod page;
 pub mod recordings;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod sites;
 
 pub use page::{Limit, Page};
