@@ -21,3 +21,6 @@ pub mod acd;
 pub mod workorder;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod call;
+pub mod store;
+pub mod net;
+pub mod node;

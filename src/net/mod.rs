@@ -1,3 +1,4 @@
 //! Sockets: how bytes come in and go out. Owns no protocol.
 
 pub mod ports;
+pub mod udp;

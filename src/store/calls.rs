@@ -1,0 +1,346 @@
+//! Call records (CDR) with their attempts and collected digits.
+
+use super::bulk::{Bound, Bulk};
+use super::page::{Page, of_site, turn_to};
+use super::{Site, StoreError};
+use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, EndedBy, Stage};
+use crate::base::{ContactId, Wall};
+use sqlx::{Row, SqliteConnection};
+use std::collections::BTreeMap;
+
+/// A call record as stored. Times are milliseconds since 1970 (UTC), `null` until that happened.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema, sqlx::FromRow)]
+pub struct CallRow {
+    /// Site code.
+    pub site: String,
+    /// Contact id.
+    pub id: String,
+    /// Which telling this is.
+    pub revision: i64,
+    /// Caller number; empty when withheld.
+    pub caller: String,
+    /// Dialled number.
+    pub dialled: String,
+    /// Trunk it came by; empty for a registered phone.
+    pub trunk: String,
+    /// SIP Call-ID of the citizen's leg.
+    pub sip_call_id: String,
+    /// Queue it last waited in.
+    pub queue: Option<String>,
+    /// Agent who answered.
+    pub agent: Option<String>,
+    /// INVITE seen.
+    pub offered: i64,
+    /// 200 sent to the citizen's side.
+    pub connected: Option<i64>,
+    /// Flow entered.
+    pub ivr_in: Option<i64>,
+    /// Flow left.
+    pub ivr_out: Option<i64>,
+    /// Entered a queue.
+    pub queued: Option<i64>,
+    /// Booked to the agent who answered.
+    pub assigned: Option<i64>,
+    /// That agent's phone rang.
+    pub ringing: Option<i64>,
+    /// Answered by a human.
+    pub answered: Option<i64>,
+    /// The citizen hung up.
+    pub caller_hangup: Option<i64>,
+    /// The agent hung up.
+    pub agent_hangup: Option<i64>,
+    /// Last leg gone.
+    pub ended: Option<i64>,
+    /// Where it stood when it ended: `offered`, `ivr`, `queued`, `ringing`, `talking`; `null` while it lives.
+    pub end_stage: Option<String>,
+    /// Who ended it: `caller`, `agent`, `flow`, `refused`, `operator`, `network`, `fault`.
+    pub end_by: Option<String>,
+    /// SIP status towards the citizen.
+    pub end_sip_status: Option<i64>,
+    /// Q.850 cause.
+    pub end_q850: Option<i64>,
+    /// Recording of the journey.
+    pub recording: Option<String>,
+    /// Order opened with it.
+    pub order_id: Option<String>,
+}
+
+/// One ringing of one agent.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema, sqlx::FromRow)]
+pub struct AttemptRow {
+    /// Agent's name.
+    pub agent: String,
+    /// Booked.
+    pub assigned: i64,
+    /// 18x came.
+    pub ringing: Option<i64>,
+    /// Answered, refused or given up.
+    pub ended: Option<i64>,
+    /// `answered`, `rejected`, `no_answer`, `unreachable`, `caller_gone`; `null` while it rings.
+    pub outcome: Option<String>,
+}
+
+/// Digits the citizen gave.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema, sqlx::FromRow)]
+pub struct DigitsRow {
+    /// The collecting node of the flow.
+    pub node: String,
+    /// What was keyed.
+    pub digits: String,
+}
+
+/// A call with all that hangs on it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct CallDetail {
+    /// The record.
+    pub call: CallRow,
+    /// Every ringing of an agent, in order.
+    pub attempts: Vec<AttemptRow>,
+    /// Digits, in order.
+    pub collected: Vec<DigitsRow>,
+}
+
+/// Which calls of the site.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallFilter {
+    /// Offered at this time or later.
+    pub from: Option<Wall>,
+    /// Offered before this time.
+    pub to: Option<Wall>,
+    /// Answered by this agent.
+    pub agent: Option<String>,
+    /// How far they came.
+    pub state: Option<CallState>,
+}
+
+/// How far a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallState {
+    /// Not ended.
+    Live,
+    /// Answered by a human, ended or not.
+    Answered,
+    /// Ended without a human's answer.
+    Unanswered,
+}
+
+impl Site<'_> {
+    /// A page of calls, newest first.
+    pub async fn calls(&self, filter: &CallFilter, page: Page<ContactId>) -> Result<Vec<CallRow>, StoreError> {
+        let mut question = of_site("SELECT * FROM calls", self.code);
+        if let Some(from) = filter.from {
+            question.push(" AND offered >= ").push_bind(from.0);
+        }
+        if let Some(to) = filter.to {
+            question.push(" AND offered < ").push_bind(to.0);
+        }
+        if let Some(agent) = &filter.agent {
+            question.push(" AND agent = ").push_bind(agent);
+        }
+        match filter.state {
+            None => {}
+            Some(CallState::Live) => _ = question.push(" AND end_stage IS NULL"),
+            Some(CallState::Answered) => _ = question.push(" AND answered IS NOT NULL"),
+            Some(CallState::Unanswered) => _ = question.push(" AND end_stage IS NOT NULL AND answered IS NULL"),
+        }
+        turn_to(&mut question, &page);
+        Ok(question.build_query_as().fetch_all(&self.store.readers).await?)
+    }
+
+    /// One call with its attempts and digits, as one moment saw them.
+    pub async fn call(&self, contact: ContactId) -> Result<Option<CallDetail>, StoreError> {
+        let id = contact.to_string();
+        let mut moment = self.store.readers.begin().await?;
+        let call = sqlx::query_as("SELECT * FROM calls WHERE site = $1 AND id = $2")
+            .bind(self.code)
+            .bind(&id);
+        let Some(call) = call.fetch_optional(&mut *moment).await? else {
+            return Ok(None);
+        };
+        let attempts = "SELECT agent, assigned, ringing, ended, outcome FROM call_attempts \
+                        WHERE site = $1 AND contact = $2 ORDER BY position";
+        let attempts = sqlx::query_as(attempts)
+            .bind(self.code)
+            .bind(&id)
+            .fetch_all(&mut *moment)
+            .await?;
+        let digits = "SELECT node, digits FROM call_digits WHERE site = $1 AND contact = $2 ORDER BY position";
+        let collected = sqlx::query_as(digits)
+            .bind(self.code)
+            .bind(&id)
+            .fetch_all(&mut *moment)
+            .await?;
+        Ok(Some(CallDetail {
+            call,
+            attempts,
+            collected,
+        }))
+    }
+}
+
+static UPSERT: Bulk = Bulk::new(
+    "INSERT INTO calls (site, id, revision, caller, dialled, trunk, sip_call_id, queue, agent, offered, connected, ivr_in, \
+     ivr_out, queued, assigned, ringing, answered, caller_hangup, agent_hangup, ended, end_stage, end_by, end_sip_status, \
+     end_q850, recording, order_id) VALUES ",
+    26,
+    " ON CONFLICT (site, id) DO UPDATE SET revision = excluded.revision, caller = excluded.caller, \
+     dialled = excluded.dialled, trunk = excluded.trunk, sip_call_id = excluded.sip_call_id, queue = excluded.queue, \
+     agent = excluded.agent, offered = excluded.offered, connected = excluded.connected, ivr_in = excluded.ivr_in, \
+     ivr_out = excluded.ivr_out, queued = excluded.queued, assigned = excluded.assigned, ringing = excluded.ringing, \
+     answered = excluded.answered, caller_hangup = excluded.caller_hangup, agent_hangup = excluded.agent_hangup, \
+     ended = excluded.ended, end_stage = excluded.end_stage, end_by = excluded.end_by, \
+     end_sip_status = excluded.end_sip_status, end_q850 = excluded.end_q850, recording = excluded.recording, \
+     order_id = excluded.order_id WHERE excluded.revision > calls.revision RETURNING site, id",
+);
+static FORGET_ATTEMPTS: Bulk = Bulk::new("DELETE FROM call_attempts WHERE (site, contact) IN (VALUES ", 2, ")");
+static FORGET_DIGITS: Bulk = Bulk::new("DELETE FROM call_digits WHERE (site, contact) IN (VALUES ", 2, ")");
+static ATTEMPTS: Bulk = Bulk::new(
+    "INSERT INTO call_attempts (site, contact, position, agent, assigned, ringing, ended, outcome) VALUES ",
+    8,
+    "",
+);
+static DIGITS: Bulk = Bulk::new(
+    "INSERT INTO call_digits (site, contact, position, node, digits) VALUES ",
+    5,
+    "",
+);
+
+/// Site and contact: the key of a call.
+type Key<'a> = (&'a str, ContactId);
+
+/// Writes the newest telling of each call; whatever is stored with the same or a higher revision stays.
+pub(super) async fn write(
+    calls: &BTreeMap<Key<'_>, &CallRecord>,
+    database: &mut SqliteConnection,
+) -> Result<(), sqlx::Error> {
+    let rows: Vec<(&str, &CallRecord)> = calls.iter().map(|((site, _), call)| (*site, *call)).collect();
+    let mut won = Vec::new();
+    for statement in UPSERT.statements(&rows, bind) {
+        for row in statement.fetch_all(&mut *database).await? {
+            won.push((row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?));
+        }
+    }
+    for statement in FORGET_ATTEMPTS
+        .statements(&won, bind_key)
+        .chain(FORGET_DIGITS.statements(&won, bind_key))
+    {
+        statement.execute(&mut *database).await?;
+    }
+    let (mut attempts, mut digits) = (Vec::new(), Vec::new());
+    for (site, id) in &won {
+        let contact = id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let Some(call) = calls.get(&(site.as_str(), contact)) else {
+            continue;
+        };
+        attempts.extend(
+            (0i64..)
+                .zip(&call.attempts)
+                .map(|(position, attempt)| (site, id, position, attempt)),
+        );
+        digits.extend(
+            (0i64..)
+                .zip(&call.collected)
+                .map(|(position, given)| (site, id, position, given)),
+        );
+    }
+    for statement in ATTEMPTS
+        .statements(&attempts, bind_attempt)
+        .chain(DIGITS.statements(&digits, bind_digits))
+    {
+        statement.execute(&mut *database).await?;
+    }
+    Ok(())
+}
+
+fn bind(statement: Bound, (site, call): &(&str, &CallRecord)) -> Bound {
+    let ms = |wall: Option<Wall>| wall.map(|wall| wall.0);
+    let times = &call.times;
+    statement
+        .bind(*site)
+        .bind(call.contact.to_string())
+        .bind(i64::from(call.revision))
+        .bind(&*call.caller)
+        .bind(&*call.dialled)
+        .bind(&*call.trunk)
+        .bind(&*call.sip_call_id)
+        .bind(call.queue.as_deref())
+        .bind(call.agent.as_deref())
+        .bind(times.offered.0)
+        .bind(ms(times.connected))
+        .bind(ms(times.ivr_in))
+        .bind(ms(times.ivr_out))
+        .bind(ms(times.queued))
+        .bind(ms(times.assigned))
+        .bind(ms(times.ringing))
+        .bind(ms(times.answered))
+        .bind(ms(times.caller_hangup))
+        .bind(ms(times.agent_hangup))
+        .bind(ms(times.ended))
+        .bind(call.end.map(|end| stage_word(end.stage)))
+        .bind(call.end.map(|end| ended_by_word(end.by)))
+        .bind(call.end.map(|end| i64::from(end.sip_status)))
+        .bind(call.end.map(|end| i64::from(end.q850)))
+        .bind(call.recording.map(|id| id.to_string()))
+        .bind(call.order.map(|id| id.to_string()))
+}
+
+fn bind_key(statement: Bound, (site, contact): &(String, String)) -> Bound {
+    statement.bind(site).bind(contact)
+}
+
+fn bind_attempt(statement: Bound, (site, contact, position, attempt): &(&String, &String, i64, &Attempt)) -> Bound {
+    statement
+        .bind(*site)
+        .bind(*contact)
+        .bind(*position)
+        .bind(&*attempt.agent)
+        .bind(attempt.assigned.0)
+        .bind(attempt.ringing.map(|wall| wall.0))
+        .bind(attempt.ended.map(|wall| wall.0))
+        .bind(attempt.outcome.map(outcome_word))
+}
+
+fn bind_digits(
+    statement: Bound,
+    (site, contact, position, (node, digits)): &(&String, &String, i64, &(Box<str>, Box<str>)),
+) -> Bound {
+    statement
+        .bind(*site)
+        .bind(*contact)
+        .bind(*position)
+        .bind(&**node)
+        .bind(&**digits)
+}
+
+const fn stage_word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Offered => "offered",
+        Stage::Ivr => "ivr",
+        Stage::Queued => "queued",
+        Stage::Ringing => "ringing",
+        Stage::Talking => "talking",
+    }
+}
+
+const fn ended_by_word(by: EndedBy) -> &'static str {
+    match by {
+        EndedBy::Caller => "caller",
+        EndedBy::Agent => "agent",
+        EndedBy::Flow => "flow",
+        EndedBy::Refused => "refused",
+        EndedBy::Operator => "operator",
+        EndedBy::Network => "network",
+        EndedBy::Fault => "fault",
+    }
+}
+
+const fn outcome_word(outcome: AttemptOutcome) -> &'static str {
+    match outcome {
+        AttemptOutcome::Answered => "answered",
+        AttemptOutcome::Rejected => "rejected",
+        AttemptOutcome::NoAnswer => "no_answer",
+        AttemptOutcome::Unreachable => "unreachable",
+        AttemptOutcome::CallerGone => "caller_gone",
+    }
+}

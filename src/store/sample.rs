@@ -1,0 +1,150 @@
+//! Facts for tests: whole calls with everything that is told of them.
+
+use crate::base::fact::*;
+use crate::base::{ContactId, FactId, OrderId, RecordingId, Wall};
+
+/// When the first sample call came in.
+pub(crate) const START: i64 = 1_780_000_000_000;
+
+/// The id of the `number`-th sample call; its recording, order and facts are numbered after it.
+pub(crate) fn id(number: u32) -> u128 {
+    let ms = u128::try_from(START).unwrap() + u128::from(number) * 1000;
+    ms << 80 | u128::from(number) << 8
+}
+
+/// All facts of one answered call, in the order in which they are told: two tellings each of call, order and recording,
+/// four changes of the agent, one act.
+pub(crate) fn call(site: &str, number: u32) -> Vec<Stamped> {
+    let at = |ms: i64| Wall(START + i64::from(number) * 1000 + ms);
+    let agent = |from: &str, to: &str| {
+        let contact = Some(ContactId(id(number)));
+        Fact::Agent(AgentChanged {
+            agent: "1001".into(),
+            from: from.into(),
+            to: to.into(),
+            reason: "".into(),
+            contact,
+        })
+    };
+    let facts = [
+        (900, Fact::Call(Box::new(record(number, 1)))),
+        (901, Fact::Order(Box::new(order(number, 1)))),
+        (902, agent("ready", "offered")),
+        (903, Fact::Recording(Box::new(recording(number, 1)))),
+        (2000, agent("offered", "talking")),
+        (9000, Fact::Call(Box::new(record(number, 2)))),
+        (9001, Fact::Order(Box::new(order(number, 2)))),
+        (9002, agent("talking", "wrap_up")),
+        (9003, Fact::Recording(Box::new(recording(number, 2)))),
+        (9004, agent("wrap_up", "ready")),
+        (9005, Fact::Audit(Box::new(act(number)))),
+    ];
+    let stamp = |(position, (ms, fact))| Stamped {
+        id: FactId(id(number) + position),
+        at: at(ms),
+        site: site.into(),
+        fact,
+    };
+    (1u128..).zip(facts).map(stamp).collect()
+}
+
+fn record(number: u32, revision: u32) -> CallRecord {
+    let at = |ms: i64| Wall(START + i64::from(number) * 1000 + ms);
+    let ended = revision > 1;
+    let attempt = |outcome: AttemptOutcome, ms| Attempt {
+        agent: "1001".into(),
+        assigned: at(ms),
+        ringing: Some(at(ms + 20)),
+        ended: Some(at(ms + 500)),
+        outcome: Some(outcome),
+    };
+    CallRecord {
+        contact: ContactId(id(number)),
+        revision,
+        caller: "13800000000".into(),
+        dialled: "12345".into(),
+        trunk: "unicom-a".into(),
+        sip_call_id: format!("{number}@192.0.2.1").into(),
+        queue: Some("general".into()),
+        agent: ended.then(|| "1001".into()),
+        times: Times {
+            offered: at(0),
+            connected: Some(at(100)),
+            ivr_in: Some(at(101)),
+            ivr_out: Some(at(800)),
+            queued: Some(at(801)),
+            assigned: ended.then(|| at(1_500)),
+            ringing: ended.then(|| at(1_520)),
+            answered: ended.then(|| at(2_000)),
+            caller_hangup: ended.then(|| at(8_990)),
+            agent_hangup: None,
+            ended: ended.then(|| at(9_000)),
+        },
+        attempts: if ended {
+            vec![
+                attempt(AttemptOutcome::NoAnswer, 900),
+                attempt(AttemptOutcome::Answered, 1_500),
+            ]
+        } else {
+            Vec::new()
+        },
+        collected: vec![("menu".into(), "1".into())],
+        end: ended.then_some(End {
+            stage: Stage::Talking,
+            by: EndedBy::Caller,
+            sip_status: 200,
+            q850: 16,
+        }),
+        recording: ended.then_some(RecordingId(id(number))),
+        order: ended.then_some(OrderId(id(number))),
+    }
+}
+
+fn recording(number: u32, revision: u32) -> RecordingFact {
+    let at = |ms: i64| Wall(START + i64::from(number) * 1000 + ms);
+    let finished = RecordingFinished {
+        ended: at(9_000),
+        duration_ms: 7_000,
+        bytes: 112_044,
+        sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
+        damaged: false,
+    };
+    RecordingFact {
+        recording: RecordingId(id(number)),
+        revision,
+        contact: ContactId(id(number)),
+        path: format!("2026/05/28/{number}.wav").into(),
+        started: at(2_000),
+        finished: (revision > 1).then_some(finished),
+    }
+}
+
+fn order(number: u32, revision: u32) -> OrderOpened {
+    let at = |ms: i64| Wall(START + i64::from(number) * 1000 + ms);
+    let ended = revision > 1;
+    OrderOpened {
+        order: OrderId(id(number)),
+        revision,
+        contact: ContactId(id(number)),
+        recording: ended.then_some(RecordingId(id(number))),
+        caller: "13800000000".into(),
+        dialled: "12345".into(),
+        category: "010203".into(),
+        agent: ended.then(|| "1001".into()),
+        called: at(0),
+        opened: at(901),
+        answered: ended.then(|| at(2_000)),
+        ended: ended.then(|| at(9_000)),
+    }
+}
+
+fn act(number: u32) -> Audit {
+    Audit {
+        actor: "王主任".into(),
+        role: "supervisor".into(),
+        action: "recording.read".into(),
+        object: RecordingId(id(number)).to_string().into(),
+        allowed: number.is_multiple_of(2),
+        from: "127.0.0.1:40000".into(),
+    }
+}
