@@ -4,9 +4,9 @@
 //! SHA-256; the presented one is hashed and compared with all of them in constant time. Never decides rights: that is
 //! [`may`](super::may).
 
-use super::may::{Action, Actor, Grant, Object, Role, Verdict, may};
+use super::may::{Action, Actor, Grant, Object, Reach, Role, Verdict, may};
 use super::problem::Problem;
-use super::{Api, Busy};
+use super::{Api, Busy, audit_name};
 use crate::base::SiteId;
 use crate::base::fact::Audit;
 use axum::extract::{ConnectInfo, FromRequestParts};
@@ -146,6 +146,27 @@ impl Caller {
         let (site, grant) = self.site(action, asked)?;
         let site = site.ok_or_else(|| Problem::bad_request("this token is for all sites: name one by ?site="))?;
         Ok((site, grant))
+    }
+
+    /// Whose records a list shows: of the agent asked for, of all, or only the actor's own.
+    ///
+    /// # Errors
+    /// 403 when another's are asked for by one who sees only their own.
+    pub fn whose(
+        &self,
+        action: Action,
+        site: &Site,
+        asked: Option<String>,
+        reach: Reach,
+    ) -> Result<Option<String>, Problem> {
+        if let Some(agent) = &asked {
+            let object = Object::One { site: &site.code, owner: Some(agent) };
+            self.may(action, object, audit_name(agent))?;
+        }
+        Ok(match reach {
+            Reach::Own => Some(self.actor.name.to_string()),
+            Reach::Site => asked,
+        })
     }
 
     /// Whether the token is still good: a reload may have taken it away from a stream that is open.

@@ -1,7 +1,7 @@
 //! `/calls/live`: calls as they stand, and ending them.
 
 use super::auth::Caller;
-use super::idempotency;
+use super::{idempotency, paging};
 use super::may::{Action, Numbers, Object, Reach};
 use super::problem::{Problem, Problems};
 use super::{Api, SiteQuery};
@@ -138,7 +138,7 @@ pub async fn hang_up(
 ) -> Result<(StatusCode, Json<Asked>), Problem> {
     // Nobody without the right learns which contacts exist.
     caller.site(Action::CallHangUp, None)?;
-    let contact: ContactId = contact.parse().map_err(|_| Problem::not_found())?;
+    let contact: ContactId = paging::id(&contact)?;
     let act = || end(&api, &caller, contact);
     let asked = match idempotency::key(&headers)? {
         Some(key) => {

@@ -5,19 +5,25 @@
 //! lock over a wait, and never answers without a bound on body, time and number at once.
 
 pub mod agents;
+pub mod audit;
 pub mod auth;
+pub mod calls;
 pub mod events;
 pub mod health;
 pub mod idempotency;
 pub mod live_calls;
 pub mod may;
+pub mod orders;
+pub mod paging;
 pub mod problem;
 pub mod queues;
+pub mod recordings;
 
 use crate::acd::event::Want;
 use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
 use crate::node::live::{Live, Snapshot};
+use crate::store::Store;
 
 use arc_swap::ArcSwap;
 use auth::{Site, TokenSettings};
@@ -77,6 +83,8 @@ pub type Internals = dyn Fn() -> serde_json::Value + Send + Sync;
 pub struct Node {
     /// The read model.
     pub live: Arc<Live>,
+    /// Records.
+    pub store: Store,
 
 
     /// Below it stands one folder for each site, named by its code.
@@ -172,6 +180,14 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(queues::list))
         .routes(routes!(live_calls::list))
         .routes(routes!(live_calls::hang_up))
+        .routes(routes!(calls::list))
+        .routes(routes!(calls::one))
+        .routes(routes!(orders::list))
+        .routes(routes!(orders::one))
+        .routes(routes!(recordings::list))
+        .routes(routes!(recordings::one))
+        .routes(routes!(recordings::audio))
+        .routes(routes!(audit::list))
         .routes(routes!(events::follow));
     OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", v1)
 }

@@ -50,7 +50,6 @@ pub struct Body9457 {
 
 /// The errors every route may answer with.
 #[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "read by the derive only, to describe responses")]
 pub enum Problems {
     /// The path, the query or the body cannot be read.
     #[response(status = 400, content_type = "application/problem+json")]
