@@ -1,0 +1,77 @@
+//! `/calls`: records of calls (话单).
+
+use super::Api;
+use super::auth::Caller;
+use super::may::{Action, Object, Reach};
+use super::paging::{Paged, id, page};
+use super::problem::{Problem, Problems};
+use super::{SiteQuery, audit_name};
+use crate::base::{ContactId, Wall};
+use crate::store::calls::{CallDetail, CallFilter, CallRow, CallState};
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::IntoParams;
+
+/// Which calls.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CallsQuery {
+    /// Code of the site; a token for one site need not name it.
+    pub site: Option<String>,
+    /// Offered at this time or later, in milliseconds since 1970.
+    pub from: Option<i64>,
+    /// Offered before this time.
+    pub to: Option<i64>,
+    /// Answered by this agent.
+    pub agent: Option<String>,
+    /// How far they came.
+    #[param(inline)]
+    pub state: Option<CallState>,
+    /// `next` of the page before.
+    pub before: Option<String>,
+    /// Most items, 1 to 500.
+    pub limit: Option<u32>,
+}
+
+/// Records of calls, newest first.
+#[utoipa::path(get, path = "/calls", tag = "calls", params(CallsQuery), security(("bearer" = [])),
+    responses((status = 200, body = Paged<CallRow>), Problems))]
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Query(query): Query<CallsQuery>,
+) -> Result<Json<Paged<CallRow>>, Problem> {
+    let (site, grant) = caller.one_site(Action::CallRead, query.site.as_deref())?;
+    let agent = caller.whose(Action::CallRead, &site, query.agent, grant.reach)?;
+    let page = page(query.before.as_deref(), query.limit)?;
+    let filter = CallFilter { from: query.from.map(Wall), to: query.to.map(Wall), agent, state: query.state };
+    let mut rows = api.node.store.site(&site.code).calls(&filter, page).await?;
+    for row in &mut rows {
+        row.caller = grant.numbers.show(&row.caller);
+    }
+    Ok(Json(Paged::new(rows, page.limit, |row| &row.id)))
+}
+
+/// The record of one call, with every ringing of an agent and the digits given.
+#[utoipa::path(get, path = "/calls/{contact}", tag = "calls", params(("contact" = String, Path), SiteQuery),
+    security(("bearer" = [])), responses((status = 200, body = CallDetail), Problems))]
+pub async fn one(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(contact): Path<String>,
+    query: Query<SiteQuery>,
+) -> Result<Json<CallDetail>, Problem> {
+    let (site, _) = caller.one_site(Action::CallRead, query.site.as_deref())?;
+    let detail = api.node.store.site(&site.code).call(id::<ContactId>(&contact)?).await?;
+    let mut detail = detail.ok_or_else(Problem::not_found)?;
+    let object = Object::One { site: &detail.call.site, owner: detail.call.agent.as_deref() };
+    let grant = caller.may(Action::CallRead, object, audit_name(&contact))?;
+    detail.call.caller = grant.numbers.show(&detail.call.caller);
+    if grant.reach == Reach::Own {
+        // Whom else the call rang is not theirs to see.
+        detail.attempts.retain(|attempt| *attempt.agent == *caller.actor.name);
+    }
+    Ok(Json(detail))
+}

@@ -1,0 +1,33 @@
+//! `/health`: whether the node lives (for load balancers, without a token), and its inside for those who may.
+
+use super::Api;
+use super::auth::Caller;
+use super::may::{Action, Object};
+use super::problem::{Problem, Problems};
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// That the node lives, and nothing more: the answer needs no token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `up`.
+    #[schema(example = "up")]
+    pub status: String,
+}
+
+/// Whether the node lives.
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = Health)))]
+pub async fn health() -> Json<Health> {
+    Json(Health { status: "up".into() })
+}
+
+/// Figures of the node's inside, for its administrator. Names and meanings may change with every version.
+#[utoipa::path(get, path = "/health/internals", tag = "health", security(("bearer" = [])),
+    responses((status = 200, body = serde_json::Value), Problems))]
+pub async fn internals(State(api): State<Arc<Api>>, caller: Caller) -> Result<Json<serde_json::Value>, Problem> {
+    caller.may(Action::NodeRead, Object::Node, "node")?;
+    Ok(Json((api.node.internals)()))
+}

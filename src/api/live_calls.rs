@@ -1,0 +1,163 @@
+//! `/calls/live`: calls as they stand, and ending them.
+
+use super::auth::Caller;
+use super::{idempotency, paging};
+use super::may::{Action, Numbers, Object, Reach};
+use super::problem::{Problem, Problems};
+use super::{Api, SiteQuery};
+use crate::base::ContactId;
+use crate::base::fact::Stage;
+use crate::node::live;
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Instant;
+use utoipa::ToSchema;
+
+/// A live call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LiveCall {
+    /// Its lasting id.
+    pub contact: String,
+    /// Code of the site.
+    pub site: String,
+    /// The caller's number as this role may see it; empty when withheld.
+    pub caller: String,
+    /// The dialled number.
+    pub dialled: String,
+    /// Where it stands; `null` once it is over.
+    pub stage: Option<CallStage>,
+    /// Since when it stands there, in milliseconds since 1970.
+    pub since: i64,
+    /// Since when the caller waits for a human, over every ringing in vain.
+    pub waiting_since: Option<i64>,
+    /// When it came.
+    pub offered: i64,
+    /// Queue it waits in or came by.
+    pub queue: Option<String>,
+    /// Agent who is rung or talks.
+    pub agent: Option<String>,
+}
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallStage {
+    /// Not answered by the node yet.
+    Offered,
+    /// In the greeting or the menu.
+    Ivr,
+    /// Waiting in a queue.
+    Queued,
+    /// An agent's phone rings.
+    Ringing,
+    /// Talking to a human.
+    Talking,
+}
+
+/// All live calls the caller may see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LiveCalls {
+    /// Oldest first.
+    pub items: Vec<LiveCall>,
+}
+
+/// What a call action was asked for; its outcome is an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Asked {
+    /// The call.
+    pub contact: String,
+    /// The outcome's event has a higher `seq`.
+    pub seq: u64,
+}
+
+impl From<Stage> for CallStage {
+    fn from(stage: Stage) -> CallStage {
+        match stage {
+            Stage::Offered => CallStage::Offered,
+            Stage::Ivr => CallStage::Ivr,
+            Stage::Queued => CallStage::Queued,
+            Stage::Ringing => CallStage::Ringing,
+            Stage::Talking => CallStage::Talking,
+        }
+    }
+}
+
+impl LiveCall {
+    /// As the API shows it.
+    pub fn show(call: &live::Call, site: &str, numbers: Numbers) -> LiveCall {
+        LiveCall {
+            contact: call.view.contact.to_string(),
+            site: site.to_owned(),
+            caller: numbers.show(&call.view.caller),
+            dialled: call.view.dialled.to_string(),
+            stage: call.view.stage.map(CallStage::from),
+            since: call.view.since.0,
+            waiting_since: call.waiting_since.map(|since| since.0),
+            offered: call.view.offered.0,
+            queue: call.queue.as_deref().map(str::to_owned),
+            agent: call.agent.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+/// All live calls the caller may see.
+#[utoipa::path(get, path = "/calls/live", tag = "calls", params(SiteQuery), security(("bearer" = [])),
+    responses((status = 200, body = LiveCalls), Problems))]
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    query: Query<SiteQuery>,
+) -> Result<Json<LiveCalls>, Problem> {
+    let (site, grant) = caller.site(Action::LiveRead, query.site.as_deref())?;
+    let (codes, snapshot) = api.snapshot(site.as_ref());
+    let mut items = Vec::new();
+    for change in &snapshot.objects {
+        let live::Object::Call(call) = &change.object else { continue };
+        if grant.reach == Reach::Site || call.agent.as_deref() == Some(&*caller.actor.name) {
+            items.push(LiveCall::show(call, codes.of(call.view.site), grant.numbers));
+        }
+    }
+    items.sort_by(|a, b| (a.offered, &a.contact).cmp(&(b.offered, &b.contact)));
+    Ok(Json(LiveCalls { items }))
+}
+
+/// Ends a live call (强拆). With an `Idempotency-Key` the same request can be sent again for 24 hours.
+#[utoipa::path(post, path = "/calls/live/{contact}/hang-up", tag = "calls",
+    params(("contact" = String, Path), ("Idempotency-Key" = Option<String>, Header)), security(("bearer" = [])),
+    responses((status = 202, description = "asked for", body = Asked),
+        (status = 422, description = "the key stood for another request", content_type = "application/problem+json",
+            body = super::problem::Body9457), Problems))]
+pub async fn hang_up(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(contact): Path<String>,
+    headers: HeaderMap,
+) -> Result<(StatusCode, Json<Asked>), Problem> {
+    // Nobody without the right learns which contacts exist.
+    caller.site(Action::CallHangUp, None)?;
+    let contact: ContactId = paging::id(&contact)?;
+    let act = || end(&api, &caller, contact);
+    let asked = match idempotency::key(&headers)? {
+        Some(key) => {
+            let request = format!("hang-up {contact}");
+            api.answers.once(Instant::now(), &caller.actor, key, &request, act)?
+        }
+        None => act()?,
+    };
+    Ok((StatusCode::ACCEPTED, Json(asked)))
+}
+
+fn end(api: &Api, caller: &Caller, contact: ContactId) -> Result<Asked, Problem> {
+    let call = api.node.live.call(contact).ok_or_else(Problem::not_found)?;
+    let code = api.codes().of(call.view.site).to_owned();
+    let object = Object::One { site: &code, owner: call.agent.as_deref() };
+    let name = contact.to_string();
+    caller.may(Action::CallHangUp, object, &name)?;
+    let seq = *api.node.live.watch().borrow();
+    (api.node.hang_up)(call.view.call)?;
+    caller.done(call.view.site, Action::CallHangUp, &name);
+    Ok(Asked { contact: name, seq })
+}

@@ -1,0 +1,290 @@
+//! The HTTP API under `/api/v1`: JSON by resource, events as SSE, described by OpenAPI 3.1.
+//!
+//! Owns routes, the one access check ([`may`]) and problem bodies (RFC 9457). Decides nothing about telephony: a call
+//! action is handed to the node, answered 202, and its outcome is an event. Never waits for signalling, never holds a
+//! lock over a wait, and never answers without a bound on body, time and number at once.
+
+pub mod agents;
+pub mod audit;
+pub mod auth;
+pub mod calls;
+pub mod events;
+pub mod health;
+pub mod idempotency;
+pub mod live_calls;
+pub mod may;
+pub mod orders;
+pub mod paging;
+pub mod problem;
+pub mod queues;
+pub mod recordings;
+
+use crate::acd::event::Want;
+use crate::base::fact::Audit;
+use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
+use crate::node::live::{Live, Snapshot};
+use crate::store::Store;
+
+use arc_swap::ArcSwap;
+use auth::{Site, TokenSettings};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use live_calls::Asked;
+use problem::Problem;
+use serde::Deserialize;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{IntoParams, Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Largest request body, in bytes.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Most requests answered at once; beyond it 503.
+pub const REQUESTS_MAX: usize = 256;
+/// Most event streams open at once; beyond it 503.
+pub const STREAMS_MAX: usize = 1_024;
+/// Longest time to an answer's head.
+pub const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// How long answers under way may take once the node goes down.
+pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// Most requests without a known token told to the audit in one second: strangers must not fill the journal.
+pub const STRANGERS_PER_SECOND_MAX: usize = 20;
+/// Longest name of an object told to the audit, in bytes.
+const AUDIT_NAME_BYTES_MAX: usize = 128;
+
+/// The node cannot take it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node is too busy")]
+pub struct Busy;
+
+/// Hands the end of a call to its shard.
+pub type HangUp = dyn Fn(CallId) -> Result<(), Busy> + Send + Sync;
+/// Hands a wanted state to the ACD of the site.
+pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + Sync;
+/// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.
+pub type Tell = dyn Fn(Option<SiteId>, Audit) + Send + Sync;
+/// Shows the inside of the node.
+pub type Internals = dyn Fn() -> serde_json::Value + Send + Sync;
+
+/// What the API needs from the node. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    /// The read model.
+    pub live: Arc<Live>,
+    /// Records.
+    pub store: Store,
+
+
+    /// Below it stands one folder for each site, named by its code.
+    pub recordings_root: PathBuf,
+    /// Who may ask; replaced by a reload.
+    pub tokens: Arc<ArcSwap<Vec<TokenSettings>>>,
+    /// Ends a call.
+    pub hang_up: Arc<HangUp>,
+    /// Asks for an agent's state.
+    pub want: Arc<SetState>,
+    /// Tells the audit.
+    pub audit: Arc<Tell>,
+    /// Shows the inside.
+    pub internals: Arc<Internals>,
+    /// Reads the clock.
+    pub wall: fn() -> Wall,
+    /// Seed of request ids.
+    pub seed: [u64; 2],
+    /// Becomes `true`, or is dropped, when the node goes down: open streams end.
+    pub closing: watch::Receiver<bool>,
+}
+
+/// The state behind the routes.
+pub struct Api {
+    node: Node,
+    ids: Mutex<Mint>,
+    answers: idempotency::Answers<Asked>,
+    requests: Semaphore,
+    streams: Arc<Semaphore>,
+    strangers: Mutex<VecDeque<Instant>>,
+}
+
+/// A request about a site.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SiteQuery {
+    /// Code of the site; a token for one site need not name it.
+    pub site: Option<String>,
+}
+
+/// Codes of sites by id.
+struct Codes(Vec<Arc<str>>);
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Jiesu 接诉", description = "Telephony and CTI engine of a 12345 citizen hotline"),
+    modifiers(&Bearer)
+)]
+struct Description;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
+}
+
+/// All routes.
+pub fn router(node: Node) -> Router {
+    let api = Arc::new(Api {
+        ids: Mutex::new(Mint::new(0, node.seed)),
+        answers: idempotency::Answers::default(),
+        requests: Semaphore::new(REQUESTS_MAX),
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        strangers: Mutex::default(),
+        node,
+    });
+    let (router, document) = described().split_for_parts();
+    let document = axum::Json(document);
+    router
+        .route("/api/v1/openapi.json", axum::routing::get(|| async move { document }))
+        .layer(CatchPanicLayer::custom(Problem::of_panic))
+        .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&api), bounded))
+        .layer(from_fn_with_state(Arc::clone(&api), problem::finish))
+        .with_state(api)
+}
+
+/// The description of the API, as `/openapi.json` tells it.
+pub fn description() -> utoipa::openapi::OpenApi {
+    described().into_openapi()
+}
+
+fn described() -> OpenApiRouter<Arc<Api>> {
+    let v1 = OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(health::internals))
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::one))
+        .routes(routes!(agents::set_state))
+        .routes(routes!(queues::list))
+        .routes(routes!(live_calls::list))
+        .routes(routes!(live_calls::hang_up))
+        .routes(routes!(calls::list))
+        .routes(routes!(calls::one))
+        .routes(routes!(orders::list))
+        .routes(routes!(orders::one))
+        .routes(routes!(recordings::list))
+        .routes(routes!(recordings::one))
+        .routes(routes!(recordings::audio))
+        .routes(routes!(audit::list))
+        .routes(routes!(events::follow));
+    OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", v1)
+}
+
+/// Serves until `shutdown` is done; answers under way then have [`DRAIN_MAX`].
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let (down, mut is_down) = watch::channel(false);
+    let graceful = async move {
+        shutdown.await;
+        down.send_replace(true);
+    };
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(graceful);
+    let too_long = async move {
+        // An error here is the sender gone without a word: the same end.
+        let _ = is_down.wait_for(|down| *down).await;
+        tokio::time::sleep(DRAIN_MAX).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = too_long => Ok(()),
+    }
+}
+
+/// A bound on how many requests are answered at once, and how long each may take to its head.
+async fn bounded(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let Ok(_place) = api.requests.try_acquire() else {
+        return Problem::busy("too many requests at once").into_response();
+    };
+    match tokio::time::timeout(ANSWER_MAX, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::busy("the answer took too long").into_response(),
+    }
+}
+
+impl Api {
+    fn wall(&self) -> Wall {
+        (self.node.wall)()
+    }
+
+    fn request_id(&self) -> String {
+        let wall = self.wall();
+        let id = self.ids.lock().unwrap_or_else(PoisonError::into_inner).mint(wall);
+        crate::base::FactId(id).to_string()
+    }
+
+    fn audit(&self, site: Option<SiteId>, audit: Audit) {
+        (self.node.audit)(site, audit);
+    }
+
+    /// Tells the audit of a request without a known token, while there are not too many.
+    fn refuse_stranger(&self, from: Box<str>, path: &str) {
+        let now = Instant::now();
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        while strangers.front().is_some_and(|seen| now.duration_since(*seen) >= Duration::from_secs(1)) {
+            strangers.pop_front();
+        }
+        if strangers.len() >= STRANGERS_PER_SECOND_MAX {
+            return;
+        }
+        strangers.push_back(now);
+        drop(strangers);
+        let object = audit_name(path).into();
+        let (actor, role, action) = ("".into(), "".into(), "token.check".into());
+        self.audit(None, Audit { actor, role, action, object, allowed: false, from });
+    }
+
+    fn codes(&self) -> Codes {
+        Codes(self.node.live.sites())
+    }
+
+    fn snapshot(&self, site: Option<&Site>) -> (Codes, Snapshot) {
+        (self.codes(), self.node.live.snapshot(site.map(|site| site.id)))
+    }
+
+    /// Returns when the node goes down.
+    async fn closing(&self) {
+        // An error here is the sender gone without a word: the same end.
+        let _ = self.node.closing.clone().wait_for(|closing| *closing).await;
+    }
+}
+
+impl Codes {
+    /// The code of a site; empty for one that a reload has just taken away, which is nobody's.
+    fn of(&self, site: SiteId) -> &str {
+        self.0.get(site.index()).map_or("", |code| code)
+    }
+}
+
+/// As much of a name from outside as the audit keeps.
+fn audit_name(name: &str) -> &str {
+    &name[..name.floor_char_boundary(AUDIT_NAME_BYTES_MAX)]
+}
