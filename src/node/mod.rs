@@ -1,4 +1,6 @@
 //! Where the machines meet the world: the only clock, threads, tasks and channels.
+//!
+//! Owns the life of the process: start in order, reload, drain, stop. Decides nothing about a call.
 
 pub mod clock;
 pub mod facts;
@@ -6,6 +8,10 @@ pub mod limits;
 pub mod live;
 pub mod media;
 mod queues;
+pub mod recorder;
 mod setup;
 mod shards;
+mod start;
 mod wires;
+
+pub use start::{Node, StartError};

@@ -1,0 +1,69 @@
+//! The command line: `serve`, `check`, `agent`.
+//!
+//! Owns arguments, what is printed and exit codes. Errors go to standard error with their cure.
+
+mod agent;
+mod serve;
+
+use crate::config::{Config, ConfigErrors};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Jiesu 接诉: the telephony and CTI engine of a 12345 citizen hotline.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration; `sip-profiles/` and `ivr-flows/` stand beside it.
+    #[arg(long, default_value = "jiesu.toml", global = true)]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hotline until SIGTERM or SIGINT; a second signal ends running calls.
+    Serve {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Read the whole configuration and tell every mistake with file, line and cure.
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Agents and their phones; a running engine takes changes within a second.
+    Agent {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(subcommand)]
+        action: agent::Action,
+    },
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// What to print before ending with code 1.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Serve { file } => serve::run(load(&file)?),
+            Command::Check { file } => {
+                let config = load(&file)?;
+                let (sites, listeners, trunks) = (config.sites.len(), config.listeners.len(), config.trunks.len());
+                println!("{}: good ({sites} sites, {listeners} listeners, {trunks} trunks)", file.config.display());
+                Ok(())
+            }
+            Command::Agent { file, action } => agent::run(&load(&file)?, action),
+        }
+    }
+}
+
+fn load(file: &ConfigFile) -> Result<Config, ConfigErrors> {
+    Config::load(&file.config)
+}

@@ -1,0 +1,97 @@
+//! `jiesu serve`: a node, its HTTP and the signals that end them.
+
+use crate::api::may::{Role, RoleError};
+use crate::api::{self, auth::TokenSettings};
+use crate::config::Config;
+use crate::node::{Node, StartError, clock, listen_cure};
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+pub(super) fn run(config: Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.node.log).context("[node] log is no tracing filter")?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(config.api.listen).await.map_err(|error| StartError::Listen {
+        name: "[api] listen".into(),
+        address: config.api.listen,
+        cure: listen_cure(&error),
+        error,
+    })?;
+    let tokens = tokens(&config)?;
+    let node = Node::start(config).await?;
+    announce(&node, listener.local_addr()?);
+    let (closing, closed) = watch::channel(false);
+    let router = api::router(wire(&node, tokens, closed.clone()));
+    let http = tokio::spawn(api::serve(listener, router, closed));
+    let (hurry, hurried) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("draining: no new calls, running ones finish; a second signal ends them");
+    let mut drained = tokio::spawn(node.drain(hurried));
+    tokio::select! {
+        _ = &mut drained => {}
+        _ = async { tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} } } => {
+            hurry.send_replace(true);
+            (&mut drained).await?;
+        }
+    }
+    closing.send_replace(true);
+    http.await??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The lines that people and scripts read.
+fn announce(node: &Node, api: std::net::SocketAddr) {
+    for address in node.listening() {
+        println!("sip {address} udp");
+    }
+    println!("api http://{api}");
+    for site in &node.config().sites {
+        println!("phones of {} register at domain {}", site.name, site.domain);
+    }
+    println!("ready");
+}
+
+fn tokens(config: &Config) -> Result<Vec<TokenSettings>, RoleError> {
+    let token = |token: &crate::config::Token| {
+        Ok(TokenSettings {
+            actor: token.actor.clone(),
+            role: token.role.parse::<Role>()?,
+            site: token.site.map(|site| config.sites[site.index()].code.clone()),
+            token_sha256: token.sha256,
+        })
+    };
+    config.api.tokens.iter().map(token).collect()
+}
+
+fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>) -> api::Node {
+    let (hang_up, want) = (node.hang_up(), node.want());
+    let ok = |taken: bool| if taken { Ok(()) } else { Err(api::Busy) };
+    api::Node {
+        live: node.live().clone(),
+        store: node.store().clone(),
+        recordings_root: node.config().node.recordings.clone(),
+        tokens: Arc::new(ArcSwap::from_pointee(tokens)),
+        hang_up: Arc::new(move |call| ok(hang_up(call))),
+        want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),
+        audit: Arc::new(node.audit()),
+        internals: Arc::new(node.internals()),
+        wall: || clock::now().wall,
+        seed: node.seed(),
+        closing,
+    }
+}

@@ -1,0 +1,72 @@
+//! What the machines of a node are told: configuration from files, people from SQL, joined.
+
+use crate::base::{AgentId, SiteId};
+use crate::call::event::AgentIdentity;
+use crate::config::Config;
+use crate::store::agents::AgentRow;
+use crate::store::{Store, StoreError};
+use crate::{acd, call, sip};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One generation of settings.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) sip: Arc<sip::event::Settings>,
+    pub(super) calls: Arc<call::event::Settings>,
+    /// By site.
+    pub(super) acd: Vec<Arc<acd::event::Settings>>,
+    by_phone: BTreeMap<(Box<str>, Box<str>), (SiteId, AgentId)>,
+    /// What it was made of, to see whether anything changed.
+    pub(super) people: Vec<AgentRow>,
+}
+
+impl Setup {
+    /// Joins what the files say, with the listeners as they were bound, and the people of all sites.
+    pub(super) async fn load(
+        config: &Config,
+        listeners: &[sip::event::ListenerSettings],
+        store: &Store,
+    ) -> Result<Setup, StoreError> {
+        let mut people = Vec::new();
+        let mut credentials = Vec::new();
+        for site in &config.sites {
+            people.extend(store.site(&site.code).agents().await?);
+            credentials.extend(store.site(&site.code).credentials().await?);
+        }
+        let sip = sip::event::Settings {
+            listeners: listeners.to_vec(),
+            credentials: Arc::new(credentials),
+            ..config.sip()
+        };
+        let mut calls = config.calls();
+        let mut acd: Vec<_> = (0u16..).zip(&config.sites).map(|(id, _)| config.acd(SiteId(id))).collect();
+        let mut by_phone = BTreeMap::new();
+        for person in people.iter().filter(|person| person.enabled) {
+            let Some(site) = config.site_id(&person.site) else { continue };
+            let agent = AgentId(person.number);
+            if calls.agents.len() <= agent.index() {
+                calls.agents.resize(agent.index() + 1, None);
+            }
+            calls.agents[agent.index()] = Some(AgentIdentity { site, name: person.name.as_str().into() });
+            acd[site.index()].agents.push(person.settings(&config.sites[site.index()].skills));
+            by_phone.insert((person.name.as_str().into(), person.domain.as_str().into()), (site, agent));
+        }
+        let acd = acd.into_iter().map(Arc::new).collect();
+        Ok(Setup { sip: Arc::new(sip), calls: Arc::new(calls), acd, by_phone, people })
+    }
+
+    /// The agent whose phone has this address-of-record.
+    pub(super) fn agent_of(&self, user: &str, domain: &str) -> Option<(SiteId, AgentId)> {
+        self.by_phone.get(&(user.into(), domain.into())).copied()
+    }
+
+    pub(super) fn code(&self, site: SiteId) -> Box<str> {
+        self.calls.sites[site.index()].code.clone()
+    }
+
+    pub(super) fn agent_name(&self, agent: AgentId) -> Box<str> {
+        let identity = self.calls.agents.get(agent.index()).and_then(Option::as_ref);
+        identity.map_or_else(|| format!("agent-{}", agent.0).into(), |identity| identity.name.clone())
+    }
+}

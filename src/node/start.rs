@@ -1,0 +1,552 @@
+//! A node from start to stop.
+//!
+//! Start: store, journal, prompts, sockets, media threads, recorder, then shards and ACD owners; only then is anything
+//! received. Stop: no new calls, running ones finish within their bound, facts reach SQL, files are sealed.
+
+use super::clock;
+use super::facts::{self, FactWriter, Refused};
+use super::live::{Delta, Live};
+use super::media::{self, MediaThreads};
+use super::queues::AcdTask;
+use super::recorder::{self, Recorder};
+use super::setup::Setup;
+use super::shards::ShardTask;
+use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, PACKETS_MAX, ToShard, Wires, lock};
+use crate::acd;
+use crate::base::fact::{Audit, Fact, Stamped};
+use crate::base::{AgentId, CallId, FactId, MediaThreadId, Mint, ShardId, SiteId};
+use crate::call::event::Event as ToCalls;
+use crate::config::{Config, ConfigErrors};
+use crate::media::{Library, Prompt};
+use crate::net::ports::{Ports, SettingsError};
+use crate::net::udp;
+use crate::shard::{self, Shard};
+use crate::sip::event::ListenerSettings;
+use crate::sip::route::Route;
+use crate::store::sites::SiteRow;
+use crate::store::{OpenError, Store, StoreError};
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// How often people are looked up again: an agent added on the command line can register this soon.
+const PEOPLE_EVERY: Duration = Duration::from_secs(1);
+/// Recorder threads: one slow disk operation must not stop all files.
+const RECORDER_THREADS: usize = 2;
+/// Seconds after which a refused trunk may try again while we drain.
+const RETRY_AFTER_S: u32 = 30;
+/// After the bound of draining, callers still there are hung up on and have this long to say so.
+const HANG_UP_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Streams of ids beyond those of shards (two a shard, 256 shards at most).
+const STREAM_BEYOND_SHARDS: u16 = 512;
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The prompts changed since they were checked.
+    #[error(transparent)]
+    Prompts(#[from] ConfigErrors),
+    /// The database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] crate::store::journal::JournalError),
+    /// A listener's address cannot be bound.
+    #[error("listener {name}: {address} cannot be bound: {error}. {cure}")]
+    Listen {
+        /// File name of the listener, or `api`.
+        name: Box<str>,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+        /// What to do.
+        cure: &'static str,
+    },
+    /// The media ports.
+    #[error("[node] rtp_ports or rtp_address: {0}")]
+    Ports(#[from] SettingsError),
+    /// The recordings' folder.
+    #[error("[node] recordings = {folder}: {error}")]
+    Recordings {
+        /// Which.
+        folder: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Threads or random numbers.
+    #[error("the system refused what the engine needs: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A running node.
+pub struct Node {
+    config: Arc<Config>,
+    store: Store,
+    wires: Arc<Wires>,
+    facts: FactWriter,
+    recorder: Recorder,
+    media: Arc<MediaThreads>,
+    acd_counts: Vec<Arc<Mutex<acd::Counts>>>,
+    listening: Vec<SocketAddr>,
+    listeners: Vec<ListenerSettings>,
+    tasks: Vec<JoinHandle<()>>,
+    facts_refused: Arc<AtomicU64>,
+    seed: [u64; 2],
+    started: std::time::Instant,
+}
+
+impl Node {
+    /// Starts everything but HTTP.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing keeps running then.
+    pub async fn start(config: Config) -> Result<Node, StartError> {
+        let started = std::time::Instant::now();
+        limits_raised();
+        let config = Arc::new(config);
+        let seed = random_seed()?;
+        let library = library(&config)?;
+        let store = Store::open(config.database_path()).await?;
+        store.sync_sites(&site_rows(&config)).await?;
+        let sockets = bind_all(&config).await?;
+        let listeners = advertised(&config, &sockets)?;
+        let setup = Setup::load(&config, &listeners, &store).await?;
+        let facts = FactWriter::start(fact_settings(&config), store.clone())?;
+        let facts_refused = Arc::new(AtomicU64::new(0));
+        let tell = teller(facts.clone(), facts_refused.clone());
+        let recorder = start_recorder(&config, seed, tell.clone())?;
+
+        let (to_shards, shard_mailboxes) = shard_mailboxes(&config);
+        let notices = to_shards.clone();
+        let media_settings = media::Settings {
+            threads: u8::try_from(config.node.media_threads).unwrap_or(u8::MAX),
+            pin: true,
+            prompts: library,
+            seed: seed[0],
+        };
+        let media = MediaThreads::start(
+            &media_settings,
+            move |notice| post_notice(&notices, notice),
+            || {
+                let mut intake = recorder.intake();
+                move |taps: Vec<_>| intake.give(taps)
+            },
+        )?;
+
+        let (to_acds, acd_mailboxes): (Vec<_>, Vec<_>) =
+            config.sites.iter().map(|_| mpsc::channel(config.node.calls_max * ACD_EVENTS_PER_CALL)).unzip();
+        let live = Arc::new(Live::new(clock::now().wall));
+        live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
+        let wires = Arc::new(Wires {
+            counts: to_shards.iter().map(|_| Mutex::default()).collect(),
+            shards: to_shards,
+            acds: to_acds,
+            setup: ArcSwap::from_pointee(setup),
+            phones: dashmap::DashMap::new(),
+            live,
+            facts: Box::new(tell),
+            faults: Faults::default(),
+        });
+        let mut node = Node {
+            acd_counts: config.sites.iter().map(|_| Arc::default()).collect(),
+            listening: sockets.iter().map(|socket| socket.local_addr()).collect::<io::Result<_>>()?,
+            config,
+            store,
+            wires,
+            facts,
+            recorder,
+            media: Arc::new(media),
+            listeners,
+            tasks: Vec::new(),
+            facts_refused,
+            seed,
+            started,
+        };
+        node.spawn_acds(acd_mailboxes);
+        node.spawn_shards(shard_mailboxes, &sockets)?;
+        node.spawn_receivers(&sockets);
+        node.spawn_people_watch();
+        Ok(node)
+    }
+
+    fn spawn_acds(&mut self, mailboxes: Vec<mpsc::Receiver<acd::event::Event>>) {
+        for ((site, mailbox), counts) in (0u16..).zip(mailboxes).zip(&self.acd_counts) {
+            let task = AcdTask {
+                site: SiteId(site),
+                acd: acd::Acd::new(self.wires.setup.load().acd[usize::from(site)].clone(), 1),
+                wires: self.wires.clone(),
+                mint: Mint::new(STREAM_BEYOND_SHARDS + 1 + site, self.seed),
+                counts: counts.clone(),
+            };
+            self.tasks.push(tokio::spawn(task.run(mailbox)));
+        }
+    }
+
+    fn spawn_shards(&mut self, mailboxes: Vec<ShardMailbox>, sockets: &[Arc<UdpSocket>]) -> Result<(), StartError> {
+        let addresses = media_addresses(&self.config, &self.listeners);
+        let setup = self.wires.setup.load();
+        for (index, mailbox) in mailboxes.into_iter().enumerate() {
+            let id = ShardId(u8::try_from(index).expect("at most 256 shards"));
+            let task = ShardTask {
+                id,
+                shard: Shard::new(id, 0, self.seed, setup.sip.clone(), setup.calls.clone()),
+                wires: self.wires.clone(),
+                media: self.media.clone(),
+                sockets: sockets.to_vec(),
+                ports: Ports::new(&addresses, self.config.shard_ports(index))?,
+                mint: Mint::new(STREAM_BEYOND_SHARDS + 1_024 + u16::from(id.0), self.seed),
+                threads_by_leg: HashMap::new(),
+                next_thread: MediaThreadId(id.0),
+            };
+            self.tasks.push(tokio::spawn(task.run(mailbox.packets, mailbox.events)));
+        }
+        Ok(())
+    }
+
+    fn spawn_receivers(&mut self, sockets: &[Arc<UdpSocket>]) {
+        for (listener, socket) in (0u16..).zip(sockets) {
+            let (wires, seed) = (self.wires.clone(), self.seed);
+            let post = move |flow, bytes: bytes::Bytes| {
+                let shards = wires.shards.len();
+                let shard = match Route::of(&bytes, seed) {
+                    Route::Marked { shard, .. } if shard.index() < shards => shard.index(),
+                    Route::Hashed(hash) => (hash % shards as u64) as usize,
+                    Route::Marked { .. } | Route::Anywhere => 0,
+                    Route::KeepAlive => return,
+                };
+                if wires.shards[shard].packets.try_send((flow, bytes)).is_err() {
+                    wires.faults.packets_dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post)));
+        }
+    }
+
+    /// Agents who were added, changed or removed in SQL take effect while calls run.
+    fn spawn_people_watch(&mut self) {
+        let (config, listeners) = (self.config.clone(), self.listeners.clone());
+        let (store, wires) = (self.store.clone(), self.wires.clone());
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(PEOPLE_EVERY).await;
+                match Setup::load(&config, &listeners, &store).await {
+                    Ok(setup) if setup.differs_from(&wires.setup.load()) => configure(&wires, setup),
+                    Ok(_) => {}
+                    // Phones and agents go on as they were last known.
+                    Err(error) => tracing::warn!(%error, "agents cannot be read from the database"),
+                }
+            }
+        }));
+    }
+
+    /// The addresses on which SIP is spoken, in listener order.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// What the node was configured with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The records.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The read model.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.wires.live
+    }
+
+    /// A number that only this process knows.
+    pub fn seed(&self) -> [u64; 2] {
+        self.seed
+    }
+
+    /// Ends calls by hand.
+    pub fn hang_up(&self) -> impl Fn(CallId) -> bool + Send + Sync + 'static {
+        let wires = self.wires.clone();
+        move |call| wires.hang_up(call)
+    }
+
+    /// Hands what agents want to their ACD.
+    pub fn want(&self) -> impl Fn(SiteId, AgentId, acd::event::Want) -> bool + Send + Sync + 'static {
+        let wires = self.wires.clone();
+        move |site, agent, state| {
+            let event = acd::event::Event::Want { agent, state };
+            wires.acds.get(site.index()).is_some_and(|to| to.try_send(event).is_ok())
+        }
+    }
+
+    /// Takes what the audit must keep.
+    pub fn audit(&self) -> impl Fn(Option<SiteId>, Audit) + Send + Sync + 'static {
+        let wires = self.wires.clone();
+        let mint = Mutex::new(Mint::new(STREAM_BEYOND_SHARDS, self.seed));
+        move |site, audit| {
+            let at = clock::now().wall;
+            let id = FactId(lock(&mint).mint(at));
+            let site = site.map_or_else(|| "".into(), |site| wires.setup.load().code(site));
+            (wires.facts)(Stamped { id, at, site, fact: Fact::Audit(Box::new(audit)) });
+        }
+    }
+
+    /// Shows what stands inside: counts of everything that must come back to zero.
+    pub fn internals(&self) -> impl Fn() -> Value + Send + Sync + 'static {
+        let (wires, facts, acds) = (self.wires.clone(), self.facts.clone(), self.acd_counts.clone());
+        let (started, refused) = (self.started, self.facts_refused.clone());
+        move || {
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let fact = facts.counts();
+            json!({
+                "uptime_s": started.elapsed().as_secs(),
+                "shards": wires.counts.iter().map(|counts| *lock(counts)).collect::<Vec<_>>(),
+                "acds": acds.iter().map(|counts| *lock(counts)).collect::<Vec<_>>(),
+                "facts": {
+                    "told": fact.told, "refused": read(&refused), "journalled": fact.journalled,
+                    "applied": fact.applied, "behind": fact.behind,
+                },
+                "faults": {
+                    "packets_dropped": read(&wires.faults.packets_dropped),
+                    "messages_lost": read(&wires.faults.messages_lost),
+                    "sends_failed": read(&wires.faults.sends_failed),
+                    "ports_refused": read(&wires.faults.ports_refused),
+                },
+            })
+        }
+    }
+
+    /// No new calls; running ones finish, within the configured bound or until `hurry` turns true; then everything is
+    /// written and the node ends.
+    pub async fn drain(self, mut hurry: watch::Receiver<bool>) {
+        for index in 0..self.wires.shards.len() {
+            self.wires.to_call(ShardId(index as u8), ToCalls::Drain { retry_after_s: RETRY_AFTER_S });
+        }
+        let hurried = async move {
+            // A closed channel can hurry nobody.
+            if hurry.wait_for(|hurry| *hurry).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.no_calls() => {}
+            () = tokio::time::sleep(self.config.node.drain_max) => self.hang_up_all().await,
+            () = hurried => self.hang_up_all().await,
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        for task in self.tasks {
+            // Cancelled, as asked.
+            let _ = task.await;
+        }
+        let (media, recorder) = (self.media, self.recorder);
+        let stopped = tokio::task::spawn_blocking(move || {
+            drop(media);
+            recorder.stop();
+        });
+        if stopped.await.is_err() {
+            tracing::error!("the media threads or the recorder did not stop in order");
+        }
+        self.facts.drain().await;
+        self.facts.close().await;
+        self.store.close().await;
+    }
+
+    async fn no_calls(&self) {
+        let mut changes = self.wires.live.watch();
+        while self.wires.calls_live() > 0 {
+            // The last call's end is shown before it is counted: hence also a look by the clock.
+            let _ = tokio::time::timeout(Duration::from_millis(100), changes.changed()).await;
+        }
+    }
+
+    async fn hang_up_all(&self) {
+        let snapshot = self.wires.live.snapshot(None);
+        for change in snapshot.objects {
+            if let super::live::Object::Call(call) = &change.object {
+                self.wires.hang_up(call.view.call);
+            }
+        }
+        if tokio::time::timeout(HANG_UP_WAIT_MAX, self.no_calls()).await.is_err() {
+            tracing::error!(calls = self.wires.calls_live(), "calls are cut off");
+        }
+    }
+}
+
+/// The receiving ends of one shard.
+struct ShardMailbox {
+    packets: mpsc::Receiver<(crate::sip::event::Flow, bytes::Bytes)>,
+    events: mpsc::Receiver<shard::Event>,
+}
+
+fn shard_mailboxes(config: &Config) -> (Vec<ToShard>, Vec<ShardMailbox>) {
+    let make = |_| {
+        let (packets, packets_in) = mpsc::channel(PACKETS_MAX);
+        let (events, events_in) = mpsc::channel(config.node.calls_max * EVENTS_PER_CALL);
+        (ToShard { packets, events }, ShardMailbox { packets: packets_in, events: events_in })
+    };
+    (0..config.node.shards).map(make).unzip()
+}
+
+fn post_notice(shards: &[ToShard], notice: crate::media::event::Notice) {
+    use crate::media::event::Notice;
+    let leg = match &notice {
+        Notice::Played { leg, .. }
+        | Notice::Digit { leg, .. }
+        | Notice::Quiet { leg, .. }
+        | Notice::Heard { leg }
+        | Notice::Closed { leg, .. } => *leg,
+    };
+    let event = shard::Event::Call(ToCalls::Media(notice));
+    let posted = shards.get(leg.shard().index()).map(|to| to.events.try_send(event));
+    if !matches!(posted, Some(Ok(()))) {
+        tracing::error!(?leg, "a media notice found no room");
+    }
+}
+
+fn configure(wires: &Wires, setup: Setup) {
+    let setup = Arc::new(setup);
+    wires.setup.store(setup.clone());
+    for index in 0..wires.shards.len() {
+        let (sip, calls) = (setup.sip.clone(), setup.calls.clone());
+        wires.to_shard(ShardId(index as u8), shard::Event::Configure { sip, calls });
+    }
+    for (site, settings) in (0u16..).zip(&setup.acd) {
+        wires.to_acd(SiteId(site), acd::event::Event::Configure(settings.clone()));
+    }
+    wires.live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
+    tracing::info!(agents = setup.people.len(), "agents were read anew");
+}
+
+fn limits_raised() {
+    let files = super::limits::raise_open_files();
+    tracing::debug!(files, "open files allowed");
+}
+
+fn random_seed() -> io::Result<[u64; 2]> {
+    let word = || getrandom::u64().map_err(io::Error::other);
+    Ok([word()?, word()?])
+}
+
+fn library(config: &Config) -> Result<Arc<Library>, ConfigErrors> {
+    let mut library = Library::new();
+    for samples in config.load_prompts()? {
+        library.add(Prompt::new(&samples));
+    }
+    Ok(Arc::new(library))
+}
+
+fn site_rows(config: &Config) -> Vec<SiteRow> {
+    let row = |site: &crate::config::Site| SiteRow {
+        code: site.code.to_string(),
+        name: site.name.to_string(),
+        time_zone: site.time_zone.iana_name().unwrap_or("UTC").to_string(),
+        area: site.area_code.to_string(),
+    };
+    config.sites.iter().map(row).collect()
+}
+
+fn fact_settings(config: &Config) -> facts::Settings {
+    let mut settings = facts::Settings::new(config.journal.dir.clone());
+    settings.commit_every = config.journal.commit;
+    settings.journal.segment_bytes_max = config.journal.segment_bytes;
+    settings.journal.keep = config.journal.keep;
+    settings
+}
+
+/// Takes facts for the journal; one that finds no room is counted, and said once a second at most.
+fn teller(facts: FactWriter, refused: Arc<AtomicU64>) -> impl Fn(Stamped) + Clone + Send + Sync + 'static {
+    move |fact| match facts.tell(fact) {
+        Ok(()) => {}
+        Err(Refused::Full(fact) | Refused::Closed(fact)) => {
+            refused.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(kind = fact.fact.kind(), id = %fact.id, "a fact found no room in the journal's channel");
+        }
+    }
+}
+
+fn start_recorder(
+    config: &Config,
+    seed: [u64; 2],
+    tell: impl Fn(Stamped) + Send + Sync + 'static,
+) -> Result<Recorder, StartError> {
+    let mint = Mutex::new(Mint::new(STREAM_BEYOND_SHARDS + 2_048, seed));
+    let facts = Arc::new(move |site: &str, fact: Fact| {
+        let at = clock::now().wall;
+        let id = FactId(lock(&mint).mint(at));
+        tell(Stamped { id, at, site: site.into(), fact });
+    });
+    let settings = recorder::Settings {
+        root: config.node.recordings.clone(),
+        threads: RECORDER_THREADS,
+        recordings_max: config.node.calls_max * 2,
+    };
+    let folder = config.node.recordings.display().to_string();
+    Recorder::start(settings, clock::now, facts).map_err(|error| StartError::Recordings { folder, error })
+}
+
+async fn bind_all(config: &Config) -> Result<Vec<Arc<UdpSocket>>, StartError> {
+    let bind = |listener: &crate::config::Listener| {
+        udp::bind(listener.listen).map(Arc::new).map_err(|error| StartError::Listen {
+            name: listener.name.clone(),
+            address: listener.listen,
+            cure: listen_cure(&error),
+            error,
+        })
+    };
+    config.listeners.iter().map(bind).collect()
+}
+
+/// What to do about an address that cannot be bound.
+pub fn listen_cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "Stop the program that uses it, or choose another port.",
+        io::ErrorKind::AddrNotAvailable => "Use an address of this machine, or 0.0.0.0 for all of them.",
+        io::ErrorKind::PermissionDenied => "Ports below 1024 need CAP_NET_BIND_SERVICE; 5060 does not.",
+        _ => "Check `listen`.",
+    }
+}
+
+/// What listeners call themselves; a port left to the system is known only now.
+fn advertised(config: &Config, sockets: &[Arc<UdpSocket>]) -> io::Result<Vec<ListenerSettings>> {
+    let name = |(listener, socket): (&crate::config::Listener, &Arc<UdpSocket>)| {
+        let mut advertised = listener.advertised;
+        if advertised.port() == 0 {
+            advertised.set_port(socket.local_addr()?.port());
+        }
+        Ok(ListenerSettings { advertised })
+    };
+    config.listeners.iter().zip(sockets).map(name).collect()
+}
+
+/// Addresses for media: the configured one or the listeners', and the loopback where a listener hears it.
+fn media_addresses(config: &Config, listeners: &[ListenerSettings]) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = config.node.rtp_address.into_iter().collect();
+    for (listener, named) in config.listeners.iter().zip(listeners) {
+        if config.node.rtp_address.is_none() {
+            addresses.push(named.advertised.ip());
+        }
+        match listener.listen.ip() {
+            IpAddr::V4(at) if at.is_unspecified() || at.is_loopback() => addresses.push(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(at) if at.is_unspecified() || at.is_loopback() => addresses.push(Ipv6Addr::LOCALHOST.into()),
+            IpAddr::V4(_) | IpAddr::V6(_) => {}
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    addresses.retain(|address| seen.insert(*address));
+    addresses
+}
