@@ -17,3 +17,4 @@ pub mod recording;
 pub mod ivr;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod acd;
+pub mod node;

@@ -1,0 +1,3 @@
+//! The node: threads, clock and files around the machines.
+
+pub mod recorder;
