@@ -54,6 +54,8 @@ pub(super) struct Job {
     pub(super) finished: Option<Finished>,
     /// Whether it counts among the recordings alive.
     pub(super) counted: bool,
+    /// Its line of the manifest, once that is on disk: a seal that fails later is tried again without a second one.
+    pub(super) line: Option<Vec<u8>>,
 }
 
 /// The note of an open recording.
@@ -136,6 +138,7 @@ impl Sealer {
             opened,
             finished: None,
             counted: false,
+            line: None,
         };
         Sealer {
             shared,
@@ -174,8 +177,8 @@ impl Sealer {
         // What fails now keeps its note: the next start seals it.
         let failed = std::mem::take(&mut self.later).into_iter().map(|(_, job)| job);
         self.jobs.extend(failed);
-        while let Some(job) = self.jobs.pop_front() {
-            if let Err(error) = self.seal(&job) {
+        while let Some(mut job) = self.jobs.pop_front() {
+            if let Err(error) = self.seal(&mut job) {
                 self.shared.disk_error("seal", &error);
             }
         }
@@ -228,8 +231,10 @@ impl Sealer {
         if let Some((_, job)) = self.later.pop_front_if(|(at, _)| *at <= now) {
             self.jobs.push_back(job);
         }
-        let Some(job) = self.jobs.pop_front() else { return false };
-        match self.seal(&job) {
+        let Some(mut job) = self.jobs.pop_front() else {
+            return false;
+        };
+        match self.seal(&mut job) {
             Ok(()) if job.counted => {
                 self.shared.alive.fetch_sub(1, Ordering::Relaxed);
             }
@@ -242,29 +247,46 @@ impl Sealer {
         true
     }
 
-    fn seal(&mut self, job: &Job) -> io::Result<()> {
+    fn seal(&mut self, job: &mut Job) -> io::Result<()> {
+        let line = match job.line.take() {
+            Some(line) => line,
+            None => self.chain_in(job)?,
+        };
+        let told = self.publish(&job.opened, &line);
+        job.line = Some(line);
+        (self.shared.facts)(&job.opened.site, Fact::Recording(Box::new(told?)));
+        Ok(())
+    }
+
+    /// Makes the file whole and appends it to the manifest, unless the run before did so just before it died.
+    fn chain_in(&mut self, job: &Job) -> io::Result<Vec<u8>> {
         let Opened { site, fact } = &job.opened;
         let folder = self.shared.settings.root.join(&**site);
-        let wav = folder.join(&*fact.path);
-        let known = self.ledger(site, &folder)?.find(fact.recording).map(<[u8]>::to_vec);
-        let line = match known {
-            Some(line) => line,
-            None => {
-                let recorded = recorded(job, &wav)?;
-                let ledger = self.ledger(site, &folder)?;
-                ledger.append(recorded)?
-            }
-        };
-        let entry = read(&line).map_err(io::Error::other)?;
-        let told = finished_fact(fact, &entry.recorded);
-        replace(&wav.with_extension("json"), &line)?;
-        match fs::remove_file(job.opened.note_path(&self.shared.settings.root)) {
+        let ledger = self.ledger(site, &folder)?;
+        match ledger.find(fact.recording) {
+            Some(line) => Ok(line.to_vec()),
+            None => ledger.append(recorded(job, &folder.join(&*fact.path))?),
+        }
+    }
+
+    /// Writes the entry beside the file and takes the note away.
+    fn publish(&self, opened: &Opened, line: &[u8]) -> io::Result<RecordingFact> {
+        let entry = read(line).map_err(io::Error::other)?;
+        let root = &self.shared.settings.root;
+        replace(
+            &root
+                .join(&*opened.site)
+                .join(&*entry.recorded.path)
+                .with_extension("json"),
+            line,
+        )?;
+        match fs::remove_file(opened.note_path(root)) {
+            Ok(()) => {}
             // It could never be written.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
+            Err(error) => return Err(error),
         }
-        (self.shared.facts)(site, Fact::Recording(Box::new(told)));
-        Ok(())
+        Ok(finished_fact(&opened.fact, &entry.recorded))
     }
 
     fn ledger(&mut self, site: &str, folder: &Path) -> io::Result<&mut Ledger> {

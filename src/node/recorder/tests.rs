@@ -168,9 +168,9 @@ fn copy(from: &Path, to: &Path) {
         let entry = entry.expect("an entry");
         let to = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy(&entry.path(), &to)
+            copy(&entry.path(), &to);
         } else {
-            drop(fs::copy(entry.path(), to).expect("a copy"))
+            fs::copy(entry.path(), to).expect("a copy");
         }
     }
 }
@@ -365,4 +365,24 @@ fn a_manifest_goes_on_after_whatever_a_crash_left_of_it() {
         broken.map_err(|broken| (broken.line, broken.why)),
         Err((302, Why::Unreadable))
     );
+}
+
+/// The entry beside the file cannot be written at first: the seal is tried again, and the chain holds one line only.
+#[test]
+fn a_seal_that_fails_half_way_is_repeated_without_a_second_line() {
+    let bench = bench();
+    let mut intake = bench.recorder.intake();
+    intake.give([start(1)]);
+    let wav = bench.site().join(&*bench.next_fact().path);
+    let obstacle = wav.with_extension("json");
+    fs::create_dir_all(obstacle.join("x")).expect("a folder where the entry should be");
+    intake.give([finish(1, 20)]);
+    while bench.recorder.faults().disk == 0 {
+        std::thread::yield_now();
+    }
+    fs::remove_dir_all(&obstacle).expect("removed");
+    bench.finished(1);
+    assert_eq!(verified(&bench.site()).number, 1);
+    assert!(obstacle.is_file());
+    bench.recorder.stop();
 }

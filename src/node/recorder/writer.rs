@@ -107,14 +107,14 @@ impl Writer {
     }
 
     fn begin(&mut self, start: RecordingStart) {
-        let alive = &self.shared.alive;
-        let full = alive.load(Ordering::Relaxed) >= self.shared.settings.recordings_max;
+        // Counted first: two writers never admit the same last one.
+        let full = self.shared.alive.fetch_add(1, Ordering::Relaxed) >= self.shared.settings.recordings_max;
         if full || !is_folder_name(&start.site) || self.open.contains_key(&start.recording) {
+            self.shared.alive.fetch_sub(1, Ordering::Relaxed);
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
             tracing::error!(recording = %start.recording, full, "a recording is refused");
             return;
         }
-        alive.fetch_add(1, Ordering::Relaxed);
         let fact = RecordingFact {
             recording: start.recording,
             revision: 1,
@@ -188,6 +188,7 @@ impl Writer {
                     opened,
                     finished: Some(finished),
                     counted: true,
+                    line: None,
                 })),
             );
         }
