@@ -1,0 +1,267 @@
+//! The recorder: taps of all media threads in, files, manifests and facts out.
+//!
+//! Two or more writer threads run the recordings' machines ([`crate::recording::Session`]); all taps of one recording go
+//! to the same thread. One more thread syncs files to disk, staggered, and seals what is finished: header, hash, manifest,
+//! fact. Media never waits: what a full channel cannot take is lost, counted and marks its recordings damaged, but the
+//! start and the end of a recording are kept and given again. Disk errors never reach the call.
+//!
+//! Below the root, by site: `YYYY/MM/DD/<contact>.wav` and `.json` beside it, `manifest.jsonl` (the chain) and
+//! `open/<recording>.json` for each recording that is not sealed yet: what a crash leaves is found there.
+
+mod ledger;
+mod seal;
+mod sound_file;
+mod writer;
+
+use crate::base::{Fact, Now, RecordingId};
+use crate::media::event::Tap;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+/// Fewest writer threads: one slow file must not stop all others.
+pub const THREADS_MIN: usize = 2;
+/// Batches a writer's channel holds: 2.5 s of two media threads' 5 ms ticks, some 80 MiB at 2,500 recordings.
+const BATCHES_MAX: usize = 1024;
+/// At most one disk error a second is logged.
+const LOG_EVERY_MS: u64 = 1000;
+
+/// What the recorder needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the sites' folders stand.
+    pub root: PathBuf,
+    /// Writer threads, at least [`THREADS_MIN`].
+    pub threads: usize,
+    /// Most recordings at once, those included that wait to be sealed. Beyond it calls go unrecorded.
+    pub recordings_max: usize,
+}
+
+/// Takes a fact of the site with this code. Called from the recorder's threads; it must not wait long.
+pub type Facts = Arc<dyn Fn(&str, Fact) + Send + Sync>;
+/// Reads the node's clock: the one that taps are stamped with.
+pub type Clock = fn() -> Now;
+
+/// What went wrong so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Batches that found a full channel.
+    pub batches_lost: u64,
+    /// Recordings refused for [`Settings::recordings_max`] or an unusable site code.
+    pub refused: u64,
+    /// File operations that failed.
+    pub disk: u64,
+}
+
+/// The running recorder.
+pub struct Recorder {
+    shared: Arc<Shared>,
+    lanes: Vec<SyncSender<Message>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A media thread's way into the recorder. Made by [`Recorder::intake`], one for each thread.
+pub struct Intake {
+    shared: Arc<Shared>,
+    lanes: Vec<Lane>,
+}
+
+/// What all threads of the recorder share.
+struct Shared {
+    settings: Settings,
+    clock: Clock,
+    facts: Facts,
+    /// Recordings begun and not yet sealed.
+    alive: AtomicUsize,
+    batches_lost: AtomicU64,
+    refused: AtomicU64,
+    disk: AtomicU64,
+    /// When an error was logged last, in milliseconds of the clock, plus 1; 0 for never.
+    logged_ms: AtomicU64,
+}
+
+/// To a writer thread.
+enum Message {
+    Batch(Batch),
+    /// Finish all and end.
+    Stop,
+}
+
+/// Taps of one media thread for one writer thread.
+#[derive(Default)]
+struct Batch {
+    taps: Vec<Tap>,
+    /// Recordings some of whose packets were lost before these taps.
+    damaged: BTreeSet<RecordingId>,
+}
+
+/// One media thread's taps for one writer thread.
+struct Lane {
+    to: SyncSender<Message>,
+    /// What goes with the next try: fresh taps, and starts and ends that found no room before.
+    next: Batch,
+}
+
+impl Recorder {
+    /// Starts the threads. What a crash left open is repaired, sealed and told as damaged, on the sealing thread.
+    pub fn start(settings: Settings, clock: Clock, facts: Facts) -> io::Result<Recorder> {
+        std::fs::create_dir_all(&settings.root)?;
+        let left_open = seal::left_open(&settings.root)?;
+        let writers = settings.threads.max(THREADS_MIN);
+        // Each recording sends two messages in its life, so there is room for all that are admitted.
+        let (to_sealer, jobs) = sync_channel(2 * settings.recordings_max);
+        let shared = Arc::new(Shared {
+            settings,
+            clock,
+            facts,
+            alive: AtomicUsize::new(0),
+            batches_lost: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            disk: AtomicU64::new(0),
+            logged_ms: AtomicU64::new(0),
+        });
+        let mut recorder = Recorder {
+            shared: shared.clone(),
+            lanes: Vec::new(),
+            threads: Vec::new(),
+        };
+        for number in 0..writers {
+            let (lane, intake) = sync_channel(BATCHES_MAX);
+            let writer = writer::Writer::new(shared.clone(), intake, to_sealer.clone());
+            recorder.lanes.push(lane);
+            recorder.threads.push(
+                Builder::new()
+                    .name(format!("recorder-{number}"))
+                    .spawn(move || writer.run())?,
+            );
+        }
+        let sealer = seal::Sealer::new(shared, jobs, left_open);
+        recorder.threads.push(
+            Builder::new()
+                .name("recorder-sync".into())
+                .spawn(move || sealer.run())?,
+        );
+        Ok(recorder)
+    }
+
+    /// A new way in, for one media thread.
+    pub fn intake(&self) -> Intake {
+        let lane = |to: &SyncSender<Message>| Lane {
+            to: to.clone(),
+            next: Batch::default(),
+        };
+        Intake {
+            shared: self.shared.clone(),
+            lanes: self.lanes.iter().map(lane).collect(),
+        }
+    }
+
+    /// What went wrong so far.
+    pub fn faults(&self) -> Faults {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Shared {
+            batches_lost,
+            refused,
+            disk,
+            ..
+        } = &*self.shared;
+        Faults {
+            batches_lost: read(batches_lost),
+            refused: read(refused),
+            disk: read(disk),
+        }
+    }
+
+    /// Finishes and seals all recordings, then ends the threads. Taps given after it are lost.
+    pub fn stop(self) {
+        for lane in &self.lanes {
+            // A writer that is gone already has nothing to finish.
+            let _ = lane.send(Message::Stop);
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a recorder thread had panicked");
+            }
+        }
+    }
+}
+
+impl Intake {
+    /// Gives the taps of one tick, in order. Never waits. To be called every tick, also with none, so that starts and
+    /// ends that found no room before are given again.
+    pub fn give(&mut self, taps: impl IntoIterator<Item = Tap>) {
+        let lanes = self.lanes.len() as u64;
+        for tap in taps {
+            // The low half of a recording's id is a hash already.
+            let lane = (recording_of(&tap).0 as u64 % lanes) as usize;
+            self.lanes[lane].next.taps.push(tap);
+        }
+        for lane in &mut self.lanes {
+            if !lane.offer() {
+                self.shared.batches_lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Lane {
+    /// Whether the writer could take everything.
+    fn offer(&mut self) -> bool {
+        if self.next.taps.is_empty() && self.next.damaged.is_empty() {
+            return true;
+        }
+        let refused = match self.to.try_send(Message::Batch(std::mem::take(&mut self.next))) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(message)) => message,
+            // The recorder has stopped: there is nobody to give them to again.
+            Err(TrySendError::Disconnected(_)) => return false,
+        };
+        let Message::Batch(Batch { taps, mut damaged }) = refused else {
+            unreachable!("a batch was offered")
+        };
+        let keep = |tap: &Tap| match tap {
+            Tap::Start(_) | Tap::Finish { .. } => true,
+            Tap::Audio(audio) => {
+                damaged.insert(audio.recording);
+                false
+            }
+        };
+        let taps = taps.into_iter().filter(keep).collect();
+        self.next = Batch { taps, damaged };
+        false
+    }
+}
+
+fn recording_of(tap: &Tap) -> RecordingId {
+    match tap {
+        Tap::Start(start) => start.recording,
+        Tap::Audio(audio) => audio.recording,
+        Tap::Finish { recording, .. } => *recording,
+    }
+}
+
+impl Shared {
+    /// Counts a disk error and logs it, at most once a second.
+    fn disk_error(&self, what: &'static str, error: &io::Error) {
+        let count = self.disk.fetch_add(1, Ordering::Relaxed) + 1;
+        let now_ms = (self.clock)().mono.ms() + 1;
+        let logged_ms = self.logged_ms.load(Ordering::Relaxed);
+        let due = logged_ms == 0 || now_ms >= logged_ms + LOG_EVERY_MS;
+        // Of several threads that fail at once, one logs.
+        if due
+            && self
+                .logged_ms
+                .compare_exchange(logged_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            tracing::error!(%error, count, what, "a recording cannot be written; it is tried again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

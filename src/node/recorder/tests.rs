@@ -1,0 +1,388 @@
+//! The recorder as a whole, on real files below a temporary folder. Waits for facts, never for time.
+
+use super::ledger::{Ledger, NAME};
+use super::*;
+use crate::base::fact::RecordingFact;
+use crate::base::{ContactId, Mono, Wall};
+use crate::media::event::{Audio, Channel, RecordingStart};
+use crate::recording::manifest::{Chain, Digest, Recorded, Why, read, verify};
+use crate::recording::{SILENCE, format};
+use crate::sdp::Codec;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// 2026-11-22T16:30:00Z.
+const START: Now = Now {
+    mono: Mono::from_ms(5_000),
+    wall: Wall(1_795_365_000_000),
+};
+
+/// A recorder whose clock stands before all taps, so that only taps move time.
+struct Bench {
+    root: TempDir,
+    recorder: Recorder,
+    facts: Receiver<(String, RecordingFact)>,
+}
+
+fn bench_on(root: TempDir, clock: Clock) -> Bench {
+    let (to, facts) = std::sync::mpsc::channel();
+    let settings = Settings {
+        root: root.path().join("recordings"),
+        threads: 2,
+        recordings_max: 100,
+    };
+    let tell = move |site: &str, fact: Fact| {
+        let Fact::Recording(fact) = fact else {
+            panic!("facts of recordings only")
+        };
+        // A test that has seen enough no longer listens.
+        let _ = to.send((site.to_owned(), *fact));
+    };
+    let recorder = Recorder::start(settings, clock, Arc::new(tell)).expect("a recorder");
+    Bench { root, recorder, facts }
+}
+
+fn bench() -> Bench {
+    bench_on(TempDir::new().expect("a folder"), || Now {
+        mono: Mono(0),
+        wall: Wall(0),
+    })
+}
+
+impl Bench {
+    fn next_fact(&self) -> RecordingFact {
+        let (site, fact) = self.facts.recv_timeout(Duration::from_secs(20)).expect("a fact");
+        assert_eq!(site, "hefei");
+        fact
+    }
+
+    fn finished(&self, recording: u128) -> RecordingFact {
+        loop {
+            let fact = self.next_fact();
+            if fact.recording == RecordingId(recording) && fact.finished.is_some() {
+                return fact;
+            }
+        }
+    }
+
+    fn site(&self) -> std::path::PathBuf {
+        self.root.path().join("recordings/hefei")
+    }
+}
+
+fn start(recording: u128) -> Tap {
+    let (contact, site) = (ContactId(recording + 1_000), "hefei".into());
+    Tap::Start(RecordingStart {
+        recording: RecordingId(recording),
+        contact,
+        site,
+        started: START,
+    })
+}
+
+fn audio(recording: u128, channel: Channel, count: u64) -> Tap {
+    Tap::Audio(Audio {
+        recording: RecordingId(recording),
+        channel,
+        at: START.mono + Duration::from_millis(20 * count),
+        ssrc: 7,
+        sequence: count as u16,
+        timestamp: 160 * count as u32,
+        codec: Codec::Pcma,
+        payload: vec![count as u8; 160],
+    })
+}
+
+fn finish(recording: u128, ms: u64) -> Tap {
+    let Now { mono: at, wall } = START.after(Duration::from_millis(ms));
+    Tap::Finish {
+        recording: RecordingId(recording),
+        at,
+        wall,
+    }
+}
+
+fn side(file: &[u8], channel: usize) -> Vec<u8> {
+    file[format::HEADER_BYTES as usize..]
+        .iter()
+        .skip(channel)
+        .step_by(2)
+        .copied()
+        .collect()
+}
+
+fn verified(site: &Path) -> Chain {
+    let manifest = fs::read(site.join(NAME)).expect("a manifest");
+    verify(manifest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())).expect("an unbroken chain")
+}
+
+#[test]
+fn a_recording_from_end_to_end() {
+    let bench = bench();
+    let mut intake = bench.recorder.intake();
+    intake.give([start(1)]);
+    for count in 0..150 {
+        intake.give([audio(1, Channel::Citizen, count), audio(1, Channel::Others, count)]);
+    }
+    intake.give([finish(1, 3_000)]);
+    let begun = bench.next_fact();
+    assert_eq!((begun.revision, begun.finished.clone()), (1, None));
+    assert_eq!(&*begun.path, format!("2026/11/22/{}.wav", ContactId(1_001)));
+    let told = bench.finished(1);
+    let finished = told.finished.clone().expect("finished");
+    assert_eq!((told.revision, &told.path, finished.damaged), (2, &begun.path, false));
+    assert_eq!(
+        (finished.duration_ms, finished.ended),
+        (3_000, START.wall + Duration::from_secs(3))
+    );
+
+    let file = fs::read(bench.site().join(&*told.path)).expect("the file");
+    assert_eq!((format::parse(&file), file.len() as u64), (Ok(24_000), finished.bytes));
+    assert_eq!(*finished.sha256, Digest::of(&file).to_string());
+    let expected: Vec<u8> = (0..24_000u32).map(|frame| (frame / 160) as u8).collect();
+    assert!(side(&file, 0) == expected && side(&file, 1) == expected);
+
+    assert_eq!(verified(&bench.site()).number, 1);
+    let beside = fs::read(bench.site().join(&*told.path).with_extension("json")).expect("the entry beside");
+    let entry = read(&beside).expect("an entry").recorded;
+    assert_eq!(
+        (entry.samples, entry.sha256, &entry.path),
+        (24_000, Digest::of(&file), &told.path)
+    );
+    assert_eq!(
+        fs::read_dir(bench.site().join("open"))
+            .expect("the folder of notes")
+            .count(),
+        0
+    );
+    assert_eq!(bench.recorder.faults(), Faults::default());
+    bench.recorder.stop();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("a copy");
+        }
+    }
+}
+
+/// What stands on disk in mid-call is what `kill -9` leaves: playable as it is, and sealed by the next start.
+#[test]
+fn what_a_crash_leaves_is_playable_and_sealed_by_the_next_start() {
+    let before = bench();
+    let mut intake = before.recorder.intake();
+    intake.give([start(2)]);
+    (0..150).for_each(|count| intake.give([audio(2, Channel::Citizen, count)]));
+    // Of the same thread, so that all before it is written once it is told.
+    intake.give([start(4), finish(4, 20)]);
+    before.finished(4);
+
+    let after = TempDir::new().expect("a folder");
+    copy(before.root.path(), after.path());
+    let wav = after
+        .path()
+        .join(format!("recordings/hefei/2026/11/22/{}.wav", ContactId(1_002)));
+    let file = fs::read(&wav).expect("the file");
+    let playable = format::parse(&file).expect("a header");
+    assert!(
+        playable >= 8 * 2_000 && format::frames_in(file.len() as u64) == playable,
+        "within a second of the end"
+    );
+    // A torn write at the very end.
+    fs::write(&wav, [&file[..], &[1]].concat()).expect("written");
+
+    let after = bench_on(after, || Now {
+        mono: Mono(0),
+        wall: Wall(0),
+    });
+    let told = after.finished(2);
+    let finished = told.finished.expect("finished");
+    let mended = fs::read(&wav).expect("the file");
+    assert_eq!(
+        (told.revision, finished.damaged, finished.duration_ms),
+        (2, true, playable / 8)
+    );
+    assert_eq!((format::parse(&mended), mended.len()), (Ok(playable), file.len()));
+    assert_eq!(*finished.sha256, Digest::of(&mended).to_string());
+    assert_eq!(
+        verified(&after.site()).number,
+        2,
+        "the chain goes on across the restart"
+    );
+
+    // The restored call begins another recording of the same contact: another file.
+    after.recorder.intake().give([start(2), finish(2, 40)]);
+    assert_eq!(
+        &*after.finished(2).path,
+        format!("2026/11/22/{}-2.wav", ContactId(1_002))
+    );
+    after.recorder.stop();
+    before.recorder.stop();
+}
+
+#[test]
+fn a_disk_error_marks_the_recording_and_writing_goes_on_when_it_is_over() {
+    let bench = bench();
+    // A file where the site's folder should be.
+    fs::write(bench.site(), b"").expect("written");
+    let mut intake = bench.recorder.intake();
+    intake.give([start(6)]);
+    (0..60).for_each(|count| intake.give([audio(6, Channel::Citizen, count)]));
+    intake.give([start(8)]);
+    while bench.next_fact().recording != RecordingId(8) {}
+    assert!(bench.recorder.faults().disk > 0);
+    fs::remove_file(bench.site()).expect("removed");
+    (60..150).for_each(|count| intake.give([audio(6, Channel::Citizen, count)]));
+    intake.give([finish(6, 3_000)]);
+    let told = bench.finished(6);
+    let finished = told.finished.expect("finished");
+    assert_eq!((finished.damaged, finished.duration_ms), (true, 3_000));
+    let file = fs::read(bench.site().join(&*told.path)).expect("the file");
+    let heard = side(&file, 0);
+    assert_eq!(
+        (format::parse(&file), heard[0], heard[23_999]),
+        (Ok(24_000), SILENCE, 149)
+    );
+    bench.recorder.stop();
+}
+
+#[test]
+fn stopping_finishes_and_seals_everything() {
+    let bench = bench_on(TempDir::new().expect("a folder"), || {
+        START.after(Duration::from_secs(10))
+    });
+    let mut intake = bench.recorder.intake();
+    for recording in 1..=20 {
+        intake.give([start(recording), audio(recording, Channel::Others, 0)]);
+    }
+    let (site, facts) = (bench.site(), bench.facts);
+    bench.recorder.stop();
+    let lengths = facts
+        .try_iter()
+        .filter_map(|(_, fact)| Some(fact.finished?.duration_ms));
+    assert_eq!(lengths.collect::<Vec<_>>(), [10_000; 20]);
+    assert_eq!(verified(&site).number, 20);
+    intake.give([start(99)]);
+}
+
+#[test]
+fn what_cannot_be_admitted_is_refused() {
+    let bench = bench();
+    let mut intake = bench.recorder.intake();
+    for site in ["", "..", "a/b", "合肥"] {
+        let Tap::Start(good) = start(1) else {
+            unreachable!("a start")
+        };
+        intake.give([Tap::Start(RecordingStart {
+            site: site.into(),
+            ..good
+        })]);
+    }
+    (1..=101).for_each(|recording| intake.give([start(2 * recording)]));
+    intake.give([finish(2, 10)]);
+    bench.finished(2);
+    assert_eq!(bench.recorder.faults().refused, 5);
+    bench.recorder.stop();
+}
+
+#[test]
+fn a_full_channel_loses_sound_but_no_start_and_no_end() {
+    let bench = bench();
+    let (to, writer) = sync_channel(1);
+    let mut intake = Intake {
+        shared: bench.recorder.shared.clone(),
+        lanes: vec![Lane {
+            to,
+            next: Batch::default(),
+        }],
+    };
+    intake.give([start(1)]);
+    intake.give([start(2), audio(1, Channel::Citizen, 0), audio(1, Channel::Others, 0)]);
+    intake.give([audio(2, Channel::Citizen, 1), finish(1, 40)]);
+    assert_eq!(bench.recorder.faults().batches_lost, 2);
+    let batch = |message| match message {
+        Ok(Message::Batch(batch)) => batch,
+        Ok(Message::Stop) | Err(_) => panic!("a batch was given"),
+    };
+    assert_eq!(batch(writer.try_recv()).taps, [start(1)]);
+    intake.give([audio(2, Channel::Citizen, 2)]);
+    let second = batch(writer.try_recv());
+    assert_eq!(second.taps, [start(2), finish(1, 40), audio(2, Channel::Citizen, 2)]);
+    assert_eq!(second.damaged, [RecordingId(1), RecordingId(2)].into());
+    intake.give([]);
+    assert!(writer.try_recv().is_err(), "nothing is given twice");
+    bench.recorder.stop();
+}
+
+#[test]
+fn a_manifest_goes_on_after_whatever_a_crash_left_of_it() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join(NAME);
+    let recorded = |key: u128| Recorded {
+        site: "hefei".into(),
+        recording: RecordingId(key),
+        contact: ContactId(key),
+        path: "x.wav".into(),
+        started: Wall(0),
+        ended: Wall(0),
+        samples: 0,
+        bytes: 58,
+        sha256: Digest::NONE,
+        damaged: false,
+    };
+    let mut ledger = Ledger::open(folder.path()).expect("a manifest");
+    // More than the tail that is read again.
+    (1..=300).for_each(|key| drop(ledger.append(recorded(key)).expect("appended")));
+    let mut torn = fs::read(&path).expect("the manifest");
+    torn.extend(b"{\"version\":1,\"numb");
+    fs::write(&path, &torn).expect("written");
+    let mut ledger = Ledger::open(folder.path()).expect("a manifest");
+    assert!(ledger.find(RecordingId(300)).is_some() && ledger.find(RecordingId(1)).is_none());
+    ledger.append(recorded(301)).expect("appended");
+    assert_eq!(verified(folder.path()).number, 301);
+
+    let mut foreign = fs::read(&path).expect("the manifest");
+    foreign.extend(b"rubbish\n");
+    fs::write(&path, &foreign).expect("written");
+    let line = Ledger::open(folder.path())
+        .expect("a manifest")
+        .append(recorded(303))
+        .expect("appended");
+    let entry = read(&line).expect("an entry");
+    assert_eq!((entry.number, entry.previous), (303, Digest::of(b"rubbish")));
+    let manifest = fs::read(&path).expect("the manifest");
+    let broken = verify(manifest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()));
+    assert_eq!(
+        broken.map_err(|broken| (broken.line, broken.why)),
+        Err((302, Why::Unreadable))
+    );
+}
+
+/// The entry beside the file cannot be written at first: the seal is tried again, and the chain holds one line only.
+#[test]
+fn a_seal_that_fails_half_way_is_repeated_without_a_second_line() {
+    let bench = bench();
+    let mut intake = bench.recorder.intake();
+    intake.give([start(1)]);
+    let wav = bench.site().join(&*bench.next_fact().path);
+    let obstacle = wav.with_extension("json");
+    fs::create_dir_all(obstacle.join("x")).expect("a folder where the entry should be");
+    intake.give([finish(1, 20)]);
+    while bench.recorder.faults().disk == 0 {
+        std::thread::yield_now();
+    }
+    fs::remove_dir_all(&obstacle).expect("removed");
+    bench.finished(1);
+    assert_eq!(verified(&bench.site()).number, 1);
+    assert!(obstacle.is_file());
+    bench.recorder.stop();
+}

@@ -1,0 +1,304 @@
+//! A writer thread: runs the machines of its recordings and carries out what they command.
+
+use super::seal::{Job, Opened, ToSealer};
+use super::sound_file::SoundFile;
+use super::{Batch, Message, Shared};
+use crate::base::fact::RecordingFact;
+use crate::base::{Fact, Mono, Now, RecordingId};
+use crate::media::event::{RecordingStart, Tap};
+use crate::recording::{Command, Event, Finished, Session};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::time::Duration;
+
+/// The thread looks at the clock at least this often.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+/// Most files of one contact: a call restored after a crash begins another.
+const FILES_PER_CONTACT_MAX: u32 = 100;
+/// Longest site code that is taken for the name of a folder.
+const SITE_BYTES_MAX: usize = 64;
+
+/// State of the thread.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    intake: Receiver<Message>,
+    sealer: SyncSender<ToSealer>,
+    open: BTreeMap<RecordingId, Recording>,
+    deadlines: BTreeSet<(Mono, RecordingId)>,
+    /// Kept to spare allocations.
+    commands: Vec<Command>,
+}
+
+/// One recording.
+struct Recording {
+    session: Session,
+    opened: Opened,
+    /// `None` while it could not be created.
+    file: Option<SoundFile>,
+    damaged: bool,
+    deadline: Option<Mono>,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, intake: Receiver<Message>, sealer: SyncSender<ToSealer>) -> Writer {
+        Writer {
+            shared,
+            intake,
+            sealer,
+            open: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            commands: Vec::new(),
+        }
+    }
+
+    /// Works until told to stop.
+    pub(super) fn run(mut self) {
+        loop {
+            // Read before looking into the channel: when that is empty, no tap from before `now` is still to come.
+            let now = (self.shared.clock)();
+            let message = match self.intake.try_recv() {
+                Ok(message) => message,
+                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) => {
+                    self.expire(now.mono);
+                    match self.intake.recv_timeout(self.wait(now.mono)) {
+                        Ok(message) => message,
+                        Err(RecvTimeoutError::Timeout) => continue,
+                        Err(RecvTimeoutError::Disconnected) => break,
+                    }
+                }
+            };
+            match message {
+                Message::Batch(batch) => self.take(batch),
+                Message::Stop => break,
+            }
+        }
+        self.finish_all((self.shared.clock)());
+    }
+
+    fn wait(&self, now: Mono) -> Duration {
+        self.deadlines
+            .first()
+            .map_or(WAIT_MAX, |(at, _)| at.since(now).min(WAIT_MAX))
+    }
+
+    fn take(&mut self, Batch { taps, damaged }: Batch) {
+        for recording in &damaged {
+            self.handle(*recording, Event::Damaged);
+        }
+        for tap in taps {
+            match tap {
+                Tap::Start(start) => {
+                    let recording = start.recording;
+                    self.begin(start);
+                    if damaged.contains(&recording) {
+                        self.handle(recording, Event::Damaged);
+                    }
+                }
+                Tap::Audio(audio) => self.handle(audio.recording, Event::Audio(audio)),
+                Tap::Finish { recording, at, wall } => self.handle(recording, Event::Finish { at, wall }),
+            }
+        }
+    }
+
+    fn begin(&mut self, start: RecordingStart) {
+        // Counted first: two writers never admit the same last one.
+        let full = self.shared.alive.fetch_add(1, Ordering::Relaxed) >= self.shared.settings.recordings_max;
+        if full || !is_folder_name(&start.site) || self.open.contains_key(&start.recording) {
+            self.shared.alive.fetch_sub(1, Ordering::Relaxed);
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(recording = %start.recording, full, "a recording is refused");
+            return;
+        }
+        let fact = RecordingFact {
+            recording: start.recording,
+            revision: 1,
+            contact: start.contact,
+            path: path_of(&start, 1).into(),
+            started: start.started.wall,
+            finished: None,
+        };
+        let mut commands = Vec::new();
+        let session = Session::begin(&start, &mut commands);
+        let opened = Opened { site: start.site, fact };
+        let mut recording = Recording {
+            session,
+            opened,
+            file: None,
+            damaged: false,
+            deadline: None,
+        };
+        recording.carry_out(&self.shared, &self.sealer, &mut commands);
+        (self.shared.facts)(
+            &recording.opened.site,
+            Fact::Recording(Box::new(recording.opened.fact.clone())),
+        );
+        let key = start.recording;
+        self.open.insert(key, recording);
+        self.after(key, None);
+    }
+
+    fn handle(&mut self, key: RecordingId, event: Event) {
+        let Some(recording) = self.open.get_mut(&key) else {
+            return;
+        };
+        let mut commands = std::mem::take(&mut self.commands);
+        recording.session.handle(event, &mut commands);
+        let finished = recording.carry_out(&self.shared, &self.sealer, &mut commands);
+        self.commands = commands;
+        self.after(key, finished);
+    }
+
+    fn expire(&mut self, now: Mono) {
+        while let Some((at, key)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, key));
+            let recording = self.open.get_mut(&key).expect("deadlines are of open recordings");
+            recording.deadline = None;
+            let mut commands = std::mem::take(&mut self.commands);
+            recording.session.expire(now, &mut commands);
+            let finished = recording.carry_out(&self.shared, &self.sealer, &mut commands);
+            self.commands = commands;
+            self.after(key, finished);
+        }
+    }
+
+    /// Keeps the deadline, or hands a finished recording over to be sealed.
+    fn after(&mut self, key: RecordingId, finished: Option<Finished>) {
+        let recording = self.open.get_mut(&key).expect("just looked at");
+        let deadline = recording.session.next_deadline();
+        if recording.deadline != deadline {
+            recording.deadline.map(|at| self.deadlines.remove(&(at, key)));
+            deadline.map(|at| self.deadlines.insert((at, key)));
+            recording.deadline = deadline;
+        }
+        if let Some(finished) = finished {
+            let Recording { opened, damaged, .. } = self.open.remove(&key).expect("just looked at");
+            let finished = Finished {
+                damaged: finished.damaged || damaged,
+                ..finished
+            };
+            tell(
+                &self.sealer,
+                ToSealer::Seal(Box::new(Job {
+                    opened,
+                    finished: Some(finished),
+                    counted: true,
+                    line: None,
+                })),
+            );
+        }
+    }
+
+    fn finish_all(&mut self, Now { mono: at, wall }: Now) {
+        let keys: Vec<RecordingId> = self.open.keys().copied().collect();
+        for key in keys {
+            self.handle(key, Event::Finish { at, wall });
+        }
+    }
+}
+
+impl Recording {
+    /// Does what the machine commands; a failure marks the recording and the next write is tried all the same.
+    fn carry_out(
+        &mut self,
+        shared: &Shared,
+        sealer: &SyncSender<ToSealer>,
+        commands: &mut Vec<Command>,
+    ) -> Option<Finished> {
+        let mut finished = None;
+        for command in commands.drain(..) {
+            if let Command::Finished(end) = command {
+                finished = Some(end);
+            } else if let Err(error) = self.write(shared, sealer, command) {
+                self.damaged = true;
+                shared.disk_error("write", &error);
+            }
+        }
+        finished
+    }
+
+    fn write(&mut self, shared: &Shared, sealer: &SyncSender<ToSealer>, command: Command) -> io::Result<()> {
+        if self.file.is_none() {
+            let file = Arc::new(self.opened.create(&shared.settings.root)?);
+            let note = self.opened.note_path(&shared.settings.root);
+            tell(
+                sealer,
+                ToSealer::Opened {
+                    recording: self.opened.fact.recording,
+                    file: file.clone(),
+                    note,
+                },
+            );
+            self.file = Some(SoundFile::new(file));
+        }
+        let file = self.file.as_mut().expect("just opened");
+        match command {
+            Command::Write { offset, bytes } => file.write(offset, &bytes),
+            Command::Fill { offset, length } => file.fill_to(offset + length),
+            Command::Sizes { frames, header } => file.patch(frames, &header),
+            Command::Finished(_) => Ok(()),
+        }
+    }
+}
+
+impl Opened {
+    /// Creates the file, under the first name that is free, and notes that it is open.
+    fn create(&mut self, root: &Path) -> io::Result<File> {
+        let folder = root.join(&*self.site);
+        let first: Box<str> = self.fact.path.clone();
+        for number in 1..=FILES_PER_CONTACT_MAX {
+            let name = numbered(&first, number);
+            let path = folder.join(&name);
+            fs::create_dir_all(path.parent().expect("below the site's folder"))?;
+            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+                Ok(file) => {
+                    self.fact.path = name.into();
+                    return self.note(root).map(|()| file).inspect_err(|_| {
+                        // The next try begins anew, with the first name.
+                        let _ = fs::remove_file(&path);
+                        self.fact.path = first.clone();
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+/// Gives the sealer a message. There is room: admitted recordings are fewer than its channel holds.
+fn tell(sealer: &SyncSender<ToSealer>, message: ToSealer) {
+    match sealer.try_send(message) {
+        Ok(()) => {}
+        Err(TrySendError::Full(_)) => panic!("more messages than recordings were admitted"),
+        Err(TrySendError::Disconnected(_)) => tracing::error!("the sealing thread is gone: a recording stays open"),
+    }
+}
+
+fn path_of(start: &RecordingStart, number: u32) -> String {
+    let started = jiff::Timestamp::from_millisecond(start.started.wall.0).unwrap_or_default();
+    numbered(
+        &format!("{}/{}.wav", started.strftime("%Y/%m/%d"), start.contact),
+        number,
+    )
+}
+
+/// `x.wav`, `x-2.wav` …
+fn numbered(first: &str, number: u32) -> String {
+    match (number, first.strip_suffix(".wav")) {
+        (1, _) | (_, None) => first.into(),
+        (_, Some(stem)) => format!("{stem}-{number}.wav"),
+    }
+}
+
+/// Site codes are checked with the configuration; this is the last fence before the file system.
+fn is_folder_name(site: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    !site.is_empty() && site.len() <= SITE_BYTES_MAX && site.bytes().all(allowed)
+}
