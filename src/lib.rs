@@ -9,6 +9,7 @@ pub mod acd;
 pub mod base;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod call;
+pub mod config;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod ivr;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
