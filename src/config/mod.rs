@@ -16,7 +16,7 @@ mod schema;
 mod sip;
 mod source;
 
-pub use node::{Api, Journal, Node, Registrar, Site, Token};
+pub use node::{Api, DatabaseUrl, Journal, Node, Registrar, Site, Token};
 pub use problem::{ConfigErrors, Problem};
 pub use sip::{Listener, Transport};
 
@@ -25,6 +25,7 @@ use crate::call::event::SiteSettings;
 use crate::ivr::Numbers;
 use crate::sip::event::{DomainSettings, Limits, ListenerSettings, TrunkSettings};
 use crate::{acd, call};
+use node::Sites;
 use source::{Reading, Source};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,8 +39,8 @@ pub struct Config {
     pub api: Api,
     /// The journal.
     pub journal: Journal,
-    /// `sqlite:PATH` (absolute, or relative to the working directory) or `postgres://…`.
-    pub database_url: Box<str>,
+    /// SQL.
+    pub database_url: DatabaseUrl,
     /// Registrations.
     pub registrar: Registrar,
     /// By [`SiteId`].
@@ -178,11 +179,14 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let root = path.parent().unwrap_or(Path::new(""));
     let (sip, ivr) = (root.join("sip-profiles"), root.join("ivr-flows"));
     let main = Source::open(path, "name the file with --config PATH", problems);
-    let (main, sites_whole) = main.map_or((None, false), |source| {
-        let Reading { value, whole } = source.read(problems);
-        (value.map(|raw| node::check(&source, &raw, root, problems)), whole)
+    let (main, whole) = main.map_or((None, false), |source| {
+        let reading = source.read(problems);
+        (node::check(&source, &reading, root, problems), reading.whole)
     });
-    let sites: &[Site] = main.as_ref().map_or(&[], |main| &main.sites);
+    let sites = Sites {
+        list: main.as_ref().map_or(&[], |main| &main.sites),
+        whole,
+    };
     let listeners = sip::listeners(&sip.join("listeners"), problems);
     let trunks = sip::trunks(&sip.join("trunks"), problems);
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
@@ -193,13 +197,12 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     );
     let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
         let Reading { value, whole } = source.read::<schema::Queues>(problems);
-        let check = |raw: schema::Queues| queues::check(&source, &raw.queue, (sites, sites_whole), &prompts, problems);
-        (value.map(check), whole && sites_whole)
+        let check = |raw: schema::Queues| queues::check(&source, &raw.queue, sites, &prompts, problems);
+        (value.map(check), whole && sites.whole)
     });
     let known = queues.as_deref().unwrap_or_default();
     let context = numbers::Context {
         sites,
-        sites_whole,
         queues: known,
         queues_whole,
         prompts: &prompts,

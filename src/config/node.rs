@@ -2,11 +2,12 @@
 
 use super::problem::{Problem, suggest};
 use super::schema;
-use super::source::{Check, Source};
+use super::source::{Check, Reading, Source};
 use crate::base::{SiteId, SkillId};
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -131,24 +132,63 @@ impl Site {
     }
 }
 
+/// All sites that could be read.
+#[derive(Clone, Copy)]
+pub(super) struct Sites<'a> {
+    pub list: &'a [Site],
+    /// Whether none is missing: only then is one not found unknown.
+    pub whole: bool,
+}
+
+/// Where SQL is. May hold a password, so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(Box<str>);
+
+impl DatabaseUrl {
+    /// `sqlite:PATH` (absolute, or relative to the working directory) or `postgres://…`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.split(':').next().unwrap_or_default())
+    }
+}
+
 /// All of `jiesu.toml`.
 pub(super) struct Main {
     pub node: Node,
     pub api: Api,
     pub journal: Journal,
-    pub database_url: Box<str>,
+    pub database_url: DatabaseUrl,
     pub registrar: Registrar,
     pub sites: Vec<Site>,
 }
 
 /// Checks the file's meaning. What is wrong is replaced by a default, for the sake of further checks.
-pub(super) fn check(source: &Source, raw: &schema::Main, root: &Path, problems: &mut Vec<Problem>) -> Main {
+pub(super) fn check(
+    source: &Source,
+    Reading { value, whole }: &Reading<schema::Main>,
+    root: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<Main> {
+    let raw = value.as_ref()?;
     let mut check = Check { source, problems };
     let sites = sites(&mut check, &raw.site);
     let node = node(&mut check, &raw.node, root);
     let journal = &raw.journal;
-    Main {
-        api: api(&mut check, &raw.api, &sites, root),
+    Some(Main {
+        api: api(
+            &mut check,
+            &raw.api,
+            Sites {
+                list: &sites,
+                whole: *whole,
+            },
+            root,
+        ),
         journal: Journal {
             dir: journal
                 .dir
@@ -162,7 +202,7 @@ pub(super) fn check(source: &Source, raw: &schema::Main, root: &Path, problems: 
         registrar: registrar(&mut check, &raw.registrar),
         node,
         sites,
-    }
+    })
 }
 
 fn node(check: &mut Check<'_>, raw: &schema::Node, root: &Path) -> Node {
@@ -244,20 +284,21 @@ fn port_range(check: &mut Check<'_>, text: &schema::Text) -> Option<RangeInclusi
     range
 }
 
-fn database_url(check: &mut Check<'_>, raw: &schema::Database, node: &Node, root: &Path) -> Box<str> {
+fn database_url(check: &mut Check<'_>, raw: &schema::Database, node: &Node, root: &Path) -> DatabaseUrl {
+    let sqlite = |path: &Path| DatabaseUrl(format!("sqlite:{}", path.display()).into());
     let Some(url) = &raw.url else {
-        return format!("sqlite:{}", node.data_dir.join("jiesu.db").display()).into();
+        return sqlite(&node.data_dir.join("jiesu.db"));
     };
     let text = url.get_ref();
     if let Some(path) = text.strip_prefix("sqlite:") {
-        return format!("sqlite:{}", root.join(path.trim_start_matches("//")).display()).into();
+        return sqlite(&root.join(path.trim_start_matches("//")));
     }
     if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
         let cure = "write \"sqlite:PATH\" or \"postgres://USER@HOST/NAME\"";
         // The text may hold a password: it is not repeated.
         check.wrong(&url.span(), "unknown kind of database", cure);
     }
-    text.as_str().into()
+    DatabaseUrl(text.as_str().into())
 }
 
 fn registrar(check: &mut Check<'_>, raw: &schema::Registrar) -> Registrar {
@@ -270,7 +311,7 @@ fn registrar(check: &mut Check<'_>, raw: &schema::Registrar) -> Registrar {
     }
 }
 
-fn api(check: &mut Check<'_>, raw: &schema::Api, sites: &[Site], root: &Path) -> Api {
+fn api(check: &mut Check<'_>, raw: &schema::Api, sites: Sites<'_>, root: &Path) -> Api {
     let cure = "write address and port: \"127.0.0.1:8080\"";
     let listen = check
         .parse(&raw.listen, "address", cure)
@@ -296,7 +337,7 @@ fn token(
     check: &mut Check<'_>,
     raw: &Spanned<schema::Token>,
     listen: SocketAddr,
-    sites: &[Site],
+    sites: Sites<'_>,
     root: &Path,
 ) -> Option<Token> {
     let (span, raw) = (raw.span(), raw.get_ref());
@@ -315,10 +356,8 @@ fn token(
             "name who holds it: the audit needs it",
         );
     }
-    let site = match raw.site.get_ref().as_str() {
-        "*" => None,
-        code => Some(site_of(check, &raw.site, sites, true).unwrap_or_default()).filter(|_| !code.is_empty()),
-    };
+    // An unknown site is a mistake already: which one stands here then does not matter.
+    let site = (raw.site.get_ref() != "*").then(|| site_of(check, &raw.site, sites).unwrap_or_default());
     let sha256 = match (&raw.token, &raw.token_sha256, &raw.token_file) {
         (Some(token), None, None) => {
             if !listen.ip().is_loopback() {
@@ -381,11 +420,11 @@ fn sha256_of_hex(check: &mut Check<'_>, hash: &schema::Text) -> Option<[u8; 32]>
     }
 }
 
-/// The site of this code. While the list of sites is not whole, an unknown one is no mistake.
-pub(super) fn site_of(check: &mut Check<'_>, code: &schema::Text, sites: &[Site], whole: bool) -> Option<SiteId> {
-    let place = sites.iter().position(|site| *site.code == **code.get_ref());
-    if place.is_none() && whole {
-        let cure = suggest(code.get_ref(), sites.iter().map(|site| &*site.code));
+/// The site of this code.
+pub(super) fn site_of(check: &mut Check<'_>, code: &schema::Text, sites: Sites<'_>) -> Option<SiteId> {
+    let place = sites.list.iter().position(|site| *site.code == **code.get_ref());
+    if place.is_none() && sites.whole {
+        let cure = suggest(code.get_ref(), sites.list.iter().map(|site| &*site.code));
         check.wrong(&code.span(), format!("unknown site \"{}\"", code.get_ref()), cure);
     }
     place.and_then(|place| u16::try_from(place).ok()).map(SiteId)

@@ -1,11 +1,12 @@
 //! `ivr-flows/`: flows and `numbers.toml`, which says what each dialled number means.
 
-use super::node::{Site, site_of};
+use super::node::{Site, Sites, site_of};
 use super::problem::{Problem, suggest};
 use super::prompts::Prompts;
 use super::queues::{self, Queue};
 use super::schema;
 use super::source::{Check, Reading, Source, files};
+use crate::base::number::NumberKind;
 use crate::base::{PromptId, QueueId, SiteId, Wall};
 use crate::ivr::draft::{Draft, Flaw, Names};
 use crate::ivr::{Dated, Entry, Flow, Numbers, numbers};
@@ -24,9 +25,7 @@ type Drafts = BTreeMap<String, Option<(Source, Draft)>>;
 /// What flows and numbers are checked against.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
-    pub sites: &'a [Site],
-    /// Whether `sites` lacks none.
-    pub sites_whole: bool,
+    pub sites: Sites<'a>,
     pub queues: &'a [Vec<Queue>],
     /// Whether `queues` lacks none.
     pub queues_whole: bool,
@@ -141,7 +140,7 @@ impl Flows<'_> {
             } else if let Flaw::UnknownPrompt(prompt) = &fault.flaw {
                 cure = prompts.cure(prompt);
             } else if let (Flaw::UnknownQueue(queue), Some(site)) = (&fault.flaw, site) {
-                message = format!("{message} at site \"{}\"", self.context.sites[site.index()].code);
+                message = format!("{message} at site \"{}\"", self.context.sites.list[site.index()].code);
                 cure = suggest(queue, queue_names.iter().copied());
             }
             problems.push(source.problem(&fault.span, message, cure));
@@ -151,12 +150,7 @@ impl Flows<'_> {
 }
 
 fn number(check: &mut Check<'_>, raw: &schema::Number, flows: &mut Flows<'_>, numbers: &mut Numbers) {
-    let Context {
-        sites,
-        sites_whole,
-        prompts,
-        ..
-    } = flows.context;
+    let Context { sites, prompts, .. } = flows.context;
     let mut optional = |name: &Option<schema::Text>| name.as_ref().and_then(|name| prompts.of(check, name));
     let (greeting, notice) = (optional(&raw.greeting), optional(&raw.notice));
     let category = raw.category.as_ref().map_or("", |category| category.get_ref());
@@ -165,12 +159,12 @@ fn number(check: &mut Check<'_>, raw: &schema::Number, flows: &mut Flows<'_>, nu
         check.wrong(&written.span(), format!("\"{category}\" is no category"), cure);
     }
     let priority = check.bounded(raw.priority.as_ref(), 0, 0..=100) as u8;
-    let Some(site) = site_of(check, &raw.site, sites, sites_whole) else {
+    let Some(site) = site_of(check, &raw.site, sites) else {
         return;
     };
     let Site {
         area_code, time_zone, ..
-    } = &sites[site.index()];
+    } = &sites.list[site.index()];
     let transitions = raw
         .transition
         .iter()
@@ -188,6 +182,14 @@ fn number(check: &mut Check<'_>, raw: &schema::Number, flows: &mut Flows<'_>, nu
             );
         }
     };
+    if number.kind() == NumberKind::Emergency {
+        let message = format!("{number} is an emergency number");
+        return check.wrong(
+            &raw.number.span(),
+            message,
+            "remove it: its calls go to their own service and are never queued",
+        );
+    }
     if numbers.at(number.as_str()).is_some() {
         let message = format!("number \"{}\" ({number}) is given already", raw.number.get_ref());
         return check.wrong(

@@ -1,12 +1,12 @@
 //! `sip-profiles/queues.toml`: queues as the ACD and as calls need them.
 
-use super::node::{Site, site_of};
+use super::node::{Site, Sites, site_of};
 use super::problem::{Problem, suggest};
 use super::prompts::Prompts;
 use super::schema;
 use super::source::{Check, Source};
 use crate::acd::event::{NoAgents, QueueSettings};
-use crate::base::{PromptId, SiteId, SkillId};
+use crate::base::{PromptId, QueueId, SiteId, SkillId};
 use crate::call::event::QueueVoice;
 use std::ops::RangeInclusive;
 
@@ -20,19 +20,19 @@ pub(super) struct Queue {
     pub voice: QueueVoice,
 }
 
-/// Checks all queues: by site, in the file's order. `whole` tells whether `sites` lacks none.
+/// Checks all queues: by site, in the file's order.
 pub(super) fn check(
     source: &Source,
     raw: &[schema::Queue],
-    (sites, whole): (&[Site], bool),
+    sites: Sites<'_>,
     prompts: &Prompts,
     problems: &mut Vec<Problem>,
 ) -> Vec<Vec<Queue>> {
     let mut check = Check { source, problems };
-    let mut queues: Vec<Vec<Queue>> = vec![Vec::new(); sites.len()];
+    let mut queues: Vec<Vec<Queue>> = vec![Vec::new(); sites.list.len()];
     for raw in raw {
-        let site = site_of(&mut check, &raw.site, sites, whole);
-        let queue = queue(&mut check, raw, site.map(|site| &sites[site.index()]), prompts);
+        let site = site_of(&mut check, &raw.site, sites);
+        let queue = queue(&mut check, raw, site.map(|site| &sites.list[site.index()]), prompts);
         let Some(site) = site else { continue };
         let of_site = &mut queues[site.index()];
         if of_site.iter().any(|other| other.settings.name == queue.settings.name) {
@@ -96,10 +96,10 @@ fn skills(check: &mut Check<'_>, raw: &schema::Queue, site: &Site) -> Vec<(Skill
 }
 
 /// The place of a queue in its site's list.
-pub(super) fn find(queues: &[Vec<Queue>], site: SiteId, name: &str) -> Option<crate::base::QueueId> {
+pub(super) fn find(queues: &[Vec<Queue>], site: SiteId, name: &str) -> Option<QueueId> {
     let place = queues
         .get(site.index())?
         .iter()
         .position(|queue| *queue.settings.name == *name)?;
-    u16::try_from(place).ok().map(crate::base::QueueId)
+    u16::try_from(place).ok().map(QueueId)
 }

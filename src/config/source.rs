@@ -3,7 +3,7 @@
 //! Serde stops at the first mistake. Here the entry at fault is taken out of the parsed tree and reading begins again,
 //! until what is left can be read: so one look shows all mistakes, and other files can be checked against the rest.
 
-use super::problem::{Problem, suggest};
+use super::problem::{Problem, nearest, suggest};
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
@@ -19,6 +19,9 @@ pub(super) struct Source {
     pub path: PathBuf,
     text: String,
 }
+
+/// Entries taken out: the place of their table and their key (empty for an element of an array).
+type Removed = Vec<(Range<usize>, String)>;
 
 /// What could be read of a file.
 pub(super) struct Reading<T> {
@@ -73,7 +76,7 @@ impl Source {
                 whole: false,
             };
         }
-        let mut removed = Vec::new();
+        let mut removed = Removed::new();
         loop {
             let error = match T::deserialize(toml::Deserializer::from(tree.clone())) {
                 Ok(value) => {
@@ -85,8 +88,13 @@ impl Source {
                 Err(error) => error,
             };
             let span = error.span().unwrap_or(0..0);
-            // What we took out ourselves is not missing.
-            let ours = missing(error.message()).is_some_and(|key| removed.contains(&(span.clone(), key.into())));
+            // What we took out ourselves is not missing, nor what stood there misspelt: that has been told.
+            let gone = |key: &str| {
+                removed
+                    .iter()
+                    .any(|(table, other)| *table == span && nearest(other, [key]).is_some())
+            };
+            let ours = missing(error.message()).is_some_and(gone);
             if !ours {
                 problems.push(self.schema_problem(error.message(), &span));
             }
@@ -132,12 +140,7 @@ fn missing(message: &str) -> Option<&str> {
 }
 
 /// Takes out the innermost entry that holds `span`, and notes table and key.
-fn prune_table(
-    table: &mut DeTable<'_>,
-    own: &Range<usize>,
-    span: &Range<usize>,
-    removed: &mut Vec<(Range<usize>, String)>,
-) -> bool {
+fn prune_table(table: &mut DeTable<'_>, own: &Range<usize>, span: &Range<usize>, removed: &mut Removed) -> bool {
     let named = table.keys().find(|key| key.span() == *span).cloned();
     if named.is_none() && table.iter_mut().any(|(_, value)| prune_value(value, span, removed)) {
         return true;
@@ -156,11 +159,7 @@ fn prune_table(
     true
 }
 
-fn prune_value(
-    value: &mut Spanned<DeValue<'_>>,
-    span: &Range<usize>,
-    removed: &mut Vec<(Range<usize>, String)>,
-) -> bool {
+fn prune_value(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>, removed: &mut Removed) -> bool {
     let own = value.span();
     match value.get_mut() {
         DeValue::Table(table) => prune_table(table, &own, span, removed),
@@ -335,5 +334,38 @@ mod tests {
     fn columns_count_characters() {
         let (_, told) = read("head = { name = '综合', '大' = 1 }");
         assert_eq!(told, ["1:23 unknown key `大`"]);
+    }
+
+    /// Whatever is typed into a shipped file, reading ends, and each problem has a place.
+    #[test]
+    fn mutilated_files_are_read_to_the_end() {
+        let mut mint = crate::base::Mint::new(0, [3, 14]);
+        let files = [
+            include_str!("../../jiesu.toml"),
+            include_str!("../../sip-profiles/queues.toml"),
+        ];
+        for round in 0..400 {
+            let mut text: Vec<char> = files[round % 2]
+                .chars()
+                .filter(|c| !c.is_ascii_lowercase() || round % 3 > 0)
+                .collect();
+            for _ in 0..1 + mint.random() % 8 {
+                let at = (mint.random() % text.len() as u64) as usize;
+                let inserted = "[]{}=\"'\n,0x综.-"[..].chars().nth((mint.random() % 14) as usize);
+                let gone = (mint.random() % 4) as usize;
+                text.splice(at..(at + gone).min(text.len()), inserted);
+            }
+            let source = Source {
+                path: "f".into(),
+                text: text.into_iter().collect(),
+            };
+            let mut problems = Vec::new();
+            let whole = match round % 2 {
+                0 => source.read::<crate::config::schema::Main>(&mut problems).whole,
+                _ => source.read::<crate::config::schema::Queues>(&mut problems).whole,
+            };
+            assert_eq!(whole, problems.is_empty(), "round {round}: {problems:?}");
+            assert!(problems.iter().all(|problem| problem.at.is_some()), "round {round}");
+        }
     }
 }
