@@ -1,0 +1,232 @@
+//! Configuration: files in, checked values out, once at start and at each reload.
+//!
+//! Owns the format of `jiesu.toml`, `sip-profiles/` and `ivr-flows/` (TOML; unknown keys are refused) and turns them into
+//! the settings of the machines. Every mistake is told with file, line, column and cure, all of them at once. Files are
+//! the only source: no environment variable, no default path searched. Never keeps a token or password in clear, prints
+//! nothing, and knows no run-time state: agents and credentials are filled in by the caller from SQL.
+//!
+//! Dense ids come from order: sites by `[[site]]`, queues by `[[queue]]` within their site, skills and prompts by name.
+
+mod node;
+mod numbers;
+mod problem;
+mod prompts;
+mod queues;
+mod schema;
+mod sip;
+mod source;
+
+pub use node::{Api, DatabaseUrl, Journal, Node, Registrar, Site, Token};
+pub use problem::{ConfigErrors, Problem};
+pub use sip::{Listener, Transport};
+
+use crate::base::{PromptId, QueueId, SiteId, SkillId};
+use crate::call::event::SiteSettings;
+use crate::ivr::Numbers;
+use crate::sip::event::{DomainSettings, Limits, ListenerSettings, TrunkSettings};
+use crate::{acd, call};
+use node::Sites;
+use source::{Reading, Source};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A whole, checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The process.
+    pub node: Node,
+    /// HTTP.
+    pub api: Api,
+    /// The journal.
+    pub journal: Journal,
+    /// SQL.
+    pub database_url: DatabaseUrl,
+    /// Registrations.
+    pub registrar: Registrar,
+    /// By [`SiteId`].
+    pub sites: Vec<Site>,
+    /// Where SIP is spoken.
+    pub listeners: Vec<Listener>,
+    /// Trunks.
+    pub trunks: Vec<TrunkSettings>,
+    queues: Vec<Vec<queues::Queue>>,
+    numbers: Numbers,
+    prompts: prompts::Prompts,
+}
+
+impl Config {
+    /// Reads `path` (a `jiesu.toml`) and the folders `sip-profiles` and `ivr-flows` beside it.
+    ///
+    /// # Errors
+    /// All mistakes, in order of file and line.
+    pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+        let mut problems = Vec::new();
+        let config = read(path, &mut problems);
+        problems.sort();
+        problems.dedup();
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            Some(_) | None => Err(ConfigErrors(problems)),
+        }
+    }
+
+    /// What the user agent of each shard is told, but for the phones' credentials.
+    pub fn sip(&self) -> crate::sip::event::Settings {
+        let domain = |site: &Site| DomainSettings {
+            name: site.domain.clone(),
+            aliases: site.aliases.clone(),
+        };
+        let listener = |listener: &Listener| ListenerSettings {
+            advertised: listener.advertised,
+        };
+        crate::sip::event::Settings {
+            listeners: self.listeners.iter().map(listener).collect(),
+            trunks: self.trunks.clone(),
+            domains: self.sites.iter().map(domain).collect(),
+            credentials: Arc::default(),
+            expires_s: self.registrar.expires_s,
+            nonce_life: self.registrar.nonce_life,
+            limits: Limits {
+                contacts_max: self.registrar.contacts_max,
+                ..Limits::default()
+            },
+        }
+    }
+
+    /// What the ACD of `site` is told, but for its agents.
+    pub fn acd(&self, site: SiteId) -> acd::event::Settings {
+        let queues = self.queues[site.index()]
+            .iter()
+            .map(|queue| queue.settings.clone())
+            .collect();
+        acd::event::Settings {
+            site,
+            queues,
+            agents: Vec::new(),
+        }
+    }
+
+    /// What the calls of each shard are told, but for the agents. A shard's share of `calls_max` is its part of the node.
+    pub fn calls(&self) -> call::event::Settings {
+        let site = |(site, queues): (&Site, &Vec<queues::Queue>)| SiteSettings {
+            code: site.code.clone(),
+            domain: site.domain.clone(),
+            area_code: site.area_code.clone(),
+            queues: queues.iter().map(|queue| queue.voice.clone()).collect(),
+        };
+        call::event::Settings {
+            sites: self.sites.iter().zip(&self.queues).map(site).collect(),
+            agents: Vec::new(),
+            numbers: self.numbers.clone(),
+            calls_max: self.node.calls_max.div_ceil(self.node.shards),
+        }
+    }
+
+    /// The site of this code.
+    pub fn site_id(&self, code: &str) -> Option<SiteId> {
+        let place = self.sites.iter().position(|site| *site.code == *code)?;
+        u16::try_from(place).ok().map(SiteId)
+    }
+
+    /// The queue of this name.
+    pub fn queue_id(&self, site: SiteId, name: &str) -> Option<QueueId> {
+        queues::find(&self.queues, site, name)
+    }
+
+    /// The skill of this name.
+    pub fn skill_id(&self, site: SiteId, name: &str) -> Option<SkillId> {
+        self.sites.get(site.index())?.skill(name)
+    }
+
+    /// The prompt of this name.
+    pub fn prompt_id(&self, name: &str) -> Option<PromptId> {
+        self.prompts.find(name)
+    }
+
+    /// All prompts and their files.
+    pub fn prompts(&self) -> Vec<(PromptId, PathBuf)> {
+        self.prompts
+            .list
+            .iter()
+            .zip(0..)
+            .map(|(prompt, id)| (PromptId(id), prompt.path.clone()))
+            .collect()
+    }
+
+    /// Reads all prompts: 8 kHz mono samples, by [`PromptId`].
+    ///
+    /// # Errors
+    /// The files that were changed or taken away since they were checked.
+    pub fn load_prompts(&self) -> Result<Vec<Vec<i16>>, ConfigErrors> {
+        let mut problems = Vec::new();
+        let mut sounds = Vec::new();
+        for prompt in &self.prompts.list {
+            match prompts::load(&prompt.path) {
+                Ok(samples) => sounds.push(samples),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() {
+            Ok(sounds)
+        } else {
+            Err(ConfigErrors(problems))
+        }
+    }
+}
+
+/// Reads everything there is; `None` when `jiesu.toml` or `queues.toml` yields nothing.
+fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
+    let root = path.parent().unwrap_or(Path::new(""));
+    let (sip, ivr) = (root.join("sip-profiles"), root.join("ivr-flows"));
+    let main = Source::open(path, "name the file with --config PATH", problems);
+    let (main, whole) = main.map_or((None, false), |source| {
+        let reading = source.read(problems);
+        (node::check(&source, &reading, root, problems), reading.whole)
+    });
+    let sites = Sites {
+        list: main.as_ref().map_or(&[], |main| &main.sites),
+        whole,
+    };
+    let listeners = sip::listeners(&sip.join("listeners"), problems);
+    let trunks = sip::trunks(&sip.join("trunks"), problems);
+    let prompts = prompts::scan(&ivr.join("prompts"), problems);
+    let queues_file = Source::open(
+        &sip.join("queues.toml"),
+        "write at least one [[queue]] for each site",
+        problems,
+    );
+    let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
+        let Reading { value, whole } = source.read::<schema::Queues>(problems);
+        let check = |raw: schema::Queues| queues::check(&source, &raw.queue, sites, &prompts, problems);
+        (value.map(check), whole && sites.whole)
+    });
+    let known = queues.as_deref().unwrap_or_default();
+    let context = numbers::Context {
+        sites,
+        queues: known,
+        queues_whole,
+        prompts: &prompts,
+    };
+    let numbers = numbers::read(&ivr, context, problems);
+    let music: Vec<PromptId> = known.iter().flatten().map(|queue| queue.voice.music).collect();
+    if queues_whole {
+        prompts.check_lengths(&music, problems);
+    }
+    let (main, queues) = (main?, queues?);
+    Some(Config {
+        node: main.node,
+        api: main.api,
+        journal: main.journal,
+        database_url: main.database_url,
+        registrar: main.registrar,
+        sites: main.sites,
+        listeners,
+        trunks,
+        queues,
+        numbers,
+        prompts,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! `sip-profiles/queues.toml`: queues as the ACD and as calls need them.
+
+use super::node::{Site, Sites, site_of};
+use super::problem::{Problem, suggest};
+use super::prompts::Prompts;
+use super::schema;
+use super::source::{Check, Source};
+use crate::acd::event::{NoAgents, QueueSettings};
+use crate::base::{PromptId, QueueId, SiteId, SkillId};
+use crate::call::event::QueueVoice;
+use std::ops::RangeInclusive;
+
+/// Levels of a skill.
+const LEVELS: RangeInclusive<u64> = 1..=9;
+
+/// One queue.
+#[derive(Clone, Debug)]
+pub(super) struct Queue {
+    pub settings: QueueSettings,
+    pub voice: QueueVoice,
+}
+
+/// Checks all queues: by site, in the file's order.
+pub(super) fn check(
+    source: &Source,
+    raw: &[schema::Queue],
+    sites: Sites<'_>,
+    prompts: &Prompts,
+    problems: &mut Vec<Problem>,
+) -> Vec<Vec<Queue>> {
+    let mut check = Check { source, problems };
+    let mut queues: Vec<Vec<Queue>> = vec![Vec::new(); sites.list.len()];
+    for raw in raw {
+        let site = site_of(&mut check, &raw.site, sites);
+        let queue = queue(&mut check, raw, site.map(|site| &sites.list[site.index()]), prompts);
+        let Some(site) = site else { continue };
+        let of_site = &mut queues[site.index()];
+        if of_site.iter().any(|other| other.settings.name == queue.settings.name) {
+            let message = format!(
+                "queue \"{}\" of site \"{}\" exists already",
+                raw.name.get_ref(),
+                raw.site.get_ref()
+            );
+            check.wrong(&raw.name.span(), message, "give each queue of a site its own name");
+        }
+        of_site.push(queue);
+    }
+    queues
+}
+
+fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompts: &Prompts) -> Queue {
+    let name: Box<str> = raw.name.get_ref().as_str().into();
+    if name.is_empty() {
+        check.wrong(&raw.name.span(), "a queue without a name", "give it one: flows name it");
+    }
+    let settings = QueueSettings {
+        name: name.clone(),
+        skills: site.map(|site| skills(check, raw, site)).unwrap_or_default(),
+        priority: check.bounded(raw.priority.as_ref(), 0, 0..=100) as u8,
+        ageing: check.seconds(raw.ageing_s.as_ref(), 10, 1..=3_600),
+        ring_max: check.seconds(raw.ring_max_s.as_ref(), 15, 3..=180),
+        wrap_up: check.seconds(raw.wrap_up_s.as_ref(), 0, 0..=3_600),
+        wait_max: raw
+            .wait_max_s
+            .as_ref()
+            .map(|wait| check.seconds(Some(wait), 600, 1..=86_400)),
+        waiting_max: check.bounded(raw.waiting_max.as_ref(), 1_000, 1..=100_000) as usize,
+        no_agents: raw.no_agents.unwrap_or(NoAgents::Wait),
+    };
+    let voice = QueueVoice {
+        name,
+        announcement: raw.announcement.as_ref().and_then(|name| prompts.of(check, name)),
+        music: prompts.of(check, &raw.music).unwrap_or(PromptId(0)),
+        apology: prompts.of(check, &raw.apology).unwrap_or(PromptId(0)),
+    };
+    Queue { settings, voice }
+}
+
+fn skills(check: &mut Check<'_>, raw: &schema::Queue, site: &Site) -> Vec<(SkillId, u8)> {
+    let mut skills = Vec::new();
+    for (name, level) in raw.skills.get_ref() {
+        let level = check.bounded(Some(level), 1, LEVELS) as u8;
+        match site.skill(name.get_ref()) {
+            Some(skill) => skills.push((skill, level)),
+            None => {
+                let message = format!("unknown skill \"{}\" at site \"{}\"", name.get_ref(), site.code);
+                check.wrong(
+                    &name.span(),
+                    message,
+                    suggest(name.get_ref(), site.skills.iter().map(|skill| &**skill)),
+                );
+            }
+        }
+    }
+    skills
+}
+
+/// The place of a queue in its site's list.
+pub(super) fn find(queues: &[Vec<Queue>], site: SiteId, name: &str) -> Option<QueueId> {
+    let place = queues
+        .get(site.index())?
+        .iter()
+        .position(|queue| *queue.settings.name == *name)?;
+    u16::try_from(place).ok().map(QueueId)
+}

@@ -1,0 +1,173 @@
+//! The files as written: keys, types and defaults. Meaning is checked next door.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+use toml::value::Datetime;
+
+/// A text with its place.
+pub(super) type Text = Spanned<String>;
+type Count = Spanned<u64>;
+
+/// `jiesu.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Main {
+    pub node: Node,
+    pub api: Api,
+    #[serde(default)]
+    pub journal: Journal,
+    #[serde(default)]
+    pub database: Database,
+    #[serde(default)]
+    pub registrar: Registrar,
+    pub site: Vec<Site>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Node {
+    pub name: Text,
+    #[serde(default = "data")]
+    pub data_dir: String,
+    pub recordings: Option<String>,
+    pub shards: Option<Count>,
+    pub media_threads: Option<Count>,
+    pub rtp_address: Option<Text>,
+    pub rtp_ports: Option<Text>,
+    pub calls_max: Option<Count>,
+    pub drain_s_max: Option<Count>,
+    pub log: Option<Text>,
+}
+
+fn data() -> String {
+    "data".into()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Api {
+    pub listen: Text,
+    #[serde(default)]
+    pub token: Vec<Spanned<Token>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Token {
+    pub actor: Text,
+    pub role: Text,
+    pub site: Text,
+    pub token: Option<Text>,
+    pub token_sha256: Option<Text>,
+    pub token_file: Option<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Journal {
+    pub dir: Option<String>,
+    pub commit_ms: Option<Count>,
+    pub segment_mib: Option<Count>,
+    pub keep_days: Option<Count>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Database {
+    pub url: Option<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Registrar {
+    pub expires_s_min: Option<Count>,
+    pub expires_s_max: Option<Count>,
+    pub nonce_life_s: Option<Count>,
+    pub contacts_max: Option<Count>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Site {
+    pub code: Text,
+    pub name: String,
+    pub domain: Text,
+    #[serde(default)]
+    pub aliases: Vec<Text>,
+    pub area_code: Text,
+    pub time_zone: Text,
+    pub skills: Spanned<Vec<Text>>,
+}
+
+/// `sip-profiles/listeners/*.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub transport: super::sip::Transport,
+    pub listen: Text,
+    pub advertised: Option<Text>,
+}
+
+/// `sip-profiles/trunks/*.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trunk {
+    pub sources: Spanned<Vec<Text>>,
+    #[serde(default)]
+    pub trusts_identity: bool,
+}
+
+/// `sip-profiles/queues.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Queues {
+    pub queue: Vec<Queue>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Queue {
+    pub site: Text,
+    pub name: Text,
+    pub skills: Spanned<BTreeMap<Text, Count>>,
+    pub priority: Option<Count>,
+    pub ageing_s: Option<Count>,
+    pub ring_max_s: Option<Count>,
+    pub wrap_up_s: Option<Count>,
+    pub wait_max_s: Option<Count>,
+    pub waiting_max: Option<Count>,
+    pub no_agents: Option<crate::acd::event::NoAgents>,
+    pub announcement: Option<Text>,
+    pub music: Text,
+    pub apology: Text,
+}
+
+/// `ivr-flows/numbers.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Numbers {
+    pub number: Vec<Number>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Number {
+    pub number: Text,
+    pub site: Text,
+    pub flow: Text,
+    pub greeting: Option<Text>,
+    pub notice: Option<Text>,
+    #[serde(default)]
+    pub transition: Vec<Transition>,
+    pub category: Option<Text>,
+    pub priority: Option<Count>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Transition {
+    pub prompt: Text,
+    pub from: Spanned<Datetime>,
+    pub until: Spanned<Datetime>,
+}
