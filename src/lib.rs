@@ -4,17 +4,16 @@
 //! thread, task or random map order inside; events and time go in, commands come out. `tests/tidy.rs` keeps it so.
 
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod acd;
-#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod base;
-#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod ivr;
-#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod media;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod sdp;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod sip;
-// The shell: sockets, files, clocks and threads around the machines.
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod media;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod ivr;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod acd;
 pub mod net;
 pub mod node;

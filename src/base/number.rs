@@ -77,11 +77,7 @@ impl Number {
         }
         if let Some(national) = digits.strip_prefix('0') {
             // A mobile dialled through another area's exchange carries a leading 0.
-            let kind = if is_mobile(national) {
-                NumberKind::Mobile
-            } else {
-                NumberKind::Fixed
-            };
+            let kind = if is_mobile(national) { NumberKind::Mobile } else { NumberKind::Fixed };
             return Ok(Number::new(format!("+86{national}"), kind));
         }
         if !area_code.is_empty() && matches!(digits.len(), 7 | 8) {
@@ -91,10 +87,7 @@ impl Number {
     }
 
     fn new(text: String, kind: NumberKind) -> Number {
-        Number {
-            text: text.into(),
-            kind,
-        }
+        Number { text: text.into(), kind }
     }
 
     /// The canonical text: `+8613800138000`, `12345`, `1001`.
@@ -139,11 +132,7 @@ impl Number {
 pub fn mask(text: &str) -> String {
     let characters: Vec<char> = text.chars().collect();
     let keep = |index: usize| characters.len() > 5 && (index < 3 || index + 2 >= characters.len());
-    characters
-        .iter()
-        .enumerate()
-        .map(|(index, c)| if keep(index) { *c } else { '*' })
-        .collect()
+    characters.iter().enumerate().map(|(index, c)| if keep(index) { *c } else { '*' }).collect()
 }
 
 fn digits(text: &str) -> Result<(bool, String), NumberError> {
@@ -170,22 +159,14 @@ fn international(digits: &str) -> Number {
     };
     let national = national.strip_prefix('0').unwrap_or(national);
     // Carriers also write service numbers as +86 12345 or +86 area 12345: the number itself is what was dialled.
-    let bare = if is_service(national) || EMERGENCY.contains(&national) {
-        national
-    } else {
-        after_area(national)
-    };
+    let bare = if is_service(national) || EMERGENCY.contains(&national) { national } else { after_area(national) };
     if EMERGENCY.contains(&bare) {
         return Number::new(bare.into(), NumberKind::Emergency);
     }
     if is_service(bare) {
         return Number::new(bare.into(), NumberKind::Service);
     }
-    let kind = if is_mobile(national) {
-        NumberKind::Mobile
-    } else {
-        NumberKind::Fixed
-    };
+    let kind = if is_mobile(national) { NumberKind::Mobile } else { NumberKind::Fixed };
     Number::new(format!("+86{national}"), kind)
 }
 
@@ -196,11 +177,7 @@ fn after_area(national: &str) -> &str {
 }
 
 fn area_of(national: &str) -> &str {
-    let length = if national.starts_with("10") || national.starts_with('2') {
-        2
-    } else {
-        3
-    };
+    let length = if national.starts_with("10") || national.starts_with('2') { 2 } else { 3 };
     &national[..length.min(national.len())]
 }
 
@@ -212,9 +189,7 @@ fn is_mobile(digits: &str) -> bool {
 fn is_service(digits: &str) -> bool {
     match digits.len() {
         3 => digits.starts_with("11") || digits.starts_with("12"),
-        5 | 6 => ["10", "11", "12", "95", "96"]
-            .iter()
-            .any(|prefix| digits.starts_with(prefix)),
+        5 | 6 => ["10", "11", "12", "95", "96"].iter().any(|prefix| digits.starts_with(prefix)),
         _ => false,
     }
 }
@@ -267,11 +242,7 @@ mod tests {
         ];
         for (text, area, canonical, kind) in cases {
             let number = Number::parse(text, area).unwrap();
-            assert_eq!(
-                (number.as_str(), number.kind()),
-                (canonical, kind),
-                "{text} in {area:?}"
-            );
+            assert_eq!((number.as_str(), number.kind()), (canonical, kind), "{text} in {area:?}");
         }
     }
 
@@ -285,10 +256,7 @@ mod tests {
     #[test]
     fn national_form_and_area() {
         let number = Number::parse("+8659187654321", "").unwrap();
-        assert_eq!(
-            (number.national().as_str(), number.area_code()),
-            ("059187654321", Some("591"))
-        );
+        assert_eq!((number.national().as_str(), number.area_code()), ("059187654321", Some("591")));
         assert_eq!(Number::parse("+861087654321", "").unwrap().area_code(), Some("10"));
         assert_eq!(Number::parse("+442071838750", "").unwrap().national(), "00442071838750");
     }
