@@ -45,10 +45,7 @@ impl Mono {
 impl Now {
     /// The same instant moved by `by` on both clocks: how simulations and tests advance.
     pub fn after(self, by: Duration) -> Now {
-        Now {
-            mono: self.mono + by,
-            wall: self.wall + by,
-        }
+        Now { mono: self.mono + by, wall: self.wall + by }
     }
 }
 
@@ -99,11 +96,7 @@ mod tests {
 
     #[test]
     fn both_clocks_advance_together() {
-        let now = Now {
-            mono: Mono::from_ms(10),
-            wall: Wall(1_000),
-        }
-        .after(Duration::from_millis(25));
+        let now = Now { mono: Mono::from_ms(10), wall: Wall(1_000) }.after(Duration::from_millis(25));
         assert_eq!((now.mono.ms(), now.wall.0), (35, 1_025));
     }
 }

@@ -311,11 +311,7 @@ mod tests {
         let mut now = 0u64;
         for key in 0..20_000u32 {
             let roll = mint.random();
-            let delay = if roll.is_multiple_of(11) {
-                roll >> 8 & 0x3_ffff_ffff
-            } else {
-                roll >> 8 & 0xffff
-            };
+            let delay = if roll.is_multiple_of(11) { roll >> 8 & 0x3_ffff_ffff } else { roll >> 8 & 0xffff };
             let at = Mono(now * 1_000_000 + delay * 1_000);
             model.push((at.0, u64::from(key), key, wheel.set(at, key)));
             if roll & 0x30 == 0 {
@@ -334,17 +330,11 @@ mod tests {
 
     fn agree(wheel: &mut Wheel<u32>, model: &mut Vec<(u64, u64, u32, TimerId)>, now_ms: u64) {
         let deadline = model.iter().map(|(at, ..)| at.div_ceil(1_000_000)).min();
-        assert!(
-            wheel.next_deadline().map(Mono::ms) <= deadline,
-            "never told to look too late"
-        );
+        assert!(wheel.next_deadline().map(Mono::ms) <= deadline, "never told to look too late");
         let mut due = Vec::new();
         wheel.expire(Mono::from_ms(now_ms), &mut due);
         model.sort_by_key(|(at, order, ..)| (at.div_ceil(1_000_000), *at, *order));
-        let split = model
-            .iter()
-            .position(|(at, ..)| at.div_ceil(1_000_000) > now_ms)
-            .unwrap_or(model.len());
+        let split = model.iter().position(|(at, ..)| at.div_ceil(1_000_000) > now_ms).unwrap_or(model.len());
         let expected: Vec<u32> = model.drain(..split).map(|(_, _, key, _)| key).collect();
         assert_eq!(due, expected);
     }
