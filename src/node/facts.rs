@@ -244,8 +244,8 @@ impl FactWriter {
         _ = progress.wait_for(done).await;
     }
 
-    /// Drains, acknowledges and ends the thread and the task; the journal's folder is free afterwards. Facts told later,
-    /// by other clones, are refused.
+    /// Drains, acknowledges and ends the thread and the task; the journal's folder is free afterwards. The machines that
+    /// hold other clones must have stopped: what they tell later is refused, and at this very moment may be lost.
     pub async fn close(self) {
         self.drain().await;
         let ended = tokio::task::spawn_blocking(move || {
@@ -324,63 +324,53 @@ struct Appender {
 
 impl Appender {
     fn run(mut self) {
-        let mut acknowledged = Instant::now();
+        let (mut acknowledged, mut closing) = (Instant::now(), false);
         loop {
-            let mut facts = Vec::new();
-            let closing = self.gather(&mut facts);
-            if !facts.is_empty() {
+            let facts = self.gather(&mut closing);
+            let idle = facts.is_empty();
+            if !idle {
                 self.commit(facts);
             }
             if closing || acknowledged.elapsed() >= self.settings.acknowledge_every {
                 self.acknowledge();
                 acknowledged = Instant::now();
             }
-            if closing {
+            if closing && idle {
                 break;
             }
         }
-        self.shared.progress.send_modify(|progress| progress.closed = true);
     }
 
-    /// Waits for a fact, and then a little for others. True when the writer is to end.
-    fn gather(&self, facts: &mut Vec<Stamped>) -> bool {
-        match self.messages.recv_timeout(self.settings.acknowledge_every) {
-            Ok(Message::Fact(fact)) => facts.push(fact),
-            Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => return true,
-            Err(RecvTimeoutError::Timeout) => return false,
+    /// Waits for a fact, and then a little for others. When the writer is closing, only takes what is there.
+    fn gather(&self, closing: &mut bool) -> Vec<Stamped> {
+        let mut facts = Vec::new();
+        if !*closing {
+            match self.messages.recv_timeout(self.settings.acknowledge_every) {
+                Ok(Message::Fact(fact)) => {
+                    facts.push(fact);
+                    // Asleep, not receiving: one wake-up a commit instead of one a fact.
+                    std::thread::sleep(self.settings.commit_every);
+                }
+                Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => *closing = true,
+                Err(RecvTimeoutError::Timeout) => return facts,
+            }
         }
-        // Asleep, not receiving: one wake-up a commit instead of one a fact.
-        std::thread::sleep(self.settings.commit_every);
         while facts.len() < self.settings.commit_max {
             match self.messages.try_recv() {
                 Ok(Message::Fact(fact)) => facts.push(fact),
-                Ok(Message::Close) => return true,
+                Ok(Message::Close) => *closing = true,
                 Err(_) => break,
             }
         }
-        false
+        facts
     }
 
     /// Makes the facts durable, however long it takes. Meanwhile the channel fills, and then facts are refused.
     fn commit(&mut self, mut facts: Vec<Stamped>) {
         let count = facts.len() as u64;
-        facts.retain(|fact| self.append(fact));
         let from = self.journal.end();
-        let (mut wait, longest) = self.settings.retry;
-        let to = loop {
-            match self.journal.commit() {
-                Ok(to) => break to,
-                Err(error) => {
-                    self.shared.journal_errors.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the journal cannot be written"
-                    );
-                    std::thread::sleep(wait);
-                    wait = (wait * 2).min(longest);
-                }
-            }
-        };
+        facts.retain(|fact| self.append(fact));
+        let to = self.insist();
         self.shared
             .tail()
             .push(Commit { from, to, facts }, self.settings.tail_max);
@@ -390,15 +380,37 @@ impl Appender {
         });
     }
 
-    /// False for a fact that no journal can hold. The size of a commit keeps the rest below the journal's own bound.
+    /// False for a fact that no journal can hold.
     fn append(&mut self, fact: &Stamped) -> bool {
-        match self.journal.append(fact) {
-            Ok(()) => true,
-            Err(error) => {
-                self.shared.set_aside.fetch_add(1, Ordering::Relaxed);
-                let (id, kind) = (fact.id, fact.fact.kind());
-                tracing::error!(%id, kind, error = &error as &dyn std::error::Error, "a fact cannot be journalled");
-                false
+        let error = match self.journal.append(fact) {
+            Ok(()) => return true,
+            Err(JournalError::Full) => {
+                self.insist();
+                return self.append(fact);
+            }
+            Err(error) => error,
+        };
+        self.shared.set_aside.fetch_add(1, Ordering::Relaxed);
+        let (id, kind) = (fact.id, fact.fact.kind());
+        tracing::error!(%id, kind, error = &error as &dyn std::error::Error, "a fact cannot be journalled");
+        false
+    }
+
+    /// Commits what was appended, however long the disk is away.
+    fn insist(&mut self) -> Position {
+        let (mut wait, longest) = self.settings.retry;
+        loop {
+            match self.journal.commit() {
+                Ok(to) => return to,
+                Err(error) => {
+                    self.shared.journal_errors.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the journal cannot be written"
+                    );
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(longest);
+                }
             }
         }
     }
@@ -415,6 +427,13 @@ impl Appender {
     }
 }
 
+impl Drop for Appender {
+    /// Also when the thread panics: nobody shall wait for it.
+    fn drop(&mut self) {
+        self.shared.progress.send_modify(|progress| progress.closed = true);
+    }
+}
+
 /// The task between the journal and SQL.
 struct Applier {
     /// Taken while a blocking thread reads with it.
@@ -427,16 +446,23 @@ struct Applier {
 impl Applier {
     async fn run(mut self) {
         let mut progress = self.shared.progress.subscribe();
+        // Whether more waits than one transaction holds: then there is no waiting for company.
+        let mut hurried = false;
         loop {
+            let due = |now: &Progress| now.applied < now.end || now.closed;
+            if !hurried && progress.wait_for(due).await.is_ok() {
+                tokio::time::sleep(self.settings.apply_every).await;
+            }
             let now = *progress.borrow_and_update();
             if now.applied >= now.end {
-                if now.closed || progress.changed().await.is_err() {
+                if now.closed {
                     break;
                 }
-                tokio::time::sleep(self.settings.apply_every).await;
+                hurried = false;
                 continue;
             }
             let Some((facts, to)) = self.next(now).await else { break };
+            hurried = facts.len() >= self.settings.apply_max;
             let Some(facts) = self.apply(facts).await else { break };
             self.shared
                 .applied_count
@@ -526,5 +552,211 @@ impl Applier {
         let closed = tokio::time::timeout(*wait, progress.wait_for(|now| now.closed)).await;
         *wait = (*wait * 2).min(longest);
         closed.is_err().then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::calls::CallFilter;
+    use crate::store::{Page, sample};
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    /// Small and quick: everything overflows that can.
+    fn settings(folder: &Path) -> Settings {
+        let ms = Duration::from_millis;
+        Settings {
+            channel_max: 4_000,
+            commit_max: 50,
+            apply_max: 64,
+            tail_max: 100,
+            commit_every: ms(1),
+            apply_every: ms(1),
+            retry: (ms(1), ms(2)),
+            ..Settings::new(folder)
+        }
+    }
+
+    fn calls(numbers: std::ops::Range<u32>) -> Vec<Stamped> {
+        numbers.flat_map(|number| sample::call("a", number)).collect()
+    }
+
+    fn tell(writer: &FactWriter, facts: &[Stamped]) {
+        facts.iter().for_each(|fact| writer.tell(fact.clone()).unwrap());
+    }
+
+    async fn journalled(writer: &FactWriter, count: u64) {
+        let mut progress = writer.shared.progress.subscribe();
+        progress.wait_for(|now| now.journalled >= count).await.unwrap();
+    }
+
+    /// Ends the thread as a crash would: nothing is drained.
+    fn abandon(writer: FactWriter) {
+        let thread = writer.thread.lock().unwrap().take().unwrap();
+        drop(writer);
+        thread.join().unwrap();
+    }
+
+    async fn heard(listener: &mut broadcast::Receiver<Arc<Vec<Stamped>>>, count: usize) -> Vec<Stamped> {
+        let mut heard = Vec::new();
+        while heard.len() < count {
+            heard.extend(listener.recv().await.unwrap().iter().cloned());
+        }
+        heard
+    }
+
+    #[tokio::test]
+    async fn what_is_told_is_durable_applied_and_heard_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::memory().await.unwrap();
+        let writer = FactWriter::start(settings(folder.path()), store.clone()).unwrap();
+        let mut listener = writer.subscribe();
+        let facts = calls(0..30);
+        tell(&writer, &facts);
+        writer.drain().await;
+        let counts = writer.counts();
+        assert_eq!((counts.told, counts.journalled, counts.applied), (330, 330, 330));
+        assert!(!counts.behind && counts.refused == 0 && counts.damaged == 0);
+        assert_eq!(heard(&mut listener, 330).await, facts);
+        assert_eq!(
+            store
+                .site("a")
+                .calls(&CallFilter::default(), Page::default())
+                .await
+                .unwrap()
+                .len(),
+            30
+        );
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn while_sql_is_away_facts_wait_on_disk_and_none_is_lost_or_out_of_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::memory().await.unwrap();
+        store.run("ALTER TABLE calls RENAME TO away").await;
+        let writer = FactWriter::start(settings(folder.path()), store.clone()).unwrap();
+        let mut listener = writer.subscribe();
+        let facts = calls(0..200);
+        tell(&writer, &facts);
+        journalled(&writer, 2_200).await;
+        while writer.counts().sql_errors < 3 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(writer.counts().applied, 0);
+        assert!(writer.counts().behind);
+        assert!(writer.shared.tail().facts <= 100, "memory is bounded");
+        store.run("ALTER TABLE away RENAME TO calls").await;
+        assert_eq!(heard(&mut listener, 2_200).await, facts);
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_restart_catches_up_from_the_acknowledged_position() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Store::memory().await.unwrap();
+        let writer = FactWriter::start(settings(folder.path()), first.clone()).unwrap();
+        tell(&writer, &calls(0..10));
+        writer.close().await;
+        first.run("ALTER TABLE calls RENAME TO away").await;
+        let writer = FactWriter::start(settings(folder.path()), first).unwrap();
+        tell(&writer, &calls(10..40));
+        journalled(&writer, 330).await;
+        abandon(writer);
+        let second = Store::memory().await.unwrap();
+        let writer = FactWriter::start(settings(folder.path()), second.clone()).unwrap();
+        tell(&writer, &calls(40..45));
+        writer.drain().await;
+        assert_eq!(writer.counts().applied, 35 * 11, "the first ten were acknowledged");
+        let calls = second
+            .site("a")
+            .calls(&CallFilter::default(), Page::default())
+            .await
+            .unwrap();
+        assert_eq!(calls.len(), 35);
+        writer.close().await;
+    }
+
+    /// A segment that leads to `/dev/full` stands for a full disk.
+    #[tokio::test]
+    async fn a_full_disk_fills_the_channel_and_the_refused_fact_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::memory().await.unwrap();
+        let settings = Settings {
+            channel_max: 20,
+            ..settings(folder.path())
+        };
+        let writer = FactWriter::start(settings, store.clone()).unwrap();
+        let segment = folder.path().join("000000000001.journal");
+        symlink("/dev/full", &segment).unwrap();
+        let facts = calls(0..100);
+        let mut told = 0;
+        let refused = loop {
+            match writer.tell(facts[told].clone()) {
+                Ok(()) => told += 1,
+                Err(refused) if writer.counts().journal_errors > 0 => break refused,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(refused, Refused::Full(Box::new(facts[told].clone())));
+        assert!(told <= 20 + 50, "bounded by the channel and one commit");
+        assert_eq!(writer.counts().journalled, 0);
+        std::fs::remove_file(&segment).unwrap();
+        writer.drain().await;
+        assert_eq!(writer.counts().applied, told as u64);
+        assert!(writer.counts().refused > 0);
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_fact_that_sql_refuses_is_set_aside_and_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::memory().await.unwrap();
+        store.run("CREATE UNIQUE INDEX once ON audit (object)").await;
+        let writer = FactWriter::start(settings(folder.path()), store.clone()).unwrap();
+        let mut facts = calls(0..3);
+        facts.extend(sample::call("b", 1));
+        tell(&writer, &facts);
+        writer.drain().await;
+        let counts = writer.counts();
+        assert_eq!((counts.applied, counts.set_aside), (43, 1));
+        assert_eq!(
+            store
+                .site("b")
+                .calls(&CallFilter::default(), Page::default())
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+        writer.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_closed_writer_refuses_and_a_second_one_is_kept_out_until_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::memory().await.unwrap();
+        let writer = FactWriter::start(settings(folder.path()), store.clone()).unwrap();
+        let second = FactWriter::start(settings(folder.path()), store.clone());
+        assert!(matches!(second, Err(JournalError::InUse)));
+        let clone = writer.clone();
+        writer.close().await;
+        let fact = calls(0..1).remove(0);
+        assert_eq!(clone.tell(fact.clone()), Err(Refused::Closed(Box::new(fact))));
+        FactWriter::start(settings(folder.path()), store).unwrap().close().await;
+    }
+
+    #[tokio::test]
+    async fn facts_larger_than_the_journal_may_hold_at_once_are_committed_in_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::memory().await.unwrap();
+        let mut settings = settings(folder.path());
+        settings.journal.pending_bytes_max = 1_000;
+        let writer = FactWriter::start(settings, store).unwrap();
+        tell(&writer, &calls(0..20));
+        writer.drain().await;
+        assert_eq!((writer.counts().applied, writer.counts().set_aside), (220, 0));
+        writer.close().await;
     }
 }

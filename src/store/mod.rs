@@ -192,6 +192,14 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
 }
 
 #[cfg(test)]
+impl Store {
+    /// Lets a test bring the database into trouble.
+    pub(crate) async fn run(&self, statement: &'static str) {
+        sqlx::query(statement).execute(&self.writer).await.unwrap();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

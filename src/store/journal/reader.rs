@@ -69,10 +69,7 @@ impl Reader {
                 Found::Record { kind, version } => facts.extend(self.fact(kind, version)),
                 Found::Damaged => self.damage.records += 1,
                 Found::End => self.next_segment(),
-                Found::Torn | Found::Lost => {
-                    self.damage.segments += 1;
-                    self.next_segment();
-                }
+                Found::Torn | Found::Lost => self.give_up(until),
             }
         }
         if self.position.segment == until.segment {
@@ -91,6 +88,13 @@ impl Reader {
         fact
     }
 
+    /// The rest of the segment cannot be made out: on to the next one, or to `until`, where a record is known to begin.
+    fn give_up(&mut self, until: Position) {
+        self.damage.segments += 1;
+        self.next_segment();
+        self.position = self.position.min(until);
+    }
+
     fn next_segment(&mut self) {
         self.open = None;
         self.position = Position {
@@ -104,7 +108,7 @@ impl Reader {
         while self.open.is_none() {
             let numbers = segment::list(&self.folder)?;
             let number = numbers.into_iter().find(|number| *number >= self.position.segment);
-            let Some(number) = number.filter(|number| *number <= until.segment) else {
+            let Some(number) = number.filter(|number| *number <= until.segment && self.position < until) else {
                 self.position = until;
                 break;
             };
@@ -116,8 +120,7 @@ impl Reader {
             }
             let mut file = BufReader::with_capacity(1 << 16, File::open(segment::path(&self.folder, number))?);
             if segment::read_header(&mut file)?.is_none() {
-                self.damage.segments += 1;
-                self.next_segment();
+                self.give_up(until);
                 continue;
             }
             self.position.offset = self.position.offset.max(segment::HEADER_BYTES);
