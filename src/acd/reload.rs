@@ -8,7 +8,7 @@ use super::acd::Acd;
 use super::agent::State;
 use super::event::{Command, Settings};
 use super::idle::Idle;
-use super::line::{Line, Standing};
+use super::line::Standing;
 use super::skills::Skills;
 use crate::base::{AgentId, Mono, QueueId};
 use std::collections::BTreeMap;

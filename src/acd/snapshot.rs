@@ -189,3 +189,16 @@ impl Acd {
         if self.agents.iter().any(alone) { Err(RestoreError::Damaged) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+impl Snapshot {
+    /// What is kept of callers, for comparison.
+    pub(super) fn callers(&self) -> Vec<impl PartialEq + std::fmt::Debug> {
+        self.callers.clone()
+    }
+
+    /// What is kept of agents, for comparison.
+    pub(super) fn agents(&self) -> Vec<impl PartialEq + std::fmt::Debug> {
+        self.agents.clone()
+    }
+}

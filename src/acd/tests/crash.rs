@@ -1,1 +1,164 @@
-//! x
+//! Crash and take-over: a snapshot at any moment loses nobody, and the shards' word bends the rest.
+
+use super::random::{Dice, mixed_site};
+use super::*;
+use crate::acd::{Held, Live, RestoreError, Snapshot};
+
+fn through_text(snapshot: &Snapshot) -> Snapshot {
+    serde_json::from_str(&serde_json::to_string(snapshot).unwrap()).unwrap()
+}
+
+#[test]
+fn a_restored_owner_is_the_same_owner_under_a_higher_epoch() {
+    let settings = Arc::new(mixed_site(0));
+    let (mut dice, mut acd, mut out) = (Dice::new(3), Acd::new(settings.clone(), 1), Vec::new());
+    let mut callers = 0;
+    for step in 0..30_000 {
+        out.clear();
+        acd.handle(dice.now, dice.event(), &mut out);
+        dice.pass();
+        acd.expire(dice.now, &mut out);
+        dice.hear(&out);
+        if step % 100 == 0 {
+            let snapshot = through_text(&acd.snapshot());
+            out.clear();
+            let epoch = acd.epoch();
+            acd = Acd::restore(settings.clone(), snapshot.clone(), dice.now, 1, &mut out).unwrap();
+            acd.check();
+            assert_eq!(out, [], "a restart nobody notices");
+            assert_eq!(acd.epoch(), epoch + 1);
+            let again = acd.snapshot();
+            assert_eq!(again.callers(), snapshot.callers());
+            assert_eq!(again.agents(), snapshot.agents());
+            callers += again.callers().len();
+        }
+    }
+    assert!(callers > 1_000, "snapshots of empty queues prove little: {callers}");
+}
+
+#[test]
+fn leases_of_the_snapshot_stay_good_and_later_ones_of_the_dead_owner_mean_nothing() {
+    let mut bench = Bench::with_ready(site(), &[0, 1]);
+    bench.enqueue(1, 0);
+    bench.answered(1, 0);
+    bench.enqueue(2, 0);
+    let snapshot = bench.acd.snapshot();
+    bench.out.clear();
+    bench.acd = Acd::restore(Arc::new(site()), snapshot, bench.now, 9, &mut bench.out).unwrap();
+    assert_eq!(bench.answered(3, 1), [], "given after the snapshot");
+    bench.answered(2, 1);
+    bench.ended(1, 0);
+    assert_eq!((bench.state(0), bench.state(1)), (AgentState::WrapUp, AgentState::Talking));
+    bench.want(0, Want::Ready);
+    bench.enqueue(3, 0);
+    let offer = bench.to_calls();
+    assert!(matches!(&offer[..], [Command::Offer { lease: Lease { epoch: 9, number: 1, .. }, .. }]), "{offer:?}");
+}
+
+#[test]
+fn a_restored_offer_and_wrap_up_and_wait_end_on_time() {
+    let mut settings = site();
+    settings.queues[1].wait_max = Some(Duration::from_secs(20));
+    let settings = Arc::new(settings);
+    let mut bench = Bench::with_ready((*settings).clone(), &[0, 1]);
+    bench.enqueue(1, 0);
+    bench.answered(1, 0);
+    bench.ended(1, 0);
+    bench.enqueue(2, 0);
+    bench.enqueue(3, 1);
+    let snapshot = through_text(&bench.acd.snapshot());
+    bench.acd = Acd::restore(settings, snapshot, bench.now, 2, &mut Vec::new()).unwrap();
+    bench.advance(RING);
+    assert_eq!(bench.to_calls(), [revoked(2, 2, 1)]);
+    bench.advance(Duration::from_secs(5));
+    assert_eq!(bench.to_calls(), [released(3, Released::WaitedTooLong)]);
+    bench.advance(Duration::from_secs(10));
+    assert_eq!(bench.offers(), [(2, 0)], "wrap-up is over");
+}
+
+#[test]
+fn other_settings_are_told_of_at_once() {
+    let mut bench = Bench::with_ready(site(), &[0]);
+    bench.enqueue(1, 0);
+    bench.enqueue(2, 1);
+    bench.enqueue(3, 0);
+    let snapshot = bench.acd.snapshot();
+    let mut settings = site();
+    settings.queues.remove(1);
+    settings.agents.remove(0);
+    bench.out.clear();
+    bench.acd = Acd::restore(Arc::new(settings), snapshot, bench.now, 2, &mut bench.out).unwrap();
+    bench.acd.check();
+    assert_eq!(bench.to_calls(), [revoked(1, 1, 0), released(2, Released::QueueGone)]);
+    assert_eq!(bench.acd.position(call(1)).unwrap().ahead, Some(0));
+    assert_eq!(bench.acd.position(call(3)).unwrap().ahead, Some(1));
+}
+
+#[test]
+fn a_damaged_or_newer_snapshot_is_refused() {
+    let mut bench = Bench::with_ready(site(), &[0]);
+    bench.enqueue(1, 0);
+    let text = serde_json::to_string(&bench.acd.snapshot()).unwrap();
+    let restore = |text: &str| {
+        let snapshot: Snapshot = serde_json::from_str(text).unwrap();
+        Acd::restore(Arc::new(site()), snapshot, Now::default(), 2, &mut Vec::new()).map(|acd| acd.check())
+    };
+    assert_eq!(restore(&text), Ok(()));
+    assert_eq!(restore(&text.replace("\"version\":1", "\"version\":2")), Err(RestoreError::Version(2)));
+    for (from, to) in [("\"number\":1", "\"number\":2"), ("\"slot\":1", "\"slot\":4294967295"), ("\"turns\":1", "\"turns\":0")] {
+        assert!(text.contains(from));
+        assert_eq!(restore(&text.replacen(from, to, 1)), Err(RestoreError::Damaged), "{from} → {to}");
+    }
+}
+
+/// What the shards say after the crash.
+fn live(slot: u32, held: Option<(Lease, bool)>, since: Mono) -> Live {
+    let caller = Enqueue { call: call(slot), contact: contact(slot), queue: QueueId(0), priority: 0, since };
+    Live { caller, held: held.map(|(lease, answered)| Held { lease, answered }) }
+}
+
+#[test]
+fn the_shards_word_bends_a_stale_snapshot() {
+    let mut bench = Bench::with_ready(site(), &[0, 1, 2, 3]);
+    for slot in 0..6 {
+        bench.enqueue(slot, 0);
+    }
+    bench.answered(1, 0);
+    let snapshot = bench.acd.snapshot();
+    bench.acd = Acd::restore(Arc::new(site()), snapshot, bench.now, 2, &mut Vec::new()).unwrap();
+    // Since the snapshot: call 0 ended, 1 was answered, 2 still rings, 3 gave up, 4 waits, 5 is gone, 6 came.
+    let since = bench.now.mono;
+    let truth = [live(1, Some((lease(2, 1), true)), since), live(2, Some((lease(3, 2), false)), since), live(4, None, since), live(6, None, since)];
+    bench.out.clear();
+    bench.acd.adopt(bench.now, &truth, &mut bench.out);
+    bench.acd.check();
+    assert_eq!(bench.offers(), [(4, 3)], "the agent whose caller gave up takes the next");
+    assert_eq!(bench.to_calls().len(), 1);
+    let states = [0, 1, 2, 3].map(|agent| bench.state(agent).word());
+    assert_eq!(states, ["wrap_up", "talking", "offered", "offered"]);
+    assert!(bench.acd.position(call(6)).is_some() && bench.acd.position(call(5)).is_none());
+}
+
+#[test]
+fn talks_begun_after_the_snapshot_are_taken_up_and_ringing_is_revoked() {
+    let mut bench = Bench::with_ready(site(), &[0, 1, 2]);
+    let snapshot = bench.acd.snapshot();
+    bench.acd = Acd::restore(Arc::new(site()), snapshot, bench.now, 2, &mut Vec::new()).unwrap();
+    let since = bench.now.mono;
+    let truth = [
+        live(1, Some((lease(1, 0), true)), since),
+        live(2, Some((lease(2, 1), false)), since),
+        live(3, Some((lease(3, 40), true)), since),
+    ];
+    bench.out.clear();
+    bench.acd.adopt(bench.now, &truth, &mut bench.out);
+    bench.acd.check();
+    assert_eq!(bench.to_calls()[0], revoked(2, 2, 1));
+    assert_eq!(bench.offers(), [(2, 1)], "rung again under a lease that counts");
+    bench.ended(1, 0);
+    assert_eq!(bench.state(0), AgentState::WrapUp);
+    bench.out.clear();
+    bench.acd.adopt(bench.now, &[], &mut bench.out);
+    bench.acd.check();
+    assert_eq!(bench.state(1), AgentState::Ready, "without live calls nobody is booked");
+}

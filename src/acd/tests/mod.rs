@@ -6,7 +6,7 @@ mod model;
 mod random;
 mod table;
 
-use super::Acd;
+use super::{Acd, QueueView};
 use super::event::*;
 use crate::base::{AgentId, CallId, ContactId, Mono, Now, QueueId, ShardId, SkillId};
 use std::sync::Arc;
