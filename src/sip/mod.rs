@@ -13,14 +13,18 @@ pub mod timers;
 // The message: bytes, headers, URIs.
 pub mod address;
 pub mod credentials;
+pub mod frame;
 mod lex;
 pub mod message;
 pub mod method;
 pub mod name;
 pub mod params;
 pub mod parse;
+pub mod route;
+pub mod status;
 pub mod uri;
 pub mod via;
+pub mod write;
 
 pub use address::Address;
 pub use message::Message;

@@ -92,7 +92,7 @@ pub struct ParseError {
 }
 
 /// A malformed request of which enough is readable to answer it (RFC 3261 §8.2.6.2): its top Via is sound, and From, To,
-/// Call-ID and CSeq are there to be copied. A refusal is written from it.
+/// Call-ID and CSeq are there to be copied. [`refuse`](super::write::refuse) writes that answer.
 #[derive(Clone, Debug)]
 pub struct Refusable(pub(super) Message);
 
@@ -196,7 +196,7 @@ fn has_bare_cr(value: &[u8]) -> bool {
 }
 
 impl Message {
-    /// Reads a whole message: a datagram, or what [`frame`](super::parse) cut from a stream.
+    /// Reads a whole message: a datagram, or what [`frame`](super::frame::frame) cut from a stream.
     ///
     /// # Errors
     /// [`ParseError`] when it cannot be processed; a request may still be refused with a response.

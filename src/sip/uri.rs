@@ -284,7 +284,7 @@ impl fmt::Display for User<'_> {
 }
 
 /// Everything but blanks, controls, quotes and angle brackets. Bytes above ASCII pass: nobody gains from refusing them.
-const fn is_uri_byte(byte: u8) -> bool {
+pub(super) const fn is_uri_byte(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f && !matches!(byte, b'"' | b'<' | b'>')
 }
 
