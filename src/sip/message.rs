@@ -7,6 +7,7 @@ use super::address::Address;
 use super::credentials::Credentials;
 use super::lex;
 use super::method::Method;
+use super::multipart;
 use super::name::Name;
 use super::params::Params;
 use super::parse::Malformed;
@@ -342,6 +343,17 @@ impl Message {
     /// Content-Type, when it is readable.
     pub fn content_type(&self) -> Option<MediaType<'_>> {
         media_type(self.header(Name::ContentType)?)
+    }
+
+    /// The session description: the body, or the first such part of a multipart body (RFC 5621 §3).
+    pub fn sdp(&self) -> Option<Bytes> {
+        let content_type = self.content_type()?;
+        let found = if content_type.is("application", "sdp") {
+            self.body()
+        } else {
+            multipart::part(&content_type, self.body(), "application", "sdp")?
+        };
+        (!found.is_empty()).then(|| self.bytes.slice_ref(found))
     }
 
     /// The Q.850 cause of Reason (RFC 3326 §2): 0–127.

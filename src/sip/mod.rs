@@ -17,11 +17,14 @@ pub mod frame;
 mod lex;
 pub mod message;
 pub mod method;
+mod multipart;
 pub mod name;
 pub mod params;
 pub mod parse;
 pub mod route;
 pub mod status;
+#[cfg(test)]
+mod torture;
 pub mod uri;
 pub mod via;
 pub mod write;

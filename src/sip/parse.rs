@@ -139,6 +139,11 @@ impl<'a> Lines<'a> {
         (&bytes[start..end], start, Lines { bytes, at: next })
     }
 
+    /// From the first header on: a part of a multipart body has no start line.
+    pub(super) const fn of_part(bytes: &'a [u8]) -> Lines<'a> {
+        Lines { bytes, at: 0 }
+    }
+
     pub(super) fn next(&mut self) -> Next {
         let start = self.at;
         let Some((mut end, mut next)) = line_end(self.bytes, start) else {
@@ -382,7 +387,8 @@ fn start_line(line: &[u8], at: usize) -> (StartLine, Result<(), Malformed>) {
             Malformed::StartLine
         })
     } else {
-        Uri::parse(uri).map(|_| ()).map_err(|_| Malformed::StartLine)
+        // A Request-URI has no headers (RFC 3261 §19.1.1, table 1).
+        Uri::parse(uri).ok().filter(|uri| uri.headers.is_empty()).map(|_| ()).ok_or(Malformed::StartLine)
     };
     (start, result)
 }
@@ -430,4 +436,115 @@ fn unfold(bytes: &[u8], body_at: usize) -> Bytes {
         }
     }
     copy.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::write::refuse;
+
+    const HEAD: &str = "Via: SIP/2.0/UDP 10.0.0.9;branch=z9hG4bK1\r\nFrom: <sip:1@a>;tag=f\r\nTo: <sip:2@b>\r\n\
+        Call-ID: c@x\r\nCSeq: 7 INVITE\r\n";
+
+    fn parse(text: impl AsRef<[u8]>) -> Result<Message, ParseError> {
+        Message::parse(Bytes::copy_from_slice(text.as_ref()))
+    }
+
+    fn wrong(text: impl AsRef<[u8]>) -> (Malformed, bool) {
+        let text = text.as_ref();
+        let error = parse(text).map(|_| ()).expect_err(&text.escape_ascii().to_string());
+        (error.kind, error.refusable.is_some())
+    }
+
+    fn with(line: &str) -> String {
+        format!("INVITE sip:2@b SIP/2.0\r\n{HEAD}{line}\r\n\r\n")
+    }
+
+    #[test]
+    fn meaning_not_in_doubt_is_taken() {
+        let bare = with("Content-Length: 0").replace("\r\n", "\n");
+        assert_eq!(parse(bare).unwrap().call_id(), b"c@x");
+        let early = format!("\r\n\n\r\n{}", with("X: 1"));
+        assert_eq!(parse(early).unwrap().method(), Some(Method::Invite));
+        let folded = parse(with("Subject :\r\n one\r\n\ttwo \r\nX-Y: z")).unwrap();
+        assert_eq!(folded.header(Name::Subject), Some(&b"one  \ttwo"[..]));
+        assert_eq!(folded.other("x-y"), Some(&b"z"[..]));
+        let odd = parse(with("X: 1").replacen("INVITE sip:2@b SIP/2.0", "sip/2.0 180", 1));
+        assert_eq!(odd.map(|odd| odd.status()).ok(), Some(Some(180)));
+        let gbk = [&b"INVITE sip:2@b SIP/2.0\r\n"[..], HEAD.as_bytes(), b"Subject: \xb8\xa3\xd6\xdd\r\n\r\n"].concat();
+        assert_eq!(parse(gbk).unwrap().header(Name::Subject), Some(&b"\xb8\xa3\xd6\xdd"[..]));
+    }
+
+    #[test]
+    fn the_body_is_as_long_as_it_says_or_all_there_is() {
+        let body = |line: &str| parse(format!("{}body", with(line))).map(|message| message.body().to_vec());
+        assert_eq!(body("X: 1").unwrap(), b"body");
+        assert_eq!(body("l: 2").unwrap(), b"bo");
+        assert_eq!(body("Content-Length: 0").unwrap(), b"");
+        assert_eq!(body("Content-Length: 5").unwrap_err().kind, Malformed::Truncated);
+        assert_eq!(body("Content-Length: 99999999999").unwrap_err().kind, Malformed::Header(Name::ContentLength));
+        assert_eq!(body("Content-Length: 4\r\nl: 4").unwrap_err().kind, Malformed::Repeated(Name::ContentLength));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_refused_where_it_can_be() {
+        let cases = [
+            (with("no colon"), Malformed::HeaderLine, true),
+            (with(": no name"), Malformed::HeaderLine, true),
+            (with("X: a\rVia: b"), Malformed::HeaderLine, true),
+            (with("Max-Forwards: 256"), Malformed::Header(Name::MaxForwards), true),
+            (with("f: <sip:3@c>"), Malformed::Repeated(Name::From), true),
+            (with("X: 1").replace("CSeq: 7", "CSeq: 2147483648"), Malformed::Header(Name::CSeq), true),
+            (with("X: 1").replace("7 INVITE", "7 BYE"), Malformed::MethodMismatch, true),
+            (with("X: 1").replace("7 INVITE", "7"), Malformed::Header(Name::CSeq), true),
+            (with("X: 1").replace("c@x", "c x"), Malformed::Header(Name::CallId), true),
+            (with("X: 1").replace("<sip:2@b>", "<sip:2@b"), Malformed::Header(Name::To), true),
+            (with("X: 1").replace("To:", "Ta:"), Malformed::Missing(Name::To), false),
+            (with("X: 1").replace("Via:", "Vib:"), Malformed::Missing(Name::Via), false),
+            (with("X: 1").replace("/UDP 10.0.0.9", "/UDP"), Malformed::Header(Name::Via), false),
+            (with("Via: x"), Malformed::Header(Name::Via), true),
+            (with("X: 1").replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia"), Malformed::Version, true),
+            (with("X: 1").replace("sip:2@b SIP", "sip:2@b HTTP"), Malformed::StartLine, true),
+            (with("X: 1").replacen("sip:2@b ", "", 1), Malformed::StartLine, true),
+            (with("X: 1").replacen("INVITE", "IN(VITE", 1), Malformed::StartLine, true),
+            (with("X: 1").replacen("sip:2@b", "sip:2@b?a=b", 1), Malformed::StartLine, true),
+            (with("X: 1").replace("INVITE", "ACK").replace("10.0.0.9;", ";"), Malformed::Header(Name::Via), false),
+            (with("X: 1").replace("INVITE", "ACK").replace("7 ACK", "x ACK"), Malformed::Header(Name::CSeq), false),
+            (with("X: 1").replacen("INVITE sip:2@b SIP/2.0", "SIP/2.0 99 x", 1), Malformed::StartLine, false),
+            (with("X: 1").replacen("INVITE sip:2@b SIP/2.0", "SIP/2.1 200 x", 1), Malformed::Version, false),
+            (format!("INVITE sip:2@b SIP/2.0\r\n{HEAD}"), Malformed::Unterminated, true),
+            ("\r\n".into(), Malformed::StartLine, false),
+            (String::new(), Malformed::StartLine, false),
+        ];
+        for (text, kind, refusable) in cases {
+            assert_eq!(wrong(&text), (kind, refusable), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_exactly() {
+        let lines = |count: usize| with(&vec!["X: 1"; count - 5].join("\r\n"));
+        assert_eq!(parse(lines(HEADERS_MAX)).unwrap().headers().count(), HEADERS_MAX);
+        assert_eq!(wrong(lines(HEADERS_MAX + 1)), (Malformed::TooManyHeaders, true));
+        let value = |length: usize| with(&format!("X: {}", "v".repeat(length)));
+        assert!(parse(value(VALUE_BYTES_MAX)).is_ok());
+        assert_eq!(wrong(value(VALUE_BYTES_MAX + 1)), (Malformed::HeaderTooLong, true));
+        let whole = |length: usize| with("X: 1") + &"b".repeat(length - with("X: 1").len());
+        assert!(parse(whole(MESSAGE_BYTES_MAX)).is_ok());
+        assert_eq!(wrong(whole(MESSAGE_BYTES_MAX + 1)), (Malformed::TooLong, false));
+    }
+
+    #[test]
+    fn a_refusal_is_a_response_to_the_request() {
+        let text = with("Max-Forwards: x").replace("INVITE sip:2@b", "INVITE sip:2@b sip:2@b");
+        let error = parse(text).unwrap_err();
+        let source = "10.0.0.1:5061".parse().unwrap();
+        let response = parse(refuse(&error, source, "t1").unwrap()).unwrap();
+        assert_eq!((response.status(), response.call_id(), response.cseq().number), (Some(400), &b"c@x"[..], 7));
+        assert_eq!(response.top_via().params.value("received"), Some(&b"10.0.0.1"[..]));
+        assert_eq!(response.to().tag(), Some(&b"t1"[..]));
+        assert_eq!(response.header(Name::Warning), Some(&b"399 jiesu \"no valid start line\""[..]));
+        let unknown = ParseError { kind: Malformed::TooLong, refusable: None };
+        assert_eq!(refuse(&unknown, source, "t1"), None);
+    }
 }

@@ -64,7 +64,7 @@ impl<'a> Marked<'a> {
     fn scan(bytes: &'a [u8]) -> Marked<'a> {
         let (start, _, mut lines) = Lines::behind_start_line(bytes);
         let mut found = Marked::default();
-        if !start.starts_with(b"SIP/") {
+        if !start.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
             found.method = Some(Method::parse(
                 lex::split_once(start, b' ').map_or(start, |(method, _)| method),
             ));

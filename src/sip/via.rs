@@ -44,8 +44,8 @@ pub enum Transport {
 /// Why a value is no Via.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ViaError {
-    /// Not `SIP/2.0/` and a token.
-    #[error("not SIP/2.0 over a transport")]
+    /// Not `SIP/`, a version, `/` and a token.
+    #[error("not SIP over a transport")]
     Protocol,
     /// No valid sent-by.
     #[error("no valid sent-by: {0}")]
@@ -118,11 +118,12 @@ impl Transport {
     }
 }
 
-/// Reads `SIP / 2.0 / transport`, blanks allowed around the slashes: the transport and what follows it.
+/// Reads `SIP / 2.0 / transport`, blanks allowed around the slashes: the transport and what follows it. Any version will
+/// do: a request of another one is refused with 505, and that answer must find its way.
 fn protocol(sent: &[u8]) -> Option<(Transport, &[u8])> {
     let (name, rest) = lex::split_once(sent, b'/')?;
     let (version, rest) = lex::split_once(rest, b'/')?;
-    if !name.trim_ascii().eq_ignore_ascii_case(b"SIP") || version.trim_ascii() != b"2.0" {
+    if !name.trim_ascii().eq_ignore_ascii_case(b"SIP") || !lex::is_token(version.trim_ascii()) {
         return None;
     }
     let rest = rest.trim_ascii_start();
@@ -165,7 +166,7 @@ mod tests {
         for value in [
             "",
             "SIP/2.0/UDP",
-            "SIP/7.0/UDP 192.0.2.1",
+            "SIP/(/UDP 192.0.2.1",
             "HTTP/2.0/UDP a",
             "SIP/2.0/ ;x",
             "SIP/2.0/U@P a",
