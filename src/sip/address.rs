@@ -25,7 +25,7 @@ pub enum AddressError {
     /// An angle bracket that does not close.
     #[error("no closing bracket")]
     Bracket,
-    /// Something other than parameters behind the URI.
+    /// Something other than parameters behind the URI, or a quote there that does not close.
     #[error("something other than parameters behind the address")]
     Behind,
     /// A URI with `?` or `,` outside angle brackets (§20.10).
@@ -80,9 +80,9 @@ impl<'a> Address<'a> {
         }
     }
 
-    /// The `tag` parameter of From and To.
+    /// The `tag` parameter of From and To. An empty one is none, so that one added behind it counts.
     pub fn tag(&self) -> Option<&'a [u8]> {
-        self.params.value("tag").filter(|tag| !tag.is_empty())
+        self.params.values("tag").find(|tag| !tag.is_empty())
     }
 }
 
@@ -114,7 +114,7 @@ fn bracketed<'a>(display: &'a [u8], quoted: bool, rest: &'a [u8]) -> Result<Addr
 fn params_behind(text: &[u8]) -> Result<Params<'_>, AddressError> {
     match text.trim_ascii() {
         [] => Ok(Params::default()),
-        [b';', params @ ..] => Ok(Params::new(params)),
+        [b';', params @ ..] if lex::is_closed(params) => Ok(Params::new(params)),
         _ => Err(AddressError::Behind),
     }
 }
@@ -145,7 +145,7 @@ mod tests {
             // GBK 誠 is D5 5C: its second byte is a backslash.
             (b"\"\xd5\x5c\" <sip:a@b>;tag=9", b"\xd5", b"sip:a@b", Some(b"9")),
             (b"  <sip:a@b>", b"", b"sip:a@b", None),
-            (b"sip:a@b;tag=", b"", b"sip:a@b", None),
+            (b"sip:a@b;tag=;tag=2", b"", b"sip:a@b", Some(b"2")),
         ];
         for (value, display, uri, tag) in cases {
             let address = Address::parse(value).unwrap_or_else(|e| panic!("{}: {e}", value.escape_ascii()));
@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_with_the_reason() {
-        let cases: [(&[u8], AddressError); 8] = [
+        let cases: [(&[u8], AddressError); 9] = [
+            (b"<sip:a@b>;x=\"", AddressError::Behind),
             (b"", AddressError::Uri(UriError::Scheme)),
             (br#""Mr. J. User <sip:j.user@example.com>"#, AddressError::DisplayName),
             (br#""J" x <sip:a@b>"#, AddressError::DisplayName),

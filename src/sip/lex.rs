@@ -56,6 +56,21 @@ pub(super) fn find_bare(text: &[u8], stop: u8) -> Option<usize> {
     }
 }
 
+/// Whether every quote and angle bracket that opens in `text` closes: only then can something be written behind it.
+pub(super) fn is_closed(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr2(b'"', b'<', rest) {
+        let opened = &rest[at..];
+        let behind = match opened[0] {
+            b'"' => quoted(opened).map(|(_, behind)| behind),
+            _ => split_once(opened, b'>').map(|(_, behind)| behind),
+        };
+        let Some(behind) = behind else { return false };
+        rest = behind;
+    }
+    true
+}
+
 /// A `quoted-pair` loses its backslash (§25.1).
 pub(super) fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'\\', text).is_none() {
@@ -153,6 +168,15 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(find_bare(text, b','), expected, "{}", text.escape_ascii());
+        }
+        for (text, closed) in [
+            ("a\"b\"<c>", true),
+            ("", true),
+            ("\"<\"", true),
+            ("a\"b", false),
+            ("<\">\"", false),
+        ] {
+            assert_eq!(is_closed(text.as_bytes()), closed, "{text}");
         }
     }
 

@@ -14,6 +14,7 @@ pub mod timers;
 pub mod address;
 pub mod credentials;
 pub mod frame;
+pub mod fuzz;
 mod lex;
 pub mod message;
 pub mod method;

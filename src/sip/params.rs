@@ -34,11 +34,18 @@ impl<'a> Params<'a> {
     /// The value of the first parameter of this name, in any letter case; a flag's value is empty, a quoted value comes
     /// without its quotes but with its escapes.
     pub fn value(self, name: &str) -> Option<&'a [u8]> {
-        let (_, value) = self
+        self.values(name).next()
+    }
+
+    /// The values of all parameters of this name, where a header should have one.
+    pub(super) fn values(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let named = self
             .iter()
-            .find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))?;
-        let value = value.unwrap_or_default();
-        Some(lex::quoted(value).map_or(value, |(inside, _)| inside))
+            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
+        named.map(|(_, value)| {
+            let value = value.unwrap_or_default();
+            lex::quoted(value).map_or(value, |(inside, _)| inside)
+        })
     }
 
     /// Whether a parameter of this name is there, with or without a value.

@@ -159,8 +159,8 @@ impl<'a> Uri<'a> {
 
     /// Whether both mean the same (RFC 3261 §19.1.4, RFC 3966 §4).
     pub fn equivalent(&self, other: &Uri<'_>) -> bool {
-        if self.scheme != other.scheme {
-            return false;
+        if self.text == other.text || self.scheme != other.scheme {
+            return self.text == other.text;
         }
         match self.scheme {
             Scheme::Sip | Scheme::Sips => {
@@ -177,7 +177,8 @@ impl<'a> Uri<'a> {
                     && params_contain(self.params, other.params)
                     && params_contain(other.params, self.params)
             }
-            Scheme::Other => self.text == other.text,
+            // Nothing is known of it but its text, and that differs.
+            Scheme::Other => false,
         }
     }
 }

@@ -50,6 +50,9 @@ pub enum ViaError {
     /// No valid sent-by.
     #[error("no valid sent-by: {0}")]
     SentBy(#[from] UriError),
+    /// A quote that does not close: nobody could add `received`.
+    #[error("an open quote")]
+    Open,
 }
 
 impl<'a> Via<'a> {
@@ -63,6 +66,9 @@ impl<'a> Via<'a> {
             Some(at) => (value[..at].trim_ascii_end(), &value[at + 1..]),
             None => (value, &[][..]),
         };
+        if !lex::is_closed(params) {
+            return Err(ViaError::Open);
+        }
         let (transport, sent_by) = protocol(sent).ok_or(ViaError::Protocol)?;
         let (host, port) = host_port_of(sent_by)?;
         Ok(Via {
