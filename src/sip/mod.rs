@@ -1,3 +1,38 @@
 //! SIP (RFC 3261) as a pure machine.
 
 pub mod event;
+
+// What needs no messages: transactions as tables, timers, digest, the registrar.
+pub mod auth;
+pub mod client_txn;
+pub mod digest;
+pub mod register;
+pub mod server_txn;
+pub mod timers;
+
+// The message: bytes, headers, URIs.
+pub mod address;
+pub mod credentials;
+pub mod frame;
+pub mod fuzz;
+mod lex;
+pub mod message;
+pub mod method;
+mod multipart;
+pub mod name;
+pub mod params;
+pub mod parse;
+pub mod route;
+pub mod status;
+#[cfg(test)]
+mod torture;
+pub mod uri;
+pub mod via;
+pub mod write;
+
+pub use address::Address;
+pub use message::Message;
+pub use method::Method;
+pub use name::Name;
+pub use uri::Uri;
+pub use via::Via;
