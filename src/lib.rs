@@ -21,6 +21,11 @@ pub mod acd;
 pub mod workorder;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod call;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod shard;
+pub mod config;
 pub mod store;
 pub mod net;
 pub mod node;
+pub mod api;
+pub mod cli;

@@ -51,7 +51,27 @@ pub struct Position {
     pub since: Mono,
 }
 
+/// What stands in an ACD: all of it but the agents comes back to zero when nobody calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Callers in line or with an agent being rung.
+    pub callers: usize,
+    /// Leases that book an agent, offered or talking.
+    pub leases: usize,
+    /// Timers set.
+    pub timers: usize,
+}
+
 impl Acd {
+    /// What stands.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            callers: self.line.callers().count(),
+            leases: self.agents.iter().filter(|agent| agent.lease().is_some()).count(),
+            timers: self.wheel.len(),
+        }
+    }
+
     /// A queue's figures; `None` when there is no such queue. Walks the site's callers and agents: for a wallboard once a
     /// second, not for every call.
     pub fn queue(&self, now: Now, queue: QueueId) -> Option<QueueView> {

@@ -798,9 +798,7 @@ impl Call {
             State::Ending => return,
         }
         if self.book.record.recording.is_some() {
-            out.push(Command::Media(Media::StopRecording {
-                recording: self.recording,
-            }));
+            out.push(Command::Media(Media::StopRecording { citizen: self.citizen.id, recording: self.recording }));
         }
         let q850 = if end.by == EndedBy::Fault {
             NETWORK_OUT_OF_ORDER

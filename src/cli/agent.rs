@@ -116,7 +116,7 @@ pub(super) fn run(config: &Config, action: Action) -> anyhow::Result<()> {
     let site = &config.sites[id.index()];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let store = Store::open(config.database_path()).await?;
+        let store = Store::open(&config.database).await?;
         store
             .sync_sites(&[SiteRow {
                 code: site.code.to_string(),

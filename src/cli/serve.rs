@@ -1,6 +1,6 @@
 //! `jiesu serve`: a node, its HTTP and the signals that end them.
 
-use crate::api::may::{Role, RoleError};
+use crate::api::may::Role;
 use crate::api::{self, auth::TokenSettings};
 use crate::config::Config;
 use crate::node::{Node, StartError, clock, listen_cure};
@@ -31,7 +31,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     announce(&node, listener.local_addr()?);
     let (closing, closed) = watch::channel(false);
     let router = api::router(wire(&node, tokens, closed.clone()));
-    let http = tokio::spawn(api::serve(listener, router, closed));
+    let http = tokio::spawn(api::serve(listener, router, async move {
+        let mut closed = closed;
+        // A sender that is gone means the same.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }));
     let (hurry, hurried) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -66,16 +70,20 @@ fn announce(node: &Node, api: std::net::SocketAddr) {
     println!("ready");
 }
 
-fn tokens(config: &Config) -> Result<Vec<TokenSettings>, RoleError> {
+fn tokens(config: &Config) -> anyhow::Result<Vec<TokenSettings>> {
     let token = |token: &crate::config::Token| {
         Ok(TokenSettings {
             actor: token.actor.clone(),
-            role: token.role.parse::<Role>()?,
+            role: role(&token.role)?,
             site: token.site.map(|site| config.sites[site.index()].code.clone()),
             token_sha256: token.sha256,
         })
     };
     config.api.tokens.iter().map(token).collect()
+}
+
+fn role(word: &str) -> anyhow::Result<Role> {
+    serde_json::from_value(word.into()).with_context(|| format!("[[api.token]] role {word:?}"))
 }
 
 fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>) -> api::Node {

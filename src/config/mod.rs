@@ -16,7 +16,7 @@ mod schema;
 mod sip;
 mod source;
 
-pub use node::{Api, DatabaseUrl, Journal, Node, Registrar, Site, Token};
+pub use node::{Api, Journal, Node, Registrar, Site, Token};
 pub use problem::{ConfigErrors, Problem};
 pub use sip::{Listener, Transport};
 
@@ -40,7 +40,7 @@ pub struct Config {
     /// The journal.
     pub journal: Journal,
     /// SQL.
-    pub database_url: DatabaseUrl,
+    pub database: PathBuf,
     /// Registrations.
     pub registrar: Registrar,
     /// By [`SiteId`].
@@ -217,7 +217,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         node: main.node,
         api: main.api,
         journal: main.journal,
-        database_url: main.database_url,
+        database: main.database,
         registrar: main.registrar,
         sites: main.sites,
         listeners,

@@ -7,7 +7,6 @@ use crate::base::{SiteId, SkillId};
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -140,29 +139,13 @@ pub(super) struct Sites<'a> {
     pub whole: bool,
 }
 
-/// Where SQL is. May hold a password, so it is not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DatabaseUrl(Box<str>);
-
-impl DatabaseUrl {
-    /// `sqlite:PATH` (absolute, or relative to the working directory) or `postgres://…`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.split(':').next().unwrap_or_default())
-    }
-}
 
 /// All of `jiesu.toml`.
 pub(super) struct Main {
     pub node: Node,
     pub api: Api,
     pub journal: Journal,
-    pub database_url: DatabaseUrl,
+    pub database: PathBuf,
     pub registrar: Registrar,
     pub sites: Vec<Site>,
 }
@@ -198,7 +181,7 @@ pub(super) fn check(
             segment_bytes: check.bounded(journal.segment_mib.as_ref(), 64, 1..=1_024) << 20,
             keep: Duration::from_secs(86_400 * check.bounded(journal.keep_days.as_ref(), 7, 0..=3_650)),
         },
-        database_url: database_url(&mut check, &raw.database, &node, root),
+        database: database(&mut check, &raw.database, &node, root),
         registrar: registrar(&mut check, &raw.registrar),
         node,
         sites,
@@ -284,21 +267,15 @@ fn port_range(check: &mut Check<'_>, text: &schema::Text) -> Option<RangeInclusi
     range
 }
 
-fn database_url(check: &mut Check<'_>, raw: &schema::Database, node: &Node, root: &Path) -> DatabaseUrl {
-    let sqlite = |path: &Path| DatabaseUrl(format!("sqlite:{}", path.display()).into());
-    let Some(url) = &raw.url else {
-        return sqlite(&node.data_dir.join("jiesu.db"));
-    };
-    let text = url.get_ref();
-    if let Some(path) = text.strip_prefix("sqlite:") {
-        return sqlite(&root.join(path.trim_start_matches("//")));
+fn database(check: &mut Check<'_>, raw: &schema::Database, node: &Node, root: &Path) -> PathBuf {
+    let usual = node.data_dir.join("jiesu.db");
+    let Some(url) = &raw.url else { return usual };
+    if let Some(path) = url.get_ref().strip_prefix("sqlite:") {
+        return root.join(path.trim_start_matches("//"));
     }
-    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
-        let cure = "write \"sqlite:PATH\" or \"postgres://USER@HOST/NAME\"";
-        // The text may hold a password: it is not repeated.
-        check.wrong(&url.span(), "unknown kind of database", cure);
-    }
-    DatabaseUrl(text.as_str().into())
+    // The text may hold a password: it is not repeated.
+    check.wrong(&url.span(), "unknown kind of database", "records are kept in SQLite: write \"sqlite:PATH\"");
+    usual
 }
 
 fn registrar(check: &mut Check<'_>, raw: &schema::Registrar) -> Registrar {

@@ -227,7 +227,7 @@ const MISTAKES: &[Mistake] = &[
     (MAIN, "token = \"demo-admin-token\"", "", "[[api.token]]", "one secret is needed", "exactly one of"),
     (MAIN, "\"demo-fuzhou-lead-token\"", "\"demo-admin-token\"", "[[api.token]]\nactor = \"fuzhou", "this token is given twice", "of its own"),
     (MAIN, "site = \"fuzhou\"", "site = \"fuzhuo\"", "\"fuzhuo\"", "unknown site \"fuzhuo\"", "did you mean \"fuzhou\"?"),
-    (MAIN, "sqlite:data", "mysql:data", "\"mysql:data", "unknown kind of database", "postgres://"),
+    (MAIN, "sqlite:data", "mysql:data", "\"mysql:data", "unknown kind of database", "sqlite:PATH"),
     (MAIN, "expires_s_max = 3600", "expires_s_max = 30", "30 ", "30 is out of bounds", "from 60 to"),
     (MAIN, "code = \"quanzhou\"", "code = \"fuzhou\"", "\"fuzhou\"\nname = \"泉州", "site \"fuzhou\" exists already", "its own code"),
     (MAIN, "\"quanzhou.12345.example\"", "\"LocalHost\"", "\"LocalHost\"", "belongs to site \"fuzhou\" already", "decides its site"),
@@ -518,13 +518,4 @@ fn tokens_are_kept_as_hashes_only() {
         (None, Some(SiteId(0)))
     );
     assert!(!format!("{in_clear:?}").contains("lead-token"));
-}
-
-#[test]
-fn the_databases_password_is_not_shown() {
-    let dir = copy(false);
-    edit(&dir, MAIN, "sqlite:data/jiesu.db", "postgres://jiesu:secret@db/jiesu");
-    let config = Config::load(&dir.path().join(MAIN)).unwrap();
-    assert_eq!(config.database_url.as_str(), "postgres://jiesu:secret@db/jiesu");
-    assert!(!format!("{config:?}").contains("secret"));
 }

@@ -60,6 +60,8 @@ pub enum Action {
     },
     /// End the recording; the file is as long as from `Record` to here.
     StopRecording {
+        /// The citizen's leg, as in `Record`.
+        citizen: LegId,
         /// Which.
         recording: RecordingId,
     },

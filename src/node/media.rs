@@ -76,19 +76,20 @@ pub struct MediaThreads {
 }
 
 impl MediaThreads {
-    /// Starts the threads. `notices` must bring a notice to the shard of its leg, `taps` the taps of a tick to the
-    /// recorder; both are called on the media threads and must not block.
-    pub fn start<N, T>(settings: &Settings, notices: N, taps: T) -> io::Result<MediaThreads>
+    /// Starts the threads. `notices` must bring a notice to the shard of its leg; `taps` makes for each thread what takes
+    /// the taps of its ticks, those without any included, to the recorder. Both are called on the media threads and must
+    /// not block.
+    pub fn start<N, T>(settings: &Settings, notices: N, taps: impl Fn() -> T) -> io::Result<MediaThreads>
     where
         N: Fn(Notice) + Send + Clone + 'static,
-        T: Fn(Vec<Tap>) + Send + Clone + 'static,
+        T: FnMut(Vec<Tap>) + Send + 'static,
     {
         let mut threads = Vec::new();
         for index in 0..settings.threads.max(1) {
             let (sender, messages) = mpsc::sync_channel(MESSAGES_MAX);
             let sockets = Sockets::new(settings.seed)?;
             let plane = Plane::new(settings.prompts.clone(), settings.seed);
-            let (sink, notices, taps) = (Sink::new(), notices.clone(), taps.clone());
+            let (sink, notices, taps) = (Sink::new(), notices.clone(), taps());
             let worker = Worker {
                 plane,
                 sockets,
@@ -263,9 +264,7 @@ impl<N: Fn(Notice), T: Fn(Vec<Tap>)> Worker<N, T> {
         for notice in self.sink.notices.drain(..) {
             (self.notices)(notice);
         }
-        if !self.sink.taps.is_empty() {
-            (self.taps)(std::mem::take(&mut self.sink.taps));
-        }
+        (self.taps)(std::mem::take(&mut self.sink.taps));
     }
 }
 

@@ -14,4 +14,4 @@ mod shards;
 mod start;
 mod wires;
 
-pub use start::{Node, StartError};
+pub use start::{Node, StartError, listen_cure};

@@ -29,11 +29,10 @@ impl Setup {
         store: &Store,
     ) -> Result<Setup, StoreError> {
         let mut people = Vec::new();
-        let mut credentials = Vec::new();
         for site in &config.sites {
             people.extend(store.site(&site.code).agents().await?);
-            credentials.extend(store.site(&site.code).credentials().await?);
         }
+        let credentials = store.credentials().await?;
         let sip = sip::event::Settings {
             listeners: listeners.to_vec(),
             credentials: Arc::new(credentials),
@@ -54,6 +53,11 @@ impl Setup {
         }
         let acd = acd.into_iter().map(Arc::new).collect();
         Ok(Setup { sip: Arc::new(sip), calls: Arc::new(calls), acd, by_phone, people })
+    }
+
+    /// Whether people, or their phones' secrets, are other than in `earlier`.
+    pub(super) fn differs_from(&self, earlier: &Setup) -> bool {
+        self.people != earlier.people || self.sip.credentials != earlier.sip.credentials
     }
 
     /// The agent whose phone has this address-of-record.

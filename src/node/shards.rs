@@ -37,7 +37,7 @@ pub(super) struct ShardTask {
     pub(super) ports: Ports,
     pub(super) mint: Mint,
     pub(super) threads_by_leg: HashMap<LegId, MediaThreadId>,
-    pub(super) next_thread: u8,
+    pub(super) next_thread: MediaThreadId,
 }
 
 impl ShardTask {
@@ -114,7 +114,7 @@ impl ShardTask {
                 let local = pair.local;
                 let thread = self.thread_for(beside);
                 self.threads_by_leg.insert(leg, thread);
-                self.media.send(thread, Message::Open { leg, pair });
+                self.to_media(thread, Message::Open { leg, pair });
                 ToCalls::PortOpened { leg, local }
             }
             Err(error) => {
@@ -129,8 +129,9 @@ impl ShardTask {
         if let Some(thread) = beside.and_then(|leg| self.threads_by_leg.get(&leg)) {
             return *thread;
         }
-        self.next_thread = (self.next_thread + 1) % self.media.threads();
-        MediaThreadId(self.next_thread)
+        let threads = u8::try_from(self.media.count()).unwrap_or(u8::MAX);
+        self.next_thread.0 = (self.next_thread.0 + 1) % threads;
+        self.next_thread
     }
 
     fn media(&mut self, action: Action) {
@@ -148,6 +149,13 @@ impl ShardTask {
         if matches!(action, Action::Close { .. }) {
             self.threads_by_leg.remove(&leg);
         }
-        self.media.send(thread, Message::Action(action));
+        self.to_media(thread, Message::Action(action));
+    }
+
+    fn to_media(&self, thread: MediaThreadId, message: Message) {
+        if let Err(error) = self.media.send(thread, message) {
+            self.wires.faults.messages_lost.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(?thread, %error, "a message to a media thread is lost");
+        }
     }
 }

@@ -119,7 +119,7 @@ impl Node {
         let config = Arc::new(config);
         let seed = random_seed()?;
         let library = library(&config)?;
-        let store = Store::open(config.database_path()).await?;
+        let store = Store::open(&config.database).await?;
         store.sync_sites(&site_rows(&config)).await?;
         let sockets = bind_all(&config).await?;
         let listeners = advertised(&config, &sockets)?;
@@ -206,7 +206,7 @@ impl Node {
                 wires: self.wires.clone(),
                 media: self.media.clone(),
                 sockets: sockets.to_vec(),
-                ports: Ports::new(&addresses, self.config.shard_ports(index))?,
+                ports: Ports::new(&addresses, shard_ports(&self.config, index))?,
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1_024 + u16::from(id.0), self.seed),
                 threads_by_leg: HashMap::new(),
                 next_thread: MediaThreadId(id.0),
@@ -549,4 +549,13 @@ fn media_addresses(config: &Config, listeners: &[ListenerSettings]) -> Vec<IpAdd
     let mut seen = std::collections::HashSet::new();
     addresses.retain(|address| seen.insert(*address));
     addresses
+}
+
+/// A shard's own slice of the media ports: whole pairs, none shared.
+fn shard_ports(config: &Config, shard: usize) -> std::ops::RangeInclusive<u16> {
+    let (first, last) = (usize::from(*config.node.rtp_ports.start()), usize::from(*config.node.rtp_ports.end()));
+    let pairs = (last - first).div_ceil(2);
+    let from = first + pairs * shard / config.node.shards * 2;
+    let until = first + pairs * (shard + 1) / config.node.shards * 2;
+    from as u16..=(until - 1) as u16
 }
