@@ -13,7 +13,7 @@ use super::player::Player;
 use super::prompt::Library;
 use super::quality::{Arrival, Quality};
 use super::rtcp::{Compound, Control, ReportBlock, Sent};
-use super::rtp::{Line, Packet};
+use super::rtp::{HEADER_LEN, Line, Packet};
 use super::sink::{Kind, Sink};
 use super::watch::Watch;
 use crate::base::{LegId, Mono, Now, PromptId, RecordingId};
@@ -64,7 +64,7 @@ enum Content {
     Unknown,
 }
 
-/// How the two directions of a leg stand.
+/// Whether a leg of this direction may send.
 fn sends(direction: Direction) -> bool {
     match direction {
         Direction::SendRecv | Direction::SendOnly => true,
@@ -72,11 +72,35 @@ fn sends(direction: Direction) -> bool {
     }
 }
 
+/// Whether what it hears counts.
 fn receives(direction: Direction) -> bool {
     match direction {
         Direction::SendRecv | Direction::RecvOnly => true,
         Direction::SendOnly | Direction::Inactive => false,
     }
+}
+
+/// A tap of one packet; `line` is its SSRC, sequence number and time stamp.
+fn audio(
+    recording: RecordingId,
+    channel: Channel,
+    at: Mono,
+    line: (u32, u16, u32),
+    codec: Codec,
+    payload: &[u8],
+) -> Tap {
+    let (ssrc, sequence, timestamp) = line;
+    let payload = payload.to_vec();
+    Tap::Audio(Audio {
+        recording,
+        channel,
+        at,
+        ssrc,
+        sequence,
+        timestamp,
+        codec,
+        payload,
+    })
 }
 
 impl Content {
@@ -329,27 +353,19 @@ impl Port {
         let Some(header) = self.relay.pass(now.mono, packet, samples, payload_type, &mut self.line) else {
             return;
         };
-        let (start, bytes) = out.datagram(self.leg, Kind::Rtp, to, |bytes| {
+        let (_, bytes) = out.datagram(self.leg, Kind::Rtp, to, |bytes| {
             header.write(bytes);
             // Events travel as they are: `codec` is then the listener's own.
             laws.transcode(codec, remote.codec, packet.payload, bytes);
-            packet.payload.len()
         });
-        let payload = &bytes[bytes.len() - start..];
+        let payload = &bytes[HEADER_LEN..];
+        let sounding = samples.is_some();
+        let tap = self.recording.filter(|_| sounding).map(|recording| {
+            let line = (header.ssrc, header.sequence, header.timestamp);
+            audio(recording, Channel::Others, now.mono, line, remote.codec, payload)
+        });
         self.count(now.mono, payload.len());
-        if let (Some(recording), Some(_)) = (self.recording, samples) {
-            let audio = Audio {
-                recording,
-                channel: Channel::Others,
-                at: now.mono,
-                ssrc: header.ssrc,
-                sequence: header.sequence,
-                timestamp: header.timestamp,
-                codec: remote.codec,
-                payload: payload.to_vec(),
-            };
-            out.taps.push(Tap::Audio(audio));
-        }
+        out.taps.extend(tap);
     }
 
     /// Does what is due by `now`.
@@ -391,21 +407,18 @@ impl Port {
                 }
             }
         });
-        if let Some(recording) = self.recording.filter(|_| sounding) {
-            let payload = bytes[bytes.len() - samples..].to_vec();
-            let (ssrc, sequence, timestamp) = (header.ssrc, header.sequence, header.timestamp);
-            let (channel, at, codec) = (Channel::Others, turn.at, remote.codec);
-            out.taps.push(Tap::Audio(Audio {
+        let tap = self.recording.filter(|_| sounding).map(|recording| {
+            let line = (header.ssrc, header.sequence, header.timestamp);
+            audio(
                 recording,
-                channel,
-                at,
-                ssrc,
-                sequence,
-                timestamp,
-                codec,
-                payload,
-            }));
-        }
+                Channel::Others,
+                turn.at,
+                line,
+                remote.codec,
+                &bytes[HEADER_LEN..],
+            )
+        });
+        out.taps.extend(tap);
         self.count(turn.at, samples);
         if finished && let Some(player) = self.player.take() {
             out.notices.push(Notice::Played {
@@ -416,25 +429,9 @@ impl Port {
     }
 
     fn tap_received(&self, now: Now, packet: &Packet<'_>, codec: Codec, out: &mut Sink) {
-        let Some(recording) = self.recording else { return };
-        let &Packet {
-            sequence,
-            timestamp,
-            ssrc,
-            payload,
-            ..
-        } = packet;
-        let (channel, at, payload) = (Channel::Citizen, now.mono, payload.to_vec());
-        out.taps.push(Tap::Audio(Audio {
-            recording,
-            channel,
-            at,
-            ssrc,
-            sequence,
-            timestamp,
-            codec,
-            payload,
-        }));
+        let line = (packet.ssrc, packet.sequence, packet.timestamp);
+        let tap = |recording| audio(recording, Channel::Citizen, now.mono, line, codec, packet.payload);
+        out.taps.extend(self.recording.map(tap));
     }
 
     fn report(&mut self, now: Mono, out: &mut Sink) {
