@@ -6,10 +6,10 @@ use super::prompts::Prompts;
 use super::queues::{self, Queue};
 use super::schema;
 use super::source::{Check, Reading, Source, files};
-use crate::base::number::{Number, NumberKind};
+use crate::base::number::NumberKind;
 use crate::base::{PromptId, QueueId, SiteId, Wall};
 use crate::ivr::draft::{Draft, Flaw, Names};
-use crate::ivr::{Dated, Entry, Flow, Numbers};
+use crate::ivr::{Dated, Entry, Flow, Numbers, numbers};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
@@ -171,7 +171,7 @@ fn number(check: &mut Check<'_>, raw: &schema::Number, flows: &mut Flows<'_>, nu
         .filter_map(|dated| transition(check, dated, time_zone, prompts))
         .collect();
     let flow = flows.of(check, &raw.flow, site);
-    let number = match Number::parse(raw.number.get_ref(), area_code) {
+    let number = match numbers::canonical(raw.number.get_ref(), area_code) {
         Ok(number) => number,
         Err(error) => {
             let message = format!("\"{}\" is no telephone number: {error}", raw.number.get_ref());
