@@ -179,7 +179,13 @@ mod tests {
             ("123450", None),
             ("2345", None),
             ("110", None),
+            ("0110", None),
             ("", None),
+            ("+", None),
+            ("0", None),
+            ("00", None),
+            ("+86", None),
+            ("+860", None),
             ("sip:12345", None),
         ];
         for (dialled, site) in cases {

@@ -377,7 +377,7 @@ impl Run {
     }
 
     fn play(&mut self, now: Now, prompts: Vec<PromptId>, state: State, out: &mut Vec<Command>) {
-        // Leading plus asked prompts are few (a TOML array), so the guard stays within hours even if a file is silly.
+        // A guard against media that never tell the end, so no tighter than the longest that could be playing.
         let longest = Duration::from_secs(PROMPT_S_MAX * prompts.len() as u64);
         out.push(Command::Play(prompts));
         self.await_until(now, longest, state);
