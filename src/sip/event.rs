@@ -267,6 +267,9 @@ pub struct Settings {
     pub credentials: Arc<Vec<Credential>>,
     /// Registration expiry bounds in seconds: shortest allowed (423 below it), longest granted.
     pub expires_s: (u32, u32),
+    /// Hashes offered to phones, the preferred one first (RFC 8760 §2.3). Empty offers MD5 alone: many phones in use give up
+    /// on a challenge they do not know. Answers in either are taken.
+    pub digests: Vec<super::digest::Algorithm>,
     /// How long a nonce is good.
     pub nonce_life: Duration,
     /// Limits.
