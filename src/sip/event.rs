@@ -115,7 +115,7 @@ pub enum Command {
 }
 
 /// What the user agent tells a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A new INVITE that passed syntax, limits, source and (for phones) digest. 100 has been sent.
     Incoming(Box<Incoming>),
@@ -197,7 +197,7 @@ pub enum Ending {
 }
 
 /// An INVITE that starts a dialog.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
     /// The new leg.
     pub leg: LegId,
