@@ -123,9 +123,12 @@ fn params_behind(text: &[u8]) -> Result<Params<'_>, AddressError> {
 mod tests {
     use super::*;
 
+    /// Value, display name, URI, tag.
+    type Case = (&'static [u8], &'static [u8], &'static [u8], Option<&'static [u8]>);
+
     #[test]
     fn names_uris_and_parameters_are_told_apart() {
-        let cases: [(&[u8], &[u8], &[u8], Option<&[u8]>); 9] = [
+        let cases: [Case; 9] = [
             (b"sip:a@b;tag=1", b"", b"sip:a@b", Some(b"1")),
             (b"<sip:a@b;lr>;tag=1", b"", b"sip:a@b;lr", Some(b"1")),
             (

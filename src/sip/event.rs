@@ -117,7 +117,7 @@ pub enum Command {
 }
 
 /// What the user agent tells a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A new INVITE that passed syntax, limits, source and (for phones) digest. 100 has been sent.
     Incoming(Box<Incoming>),
@@ -199,7 +199,7 @@ pub enum Ending {
 }
 
 /// An INVITE that starts a dialog.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
     /// The new leg.
     pub leg: LegId,
@@ -269,6 +269,9 @@ pub struct Settings {
     pub credentials: Arc<Vec<Credential>>,
     /// Registration expiry bounds in seconds: shortest allowed (423 below it), longest granted.
     pub expires_s: (u32, u32),
+    /// Hashes offered to phones, the preferred one first (RFC 8760 §2.3). Empty offers MD5 alone: many phones in use give up
+    /// on a challenge they do not know. Answers in either are taken.
+    pub digests: Vec<super::digest::Algorithm>,
     /// How long a nonce is good.
     pub nonce_life: Duration,
     /// Limits.

@@ -141,9 +141,12 @@ pub(super) fn port(text: &[u8]) -> Option<u16> {
 mod tests {
     use super::*;
 
+    /// Text; what stands inside the quotes and what behind them.
+    type Case = (&'static [u8], Option<(&'static [u8], &'static [u8])>);
+
     #[test]
     fn quotes_end_at_the_first_quote_that_is_not_escaped() {
-        let cases: [(&[u8], Option<(&[u8], &[u8])>); 6] = [
+        let cases: [Case; 6] = [
             (br#""a" b"#, Some((b"a", b" b"))),
             (br#""a\"b"c"#, Some((br#"a\"b"#, b"c"))),
             (br#""a\\"c"#, Some((br"a\\", b"c"))),

@@ -421,3 +421,113 @@ impl Contact<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(lines: &str) -> Message {
+        let text = format!(
+            "INVITE tel:12345;phone-context=+86591 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9;branch=z9hG4bK1\r\n\
+             From: <sip:1@a>;tag=f\r\nTo: <sip:2@b>\r\nCall-ID: c@x\r\nCSeq: 7 INVITE\r\n{lines}\r\n"
+        );
+        Message::parse(text.into()).unwrap()
+    }
+
+    #[test]
+    fn lists_are_one_list_over_all_lines_and_others_stay_whole() {
+        let message = with(
+            "Supported: 100rel, timer,,\r\nk:replaces\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\n\
+             Route: \"a, <b>\" <sip:p1;lr>, <sip:u,v@p2;lr>\r\nRoute:  <sip:p3>\r\n",
+        );
+        let supported: Vec<_> = message.values(Name::Supported).collect();
+        assert_eq!(supported, [&b"100rel"[..], b"timer", b"replaces"]);
+        assert!(message.lists(Name::Supported, "TIMER") && !message.lists(Name::Supported, "tim"));
+        assert_eq!(message.values(Name::Date).count(), 1);
+        let routes: Vec<_> = message.routes().map(|route| route.unwrap().uri.to_string()).collect();
+        assert_eq!(routes, ["sip:p1;lr", "sip:u,v@p2;lr", "sip:p3"]);
+        assert_eq!(
+            (message.lines(Name::Route).count(), message.lines(Name::Path).count()),
+            (2, 0)
+        );
+    }
+
+    #[test]
+    fn contacts_with_star_and_expiry() {
+        let message =
+            with("m: *\r\nContact: <sip:1@c>;expires=60, sip:2@c;expires=99999999999, <sip:3>;expires=x, <\r\n");
+        let expires: Vec<_> = message
+            .contacts()
+            .map(|contact| contact.map(|contact| contact.expires_s()))
+            .collect();
+        let expected = [
+            Ok(None),
+            Ok(Some(60)),
+            Ok(Some(u32::MAX)),
+            Ok(None),
+            Err(Malformed::Header(Name::Contact)),
+        ];
+        assert_eq!(expires, expected);
+        assert!(matches!(message.contacts().next(), Some(Ok(Contact::All))));
+    }
+
+    #[test]
+    fn numbers_stop_where_parameters_begin() {
+        let message = with(
+            "Expires: 99999999999\r\nSession-Expires: 1800;refresher=uac\r\nMin-SE: 90\r\nRSeq: x\r\n\
+             Retry-After: 120 (busy)\r\nMin-Expires: 60 61\r\nRAck: 776656 1 INVITE\r\n",
+        );
+        assert_eq!((message.expires_s(), message.max_forwards()), (Some(u32::MAX), None));
+        assert_eq!(message.number(Name::SessionExpires), Some(1800));
+        assert_eq!(
+            message.params(Name::SessionExpires).value("refresher"),
+            Some(&b"uac"[..])
+        );
+        assert_eq!(
+            (message.number(Name::MinSe), message.number(Name::RSeq)),
+            (Some(90), None)
+        );
+        assert_eq!(
+            (message.number(Name::RetryAfter), message.number(Name::MinExpires)),
+            (Some(120), None)
+        );
+        let cseq = CSeq {
+            number: 1,
+            method: Method::Invite,
+        };
+        assert_eq!(message.rack(), Some(RAck { rseq: 776_656, cseq }));
+    }
+
+    #[test]
+    fn causes_privacy_identity_and_types() {
+        let message = with(
+            "Reason: SIP;cause=600;text=\"a;cause=1\"\r\nReason: q.850 ;cause=16;text=\"Normal, clearing\"\r\n\
+             Privacy: id; critical\r\nP-Asserted-Identity: \"A\" <sip:+86138@c>, <tel:+86138>\r\n\
+             c: Application / SDP ; charset=x\r\n",
+        );
+        assert_eq!(message.reason_q850(), Some(16));
+        assert_eq!(with("Reason: Q.850;cause=128\r\n").reason_q850(), None);
+        assert!(message.wants_privacy("ID") && message.wants_privacy("critical") && !message.wants_privacy("none"));
+        let asserted: Vec<_> = message
+            .asserted_identities()
+            .map(|one| one.unwrap().uri.user_text())
+            .collect();
+        assert_eq!(asserted, ["+86138", "+86138"]);
+        assert!(message.content_type().unwrap().is("application", "sdp"));
+        assert_eq!(message.sdp(), None);
+        assert_eq!(message.request_uri().unwrap().phone().unwrap().digits, "12345");
+    }
+
+    #[test]
+    fn digests_of_both_kinds_are_read_and_other_schemes_left_out() {
+        let digest = |user| format!("Digest username=\"{user}\",realm=\"r\",nonce=\"n\",uri=\"sip:r\",response=\"0\"");
+        let message = with(&format!(
+            "Authorization: Basic abc\r\nAuthorization: {}\r\nProxy-Authorization: {}\r\n",
+            digest("a"),
+            digest("b")
+        ));
+        let users = |found: Vec<Credentials<'_>>| found.iter().map(|one| one.username.to_vec()).collect::<Vec<_>>();
+        assert_eq!(users(message.authorizations().collect()), [b"a"]);
+        assert_eq!(users(message.proxy_authorizations().collect()), [b"b"]);
+    }
+}

@@ -30,9 +30,27 @@ pub mod uri;
 pub mod via;
 pub mod write;
 
+// The user agent: tables of what lives, and what becomes of each message.
+mod client;
+pub mod dialog;
+#[cfg(test)]
+mod flows;
+mod incoming;
+mod leg;
+mod outgoing;
+mod registration;
+mod screen;
+mod server;
+mod session;
+pub mod snapshot;
+pub mod ua;
+#[cfg(test)]
+mod wire;
+
 pub use address::Address;
 pub use message::Message;
 pub use method::Method;
 pub use name::Name;
+pub use ua::Ua;
 pub use uri::Uri;
 pub use via::Via;

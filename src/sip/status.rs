@@ -13,12 +13,7 @@ pub const fn reason_phrase(status: u16) -> &'static str {
         202 => "Accepted",
         204 => "No Notification",
         200..=299 => "OK",
-        300 => "Multiple Choices",
-        301 => "Moved Permanently",
-        302 => "Moved Temporarily",
-        305 => "Use Proxy",
-        380 => "Alternative Service",
-        301..=399 => "Redirected",
+        300..=399 => redirection(status),
         600 => "Busy Everywhere",
         603 => "Decline",
         604 => "Does Not Exist Anywhere",
@@ -29,6 +24,17 @@ pub const fn reason_phrase(status: u16) -> &'static str {
         400..=499 => client_failure(status),
         500..=599 => server_failure(status),
         _ => "",
+    }
+}
+
+const fn redirection(status: u16) -> &'static str {
+    match status {
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Moved Temporarily",
+        305 => "Use Proxy",
+        380 => "Alternative Service",
+        _ => "Redirected",
     }
 }
 

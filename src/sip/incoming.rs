@@ -1,0 +1,247 @@
+//! INVITE as a server (RFC 3261 §13.3, §9.2): a leg from its offer to its ACK, its refusal or its CANCEL.
+
+use super::client::Reason;
+use super::dialog::{Dialog, NoDialog, text};
+use super::event::{Ending, Flow, Incoming, Notice, Source};
+use super::leg::{ANSWER_MAX, Answer, Leg, LegKey, LegTimer, PROVISIONAL_EVERY, Reoffer, State};
+use super::message::Message;
+use super::method::Method;
+use super::name::Name;
+use super::screen::{SDP, capabilities, sdp};
+use super::server::ServerKey;
+use super::server_txn;
+use super::timers::{T1, T1_64};
+use super::ua::{Pass, Ua};
+use super::uri::Uri;
+use super::write::Writer;
+use crate::base::LegId;
+use bytes::Bytes;
+
+impl Ua {
+    /// An INVITE outside dialogs.
+    pub(super) fn invited(&mut self, pass: &mut Pass, key: ServerKey, flow: Flow) {
+        let Some(source) = self.source(pass, key, flow) else { return };
+        if self.legs.len() >= self.settings.limits.legs_max {
+            // Without Retry-After, which would make a client leave the whole server alone (§21.5.4).
+            return self.answer(pass, key, 503, |_| {});
+        }
+        let request = self.asked(key);
+        let Ok(offer) = sdp(&request) else {
+            return self.answer(pass, key, 415, |writer| {
+                writer.header(Name::Accept, SDP);
+            });
+        };
+        let tag = self.servers.at(key).map(|server| server.tag.clone()).unwrap_or_default();
+        let trunk = matches!(source, Source::Trunk(_));
+        let dialog = match Dialog::of_server(&request, tag.clone(), flow, trunk) {
+            Ok(dialog) => dialog,
+            Err(NoDialog(name)) => {
+                return self.answer(pass, key, 400, |writer| {
+                    writer.line(Name::Warning, format_args!("399 jiesu \"unreadable {name}\""));
+                });
+            }
+        };
+        self.answer(pass, key, 100, |_| {});
+        let id = LegId::incoming(self.shard, self.incoming);
+        self.incoming += 1;
+        let (caller, caller_name) = self.caller(&request, &source);
+        let notice = Incoming {
+            leg: id,
+            source,
+            call_id: dialog.call_id.clone(),
+            dialled: request.request_uri().map_or_else(|| "".into(), |uri| number(&uri)),
+            caller,
+            caller_name,
+            sdp: offer.clone(),
+            flow,
+        };
+        let state = State::Offered { dialog, server: key, has_offer: offer.is_some(), last: 100, sdp: None };
+        let leg = self.add(Leg::new(id, tag, state));
+        if let Some(server) = self.servers.at_mut(key) {
+            server.leg = Some(leg);
+        }
+        self.set(leg, LegTimer::Life, pass.now.mono + ANSWER_MAX);
+        pass.tell(Notice::Incoming(Box::new(notice)));
+    }
+
+    /// P-Asserted-Identity of those trusted with it (RFC 3325 §5), else From; nothing when withheld (RFC 3323 §4.2).
+    fn caller(&self, request: &Message, source: &Source) -> (Box<str>, Bytes) {
+        let trusted = match source {
+            Source::Trunk(name) => self.settings.trunks.iter().any(|trunk| trunk.name == *name && trunk.trusts_identity),
+            Source::Phone { .. } => false,
+        };
+        let asserted = request.asserted_identities().flatten().next().filter(|_| trusted);
+        let address = asserted.unwrap_or_else(|| request.from());
+        let anonymous = address.uri.as_bytes().eq_ignore_ascii_case(b"sip:anonymous@anonymous.invalid");
+        if anonymous || request.wants_privacy("id") || request.wants_privacy("user") {
+            return ("".into(), Bytes::new());
+        }
+        (number(&address.uri), Bytes::from(address.display_name().into_owned()))
+    }
+
+    /// The call's answer to an INVITE.
+    pub(super) fn respond(&mut self, pass: &mut Pass, key: LegKey, status: u16, sdp: Option<Bytes>, q850: Option<u8>) {
+        let State::Offered { server, .. } = self.legs[key].state else { return };
+        match status {
+            101..=199 => self.progress(pass, key, server, status, sdp),
+            200..=299 => self.accept(pass, key, server, status, sdp),
+            300..=699 => {
+                self.refuse_invite(pass, server, status, q850.into());
+                self.end(pass, key, Ending::Ours);
+            }
+            _ => {}
+        }
+    }
+
+    fn progress(&mut self, pass: &mut Pass, key: LegKey, server: ServerKey, status: u16, sdp: Option<Bytes>) {
+        let bytes = self.with_contact(server, status, sdp.as_ref());
+        self.servers.send(&mut self.alarms, pass, server, status, bytes);
+        if let State::Offered { last, sdp: kept, .. } = &mut self.legs[key].state {
+            (*last, *kept) = (status, sdp);
+        }
+        self.set(key, LegTimer::Repeat, pass.now.mono + PROVISIONAL_EVERY);
+    }
+
+    fn accept(&mut self, pass: &mut Pass, key: LegKey, server: ServerKey, status: u16, sdp: Option<Bytes>) {
+        self.answer_ok(pass, key, server, status, sdp);
+        let leg = &mut self.legs[key];
+        if let State::Offered { dialog, has_offer, .. } = &leg.state {
+            leg.state = State::Answered { dialog: dialog.clone(), has_offer: *has_offer, hang_up: None };
+        }
+    }
+
+    /// Sends a 2xx to an INVITE or re-INVITE and repeats it until the ACK comes (§13.3.1.4).
+    pub(super) fn answer_ok(
+        &mut self,
+        pass: &mut Pass,
+        key: LegKey,
+        server: ServerKey,
+        status: u16,
+        sdp: Option<Bytes>,
+    ) {
+        let bytes = self.with_contact(server, status, sdp.as_ref());
+        self.servers.send(&mut self.alarms, pass, server, status, bytes.clone());
+        let (flow, cseq) = self.servers.at(server).map(|it| (it.flow, it.request.cseq().number)).expect("just answered");
+        self.legs[key].answer = Some(Answer { bytes, flow, cseq, repeats: 0 });
+        self.set(key, LegTimer::Repeat, pass.now.mono + T1);
+        self.set(key, LegTimer::Life, pass.now.mono + T1_64);
+    }
+
+    /// A response that makes or refreshes the dialog: with our Contact.
+    fn with_contact(&self, server: ServerKey, status: u16, sdp: Option<&Bytes>) -> Bytes {
+        let mut writer = self.servers.reply(server, status);
+        let flow = self.servers.at(server).expect("it is being answered").flow;
+        self.contact(&mut writer, flow);
+        if status >= 200 {
+            capabilities(&mut writer);
+        }
+        match sdp {
+            Some(sdp) => writer.body(SDP, sdp),
+            None => writer.finish(),
+        }
+    }
+
+    /// Our Contact on a flow.
+    pub(super) fn contact(&self, writer: &mut Writer, flow: Flow) {
+        let advertised = self.settings.advertised(flow);
+        let transport = if flow.connection == 0 { "" } else { ";transport=tcp" };
+        writer.line(Name::Contact, format_args!("<sip:{advertised}{transport}>"));
+    }
+
+    /// An ACK of a 2xx came (§13.3.1.4). Late and repeated ones are absorbed.
+    pub(super) fn acknowledged(&mut self, pass: &mut Pass, ack: &Message) {
+        let Some(key) = self.leg_of(ack) else { return };
+        let leg = &mut self.legs[key];
+        if leg.answer.as_ref().is_none_or(|answer| answer.cseq != ack.cseq().number) {
+            return;
+        }
+        let (has_offer, initial, hang_up) = match &mut leg.state {
+            State::Answered { dialog, has_offer, hang_up } => {
+                let (has_offer, hang_up) = (*has_offer, *hang_up);
+                leg.state = State::Established { dialog: dialog.clone(), reoffer: Reoffer::Idle };
+                (has_offer, true, hang_up)
+            }
+            State::Established { reoffer, .. } => match *reoffer {
+                Reoffer::Accepting { has_offer } => {
+                    *reoffer = Reoffer::Idle;
+                    (has_offer, false, None)
+                }
+                Reoffer::Idle | Reoffer::Asked { .. } | Reoffer::Asking { .. } => return,
+            },
+            State::Offered { .. } | State::Calling(_) | State::Ending { .. } => return,
+        };
+        leg.answer = None;
+        let id = leg.id;
+        self.stop(key, LegTimer::Repeat);
+        self.stop(key, LegTimer::Life);
+        if initial || !has_offer {
+            let answer = sdp(ack).ok().flatten().filter(|_| !has_offer);
+            pass.tell(Notice::Acknowledged { leg: id, sdp: answer });
+        }
+        if hang_up.is_some() {
+            self.bye(pass, key, Ending::Ours, hang_up);
+        }
+    }
+
+    /// A CANCEL (§9.2): answered itself, and its INVITE with 487 unless that was answered.
+    pub(super) fn cancelled(&mut self, pass: &mut Pass, flow: Flow, request: Message) {
+        let invite = self.servers.find(&request, Method::Invite);
+        if invite.is_none() && self.servers.len() >= self.settings.limits.transactions_max {
+            return;
+        }
+        let tag = match invite.and_then(|invite| self.servers.at(invite)) {
+            Some(server) => server.tag.clone(),
+            None => self.marks.tag(),
+        };
+        let key = self.servers.open(request, flow, tag);
+        let Some(invite) = invite else {
+            return self.answer(pass, key, 481, |_| {});
+        };
+        self.answer(pass, key, 200, |_| {});
+        let Some(leg) = self.servers.at(invite).filter(|it| it.state == server_txn::State::Proceeding).and_then(|it| it.leg)
+        else {
+            return;
+        };
+        self.refuse_invite(pass, invite, 487, Reason::None);
+        let Some(state) = self.legs.get_mut(leg).map(|leg| &mut leg.state) else { return };
+        match state {
+            State::Offered { .. } => {
+                let id = self.legs[leg].id;
+                pass.tell(Notice::Cancelled { leg: id });
+                self.end(pass, leg, Ending::Cancel);
+            }
+            State::Established { reoffer, .. } => {
+                *reoffer = Reoffer::Idle;
+                self.stop(leg, LegTimer::Life);
+            }
+            State::Answered { .. } | State::Calling(_) | State::Ending { .. } => {}
+        }
+    }
+
+    /// Time to repeat a provisional response or a 2xx.
+    pub(super) fn repeat_rang(&mut self, pass: &mut Pass, key: LegKey) {
+        let leg = &mut self.legs[key];
+        match &leg.state {
+            State::Offered { server, last, sdp, .. } => {
+                let (server, last, sdp) = (*server, *last, sdp.clone());
+                self.progress(pass, key, server, last, sdp);
+            }
+            State::Answered { .. } | State::Established { .. } => {
+                let Some(answer) = &mut leg.answer else { return };
+                pass.send(answer.flow, answer.bytes.clone());
+                answer.repeats += 1;
+                let after = super::timers::Timer::G.lasts(answer.repeats, false);
+                self.set(key, LegTimer::Repeat, pass.now.mono + after);
+            }
+            State::Calling(_) | State::Ending { .. } => {}
+        }
+    }
+}
+
+/// What a URI dials: a telephone number without separators, else its user part without escapes.
+fn number(uri: &Uri<'_>) -> Box<str> {
+    match uri.phone() {
+        Some(phone) => phone.digits.into(),
+        None => text(uri.user_text().as_bytes()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,196 @@
+//! What every new request passes first (RFC 3261 §8.2): method, hops, URI, extensions, loops; then it goes to its dialog or
+//! to what takes requests outside dialogs.
+//!
+//! Owns the refusals that need no session; never changes one.
+
+use super::auth::Unproved;
+use super::client::Reason;
+use super::digest::Algorithm;
+use super::event::{Flow, Source};
+use super::leg::LegKey;
+use super::message::Message;
+use super::method::Method;
+use super::name::Name;
+use super::server::ServerKey;
+use super::ua::{Pass, Ua};
+use super::uri::{Host, Scheme, Uri};
+use super::write::Writer;
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What we allow, for `Allow`.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER";
+/// The only content we read.
+pub(super) const SDP: &str = "application/sdp";
+
+/// Why a request goes no further: the status and the header that explains it.
+struct Refusal {
+    status: u16,
+    header: Option<(Name, Vec<u8>)>,
+}
+
+/// A body that is not a session description.
+pub(super) struct UnsupportedBody;
+
+impl Ua {
+    /// Takes a request that is no repetition, no ACK and no CANCEL.
+    pub(super) fn begin(&mut self, pass: &mut Pass, flow: Flow, request: Message) {
+        let outside = request.to().tag().is_none();
+        if outside && self.servers.len() >= self.settings.limits.transactions_max {
+            // Dropped: the sender repeats, and by then some are over.
+            return;
+        }
+        let merged = outside && self.servers.is_merged(&request);
+        let refusal = screen(&request).or(merged.then_some(Refusal { status: 482, header: None }));
+        let tag = self.marks.tag();
+        let key = self.servers.open(request, flow, tag);
+        match refusal {
+            Some(Refusal { status, header }) => self.answer(pass, key, status, |writer| {
+                if let Some((name, value)) = header {
+                    writer.header(name, value);
+                }
+            }),
+            None if outside => self.outside(pass, key, flow),
+            None => self.inside(pass, key),
+        }
+    }
+
+    fn outside(&mut self, pass: &mut Pass, key: ServerKey, flow: Flow) {
+        match self.asked(key).cseq().method {
+            Method::Invite => self.invited(pass, key, flow),
+            Method::Register => self.registering(pass, key, flow),
+            Method::Options => self.answer(pass, key, 200, capabilities),
+            // A BYE that belongs to no dialog (§15.1.2); the rest was screened out or taken before.
+            _ => self.answer(pass, key, 481, |_| {}),
+        }
+    }
+
+    /// The request of a transaction.
+    pub(super) fn asked(&self, key: ServerKey) -> Arc<Message> {
+        Arc::clone(&self.servers.at(key).expect("the request is being handled").request)
+    }
+
+    /// Answers a request without a body.
+    pub(super) fn answer(&mut self, pass: &mut Pass, key: ServerKey, status: u16, fill: impl FnOnce(&mut Writer)) {
+        let mut writer = self.servers.reply(key, status);
+        fill(&mut writer);
+        self.servers.send(&mut self.alarms, pass, key, status, writer.finish());
+    }
+
+    /// Refuses an INVITE that may be gone already.
+    pub(super) fn refuse_invite(&mut self, pass: &mut Pass, key: ServerKey, status: u16, why: Reason) {
+        if self.servers.at(key).is_some() {
+            self.answer(pass, key, status, |writer| why.write(writer));
+        }
+    }
+
+    /// The leg of a request inside a dialog (§12.2.2).
+    pub(super) fn leg_of(&self, request: &Message) -> Option<LegKey> {
+        let key = *self.by_tag.at(request.to().tag()?)?;
+        self.legs[key].dialog().filter(|dialog| dialog.owns_request(request)).map(|_| key)
+    }
+
+    /// Whom a request outside dialogs is from; refused already when nobody.
+    pub(super) fn source(&mut self, pass: &mut Pass, key: ServerKey, flow: Flow) -> Option<Source> {
+        let settings = Arc::clone(&self.settings);
+        if let Some(trunk) = settings.trunk_of(flow.peer.ip()) {
+            return Some(Source::Trunk(trunk.name.clone()));
+        }
+        let request = self.asked(key);
+        let from = request.from().uri;
+        let Some(domain) = host(&from).and_then(|host| settings.domain_of(&host)) else {
+            self.answer(pass, key, 403, |_| {});
+            return None;
+        };
+        let user = self.authenticate(pass, key, domain)?;
+        if *user != *from.user_text() {
+            self.answer(pass, key, 403, |_| {});
+            return None;
+        }
+        Some(Source::Phone { user, domain: domain.into() })
+    }
+
+    /// Which user of a domain sent a request; challenged already when none.
+    pub(super) fn authenticate(&mut self, pass: &mut Pass, key: ServerKey, domain: &str) -> Option<Box<str>> {
+        let request = self.asked(key);
+        let method = request.method_name().unwrap_or_default();
+        match self.auth.verify(pass.now.mono, domain, method, request.authorizations()) {
+            Ok(user) => Some(user),
+            Err(error) => {
+                let algorithms: &[Algorithm] = match &*self.settings.digests {
+                    [] => &[Algorithm::Md5],
+                    chosen => chosen,
+                };
+                let stale = error == Unproved::Stale;
+                let challenges = self.auth.challenges(pass.now.mono, domain, stale, algorithms);
+                self.answer(pass, key, 401, |writer| {
+                    for challenge in challenges {
+                        writer.header(Name::WwwAuthenticate, challenge);
+                    }
+                });
+                None
+            }
+        }
+    }
+}
+
+/// What we can do, for OPTIONS (§11.2) and 2xx to INVITE.
+pub(super) fn capabilities(writer: &mut Writer) {
+    writer.header(Name::Allow, ALLOW);
+    writer.header(Name::Accept, SDP);
+    writer.header(Name::Supported, "");
+}
+
+/// The session description in a message.
+pub(super) fn sdp(message: &Message) -> Result<Option<Bytes>, UnsupportedBody> {
+    let body = message.body();
+    if body.is_empty() {
+        return Ok(None);
+    }
+    // Without a type it can only be what everybody sends.
+    if message.header(Name::ContentType).is_none() || message.content_type().is_some_and(|it| it.is("application", "sdp")) {
+        return Ok(Some(Bytes::copy_from_slice(body)));
+    }
+    // Content whose loss its sender can bear is ignored (§20.11).
+    let optional = message.params(Name::ContentDisposition).value("handling").unwrap_or_default();
+    if optional.eq_ignore_ascii_case(b"optional") { Ok(None) } else { Err(UnsupportedBody) }
+}
+
+/// The host of a URI as settings write it.
+pub(super) fn host<'a>(uri: &Uri<'a>) -> Option<Cow<'a, str>> {
+    match uri.host? {
+        Host::Name(name) => Some(Cow::Borrowed(name)),
+        Host::Ip(ip) => Some(Cow::Owned(ip.to_string())),
+    }
+}
+
+fn screen(request: &Message) -> Option<Refusal> {
+    let allow = || Some((Name::Allow, ALLOW.as_bytes().to_vec()));
+    match request.cseq().method {
+        Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Register | Method::Options => {}
+        // Known, but not here (§8.2.1).
+        Method::Prack
+        | Method::Subscribe
+        | Method::Notify
+        | Method::Publish
+        | Method::Info
+        | Method::Refer
+        | Method::Message
+        | Method::Update => return Some(Refusal { status: 405, header: allow() }),
+        Method::Other => return Some(Refusal { status: 501, header: allow() }),
+    }
+    let scheme = request.request_uri().map(|uri| uri.scheme);
+    if scheme == Some(Scheme::Other) {
+        return Some(Refusal { status: 416, header: None });
+    }
+    if request.max_forwards() == Some(0) {
+        return Some(Refusal { status: 483, header: None });
+    }
+    // No extension of ours changes how a request is understood yet (§8.2.2.3).
+    let unsupported: Vec<&[u8]> = request.require().collect();
+    if !unsupported.is_empty() {
+        return Some(Refusal { status: 420, header: Some((Name::Unsupported, unsupported.join(&b", "[..]))) });
+    }
+    None
+}

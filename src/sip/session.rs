@@ -1,0 +1,355 @@
+//! Inside a dialog (RFC 3261 §12.2, §14, §15): BYE and re-INVITE in both directions, glare, hanging up, and the end.
+
+use super::client::{ClientKey, Purpose, Reason, Told};
+use super::event::{Ending, Notice};
+use super::leg::{LegKey, LegTimer, REOFFER_MAX, REOFFER_TRIES, Reoffer, State, Wanted};
+use super::message::Message;
+use super::method::Method;
+use super::name::Name;
+use super::screen::{ALLOW, SDP, capabilities, sdp};
+use super::server::ServerKey;
+use super::ua::{Pass, Ua};
+use crate::base::map::keyed_hash;
+use bytes::Bytes;
+use core::time::Duration;
+
+impl Ua {
+    /// A request inside a dialog.
+    pub(super) fn inside(&mut self, pass: &mut Pass, key: ServerKey) {
+        let request = self.asked(key);
+        let Some(leg) = self.leg_of(&request) else {
+            // §12.2.2: no such dialog.
+            return self.answer(pass, key, 481, |_| {});
+        };
+        let cseq = request.cseq();
+        let dialog = self.legs[leg].dialog_mut().expect("found by its dialog");
+        if dialog.remote_cseq.is_some_and(|last| cseq.number <= last) {
+            // §12.2.2: out of order.
+            return self.answer(pass, key, 500, |_| {});
+        }
+        dialog.remote_cseq = Some(cseq.number);
+        match cseq.method {
+            Method::Bye => self.bye_received(pass, key, leg, &request),
+            Method::Invite => self.reinvited(pass, key, leg, &request),
+            Method::Options => self.answer(pass, key, 200, capabilities),
+            _ => self.answer(pass, key, 405, |writer| {
+                writer.header(Name::Allow, ALLOW);
+            }),
+        }
+    }
+
+    /// Their BYE (§15.1.2): whatever is unanswered is answered with 487.
+    fn bye_received(&mut self, pass: &mut Pass, key: ServerKey, leg: LegKey, request: &Message) {
+        self.answer(pass, key, 200, |_| {});
+        match &self.legs[leg].state {
+            State::Offered { server, .. } => {
+                let server = *server;
+                self.refuse_invite(pass, server, 487, Reason::None);
+            }
+            State::Established { .. } => self.drop_reoffer(pass, leg),
+            State::Answered { .. } => {}
+            // The BYEs crossed: the answer to ours ends the leg.
+            State::Ending { .. } | State::Calling(_) => return,
+        }
+        self.end(pass, leg, Ending::Bye { q850: request.reason_q850() });
+    }
+
+    /// A re-INVITE must not outlive its session: theirs has 487, ours is cancelled.
+    fn drop_reoffer(&mut self, pass: &mut Pass, key: LegKey) {
+        let State::Established { reoffer, .. } = &mut self.legs[key].state else { return };
+        match std::mem::replace(reoffer, Reoffer::Idle) {
+            Reoffer::Asked { server, .. } => self.refuse_invite(pass, server, 487, Reason::None),
+            Reoffer::Asking { client, .. } => self.clients.cancel(&mut self.alarms, pass, client, Reason::None),
+            Reoffer::Idle | Reoffer::Accepting { .. } => {}
+        }
+    }
+
+    /// The leg is over.
+    pub(super) fn end(&mut self, pass: &mut Pass, key: LegKey, why: Ending) {
+        if let Some(leg) = self.remove(key) {
+            pass.tell(Notice::Ended { leg: leg.id, why });
+        }
+    }
+
+    /// Ends the leg in whatever state.
+    pub(super) fn hang_up(&mut self, pass: &mut Pass, key: LegKey, q850: u8) {
+        match &mut self.legs[key].state {
+            State::Offered { server, .. } => {
+                let server = *server;
+                self.refuse_invite(pass, server, 480, Reason::Q850(q850));
+                self.end(pass, key, Ending::Ours);
+            }
+            // §15: no BYE before the ACK of our 2xx or its time-out.
+            State::Answered { hang_up, .. } => *hang_up = Some(q850),
+            State::Calling(_) => self.give_up(pass, key, 487, Reason::Q850(q850)),
+            State::Established { .. } => self.bye(pass, key, Ending::Ours, Some(q850)),
+            State::Ending { .. } => {}
+        }
+    }
+
+    /// Sends BYE (§15.1.1); its answer, or none, ends the leg.
+    pub(super) fn bye(&mut self, pass: &mut Pass, key: LegKey, why: Ending, q850: Option<u8>) {
+        self.drop_reoffer(pass, key);
+        for timer in [LegTimer::Repeat, LegTimer::Life, LegTimer::Again] {
+            self.stop(key, timer);
+        }
+        let leg = &mut self.legs[key];
+        (leg.answer, leg.wanted) = (None, None);
+        let Some(mut dialog) = leg.dialog().cloned() else { return };
+        dialog.local_cseq += 1;
+        leg.state = State::Ending { dialog: dialog.clone(), why };
+        self.send_bye(pass, &dialog, q850.into(), Purpose::Bye(key));
+    }
+
+    /// The bound of a state was reached.
+    pub(super) fn life_rang(&mut self, pass: &mut Pass, key: LegKey) {
+        match &mut self.legs[key].state {
+            State::Offered { server, .. } => {
+                let server = *server;
+                self.refuse_invite(pass, server, 480, Reason::None);
+                self.end(pass, key, Ending::Ours);
+            }
+            State::Answered { hang_up, .. } => {
+                let q850 = *hang_up;
+                self.bye(pass, key, q850.map_or(Ending::NoAck, |_| Ending::Ours), q850);
+            }
+            State::Calling(_) => self.give_up(pass, key, 408, Reason::None),
+            State::Established { reoffer, .. } => match reoffer {
+                Reoffer::Idle => {}
+                Reoffer::Asked { server, .. } => {
+                    let server = *server;
+                    *reoffer = Reoffer::Idle;
+                    self.refuse_invite(pass, server, 500, Reason::None);
+                }
+                Reoffer::Accepting { .. } => self.bye(pass, key, Ending::NoAck, None),
+                Reoffer::Asking { .. } => self.bye(pass, key, Ending::Lost, None),
+            },
+            State::Ending { .. } => {}
+        }
+    }
+
+    /// Their re-INVITE (§14.2).
+    fn reinvited(&mut self, pass: &mut Pass, key: ServerKey, leg: LegKey, request: &Message) {
+        match &self.legs[leg].state {
+            State::Established { reoffer, .. } => match reoffer {
+                Reoffer::Idle => {}
+                Reoffer::Asking { .. } => return self.answer(pass, key, 491, |_| {}),
+                Reoffer::Asked { .. } | Reoffer::Accepting { .. } => return self.not_yet(pass, key),
+            },
+            State::Offered { .. } | State::Answered { .. } => return self.not_yet(pass, key),
+            State::Ending { .. } | State::Calling(_) => return self.answer(pass, key, 481, |_| {}),
+        }
+        let Ok(offer) = sdp(request) else {
+            return self.answer(pass, key, 415, |writer| {
+                writer.header(Name::Accept, SDP);
+            });
+        };
+        self.answer(pass, key, 100, |_| {});
+        if let Some(server) = self.servers.at_mut(key) {
+            server.leg = Some(leg);
+        }
+        let it = &mut self.legs[leg];
+        let id = it.id;
+        if let State::Established { dialog, reoffer } = &mut it.state {
+            dialog.refresh(request);
+            *reoffer = Reoffer::Asked { server: key, has_offer: offer.is_some() };
+        }
+        self.set(leg, LegTimer::Life, pass.now.mono + REOFFER_MAX);
+        pass.tell(Notice::Reoffered { leg: id, sdp: offer });
+    }
+
+    /// One INVITE at a time: come again in a while (§14.2).
+    fn not_yet(&mut self, pass: &mut Pass, key: ServerKey) {
+        self.answer(pass, key, 500, |writer| {
+            writer.header(Name::RetryAfter, "2");
+        });
+    }
+
+    /// The call's answer to their re-INVITE.
+    pub(super) fn answer_reoffer(&mut self, pass: &mut Pass, key: LegKey, answer: Result<Bytes, u16>) {
+        let State::Established { reoffer, .. } = &mut self.legs[key].state else { return };
+        let Reoffer::Asked { server, has_offer } = *reoffer else { return };
+        match answer {
+            Ok(sdp) => {
+                *reoffer = Reoffer::Accepting { has_offer };
+                self.answer_ok(pass, key, server, 200, Some(sdp));
+            }
+            Err(status) => {
+                *reoffer = Reoffer::Idle;
+                self.stop(key, LegTimer::Life);
+                let status = if (300..700).contains(&status) { status } else { 488 };
+                self.refuse_invite(pass, server, status, Reason::None);
+            }
+        }
+    }
+
+    /// A re-INVITE of ours, now or as soon as it may be.
+    pub(super) fn reinvite(&mut self, pass: &mut Pass, key: LegKey, sdp: Bytes) {
+        let leg = &mut self.legs[key];
+        match &leg.state {
+            State::Established { .. } | State::Answered { .. } => {
+                leg.wanted = Some(Wanted { sdp, tries: 0 });
+                self.again_rang(pass, key);
+            }
+            State::Offered { .. } | State::Calling(_) | State::Ending { .. } => {}
+        }
+    }
+
+    /// Tries the re-INVITE that waits.
+    pub(super) fn again_rang(&mut self, pass: &mut Pass, key: LegKey) {
+        let leg = &mut self.legs[key];
+        match &leg.state {
+            State::Established { reoffer, .. } => match reoffer {
+                Reoffer::Idle => {
+                    if let Some(wanted) = leg.wanted.take() {
+                        self.stop(key, LegTimer::Again);
+                        self.send_reinvite(pass, key, wanted);
+                    }
+                }
+                Reoffer::Asked { .. } | Reoffer::Accepting { .. } | Reoffer::Asking { .. } => self.wait(pass, key),
+            },
+            State::Answered { .. } => self.wait(pass, key),
+            State::Offered { .. } | State::Calling(_) | State::Ending { .. } => {}
+        }
+    }
+
+    /// §14.1: 2.1–4 s for the owner of the Call-ID, 0–2 s for the other, in units of 10 ms.
+    fn wait(&mut self, pass: &mut Pass, key: LegKey) {
+        let leg = &self.legs[key];
+        let Some(dialog) = leg.dialog() else { return };
+        let word = format!("{} {}", leg.tag, pass.now.mono.0);
+        let roll = keyed_hash(self.seed, word.as_bytes());
+        let units = if dialog.ours { 210 + roll % 191 } else { roll % 201 };
+        self.set(key, LegTimer::Again, pass.now.mono + Duration::from_millis(10 * units));
+    }
+
+    fn send_reinvite(&mut self, pass: &mut Pass, key: LegKey, wanted: Wanted) {
+        let Some(dialog) = self.legs[key].dialog_mut() else { return };
+        dialog.local_cseq += 1;
+        let dialog = dialog.clone();
+        let branch = self.marks.branch();
+        let mut writer = dialog.request(Method::Invite, dialog.local_cseq, &self.settings, &branch);
+        self.contact(&mut writer, dialog.flow);
+        writer.header(Name::Allow, ALLOW);
+        let bytes = writer.body(SDP, &wanted.sdp);
+        let flow = dialog.next_flow(&self.settings);
+        let purpose = Purpose::Reinvite(key);
+        let client = self.clients.open(&mut self.alarms, pass, flow, (Method::Invite, &branch), bytes, purpose);
+        self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Asking { client, wanted } };
+        self.set(key, LegTimer::Life, pass.now.mono + REOFFER_MAX);
+    }
+
+    /// What a client transaction tells.
+    pub(super) fn told(&mut self, pass: &mut Pass, client: ClientKey, told: Told, response: Option<&Message>) {
+        let (purpose, response) = match told {
+            Told::Nothing => return,
+            Told::Response(purpose) => (purpose, response),
+            Told::Timeout(purpose) => (purpose, None),
+        };
+        match purpose {
+            Purpose::Invite(leg) => self.branch_told(pass, leg, client, response),
+            Purpose::Reinvite(leg) => self.reinvite_told(pass, leg, client, response),
+            Purpose::Bye(leg) => {
+                if response.is_none_or(|response| response.status() >= Some(200)) {
+                    self.bye_done(pass, leg);
+                }
+            }
+            Purpose::Nobody => {}
+        }
+    }
+
+    /// Whether the leg for which a request was sent bounds its life.
+    pub(super) fn bounds(&self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Invite(leg) | Purpose::Reinvite(leg) => self.legs.get(leg).is_some_and(|leg| leg.life.is_some()),
+            Purpose::Bye(_) | Purpose::Nobody => false,
+        }
+    }
+
+    fn bye_done(&mut self, pass: &mut Pass, key: LegKey) {
+        let Some(State::Ending { why, .. }) = self.legs.get(key).map(|leg| &leg.state) else { return };
+        let why = *why;
+        self.end(pass, key, why);
+    }
+
+    /// A response to our re-INVITE, or none in time.
+    fn reinvite_told(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: Option<&Message>) {
+        let status = response.and_then(Message::status).unwrap_or(408);
+        if (100..200).contains(&status) {
+            let cancel = self.clients.at(client).map(|client| client.cancel);
+            if let Some(super::client::Cancel::Wanted(why)) = cancel {
+                self.clients.cancel(&mut self.alarms, pass, client, why);
+            }
+            return;
+        }
+        let asking = self.legs.get(key).is_some_and(|leg| match &leg.state {
+            State::Established { reoffer: Reoffer::Asking { client: asking, .. }, .. } => *asking == client,
+            State::Established { reoffer: Reoffer::Idle | Reoffer::Asked { .. } | Reoffer::Accepting { .. }, .. }
+            | State::Offered { .. }
+            | State::Answered { .. }
+            | State::Calling(_)
+            | State::Ending { .. } => false,
+        });
+        match (asking, response) {
+            (true, Some(response)) if status < 300 => self.reinvite_accepted(pass, key, response),
+            (true, _) => self.reinvite_refused(pass, key, status),
+            (false, Some(response)) if status < 300 => self.late_accept(pass, key, client, response),
+            (false, _) => {}
+        }
+    }
+
+    fn reinvite_accepted(&mut self, pass: &mut Pass, key: LegKey, response: &Message) {
+        let leg = &mut self.legs[key];
+        let id = leg.id;
+        let Some(mut dialog) = leg.dialog().cloned() else { return };
+        dialog.refresh(response);
+        self.acknowledge(pass, &mut dialog);
+        self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Idle };
+        self.stop(key, LegTimer::Life);
+        let answer = sdp(response).ok().flatten().ok_or(488);
+        pass.tell(Notice::ReofferAnswered { leg: id, answer });
+    }
+
+    fn reinvite_refused(&mut self, pass: &mut Pass, key: LegKey, status: u16) {
+        let leg = &mut self.legs[key];
+        let id = leg.id;
+        let State::Established { reoffer, .. } = &mut leg.state else { return };
+        let Reoffer::Asking { wanted, .. } = std::mem::replace(reoffer, Reoffer::Idle) else { return };
+        self.stop(key, LegTimer::Life);
+        match status {
+            // §12.2.1.2: the other side knows nothing of us any more.
+            408 | 481 => self.bye(pass, key, Ending::Lost, None),
+            // A later wish replaces the one that collided.
+            491 if self.legs[key].wanted.is_some() => self.wait(pass, key),
+            491 if wanted.tries + 1 < REOFFER_TRIES => {
+                self.legs[key].wanted = Some(Wanted { tries: wanted.tries + 1, ..wanted });
+                self.wait(pass, key);
+            }
+            _ => pass.tell(Notice::ReofferAnswered { leg: id, answer: Err(status) }),
+        }
+    }
+
+    /// A 2xx to a re-INVITE that is not awaited: repeated, or come after the session's end. It has its ACK all the same.
+    fn late_accept(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) {
+        if self.acknowledge_again(pass, key, response) {
+            return;
+        }
+        if let Some(it) = self.clients.at_mut(client) {
+            // The BYE is under way already: no second one.
+            it.strays.push(response.to().tag().unwrap_or_default().into());
+            self.stray(pass, client, response);
+        }
+    }
+
+    /// A response without a transaction: only a repeated 2xx to an INVITE of before a restart means something.
+    pub(super) fn orphan(&mut self, pass: &mut Pass, response: &Message) {
+        let accepted = response.status().is_some_and(|status| (200..300).contains(&status));
+        if !accepted || response.cseq().method != Method::Invite {
+            return;
+        }
+        let key = response.from().tag().and_then(|tag| self.by_tag.at(tag)).copied();
+        if let Some(key) = key {
+            self.acknowledge_again(pass, key, response);
+        }
+    }
+}
