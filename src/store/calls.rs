@@ -191,7 +191,12 @@ static UPSERT: Bulk = Bulk::new(
      answered = excluded.answered, caller_hangup = excluded.caller_hangup, agent_hangup = excluded.agent_hangup, \
      ended = excluded.ended, end_stage = excluded.end_stage, end_by = excluded.end_by, \
      end_sip_status = excluded.end_sip_status, end_q850 = excluded.end_q850, recording = excluded.recording, \
-     order_id = excluded.order_id WHERE excluded.revision > calls.revision RETURNING site, id",
+     order_id = excluded.order_id WHERE excluded.revision > calls.revision",
+);
+static STORED: Bulk = Bulk::new(
+    "SELECT site, id, revision FROM calls WHERE (site, id) IN (VALUES ",
+    2,
+    ")",
 );
 static FORGET_ATTEMPTS: Bulk = Bulk::new("DELETE FROM call_attempts WHERE (site, contact) IN (VALUES ", 2, ")");
 static FORGET_DIGITS: Bulk = Bulk::new("DELETE FROM call_digits WHERE (site, contact) IN (VALUES ", 2, ")");
@@ -214,51 +219,63 @@ pub(super) async fn write(
     calls: &BTreeMap<Key<'_>, &CallRecord>,
     database: &mut SqliteConnection,
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<(&str, &CallRecord)> = calls.iter().map(|((site, _), call)| (*site, *call)).collect();
-    let mut won = Vec::new();
-    for statement in UPSERT.statements(&rows, bind) {
+    let keys: Vec<(&str, String)> = calls
+        .keys()
+        .map(|(site, contact)| (*site, contact.to_string()))
+        .collect();
+    let mut stored: Vec<(String, String, i64)> = Vec::new();
+    for statement in STORED.statements(&keys, bind_key) {
         for row in statement.fetch_all(&mut *database).await? {
-            won.push((row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?));
+            stored.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
         }
     }
-    for statement in FORGET_ATTEMPTS
-        .statements(&won, bind_key)
-        .chain(FORGET_DIGITS.statements(&won, bind_key))
-    {
-        statement.execute(&mut *database).await?;
-    }
-    let (mut attempts, mut digits) = (Vec::new(), Vec::new());
-    for (site, id) in &won {
-        let contact = id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        let Some(call) = calls.get(&(site.as_str(), contact)) else {
+    let mut told: BTreeMap<(&str, String), &CallRecord> = keys.into_iter().zip(calls.values().copied()).collect();
+    let mut replaced = Vec::new();
+    for (site, contact, revision) in &stored {
+        let Some((key, call)) = told.remove_entry(&(site.as_str(), contact.clone())) else {
             continue;
         };
+        if i64::from(call.revision) > *revision {
+            replaced.push((key, call));
+        }
+    }
+    let forgotten: Vec<(&str, String)> = replaced.iter().map(|(key, _)| key.clone()).collect();
+    for forget in FORGET_ATTEMPTS
+        .statements(&forgotten, bind_key)
+        .chain(FORGET_DIGITS.statements(&forgotten, bind_key))
+    {
+        forget.execute(&mut *database).await?;
+    }
+    let rows: Vec<((&str, String), &CallRecord)> = told.into_iter().chain(replaced).collect();
+    let (mut attempts, mut digits) = (Vec::new(), Vec::new());
+    for (key, call) in &rows {
         attempts.extend(
             (0i64..)
                 .zip(&call.attempts)
-                .map(|(position, attempt)| (site, id, position, attempt)),
+                .map(|(position, attempt)| (key, position, attempt)),
         );
         digits.extend(
             (0i64..)
                 .zip(&call.collected)
-                .map(|(position, given)| (site, id, position, given)),
+                .map(|(position, given)| (key, position, given)),
         );
     }
-    for statement in ATTEMPTS
-        .statements(&attempts, bind_attempt)
+    let calls = UPSERT.statements(&rows, bind);
+    for write in calls
+        .chain(ATTEMPTS.statements(&attempts, bind_attempt))
         .chain(DIGITS.statements(&digits, bind_digits))
     {
-        statement.execute(&mut *database).await?;
+        write.execute(&mut *database).await?;
     }
     Ok(())
 }
 
-fn bind(statement: Bound, (site, call): &(&str, &CallRecord)) -> Bound {
+fn bind(statement: Bound, ((site, contact), call): &((&str, String), &CallRecord)) -> Bound {
     let ms = |wall: Option<Wall>| wall.map(|wall| wall.0);
     let times = &call.times;
     statement
         .bind(*site)
-        .bind(call.contact.to_string())
+        .bind(contact)
         .bind(i64::from(call.revision))
         .bind(&*call.caller)
         .bind(&*call.dialled)
@@ -285,14 +302,14 @@ fn bind(statement: Bound, (site, call): &(&str, &CallRecord)) -> Bound {
         .bind(call.order.map(|id| id.to_string()))
 }
 
-fn bind_key(statement: Bound, (site, contact): &(String, String)) -> Bound {
-    statement.bind(site).bind(contact)
+fn bind_key(statement: Bound, (site, contact): &(&str, String)) -> Bound {
+    statement.bind(*site).bind(contact)
 }
 
-fn bind_attempt(statement: Bound, (site, contact, position, attempt): &(&String, &String, i64, &Attempt)) -> Bound {
+fn bind_attempt(statement: Bound, ((site, contact), position, attempt): &(&(&str, String), i64, &Attempt)) -> Bound {
     statement
         .bind(*site)
-        .bind(*contact)
+        .bind(contact)
         .bind(*position)
         .bind(&*attempt.agent)
         .bind(attempt.assigned.0)
@@ -303,11 +320,11 @@ fn bind_attempt(statement: Bound, (site, contact, position, attempt): &(&String,
 
 fn bind_digits(
     statement: Bound,
-    (site, contact, position, (node, digits)): &(&String, &String, i64, &(Box<str>, Box<str>)),
+    ((site, contact), position, (node, digits)): &(&(&str, String), i64, &(Box<str>, Box<str>)),
 ) -> Bound {
     statement
         .bind(*site)
-        .bind(*contact)
+        .bind(contact)
         .bind(*position)
         .bind(&**node)
         .bind(&**digits)

@@ -22,7 +22,7 @@ pub use page::{Limit, Page};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlSafeStr, SqlStr, Transaction};
+use sqlx::{ConnectOptions, SqlSafeStr, SqlStr, Transaction};
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,6 +34,12 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 
 /// How long a caller waits for a connection before the store counts as away.
 const ACQUIRE_MAX: Duration = Duration::from_secs(10);
+
+/// Prepared statements a connection keeps: all those of [`bulk`] and some more.
+const STATEMENTS_MAX: usize = 256;
+
+/// Pages in memory per connection, in SQLite's words 32 MiB: the leaves that batches of facts append to.
+const CACHE_SIZE: &str = "-32768";
 
 /// The database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -151,7 +157,9 @@ fn options() -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY_MAX)
         .synchronous(SqliteSynchronous::Full)
-        .statement_cache_capacity(128)
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .pragma("cache_size", CACHE_SIZE)
+        .disable_statement_logging()
 }
 
 /// Connections live as long as the store: a reconnect would throw prepared statements away, and memory with them.
