@@ -25,4 +25,4 @@ mod tests;
 pub use acd::Acd;
 pub use adopt::{Held, Live};
 pub use snapshot::{RestoreError, Snapshot};
-pub use view::{AgentView, Position, QueueView};
+pub use view::{AgentView, Counts, Position, QueueView};
