@@ -79,7 +79,10 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn new(seed: [u64; 2]) -> Clients {
-        Clients { table: SlotMap::with_key(), index: KeyedMap::new(seed) }
+        Clients {
+            table: SlotMap::with_key(),
+            index: KeyedMap::new(seed),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -108,7 +111,11 @@ impl Clients {
         request: Bytes,
         purpose: Purpose,
     ) -> ClientKey {
-        let kind = if method == Method::Invite { Kind::Invite } else { Kind::NonInvite };
+        let kind = if method == Method::Invite {
+            Kind::Invite
+        } else {
+            Kind::NonInvite
+        };
         let index = index(branch.as_bytes(), method);
         let client = Client {
             kind,
@@ -149,7 +156,9 @@ impl Clients {
         event: Event,
         response: Option<&Message>,
     ) -> Told {
-        let Some(client) = self.table.get_mut(key) else { return Told::Nothing };
+        let Some(client) = self.table.get_mut(key) else {
+            return Told::Nothing;
+        };
         let (state, steps) = step(client.kind, client.state, event);
         client.state = state;
         let mut told = Told::Nothing;
@@ -173,7 +182,9 @@ impl Clients {
 
     /// Forgets a transaction.
     pub(super) fn close(&mut self, alarms: &mut Alarms<Due>, key: ClientKey) {
-        let Some(mut client) = self.table.remove(key) else { return };
+        let Some(mut client) = self.table.remove(key) else {
+            return;
+        };
         for place in [&mut client.repeat, &mut client.life, &mut client.guard] {
             alarms.stop(place);
         }
@@ -217,7 +228,11 @@ impl Client {
             }
             Step::Start(timer) => {
                 let lasts = timer.lasts(self.repeats, self.flow.connection != 0);
-                let place = if timer.repeats() { &mut self.repeat } else { &mut self.life };
+                let place = if timer.repeats() {
+                    &mut self.repeat
+                } else {
+                    &mut self.life
+                };
                 self.repeats += u32::from(timer.repeats());
                 alarms.set(place, pass.now.mono + lasts, Due::Client(key, timer));
             }
@@ -313,6 +328,10 @@ impl Pass<'_> {
 
 /// Whether the timer that rang is the one the transaction waits for.
 pub(super) fn rings(client: &mut Client, timer: Timer, serial: u32) -> bool {
-    let place = if timer.repeats() { &mut client.repeat } else { &mut client.life };
+    let place = if timer.repeats() {
+        &mut client.repeat
+    } else {
+        &mut client.life
+    };
     Alarms::<Due>::rings(place, serial)
 }

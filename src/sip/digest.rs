@@ -66,7 +66,11 @@ impl<'a> Proof<'a> {
             Some(_) => return None,
         };
         let algorithm = Algorithm::parse(credentials.algorithm.as_deref().unwrap_or_default())?;
-        Some(Proof { credentials, algorithm, counted })
+        Some(Proof {
+            credentials,
+            algorithm,
+            counted,
+        })
     }
 
     /// How often this nonce was used, by the client's own count. Without `qop` nobody counts: the nonce is used up.
@@ -81,7 +85,10 @@ impl<'a> Proof<'a> {
             Algorithm::Md5 => self.response::<Md5>(method, &credential.ha1_md5),
             Algorithm::Sha256 => self.response::<Sha256>(method, &credential.ha1_sha256),
         };
-        expected.as_bytes().ct_eq(&self.credentials.response.to_ascii_lowercase()).into()
+        expected
+            .as_bytes()
+            .ct_eq(&self.credentials.response.to_ascii_lowercase())
+            .into()
     }
 
     /// `request-digest` (RFC 7616 §3.4.1).
@@ -125,10 +132,12 @@ fn hashed<D: Digest>(parts: &[&[u8]]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     use core::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String never fails");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a String never fails");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -167,7 +176,10 @@ pub(super) mod tests {
         let credential = Credential::new("Mufasa", "http-auth@example.org", "Circle of Life");
         for (algorithm, response) in [
             ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
-            ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+            (
+                "SHA-256",
+                "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
+            ),
         ] {
             let value = format!(
                 "Digest username=\"Mufasa\",\r\n realm=\"http-auth@example.org\", uri=\"/dir/index.html\", algorithm={algorithm}, \
@@ -186,7 +198,8 @@ pub(super) mod tests {
     /// RFC 2069 as corrected by its erratum 749: no `qop`, no `algorithm`.
     #[test]
     fn the_vector_of_rfc_2069() {
-        let value = br#"Digest username="Mufasa", realm="testrealm@host.com", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093",
+        let value =
+            br#"Digest username="Mufasa", realm="testrealm@host.com", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093",
             uri="/dir/index.html", response="1949323746fe6a43ef61f9606e7febea""#;
         let credential = Credential::new("Mufasa", "testrealm@host.com", "CircleOfLife");
         let credentials = Credentials::parse(value).unwrap();
@@ -197,7 +210,13 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_not_an_answer_to_our_challenge() {
-        let whole = answer(Algorithm::Md5, ("1001", "a.cn", "pw"), ("REGISTER", "sip:a.cn"), "n", Some(0x1000));
+        let whole = answer(
+            Algorithm::Md5,
+            ("1001", "a.cn", "pw"),
+            ("REGISTER", "sip:a.cn"),
+            "n",
+            Some(0x1000),
+        );
         let count = |value: &str| {
             let credentials = Credentials::parse(value.as_bytes()).unwrap();
             Proof::read(&credentials).map(|proof| proof.count())

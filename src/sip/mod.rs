@@ -39,6 +39,8 @@ mod incoming;
 mod leg;
 mod outgoing;
 mod registration;
+#[cfg(test)]
+mod requests;
 mod screen;
 mod server;
 mod session;

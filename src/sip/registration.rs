@@ -29,7 +29,9 @@ impl Ua {
             // §10.3 step 5: no address-of-record of ours.
             return self.answer(pass, key, 404, |_| {});
         };
-        let Some(user) = self.authenticate(pass, key, domain) else { return };
+        let Some(user) = self.authenticate(pass, key, domain) else {
+            return;
+        };
         if *user != *to.user_text() {
             // §10.3 step 4: nobody registers for another.
             return self.answer(pass, key, 403, |_| {});
@@ -46,8 +48,16 @@ impl Ua {
             Contacts::All => Change::RemoveAll,
             Contacts::Some(_) => Change::Contacts(&wanted),
         };
-        let asked = Asked { call_id: &call_id, cseq: request.cseq().number, change, flow };
-        let bounds = Bounds { expires_s: settings.expires_s, contacts_max: settings.limits.contacts_max };
+        let asked = Asked {
+            call_id: &call_id,
+            cseq: request.cseq().number,
+            change,
+            flow,
+        };
+        let bounds = Bounds {
+            expires_s: settings.expires_s,
+            contacts_max: settings.limits.contacts_max,
+        };
         match self.registrar.register(pass.now, &user, domain, &asked, &bounds) {
             Ok(record) => self.registered(pass, key, record, !matches!(change, Change::None)),
             Err(error) => self.answer(pass, key, status(error), |writer| {
@@ -61,7 +71,9 @@ impl Ua {
     fn registered(&mut self, pass: &mut Pass, key: ServerKey, record: u32, changed: bool) {
         let contacts: Vec<(Box<str>, u64)> = {
             let contacts = self.registrar.contacts(record, pass.now);
-            contacts.map(|(binding, left_s)| (binding.uri.clone(), left_s)).collect()
+            contacts
+                .map(|(binding, left_s)| (binding.uri.clone(), left_s))
+                .collect()
         };
         self.answer(pass, key, 200, |writer| {
             for (uri, left_s) in contacts {

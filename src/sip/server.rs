@@ -56,7 +56,11 @@ pub(super) struct Servers {
 
 impl Servers {
     pub(super) fn new(seed: [u64; 2]) -> Servers {
-        Servers { table: SlotMap::with_key(), index: KeyedMap::new(seed), merged: KeyedMap::new(seed) }
+        Servers {
+            table: SlotMap::with_key(),
+            index: KeyedMap::new(seed),
+            merged: KeyedMap::new(seed),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -122,7 +126,14 @@ impl Servers {
     }
 
     /// Sends an answer.
-    pub(super) fn send(&mut self, alarms: &mut Alarms<Due>, pass: &mut Pass, key: ServerKey, status: u16, bytes: Bytes) {
+    pub(super) fn send(
+        &mut self,
+        alarms: &mut Alarms<Due>,
+        pass: &mut Pass,
+        key: ServerKey,
+        status: u16,
+        bytes: Bytes,
+    ) {
         let event = match status {
             100..=199 => Event::Provisional,
             200..=299 => Event::Success,
@@ -140,7 +151,9 @@ impl Servers {
         event: Event,
         response: Option<Bytes>,
     ) -> bool {
-        let Some(server) = self.table.get_mut(key) else { return false };
+        let Some(server) = self.table.get_mut(key) else {
+            return false;
+        };
         let (state, steps) = step(server.kind, server.state, event);
         server.state = state;
         let mut response = response;
@@ -154,7 +167,9 @@ impl Servers {
     }
 
     fn close(&mut self, alarms: &mut Alarms<Due>, key: ServerKey) {
-        let Some(mut server) = self.table.remove(key) else { return };
+        let Some(mut server) = self.table.remove(key) else {
+            return;
+        };
         alarms.stop(&mut server.repeat);
         alarms.stop(&mut server.life);
         self.index.remove(&*server.id);
@@ -186,7 +201,11 @@ impl Server {
             Step::Start(timer) if timer.repeats() && reliable => {}
             Step::Start(timer) => {
                 let lasts = timer.lasts(self.repeats, reliable);
-                let place = if timer.repeats() { &mut self.repeat } else { &mut self.life };
+                let place = if timer.repeats() {
+                    &mut self.repeat
+                } else {
+                    &mut self.life
+                };
                 self.repeats += u32::from(timer.repeats());
                 alarms.set(place, pass.now.mono + lasts, Due::Server(key, timer));
             }
@@ -203,7 +222,11 @@ impl Server {
 
     /// Whether the timer that rang is the one the transaction waits for.
     pub(super) fn rings(&mut self, timer: Timer, serial: u32) -> bool {
-        let place = if timer.repeats() { &mut self.repeat } else { &mut self.life };
+        let place = if timer.repeats() {
+            &mut self.repeat
+        } else {
+            &mut self.life
+        };
         Alarms::<Due>::rings(place, serial)
     }
 

@@ -85,12 +85,9 @@ const fn invite(state: State, event: Event) -> (State, &'static [Step]) {
         },
         Confirmed => match event {
             Event::Timer(Timer::I) => (Terminated, &[]),
-            Event::Repeated
-            | Event::Ack
-            | Event::Provisional
-            | Event::Success
-            | Event::Refusal
-            | Event::Timer(_) => (Confirmed, &[]),
+            Event::Repeated | Event::Ack | Event::Provisional | Event::Success | Event::Refusal | Event::Timer(_) => {
+                (Confirmed, &[])
+            }
         },
         // Repeats of the INVITE are absorbed; the transaction user repeats its 2xx until the ACK (§13.3.1.4).
         Accepted => match event {
@@ -100,12 +97,9 @@ const fn invite(state: State, event: Event) -> (State, &'static [Step]) {
             Event::Repeated | Event::Provisional | Event::Refusal | Event::Timer(_) => (Accepted, &[]),
         },
         Terminated => match event {
-            Event::Repeated
-            | Event::Ack
-            | Event::Provisional
-            | Event::Success
-            | Event::Refusal
-            | Event::Timer(_) => (Terminated, &[]),
+            Event::Repeated | Event::Ack | Event::Provisional | Event::Success | Event::Refusal | Event::Timer(_) => {
+                (Terminated, &[])
+            }
         },
     }
 }
@@ -133,12 +127,9 @@ const fn non_invite(state: State, event: Event) -> (State, &'static [Step]) {
         },
         // Confirmed and Accepted belong to INVITE and are never entered.
         Confirmed | Accepted | Terminated => match event {
-            Event::Repeated
-            | Event::Ack
-            | Event::Provisional
-            | Event::Success
-            | Event::Refusal
-            | Event::Timer(_) => (Terminated, &[]),
+            Event::Repeated | Event::Ack | Event::Provisional | Event::Success | Event::Refusal | Event::Timer(_) => {
+                (Terminated, &[])
+            }
         },
     }
 }
@@ -167,7 +158,9 @@ mod tests {
 
     /// Every pair stands in the list of moves, or does nothing at all.
     fn exhaust(kind: Kind, moves: &[(State, Event, State, &[Step])], reachable: &[State]) {
-        let events = [Repeated, Ack, Provisional, Success, Refusal].into_iter().chain(TIMERS.map(Event::Timer));
+        let events = [Repeated, Ack, Provisional, Success, Refusal]
+            .into_iter()
+            .chain(TIMERS.map(Event::Timer));
         for event in events {
             for &state in reachable {
                 let expected = moves.iter().find(|(from, on, ..)| (*from, *on) == (state, event));
@@ -185,10 +178,20 @@ mod tests {
                 (Proceeding, Repeated, Proceeding, &[SendAgain]),
                 (Proceeding, Provisional, Proceeding, &[Send]),
                 (Proceeding, Success, Accepted, &[Send, Start(Timer::L)]),
-                (Proceeding, Refusal, Completed, &[Send, Start(Timer::G), Start(Timer::H)]),
+                (
+                    Proceeding,
+                    Refusal,
+                    Completed,
+                    &[Send, Start(Timer::G), Start(Timer::H)],
+                ),
                 (Completed, Repeated, Completed, &[SendAgain]),
                 (Completed, Ack, Confirmed, &[StopRepeating, Start(Timer::I)]),
-                (Completed, Event::Timer(Timer::G), Completed, &[SendAgain, Start(Timer::G)]),
+                (
+                    Completed,
+                    Event::Timer(Timer::G),
+                    Completed,
+                    &[SendAgain, Start(Timer::G)],
+                ),
                 (Completed, Event::Timer(Timer::H), Terminated, &[StopRepeating]),
                 (Confirmed, Event::Timer(Timer::I), Terminated, &[]),
                 (Accepted, Ack, Accepted, &[Tell]),

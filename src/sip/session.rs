@@ -51,12 +51,20 @@ impl Ua {
             // The BYEs crossed: the answer to ours ends the leg.
             State::Ending { .. } | State::Calling(_) => return,
         }
-        self.end(pass, leg, Ending::Bye { q850: request.reason_q850() });
+        self.end(
+            pass,
+            leg,
+            Ending::Bye {
+                q850: request.reason_q850(),
+            },
+        );
     }
 
     /// A re-INVITE must not outlive its session: theirs has 487, ours is cancelled.
     fn drop_reoffer(&mut self, pass: &mut Pass, key: LegKey) {
-        let State::Established { reoffer, .. } = &mut self.legs[key].state else { return };
+        let State::Established { reoffer, .. } = &mut self.legs[key].state else {
+            return;
+        };
         match std::mem::replace(reoffer, Reoffer::Idle) {
             Reoffer::Asked { server, .. } => self.refuse_invite(pass, server, 487, Reason::None),
             Reoffer::Asking { client, .. } => self.clients.cancel(&mut self.alarms, pass, client, Reason::None),
@@ -95,9 +103,14 @@ impl Ua {
         }
         let leg = &mut self.legs[key];
         (leg.answer, leg.wanted) = (None, None);
-        let Some(mut dialog) = leg.dialog().cloned() else { return };
+        let Some(mut dialog) = leg.dialog().cloned() else {
+            return;
+        };
         dialog.local_cseq += 1;
-        leg.state = State::Ending { dialog: dialog.clone(), why };
+        leg.state = State::Ending {
+            dialog: dialog.clone(),
+            why,
+        };
         self.send_bye(pass, &dialog, q850.into(), Purpose::Bye(key));
     }
 
@@ -152,7 +165,10 @@ impl Ua {
         let id = it.id;
         if let State::Established { dialog, reoffer } = &mut it.state {
             dialog.refresh(request);
-            *reoffer = Reoffer::Asked { server: key, has_offer: offer.is_some() };
+            *reoffer = Reoffer::Asked {
+                server: key,
+                has_offer: offer.is_some(),
+            };
         }
         self.set(leg, LegTimer::Life, pass.now.mono + REOFFER_MAX);
         pass.tell(Notice::Reoffered { leg: id, sdp: offer });
@@ -167,8 +183,12 @@ impl Ua {
 
     /// The call's answer to their re-INVITE.
     pub(super) fn answer_reoffer(&mut self, pass: &mut Pass, key: LegKey, answer: Result<Bytes, u16>) {
-        let State::Established { reoffer, .. } = &mut self.legs[key].state else { return };
-        let Reoffer::Asked { server, has_offer } = *reoffer else { return };
+        let State::Established { reoffer, .. } = &mut self.legs[key].state else {
+            return;
+        };
+        let Reoffer::Asked { server, has_offer } = *reoffer else {
+            return;
+        };
         match answer {
             Ok(sdp) => {
                 *reoffer = Reoffer::Accepting { has_offer };
@@ -224,7 +244,9 @@ impl Ua {
     }
 
     fn send_reinvite(&mut self, pass: &mut Pass, key: LegKey, wanted: Wanted) {
-        let Some(dialog) = self.legs[key].dialog_mut() else { return };
+        let Some(dialog) = self.legs[key].dialog_mut() else {
+            return;
+        };
         dialog.local_cseq += 1;
         let dialog = dialog.clone();
         let branch = self.marks.branch();
@@ -234,8 +256,13 @@ impl Ua {
         let bytes = writer.body(SDP, &wanted.sdp);
         let flow = dialog.next_flow(&self.settings);
         let purpose = Purpose::Reinvite(key);
-        let client = self.clients.open(&mut self.alarms, pass, flow, (Method::Invite, &branch), bytes, purpose);
-        self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Asking { client, wanted } };
+        let client = self
+            .clients
+            .open(&mut self.alarms, pass, flow, (Method::Invite, &branch), bytes, purpose);
+        self.legs[key].state = State::Established {
+            dialog,
+            reoffer: Reoffer::Asking { client, wanted },
+        };
         self.set(key, LegTimer::Life, pass.now.mono + REOFFER_MAX);
     }
 
@@ -267,7 +294,9 @@ impl Ua {
     }
 
     fn bye_done(&mut self, pass: &mut Pass, key: LegKey) {
-        let Some(State::Ending { why, .. }) = self.legs.get(key).map(|leg| &leg.state) else { return };
+        let Some(State::Ending { why, .. }) = self.legs.get(key).map(|leg| &leg.state) else {
+            return;
+        };
         let why = *why;
         self.end(pass, key, why);
     }
@@ -283,8 +312,14 @@ impl Ua {
             return;
         }
         let asking = self.legs.get(key).is_some_and(|leg| match &leg.state {
-            State::Established { reoffer: Reoffer::Asking { client: asking, .. }, .. } => *asking == client,
-            State::Established { reoffer: Reoffer::Idle | Reoffer::Asked { .. } | Reoffer::Accepting { .. }, .. }
+            State::Established {
+                reoffer: Reoffer::Asking { client: asking, .. },
+                ..
+            } => *asking == client,
+            State::Established {
+                reoffer: Reoffer::Idle | Reoffer::Asked { .. } | Reoffer::Accepting { .. },
+                ..
+            }
             | State::Offered { .. }
             | State::Answered { .. }
             | State::Calling(_)
@@ -301,10 +336,15 @@ impl Ua {
     fn reinvite_accepted(&mut self, pass: &mut Pass, key: LegKey, response: &Message) {
         let leg = &mut self.legs[key];
         let id = leg.id;
-        let Some(mut dialog) = leg.dialog().cloned() else { return };
+        let Some(mut dialog) = leg.dialog().cloned() else {
+            return;
+        };
         dialog.refresh(response);
         self.acknowledge(pass, &mut dialog);
-        self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Idle };
+        self.legs[key].state = State::Established {
+            dialog,
+            reoffer: Reoffer::Idle,
+        };
         self.stop(key, LegTimer::Life);
         let answer = sdp(response).ok().flatten().ok_or(488);
         pass.tell(Notice::ReofferAnswered { leg: id, answer });
@@ -313,8 +353,12 @@ impl Ua {
     fn reinvite_refused(&mut self, pass: &mut Pass, key: LegKey, status: u16) {
         let leg = &mut self.legs[key];
         let id = leg.id;
-        let State::Established { reoffer, .. } = &mut leg.state else { return };
-        let Reoffer::Asking { wanted, .. } = std::mem::replace(reoffer, Reoffer::Idle) else { return };
+        let State::Established { reoffer, .. } = &mut leg.state else {
+            return;
+        };
+        let Reoffer::Asking { wanted, .. } = std::mem::replace(reoffer, Reoffer::Idle) else {
+            return;
+        };
         self.stop(key, LegTimer::Life);
         match status {
             // §12.2.1.2: the other side knows nothing of us any more.
@@ -322,10 +366,16 @@ impl Ua {
             // A later wish replaces the one that collided.
             491 if self.legs[key].wanted.is_some() => self.wait(pass, key),
             491 if wanted.tries + 1 < REOFFER_TRIES => {
-                self.legs[key].wanted = Some(Wanted { tries: wanted.tries + 1, ..wanted });
+                self.legs[key].wanted = Some(Wanted {
+                    tries: wanted.tries + 1,
+                    ..wanted
+                });
                 self.wait(pass, key);
             }
-            _ => pass.tell(Notice::ReofferAnswered { leg: id, answer: Err(status) }),
+            _ => pass.tell(Notice::ReofferAnswered {
+                leg: id,
+                answer: Err(status),
+            }),
         }
     }
 

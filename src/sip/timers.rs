@@ -83,17 +83,25 @@ pub struct Alarms<W> {
     serial: u32,
 }
 
-impl<W: Copy> Alarms<W> {
+impl<W> Default for Alarms<W> {
     /// A wheel of 1 ms steps.
-    pub fn new() -> Self {
-        Alarms { wheel: Wheel::new(Duration::from_millis(1)), serial: 0 }
+    fn default() -> Self {
+        Alarms {
+            wheel: Wheel::new(Duration::from_millis(1)),
+            serial: 0,
+        }
     }
+}
 
+impl<W: Copy> Alarms<W> {
     /// Sets the timer that `place` keeps, stopping the one it kept before.
     pub fn set(&mut self, place: &mut Option<Alarm>, at: Mono, whose: W) {
         self.stop(place);
         self.serial = self.serial.wrapping_add(1);
-        *place = Some(Alarm { id: self.wheel.set(at, (whose, self.serial)), serial: self.serial });
+        *place = Some(Alarm {
+            id: self.wheel.set(at, (whose, self.serial)),
+            serial: self.serial,
+        });
     }
 
     /// Stops the timer that `place` keeps, if it runs.
@@ -126,7 +134,7 @@ impl<W: Copy> Alarms<W> {
     }
 
     /// How many are set.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.wheel.len()
     }
 }
@@ -157,14 +165,14 @@ mod tests {
 
     #[test]
     fn a_timer_replaced_in_the_step_in_which_it_fires_does_not_ring() {
-        let mut alarms = Alarms::new();
+        let mut alarms = Alarms::default();
         let mut place = None;
         alarms.set(&mut place, Mono::from_ms(1), 'a');
         let due = alarms.expire(Mono::from_ms(1));
         assert_eq!(due.len(), 1);
         alarms.set(&mut place, Mono::from_ms(9), 'b');
         assert!(!Alarms::<char>::rings(&mut place, due[0].1));
-        assert_eq!(alarms.len(), 1);
+        assert_eq!(alarms.count(), 1);
         let due = alarms.expire(Mono::from_ms(9));
         assert!(Alarms::<char>::rings(&mut place, due[0].1) && place.is_none());
     }

@@ -2,7 +2,9 @@
 //!
 //! Each user agent knows the others as trunks by address; a plan says what their calls ask for after each notice.
 
-use super::event::{Action, Bindings, Binding, Command, Event, Flow, Invite, ListenerSettings, Notice, Settings, TrunkSettings};
+use super::event::{
+    Action, Binding, Bindings, Command, Event, Flow, Invite, ListenerSettings, Notice, Settings, TrunkSettings,
+};
 use super::ua::{Counts, Ua};
 use crate::base::{LegId, Mint, Mono, Now, ShardId, Wall};
 use bytes::Bytes;
@@ -32,13 +34,23 @@ pub(super) fn address(who: usize) -> std::net::SocketAddr {
 }
 
 pub(super) fn flow(to: usize) -> Flow {
-    Flow { listener: 0, connection: 0, peer: address(to) }
+    Flow {
+        listener: 0,
+        connection: 0,
+        peer: address(to),
+    }
 }
 
 pub(super) fn settings(who: usize) -> Settings {
     Settings {
-        listeners: vec![ListenerSettings { advertised: address(who) }],
-        trunks: vec![TrunkSettings { name: "peer".into(), sources: vec![("10.0.0.0".parse().unwrap(), 24)], trusts_identity: true }],
+        listeners: vec![ListenerSettings {
+            advertised: address(who),
+        }],
+        trunks: vec![TrunkSettings {
+            name: "peer".into(),
+            sources: vec![("10.0.0.0".parse().unwrap(), 24)],
+            trusts_identity: true,
+        }],
         expires_s: (60, 3_600),
         nonce_life: Duration::from_secs(60),
         ..Settings::default()
@@ -53,7 +65,10 @@ impl Wire {
         };
         Wire {
             uas: (0..count).map(ua).collect(),
-            now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_000_000) },
+            now: Now {
+                mono: Mono::from_ms(1_000),
+                wall: Wall(1_000_000),
+            },
             notices: vec![Vec::new(); count],
             sent: Vec::new(),
             lost: Vec::new(),
@@ -67,20 +82,31 @@ impl Wire {
     /// `who` dials user `1001`, whom it believes at `at`.
     pub(super) fn dial(&mut self, who: usize, at: &[usize]) -> LegId {
         let expires = self.now.wall + Duration::from_secs(1_000);
-        let contact = |&at: &usize| Binding { uri: format!("sip:1001@{}", address(at)).into(), flow: flow(at), expires };
-        let bindings = Bindings { user: "1001".into(), domain: "a.cn".into(), contacts: at.iter().map(contact).collect() };
-        self.event(who, Event::Bindings(bindings));
-        let leg = LegId::outgoing(ShardId(who as u8), self.sent.len() as u64);
-        self.event(who, Event::Do(Action::Invite(Box::new(Invite {
-            leg,
+        let contact = |&at: &usize| Binding {
+            uri: format!("sip:1001@{}", address(at)).into(),
+            flow: flow(at),
+            expires,
+        };
+        let bindings = Bindings {
             user: "1001".into(),
             domain: "a.cn".into(),
-            caller: "059112345678".into(),
-            caller_name: "市民".into(),
-            sdp: Bytes::from_static(b"v=0 offer"),
-            headers: vec![("X-Jiesu-Contact".into(), "01".into())],
-            ring_max: Duration::from_secs(20),
-        }))));
+            contacts: at.iter().map(contact).collect(),
+        };
+        self.event(who, Event::Bindings(bindings));
+        let leg = LegId::outgoing(ShardId(who as u8), self.sent.len() as u64);
+        self.event(
+            who,
+            Event::Do(Action::Invite(Box::new(Invite {
+                leg,
+                user: "1001".into(),
+                domain: "a.cn".into(),
+                caller: "059112345678".into(),
+                caller_name: "市民".into(),
+                sdp: Bytes::from_static(b"v=0 offer"),
+                headers: vec![("X-Jiesu-Contact".into(), "01".into())],
+                ring_max: Duration::from_secs(20),
+            }))),
+        );
         leg
     }
 
@@ -99,7 +125,9 @@ impl Wire {
         for command in out {
             match command {
                 Command::Send { flow, bytes } => {
-                    let to = (0..self.uas.len()).find(|&to| address(to) == flow.peer).unwrap_or(usize::MAX);
+                    let to = (0..self.uas.len())
+                        .find(|&to| address(to) == flow.peer)
+                        .unwrap_or(usize::MAX);
                     if to != usize::MAX && !self.lost.contains(&self.sent.len()) {
                         self.flying.push_back((who, to, bytes.clone()));
                     }
@@ -107,7 +135,8 @@ impl Wire {
                 }
                 Command::Tell(notice) => {
                     for (after_ms, who, action) in (self.plan)(who, &notice) {
-                        self.asked.push((self.now.mono + Duration::from_millis(after_ms), who, action));
+                        self.asked
+                            .push((self.now.mono + Duration::from_millis(after_ms), who, action));
                     }
                     self.notices[who].push(notice);
                 }
@@ -121,7 +150,13 @@ impl Wire {
         let end = self.now.mono + Duration::from_millis(ms);
         loop {
             while let Some((from, to, bytes)) = self.flying.pop_front() {
-                self.event(to, Event::Received { flow: flow(from), bytes });
+                self.event(
+                    to,
+                    Event::Received {
+                        flow: flow(from),
+                        bytes,
+                    },
+                );
             }
             let timers = self.uas.iter().filter_map(Ua::next_deadline).min();
             let asked = self.asked.iter().map(|(at, ..)| *at).min();
@@ -161,7 +196,8 @@ impl Wire {
     /// The start lines on the wire from one to another.
     pub(super) fn starts(&self, from: usize) -> Vec<String> {
         let lines = self.sent.iter().filter(|(sender, ..)| *sender == from);
-        let first = |bytes: &Bytes| String::from_utf8_lossy(bytes.split(|byte| *byte == b'\r').next().unwrap()).into_owned();
+        let first =
+            |bytes: &Bytes| String::from_utf8_lossy(bytes.split(|byte| *byte == b'\r').next().unwrap()).into_owned();
         lines.map(|(.., bytes)| first(bytes)).collect()
     }
 

@@ -1,0 +1,437 @@
+//! Single requests as strangers, trunks and phones send them, byte by byte, and the answers they get.
+
+use super::digest::{Algorithm, tests::answer};
+use super::event::{Action, Command, Credential, DomainSettings, Event, Flow, Notice, Settings, Source};
+use super::ua::{Counts, Ua};
+use super::wire;
+use crate::base::{Mint, Mono, Now, ShardId, Wall};
+use bytes::Bytes;
+use core::time::Duration;
+use std::sync::Arc;
+
+const TRUNK: &str = "10.0.0.9:5080";
+const PHONE: &str = "192.0.2.7:40000";
+
+struct Bench {
+    ua: Ua,
+    now: Now,
+    notices: Vec<Notice>,
+    bindings: Vec<usize>,
+    count: u32,
+}
+
+fn settings() -> Settings {
+    Settings {
+        domains: vec![DomainSettings {
+            name: "fz.cn".into(),
+            aliases: vec!["10.0.0.1".into()],
+        }],
+        credentials: Arc::new(vec![Credential::new("1001", "fz.cn", "pw")]),
+        digests: vec![Algorithm::Sha256, Algorithm::Md5],
+        ..wire::settings(0)
+    }
+}
+
+fn bench(settings: Settings) -> Bench {
+    let ua = Ua::new(1, ShardId(0), Mint::new(1, [5, 6]), [5, 6], Arc::new(settings));
+    let now = Now {
+        mono: Mono::from_ms(5_000),
+        wall: Wall(9_000_000),
+    };
+    Bench {
+        ua,
+        now,
+        notices: Vec::new(),
+        bindings: Vec::new(),
+        count: 0,
+    }
+}
+
+impl Bench {
+    fn take(&mut self, out: Vec<Command>) -> Vec<(Flow, String)> {
+        self.ua.check();
+        let mut sent = Vec::new();
+        for command in out {
+            match command {
+                Command::Send { flow, bytes } => sent.push((flow, String::from_utf8_lossy(&bytes).into_owned())),
+                Command::Tell(notice) => self.notices.push(notice),
+                Command::Bindings(bindings) => self.bindings.push(bindings.contacts.len()),
+            }
+        }
+        sent
+    }
+
+    fn event(&mut self, event: Event) -> Vec<(Flow, String)> {
+        let mut out = Vec::new();
+        self.ua.handle(self.now, event, &mut out);
+        self.take(out)
+    }
+
+    fn raw(&mut self, peer: &str, bytes: impl Into<Vec<u8>>) -> Vec<(Flow, String)> {
+        let flow = Flow {
+            listener: 0,
+            connection: 0,
+            peer: peer.parse().unwrap(),
+        };
+        self.event(Event::Received {
+            flow,
+            bytes: Bytes::from(bytes.into()),
+        })
+    }
+
+    /// Sends a request with a branch, Call-ID and CSeq of its own; `more` are further header lines.
+    fn send(&mut self, peer: &str, method: &str, more: &str) -> Vec<(Flow, String)> {
+        self.count += 1;
+        let text = request(method, peer, self.count, more);
+        self.raw(peer, text)
+    }
+
+    /// The last status a request got.
+    fn status(&mut self, peer: &str, method: &str, more: &str) -> u16 {
+        status(&self.send(peer, method, more).last().expect("an answer").1)
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let end = self.now.after(Duration::from_millis(ms));
+        while let Some(next) = self.ua.next_deadline().filter(|next| *next <= end.mono) {
+            self.now = self.now.after(next.since(self.now.mono));
+            let mut out = Vec::new();
+            self.ua.expire(self.now, &mut out);
+            self.take(out);
+        }
+        self.now = end;
+    }
+}
+
+/// `more` replaces the lines it names: `From`, `To`, `CSeq` …
+fn request(method: &str, peer: &str, count: u32, more: &str) -> String {
+    let mut text = format!("{method} sip:1001@fz.cn SIP/2.0\r\n");
+    for (name, value) in [
+        ("Via", format!("SIP/2.0/UDP {peer};rport;branch=z9hG4bK{count}")),
+        ("From", "<sip:1001@fz.cn>;tag=f1".into()),
+        ("To", "<sip:1001@fz.cn>".into()),
+        ("Call-ID", format!("c{count}")),
+        ("CSeq", format!("{count} {method}")),
+        ("Max-Forwards", "70".into()),
+        ("Contact", format!("<sip:1001@{peer}>")),
+    ] {
+        if !more.contains(&format!("{name}: ")) {
+            text += &format!("{name}: {value}\r\n");
+        }
+    }
+    // Only what has a body has ended its headers.
+    if more.contains("\r\n\r\n") {
+        text + more
+    } else {
+        text + more + "\r\n"
+    }
+}
+
+fn status(text: &str) -> u16 {
+    text["SIP/2.0 ".len()..][..3].parse().unwrap()
+}
+
+fn header<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        .collect()
+}
+
+#[test]
+fn each_fault_has_its_answer() {
+    let cases: [(&str, &str, u16, &str); 14] = [
+        ("OPTIONS", "", 200, "Allow: INVITE"),
+        ("OPTIONS", "Max-Forwards: 0\r\n", 483, ""),
+        (
+            "INVITE",
+            "Require: 100rel, timer\r\n",
+            420,
+            "Unsupported: 100rel, timer",
+        ),
+        ("REFER", "", 405, "Allow: INVITE"),
+        ("UPDATE", "To: <sip:a@b>;tag=x\r\n", 405, "Allow: INVITE"),
+        ("FOO", "", 501, "Allow: INVITE"),
+        ("BYE", "", 481, ""),
+        ("BYE", "To: <sip:a@b>;tag=nobody\r\n", 481, ""),
+        ("INVITE", "To: <sip:a@b>;tag=nobody\r\n", 481, ""),
+        ("CANCEL", "", 481, ""),
+        ("INVITE", "Contact: <<\r\n", 400, "Contact"),
+        ("INVITE", "CSeq: 1 BYE\r\n", 400, ""),
+        (
+            "INVITE",
+            "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi",
+            415,
+            "Accept: application/sdp",
+        ),
+        ("REGISTER", "To: <sip:1001@other.cn>\r\n", 404, ""),
+    ];
+    let mut bench = bench(settings());
+    for (method, more, expected, holds) in cases {
+        let sent = bench.send(TRUNK, method, more);
+        let (_, text) = sent.last().unwrap();
+        assert_eq!(status(text), expected, "{method} {more}\n{text}");
+        assert!(text.contains(holds), "{text}");
+    }
+    assert!(bench.notices.is_empty());
+    bench.pass(60_000);
+    assert_eq!(bench.ua.counts(), Counts::default());
+}
+
+#[test]
+fn what_is_no_message_is_nothing_and_answers_go_where_via_says() {
+    let mut bench = bench(settings());
+    for junk in [
+        &b"\r\n\r\n"[..],
+        b"\r\n",
+        b"\0\0\0\0",
+        b"",
+        b"  ",
+        b"hello",
+        b"SIP/2.0 200 OK\r\n\r\n",
+        b"\xff\xfe",
+    ] {
+        assert!(bench.raw(TRUNK, junk).is_empty(), "{junk:?}");
+    }
+    // No rport: the answer goes to the port of sent-by at the address it came from.
+    let sent = bench.send(PHONE, "OPTIONS", "Via: SIP/2.0/UDP 10.9.9.9:5070;branch=z9hG4bKx\r\n");
+    assert_eq!(sent[0].0.peer.to_string(), "192.0.2.7:5070");
+    assert!(sent[0].1.contains(";received=192.0.2.7"));
+    let sent = bench.send(PHONE, "OPTIONS", "");
+    assert_eq!(sent[0].0.peer.to_string(), PHONE);
+    let ping = Event::Received {
+        flow: Flow {
+            listener: 0,
+            connection: 4,
+            peer: PHONE.parse().unwrap(),
+        },
+        bytes: Bytes::from_static(b"\r\n\r\n"),
+    };
+    assert_eq!(bench.event(ping)[0].1, "\r\n");
+}
+
+#[test]
+fn repetitions_are_answered_alike_and_other_ways_are_merged() {
+    let mut bench = bench(settings());
+    let text = request("INVITE", TRUNK, 1, "");
+    let first = bench.raw(TRUNK, text.clone());
+    assert_eq!(first, bench.raw(TRUNK, text.clone()));
+    let other_way = text.replace("z9hG4bK1", "z9hG4bK2");
+    assert_eq!(status(&bench.raw(TRUNK, other_way)[0].1), 482);
+    assert_eq!(bench.notices.len(), 1);
+    // A stray ACK is absorbed.
+    assert!(bench.raw(TRUNK, text.replace("INVITE", "ACK")).is_empty());
+}
+
+#[test]
+fn who_may_call() {
+    let mut bench = bench(settings());
+    assert_eq!(
+        bench.status(PHONE, "INVITE", "From: <sip:a@elsewhere.cn>;tag=1\r\n"),
+        403
+    );
+    let challenged = bench.send(PHONE, "INVITE", "").pop().unwrap().1;
+    assert_eq!(status(&challenged), 401);
+    let challenges = header(&challenged, "WWW-Authenticate");
+    assert!(
+        challenges[0].contains("SHA-256") && challenges[1].contains("MD5"),
+        "{challenges:?}"
+    );
+    let nonce = challenges[0]
+        .split("nonce=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
+    let proof = |nc| {
+        answer(
+            Algorithm::Sha256,
+            ("1001", "fz.cn", "pw"),
+            ("INVITE", "sip:1001@fz.cn"),
+            &nonce,
+            Some(nc),
+        )
+    };
+    let asserted = "P-Asserted-Identity: <tel:+8613800000000>\r\nContent-Type: application/sdp\r\n";
+    assert_eq!(
+        bench.status(PHONE, "INVITE", &format!("{asserted}Authorization: {}\r\n", proof(1))),
+        100
+    );
+    let Some(Notice::Incoming(it)) = bench.notices.pop() else {
+        panic!()
+    };
+    let phone = Source::Phone {
+        user: "1001".into(),
+        domain: "fz.cn".into(),
+    };
+    assert_eq!(
+        (it.source, &*it.caller),
+        (phone, "1001"),
+        "a phone's own claim is not believed"
+    );
+    // Proved, but calling as another.
+    let from = format!("From: <sip:1002@fz.cn>;tag=2\r\nAuthorization: {}\r\n", proof(2));
+    assert_eq!(bench.status(PHONE, "INVITE", &from), 403);
+    // The trunk's assertion is believed, unless the number is withheld.
+    for (privacy, caller) in [("", "+8613800000000"), ("Privacy: id\r\n", "")] {
+        assert_eq!(bench.status(TRUNK, "INVITE", &format!("{asserted}{privacy}")), 100);
+        let Some(Notice::Incoming(it)) = bench.notices.pop() else {
+            panic!()
+        };
+        assert_eq!((it.source, &*it.caller), (Source::Trunk("peer".into()), caller));
+    }
+}
+
+fn register(bench: &mut Bench, password: &str, nc: u32, nonce: &str, more: &str) -> String {
+    let given = ("1001", "fz.cn", password);
+    let proof = answer(Algorithm::Md5, given, ("REGISTER", "sip:fz.cn"), nonce, Some(nc));
+    let more = format!("Call-ID: reg\r\n{more}Authorization: {proof}\r\n");
+    bench.send(PHONE, "REGISTER", &more).pop().unwrap().1
+}
+
+#[test]
+fn a_phone_registers_is_dialled_where_it_came_from_and_runs_out() {
+    let mut bench = bench(settings());
+    let challenged = bench.send(PHONE, "REGISTER", "").pop().unwrap().1;
+    let nonce = challenged
+        .split("nonce=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
+    let wrong = register(&mut bench, "guess", 1, &nonce, "");
+    assert_eq!((status(&wrong), wrong.contains("stale")), (401, false));
+    let ok = register(
+        &mut bench,
+        "pw",
+        1,
+        &nonce,
+        "Expires: 120\r\nTo: <sip:1001@10.0.0.1>\r\n",
+    );
+    assert_eq!(
+        (status(&ok), header(&ok, "Contact")),
+        (200, vec!["<sip:1001@192.0.2.7:40000>;expires=120"])
+    );
+    let replayed = register(&mut bench, "pw", 1, &nonce, "Expires: 120\r\n");
+    assert_eq!((status(&replayed), replayed.contains("stale=true")), (401, true));
+    let brief = register(&mut bench, "pw", 2, &nonce, "Expires: 10\r\n");
+    assert_eq!((status(&brief), header(&brief, "Min-Expires")), (423, vec!["60"]));
+    for (nc, more) in [
+        (3, "Contact: *\r\n"),
+        (4, "Contact: *\r\nContact: <sip:a@b>\r\nExpires: 0\r\n"),
+    ] {
+        assert_eq!(status(&register(&mut bench, "pw", nc, &nonce, more)), 400);
+    }
+    let other = register(&mut bench, "pw", 0x1000, &nonce, "To: <sip:1002@fz.cn>\r\n");
+    assert_eq!(status(&other), 403);
+    // The Contact says a private address; the INVITE goes where the REGISTER came from.
+    let two = "Contact: <sip:1001@192.168.1.5>;expires=300;q=0.5\r\n";
+    assert_eq!(status(&register(&mut bench, "pw", 0x1001, &nonce, two)), 200);
+    let stale = {
+        bench.pass(61_000);
+        register(&mut bench, "pw", 0x1002, &nonce, "Expires: 120\r\n")
+    };
+    assert!(stale.contains("stale=true"));
+    assert_eq!((bench.bindings.clone(), bench.ua.counts().bindings), (vec![1, 2], 2));
+    bench.pass(60_000);
+    assert_eq!(bench.bindings, [1, 2, 1]);
+    bench.pass(300_000);
+    assert_eq!(bench.bindings, [1, 2, 1, 0]);
+    assert_eq!(bench.ua.counts(), Counts::default());
+}
+
+#[test]
+fn limits_refuse_or_drop_new_work_only() {
+    let mut limited = settings();
+    (limited.limits.legs_max, limited.limits.transactions_max) = (1, 3);
+    let mut bench = bench(limited);
+    assert_eq!(bench.status(TRUNK, "INVITE", ""), 100);
+    let refused = bench.send(TRUNK, "INVITE", "").pop().unwrap().1;
+    assert_eq!((status(&refused), header(&refused, "Retry-After").len()), (503, 0));
+    assert_eq!(bench.status(TRUNK, "OPTIONS", ""), 200);
+    assert!(bench.send(TRUNK, "OPTIONS", "").is_empty());
+}
+
+#[test]
+fn inside_a_dialog() {
+    let mut bench = bench(settings());
+    bench.send(TRUNK, "INVITE", "Call-ID: d\r\nRecord-Route: <sip:10.0.0.8;lr>\r\n");
+    let Some(Notice::Incoming(it)) = bench.notices.pop() else {
+        panic!()
+    };
+    let sdp = Some(Bytes::from_static(b"v=0"));
+    let ok = bench
+        .event(Event::Do(Action::Respond {
+            leg: it.leg,
+            status: 200,
+            sdp,
+            q850: None,
+        }))
+        .pop()
+        .unwrap()
+        .1;
+    assert!(ok.contains("Record-Route: <sip:10.0.0.8;lr>") && ok.contains("Contact: <sip:10.0.0.1:5060>"));
+    let inside = format!("Call-ID: d\r\nTo: {}\r\n", header(&ok, "To")[0]);
+    // No ACK yet: one INVITE at a time.
+    assert_eq!(bench.status(TRUNK, "INVITE", &inside), 500);
+    let ack = format!("{inside}CSeq: 1 ACK\r\nContent-Type: application/sdp\r\nContent-Length: 6\r\n\r\nanswer");
+    assert!(bench.send(TRUNK, "ACK", &ack).is_empty());
+    let told = Notice::Acknowledged {
+        leg: it.leg,
+        sdp: Some(Bytes::from_static(b"answer")),
+    };
+    assert_eq!(bench.notices.pop(), Some(told));
+    assert_eq!(bench.status(TRUNK, "OPTIONS", &inside), 200);
+    assert_eq!(bench.status(TRUNK, "INFO", &inside), 405);
+    assert_eq!(
+        bench.status(TRUNK, "BYE", &format!("{inside}CSeq: 2 BYE\r\n")),
+        500,
+        "out of order"
+    );
+    assert_eq!(
+        bench.status(TRUNK, "BYE", &inside.replace("Call-ID: d", "Call-ID: e")),
+        481
+    );
+    let bye = bench
+        .event(Event::Do(Action::HangUp { leg: it.leg, q850: 16 }))
+        .pop()
+        .unwrap();
+    assert_eq!(bye.0.peer.to_string(), "10.0.0.8:5060", "by the route set");
+    assert!(bye.1.starts_with("BYE sip:1001@10.0.0.9:5080 ") && bye.1.contains("Route: <sip:10.0.0.8;lr>"));
+    assert!(bye.1.contains("Reason: Q.850;cause=16"));
+}
+
+#[test]
+fn a_strict_router_is_the_request_uri_and_strangers_are_no_next_hop() {
+    let mut bench = bench(settings());
+    let more = "Record-Route: <sip:203.0.113.5:5099>\r\nContact: <sip:gw@10.0.0.9:5080>\r\n";
+    bench.send(TRUNK, "INVITE", more);
+    let Some(Notice::Incoming(it)) = bench.notices.pop() else {
+        panic!()
+    };
+    let ok = bench
+        .event(Event::Do(Action::Respond {
+            leg: it.leg,
+            status: 200,
+            sdp: None,
+            q850: None,
+        }))
+        .pop()
+        .unwrap()
+        .1;
+    let ack = format!("Call-ID: c1\r\nTo: {}\r\nCSeq: 1 ACK\r\n", header(&ok, "To")[0]);
+    bench.send(TRUNK, "ACK", &ack);
+    let bye = bench
+        .event(Event::Do(Action::HangUp { leg: it.leg, q850: 16 }))
+        .pop()
+        .unwrap();
+    assert_eq!(
+        bye.0.peer.to_string(),
+        TRUNK,
+        "203.0.113.5 is none of the trunk's addresses"
+    );
+    assert!(bye.1.starts_with("BYE sip:203.0.113.5:5099 ") && bye.1.contains("Route: <sip:gw@10.0.0.9:5080>"));
+}
