@@ -288,3 +288,6 @@ impl Codes {
 fn audit_name(name: &str) -> &str {
     &name[..name.floor_char_boundary(AUDIT_NAME_BYTES_MAX)]
 }
+
+#[cfg(test)]
+mod tests;
