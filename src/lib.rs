@@ -15,3 +15,8 @@ pub mod media;
 pub mod ivr;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod acd;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod call;
+pub mod store;
+pub mod node;
+pub mod api;
