@@ -111,12 +111,18 @@ impl Agent {
 /// States of all agents the caller may see.
 #[utoipa::path(get, path = "/agents", tag = "agents", params(SiteQuery), security(("bearer" = [])),
     responses((status = 200, body = Agents), Problems))]
-pub async fn list(State(api): State<Arc<Api>>, caller: Caller, query: Query<SiteQuery>) -> Result<Json<Agents>, Problem> {
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    query: Query<SiteQuery>,
+) -> Result<Json<Agents>, Problem> {
     let (site, grant) = caller.site(Action::AgentRead, query.site.as_deref())?;
     let (codes, snapshot) = api.snapshot(site.as_ref());
     let mut items: Vec<Agent> = Vec::new();
     for change in &snapshot.objects {
-        let live::Object::Agent(agent) = &change.object else { continue };
+        let live::Object::Agent(agent) = &change.object else {
+            continue;
+        };
         if grant.reach == Reach::Site || *agent.name == *caller.actor.name {
             items.push(Agent::show(agent, codes.of(agent.site)));
         }
@@ -157,7 +163,9 @@ pub async fn set_state(
     }
     let want = match wanted.state {
         WantedWord::Ready => Want::Ready,
-        WantedWord::NotReady => Want::NotReady { reason: wanted.reason.into() },
+        WantedWord::NotReady => Want::NotReady {
+            reason: wanted.reason.into(),
+        },
         WantedWord::Offline => Want::Offline,
     };
     (api.node.want)(site.id, agent.id, want)?;
@@ -169,7 +177,10 @@ pub async fn set_state(
 /// about names that are not its own.
 fn find(caller: &Caller, action: Action, name: &str, query: &SiteQuery) -> Result<(Site, Grant), Problem> {
     let (site, _) = caller.one_site(action, query.site.as_deref())?;
-    let object = Object::One { site: &site.code, owner: Some(name) };
+    let object = Object::One {
+        site: &site.code,
+        owner: Some(name),
+    };
     let grant = caller.may(action, object, audit_name(name))?;
     Ok((site, grant))
 }

@@ -38,7 +38,12 @@ struct Table<T> {
 
 impl<T> Default for Answers<T> {
     fn default() -> Self {
-        Answers { table: Mutex::new(Table { answers: BTreeMap::new(), ages: VecDeque::new() }) }
+        Answers {
+            table: Mutex::new(Table {
+                answers: BTreeMap::new(),
+                ages: VecDeque::new(),
+            }),
+        }
     }
 }
 
@@ -47,10 +52,14 @@ impl<T> Default for Answers<T> {
 /// # Errors
 /// 400 when it is no printable text of at most [`KEY_CHARACTERS_MAX`].
 pub fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
     let text = value.to_str().unwrap_or_default();
     if text.is_empty() || text.len() > KEY_CHARACTERS_MAX {
-        return Err(Problem::bad_request("Idempotency-Key must be 1 to 255 printable ASCII characters"));
+        return Err(Problem::bad_request(
+            "Idempotency-Key must be 1 to 255 printable ASCII characters",
+        ));
     }
     Ok(Some(text))
 }
@@ -71,27 +80,34 @@ impl<T: Clone> Answers<T> {
         act: impl FnOnce() -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.forget(now);
+        table.forget(|since, _| now.saturating_duration_since(since) >= KEPT_FOR);
         let name: Arc<Name> = Arc::new((actor.name.clone(), actor.site.clone(), key.into()));
         if let Some((first, answer)) = table.answers.get(&name) {
             let same = **first == *request;
-            let reused = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "this Idempotency-Key stood for another request");
+            let reused = Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "this Idempotency-Key stood for another request",
+            );
             return if same { Ok(answer.clone()) } else { Err(reused) };
         }
         let answer = act()?;
-        table.answers.insert(Arc::clone(&name), (request.into(), answer.clone()));
+        table.forget(|_, kept| kept >= ANSWERS_MAX);
+        table
+            .answers
+            .insert(Arc::clone(&name), (request.into(), answer.clone()));
         table.ages.push_back((now, name));
         Ok(answer)
     }
 }
 
 impl<T> Table<T> {
-    /// Forgets what is too old, and makes room for one.
-    fn forget(&mut self, now: Instant) {
-        while let Some((since, _)) = self.ages.front() {
-            if now.saturating_duration_since(*since) < KEPT_FOR && self.ages.len() < ANSWERS_MAX {
-                return;
-            }
+    /// Forgets the oldest while `enough` says so of its age and of how many are kept.
+    fn forget(&mut self, enough: impl Fn(Instant, usize) -> bool) {
+        while self
+            .ages
+            .front()
+            .is_some_and(|(since, _)| enough(*since, self.ages.len()))
+        {
             if let Some((_, name)) = self.ages.pop_front() {
                 self.answers.remove(&name);
             }
@@ -105,7 +121,11 @@ mod tests {
     use crate::api::may::Role;
 
     fn actor(name: &str) -> Actor {
-        Actor { name: name.into(), role: Role::TeamLead, site: None }
+        Actor {
+            name: name.into(),
+            role: Role::TeamLead,
+            site: None,
+        }
     }
 
     #[test]
@@ -116,14 +136,20 @@ mod tests {
         assert_eq!(answers.once(now, &actor("a"), "k", "hang up 1", || Ok(2)), Ok(1));
         assert_eq!(answers.once(now, &actor("b"), "k", "hang up 1", || Ok(3)), Ok(3));
         assert!(answers.once(now, &actor("a"), "k", "hang up 2", || Ok(4)).is_err());
-        assert_eq!(answers.once(now + KEPT_FOR, &actor("a"), "k", "hang up 2", || Ok(5)), Ok(5));
+        assert_eq!(
+            answers.once(now + KEPT_FOR, &actor("a"), "k", "hang up 2", || Ok(5)),
+            Ok(5)
+        );
     }
 
     #[test]
     fn a_refusal_is_not_kept() {
         let answers = Answers::default();
         let now = Instant::now();
-        assert_eq!(answers.once(now, &actor("a"), "k", "r", || Err(Problem::busy("later"))), Err(Problem::busy("later")));
+        assert_eq!(
+            answers.once(now, &actor("a"), "k", "r", || Err(Problem::busy("later"))),
+            Err(Problem::busy("later"))
+        );
         assert_eq!(answers.once(now, &actor("a"), "k", "r", || Ok(1)), Ok(1));
     }
 
@@ -132,7 +158,10 @@ mod tests {
         let answers = Answers::default();
         let now = Instant::now();
         for count in 0..=ANSWERS_MAX {
-            assert_eq!(answers.once(now, &actor("a"), &count.to_string(), "r", || Ok(count)), Ok(count));
+            assert_eq!(
+                answers.once(now, &actor("a"), &count.to_string(), "r", || Ok(count)),
+                Ok(count)
+            );
         }
         assert_eq!(answers.table.lock().unwrap().answers.len(), ANSWERS_MAX);
         assert_eq!(answers.once(now, &actor("a"), "1", "r", || Ok(0)), Ok(1));

@@ -1,10 +1,10 @@
 //! `/calls/live`: calls as they stand, and ending them.
 
 use super::auth::Caller;
-use super::{idempotency, paging};
 use super::may::{Action, Numbers, Object, Reach};
 use super::problem::{Problem, Problems};
 use super::{Api, SiteQuery};
+use super::{idempotency, paging};
 use crate::base::ContactId;
 use crate::base::fact::Stage;
 use crate::node::live;
@@ -115,7 +115,9 @@ pub async fn list(
     let (codes, snapshot) = api.snapshot(site.as_ref());
     let mut items = Vec::new();
     for change in &snapshot.objects {
-        let live::Object::Call(call) = &change.object else { continue };
+        let live::Object::Call(call) = &change.object else {
+            continue;
+        };
         if grant.reach == Reach::Site || call.agent.as_deref() == Some(&*caller.actor.name) {
             items.push(LiveCall::show(call, codes.of(call.view.site), grant.numbers));
         }
@@ -153,7 +155,10 @@ pub async fn hang_up(
 fn end(api: &Api, caller: &Caller, contact: ContactId) -> Result<Asked, Problem> {
     let call = api.node.live.call(contact).ok_or_else(Problem::not_found)?;
     let code = api.codes().of(call.view.site).to_owned();
-    let object = Object::One { site: &code, owner: call.agent.as_deref() };
+    let object = Object::One {
+        site: &code,
+        owner: call.agent.as_deref(),
+    };
     let name = contact.to_string();
     caller.may(Action::CallHangUp, object, &name)?;
     let seq = *api.node.live.watch().borrow();

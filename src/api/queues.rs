@@ -52,12 +52,18 @@ impl Queue {
 /// Figures of all queues the caller may see.
 #[utoipa::path(get, path = "/queues", tag = "queues", params(SiteQuery), security(("bearer" = [])),
     responses((status = 200, body = Queues), Problems))]
-pub async fn list(State(api): State<Arc<Api>>, caller: Caller, query: Query<SiteQuery>) -> Result<Json<Queues>, Problem> {
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    query: Query<SiteQuery>,
+) -> Result<Json<Queues>, Problem> {
     let (site, _) = caller.site(Action::QueueRead, query.site.as_deref())?;
     let (codes, snapshot) = api.snapshot(site.as_ref());
     let queues = snapshot.objects.iter().filter_map(|change| match &change.object {
         live::Object::Queue(queue) => Some(Queue::show(queue, codes.of(queue.site))),
         live::Object::Agent(_) | live::Object::Call(_) => None,
     });
-    Ok(Json(Queues { items: queues.collect() }))
+    Ok(Json(Queues {
+        items: queues.collect(),
+    }))
 }

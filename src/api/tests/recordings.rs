@@ -1,0 +1,116 @@
+//! Sound with ranges, and the audit of each read.
+
+use super::*;
+
+async fn audio(site: &Two, method: Method, headers: &[(header::HeaderName, &str)]) -> Answer {
+    let path = format!("/api/v1/recordings/{}/audio", recording(0));
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::AUTHORIZATION, "Bearer fz-qc");
+    for (name, value) in headers {
+        request = request.header(name, *value);
+    }
+    site.send(request.body(Body::empty()).unwrap()).await
+}
+
+fn tag() -> String {
+    format!("\"{}\"", "ab".repeat(32))
+}
+
+#[tokio::test]
+async fn the_whole_file_has_its_length_type_and_tag() {
+    let site = two_sites().await;
+    let answer = audio(&site, Method::GET, &[]).await;
+    assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, SOUND));
+    assert_eq!(answer.headers[header::CONTENT_TYPE], "audio/wav");
+    assert_eq!(answer.headers[header::ACCEPT_RANGES], "bytes");
+    assert_eq!(answer.headers[header::ETAG], tag());
+    assert_eq!(answer.headers[header::CACHE_CONTROL], "private, no-cache");
+    let head = audio(&site, Method::HEAD, &[(header::RANGE, "bytes=0-3")]).await;
+    assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+    assert_eq!(head.headers[header::CONTENT_LENGTH], SOUND.len().to_string());
+}
+
+#[tokio::test]
+async fn ranges_by_rfc_9110() {
+    let site = two_sites().await;
+    let length = SOUND.len();
+    let cases = [
+        ("bytes=4-7", 206, SOUND[4..8].to_vec(), format!("bytes 4-7/{length}")),
+        (
+            "bytes=40-",
+            206,
+            SOUND[40..].to_vec(),
+            format!("bytes 40-{}/{length}", length - 1),
+        ),
+        (
+            "bytes=-5",
+            206,
+            SOUND[length - 5..].to_vec(),
+            format!("bytes {}-{}/{length}", length - 5, length - 1),
+        ),
+        (
+            "bytes=40-9999",
+            206,
+            SOUND[40..].to_vec(),
+            format!("bytes 40-{}/{length}", length - 1),
+        ),
+        ("bytes=0-1,4-5", 200, SOUND.to_vec(), String::new()),
+        ("seconds=1-2", 200, SOUND.to_vec(), String::new()),
+    ];
+    for (range, status, body, content_range) in cases {
+        let answer = audio(&site, Method::GET, &[(header::RANGE, range)]).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body[..]),
+            (status, &body[..]),
+            "{range}"
+        );
+        let told = answer
+            .headers
+            .get(header::CONTENT_RANGE)
+            .map_or("", |value| value.to_str().unwrap());
+        assert_eq!(told, content_range, "{range}");
+    }
+    let beyond = audio(&site, Method::GET, &[(header::RANGE, "bytes=9999-")]).await;
+    beyond.problem(416);
+    assert_eq!(beyond.headers[header::CONTENT_RANGE], format!("bytes */{length}"));
+}
+
+#[tokio::test]
+async fn conditions_by_tag() {
+    let site = two_sites().await;
+    let (tag, range) = (tag(), (header::RANGE, "bytes=0-3"));
+    let known = audio(&site, Method::GET, &[(header::IF_NONE_MATCH, &tag)]).await;
+    assert_eq!((known.status, known.body.len()), (StatusCode::NOT_MODIFIED, 0));
+    assert_eq!(known.headers[header::ETAG], tag);
+    let other = audio(&site, Method::GET, &[(header::IF_NONE_MATCH, "\"other\"")]).await;
+    assert_eq!(other.status, StatusCode::OK);
+    let same = audio(&site, Method::GET, &[range.clone(), (header::IF_RANGE, &tag)]).await;
+    assert_eq!(same.status, StatusCode::PARTIAL_CONTENT);
+    let changed = audio(&site, Method::GET, &[range, (header::IF_RANGE, "\"other\"")]).await;
+    assert_eq!((changed.status, &changed.body[..]), (StatusCode::OK, SOUND));
+}
+
+#[tokio::test]
+async fn every_read_is_told_to_the_audit() {
+    let site = two_sites().await;
+    let one = format!("/recordings/{}", recording(0));
+    for path in ["/recordings", &one, &format!("{one}/audio")] {
+        assert_eq!(site.get(path, "fz-qc").await.status, StatusCode::OK);
+        let audit = site.audit();
+        assert_eq!(audit.len(), 1, "{path}");
+        let (whose, fact) = &audit[0];
+        assert_eq!((*whose, &*fact.actor, &*fact.role), (Some(SiteId(0)), "1001", "qc"));
+        assert_eq!((&*fact.action, fact.allowed), ("recording.read", true));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_a_problem_without_a_tag() {
+    let site = two_sites().await;
+    std::fs::remove_file(site.node.recordings_root.join("fz/2026/one.wav")).unwrap();
+    let answer = audio(&site, Method::GET, &[]).await;
+    answer.problem(404);
+    assert_eq!(answer.headers.get(header::ETAG), None);
+}

@@ -1,0 +1,245 @@
+//! Each resource, its problems, and the description.
+
+use super::*;
+use crate::api::idempotency::IDEMPOTENCY_KEY;
+use crate::api::{BODY_BYTES_MAX, description};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn agents_and_queues_are_shown_as_they_stand() {
+    let site = two_sites().await;
+    let agent = site.get("/agents/1001", "fz-team_lead").await.json();
+    let expected = json!({"site": "fz", "name": "1001", "state": "talking", "reason": "", "since": 1_000,
+        "contact": null, "phone_up": false});
+    assert_eq!(agent, expected);
+    let queues = site.get("/queues", "fz-team_lead").await.json();
+    let expected = json!({"items": [{"site": "fz", "name": "fz-general", "waiting": 0, "longest_since": null,
+        "talking": 1, "ready": 0}]});
+    assert_eq!(queues, expected);
+    site.get("/agents/9999", "fz-team_lead").await.problem(404);
+}
+
+#[tokio::test]
+async fn a_state_is_asked_for_and_told_to_the_audit() {
+    let site = two_sites().await;
+    let put = |name: &'static str, token: &'static str, body: &'static str| {
+        let site = &site;
+        async move {
+            site.ask(Method::PUT, &format!("/agents/{name}/state"), token, body)
+                .await
+        }
+    };
+    let answer = put("1001", "fz-agent", r#"{"state":"not_ready","reason":"lunch"}"#).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    let wanted = vec![(SiteId(0), AgentId(0), Want::NotReady { reason: "lunch".into() })];
+    assert_eq!(site.asked.lock().unwrap().wanted, wanted);
+    let audit = site.audit();
+    assert_eq!(
+        (audit.len(), audit[0].0, &*audit[0].1.action),
+        (1, Some(SiteId(0)), "agent.set")
+    );
+    assert!(audit[0].1.allowed);
+
+    put("1002", "fz-agent", r#"{"state":"ready"}"#).await.problem(403);
+    put("9999", "fz-team_lead", r#"{"state":"ready"}"#).await.problem(404);
+    put("1001", "fz-agent", r#"{"state":"talking"}"#).await.problem(422);
+    put("1001", "fz-agent", "{").await.problem(400);
+    put("1001", "fz-agent", "").await.problem(415);
+    let long = format!(r#"{{"state":"not_ready","reason":"{}"}}"#, "长".repeat(65));
+    site.ask(Method::PUT, "/agents/1001/state", "fz-agent", &long)
+        .await
+        .problem(400);
+    assert_eq!(site.asked.lock().unwrap().wanted.len(), 1);
+}
+
+async fn hang_up(site: &Two, contact: ContactId, key: &str) -> Answer {
+    let request = Request::post(format!("/api/v1/calls/live/{contact}/hang-up"))
+        .header(header::AUTHORIZATION, "Bearer fz-team_lead")
+        .header(IDEMPOTENCY_KEY, key);
+    site.send(request.body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_hang_up_is_done_once_for_one_key() {
+    let site = two_sites().await;
+    let first = hang_up(&site, contact(0), "k1").await;
+    assert_eq!(first.status, StatusCode::ACCEPTED);
+    assert_eq!(first.json()["contact"], contact(0).to_string());
+    // The call is over when the answer got lost and is asked for again.
+    site.node
+        .live
+        .apply(Wall(7_000), [Delta::Call(call_view(0, 0, None, None))]);
+    let again = hang_up(&site, contact(0), "k1").await;
+    assert_eq!((again.status, again.json()), (StatusCode::ACCEPTED, first.json()));
+    assert_eq!(site.asked.lock().unwrap().hung_up, [call_view(0, 0, None, None).call]);
+    hang_up(&site, contact(0), "k2").await.problem(404);
+    hang_up(&site, ContactId(9), "k1").await.problem(422);
+    let done: Vec<_> = site.audit();
+    assert_eq!(
+        done.iter()
+            .filter(|(_, fact)| fact.allowed && &*fact.action == "call.hang_up")
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_busy_node_says_so_and_the_key_stays_free() {
+    let site = two_sites().await;
+    site.asked.lock().unwrap().busy = true;
+    hang_up(&site, contact(0), "k").await.problem(503);
+    site.asked.lock().unwrap().busy = false;
+    assert_eq!(hang_up(&site, contact(0), "k").await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn records_come_in_pages() {
+    let site = two_sites().await;
+    let more = (1..=4u128).map(|n| {
+        let mut fact = facts(0, "fz", "1001").swap_remove(0);
+        let Fact::Call(call) = &mut fact.fact else {
+            unreachable!()
+        };
+        call.contact = ContactId(1_000 + n);
+        fact
+    });
+    site.node.store.apply(&more.collect::<Vec<_>>()).await.unwrap();
+    let (mut path, mut seen) = ("/calls?limit=2".to_owned(), Vec::new());
+    loop {
+        let page = site.get(&path, "fz-team_lead").await.json();
+        seen.extend(
+            page["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| row["id"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/calls?limit=2&before={next}");
+    }
+    let expected = [1_004, 1_003, 1_002, 1_001, 100].map(|id| ContactId(id).to_string());
+    assert_eq!(seen, expected);
+    site.get("/calls?before=x", "fz-team_lead").await.problem(400);
+    let detail = site.get(&format!("/calls/{}", contact(0)), "fz-team_lead").await.json();
+    assert_eq!(detail["call"]["order_id"], order(0).to_string());
+    let detail = site.get(&format!("/orders/{}", order(0)), "fz-team_lead").await.json();
+    assert_eq!(
+        (&detail["order"]["state"], &detail["history"][0]["to_state"]),
+        (&json!("draft"), &json!("draft"))
+    );
+    let audit = site.get("/audit", "fz-auditor").await.json();
+    assert_eq!(audit["items"][0]["object"], "fz");
+}
+
+#[tokio::test]
+async fn every_error_is_a_problem() {
+    let site = two_sites().await;
+    site.get("/nowhere", "fz-admin").await.problem(404);
+    site.send(Request::get("/").body(Body::empty()).unwrap())
+        .await
+        .problem(404);
+    let answer = site.ask(Method::DELETE, "/agents", "fz-admin", "").await;
+    answer.problem(405);
+    assert_eq!(answer.headers[header::ALLOW], "GET,HEAD");
+    let query = site.get("/calls?limit=many", "fz-team_lead").await.problem(400);
+    assert!(query.detail.contains("limit"), "{}", query.detail);
+    let large = format!(r#"{{"state":"ready","reason":"{}"}}"#, "x".repeat(BODY_BYTES_MAX));
+    site.ask(Method::PUT, "/agents/1001/state", "fz-agent", &large)
+        .await
+        .problem(413);
+}
+
+#[tokio::test]
+async fn a_panic_is_a_problem_and_tells_nothing() {
+    let site = two_sites().await;
+    let internals = Arc::new(|| panic!("secret inside"));
+    let broken = Two {
+        router: router(Node {
+            internals,
+            ..site.node.clone()
+        }),
+        ..site
+    };
+    let problem = broken.get("/health/internals", "all-admin").await.problem(500);
+    assert!(!problem.detail.contains("secret"));
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_503_and_live_data_goes_on() {
+    let site = two_sites().await;
+    site.node.store.close().await;
+    site.get("/calls", "fz-team_lead").await.problem(503);
+    assert_eq!(site.get("/calls/live", "fz-team_lead").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_description_is_openapi_3_1_and_whole() {
+    let site = two_sites().await;
+    let told = site.get("/openapi.json", "").await;
+    assert_eq!(told.status, StatusCode::OK);
+    let document = told.json();
+    assert_eq!(document, serde_json::to_value(description()).unwrap());
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths: Vec<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let mut expected = [
+        "/agents",
+        "/agents/{name}",
+        "/agents/{name}/state",
+        "/audit",
+        "/calls",
+        "/calls/live",
+        "/calls/live/{contact}/hang-up",
+        "/calls/{contact}",
+        "/events",
+        "/health",
+        "/health/internals",
+        "/orders",
+        "/orders/{id}",
+        "/queues",
+        "/recordings",
+        "/recordings/{id}",
+        "/recordings/{id}/audio",
+    ]
+    .map(|path| format!("/api/v1{path}"));
+    expected.sort();
+    let mut sorted = paths.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, expected);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let open = path == "/api/v1/health";
+            assert_eq!(
+                operation["security"],
+                if open { Value::Null } else { json!([{"bearer": []}]) },
+                "{method} {path}"
+            );
+            for status in ["401", "403", "404"] {
+                let kind = &operation["responses"][status]["content"]["application/problem+json"];
+                assert_eq!(kind.is_object(), !open, "{method} {path} {status}");
+            }
+        }
+    }
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(references.len() > 50);
+    for reference in references {
+        let pointer = reference.strip_prefix('#').expect("no reference leads outside");
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+fn collect_references(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            into.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+            fields.values().for_each(|field| collect_references(field, into));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_references(item, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
