@@ -49,7 +49,7 @@ pub type Clock = fn() -> Now;
 /// What went wrong so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Batches that found a full channel.
+    /// Batches whose sound was lost to a full channel.
     pub batches_lost: u64,
     /// Recordings refused for [`Settings::recordings_max`] or an unusable site code.
     pub refused: u64,
@@ -201,28 +201,28 @@ impl Intake {
             self.lanes[lane].next.taps.push(tap);
         }
         for lane in &mut self.lanes {
-            if !lane.offer() {
-                self.shared.batches_lost.fetch_add(1, Ordering::Relaxed);
-            }
+            let lost = lane.offer();
+            self.shared.batches_lost.fetch_add(u64::from(lost), Ordering::Relaxed);
         }
     }
 }
 
 impl Lane {
-    /// Whether the writer could take everything.
+    /// Whether sound was lost.
     fn offer(&mut self) -> bool {
         if self.next.taps.is_empty() && self.next.damaged.is_empty() {
-            return true;
+            return false;
         }
         let refused = match self.to.try_send(Message::Batch(std::mem::take(&mut self.next))) {
-            Ok(()) => return true,
+            Ok(()) => return false,
             Err(TrySendError::Full(message)) => message,
             // The recorder has stopped: there is nobody to give them to again.
-            Err(TrySendError::Disconnected(_)) => return false,
+            Err(TrySendError::Disconnected(_)) => return true,
         };
         let Message::Batch(Batch { taps, mut damaged }) = refused else {
             unreachable!("a batch was offered")
         };
+        let given = taps.len();
         let keep = |tap: &Tap| match tap {
             Tap::Start(_) | Tap::Finish { .. } => true,
             Tap::Audio(audio) => {
@@ -230,9 +230,10 @@ impl Lane {
                 false
             }
         };
-        let taps = taps.into_iter().filter(keep).collect();
+        let taps: Vec<Tap> = taps.into_iter().filter(keep).collect();
+        let lost = taps.len() < given;
         self.next = Batch { taps, damaged };
-        false
+        lost
     }
 }
 

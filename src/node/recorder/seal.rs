@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// Each open file is synced this often; with a slow disk still within 10 s.
 const SYNC_EVERY: Duration = Duration::from_secs(8);
+/// When so many files are due at once, the whole file system is synced instead: it costs as much as a few files.
+const SYNC_ALL_FROM: usize = 32;
 /// A seal that failed is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Folder of the notes of open recordings, in the site's folder.
@@ -163,7 +165,7 @@ impl Sealer {
                 Err(TryRecvError::Disconnected) => break,
             }
             let now = Instant::now();
-            let synced = self.sync_one(now);
+            let synced = self.sync_due(now);
             let sealed = self.seal_one(now);
             if synced || sealed {
                 continue;
@@ -212,19 +214,26 @@ impl Sealer {
             .map_or(SYNC_EVERY, |at| at.saturating_duration_since(now))
     }
 
-    /// Syncs the file that is due first, if one is.
-    fn sync_one(&mut self, now: Instant) -> bool {
-        let Some((_, recording)) = self.due.pop_front_if(|(at, _)| *at <= now) else {
-            return false;
-        };
-        if let Some(open) = self.open.get_mut(&recording) {
-            if let Err(error) = open.sync() {
+    /// Syncs the file that is due first, if one is; all at once when many are.
+    fn sync_due(&mut self, now: Instant) -> bool {
+        let due = self.due.partition_point(|(at, _)| *at <= now);
+        let taken = if due < SYNC_ALL_FROM { due.min(1) } else { due };
+        let mut live: Vec<RecordingId> = self.due.drain(..taken).map(|(_, recording)| recording).collect();
+        live.retain(|recording| self.open.contains_key(recording));
+        if let Some(first) = live.first().and_then(|recording| self.open.get_mut(recording)) {
+            let synced = if live.len() == 1 {
+                first.sync()
+            } else {
+                rustix::fs::syncfs(&first.file).map_err(io::Error::from)
+            };
+            if let Err(error) = synced {
                 self.shared.disk_error("sync", &error);
             }
-            // All periods are equal, so the back of the queue is the right place.
-            self.due.push_back((now + SYNC_EVERY, recording));
         }
-        true
+        // All periods are equal, so the back of the queue is the right place.
+        self.due
+            .extend(live.into_iter().map(|recording| (now + SYNC_EVERY, recording)));
+        taken > 0
     }
 
     fn seal_one(&mut self, now: Instant) -> bool {
@@ -367,11 +376,9 @@ fn finished_fact(begun: &RecordingFact, recorded: &Recorded) -> RecordingFact {
     }
 }
 
-/// Writes a small file so that it is either there as a whole or not at all.
+/// Writes a small file so that a crash of ours leaves it whole or not at all. After a power cut the manifest has it.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
-    let mut file = File::create(&part)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
+    fs::write(&part, bytes)?;
     fs::rename(&part, path)
 }
