@@ -67,7 +67,7 @@ impl Acd {
     pub fn counts(&self) -> Counts {
         Counts {
             callers: self.line.callers().count(),
-            leases: self.agents.iter().filter(|agent| agent.lease().is_some()).count(),
+            leases: self.agents.iter().filter(|agent| agent.state.booking().is_some()).count(),
             timers: self.wheel.len(),
         }
     }

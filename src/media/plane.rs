@@ -87,7 +87,7 @@ impl Plane {
                     self.unbridge(slot);
                 }
             }
-            Action::StopRecording { recording } => self.stop_recording(now, recording, out),
+            Action::StopRecording { citizen: _, recording } => self.stop_recording(now, recording, out),
             Action::Close { leg } => self.close(now, leg, out),
             Action::Connect { leg, remote } => {
                 self.change(leg, |port, slot, _| port.connect(now.mono, remote, slot as usize));

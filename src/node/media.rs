@@ -161,7 +161,7 @@ struct Worker<N, T> {
     buffer: Box<[u8; PACKET_BYTES_MAX]>,
 }
 
-impl<N: Fn(Notice), T: Fn(Vec<Tap>)> Worker<N, T> {
+impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
     fn run(mut self, messages: &Receiver<Message>) {
         let mut next = tick_after(clock::now().mono);
         loop {

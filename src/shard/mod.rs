@@ -90,7 +90,7 @@ pub struct Shard {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     /// Of its user agent.
-    pub sip: sip::Counts,
+    pub sip: sip::ua::Counts,
     /// Of its calls.
     pub calls: call::Counts,
 }
@@ -100,7 +100,7 @@ impl Shard {
     pub fn new(shard: ShardId, node: u16, seed: [u64; 2], sip: Arc<SipSettings>, calls: Arc<CallSettings>) -> Shard {
         let stream = node.wrapping_mul(512) + u16::from(shard.0) * 2;
         Shard {
-            ua: Ua::new(shard, Mint::new(stream, seed), seed, sip),
+            ua: Ua::new(node, shard, Mint::new(stream, seed), seed, sip),
             calls: Calls::new(shard, Mint::new(stream + 1, seed), calls),
             from_ua: Vec::new(),
             from_calls: Vec::new(),

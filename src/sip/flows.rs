@@ -15,7 +15,7 @@ fn respond(leg: LegId, status: u16) -> Action {
         leg,
         status,
         sdp: (status == 200).then_some(ANSWER),
-        q850: None,
+        q850: None, retry_after_s: None
     }
 }
 
@@ -73,7 +73,7 @@ fn busy(who: usize, notice: &Notice) -> Vec<(u64, usize, Action)> {
                     leg: it.leg,
                     status: 486,
                     sdp: None,
-                    q850: Some(17),
+                    q850: Some(17), retry_after_s: None
                 },
             )]
         }

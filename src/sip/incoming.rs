@@ -99,19 +99,33 @@ impl Ua {
     }
 
     /// The call's answer to an INVITE.
-    pub(super) fn respond(&mut self, pass: &mut Pass, key: LegKey, status: u16, sdp: Option<Bytes>, q850: Option<u8>) {
-        let State::Offered { server, .. } = self.legs[key].state else {
-            return;
-        };
+    pub(super) fn respond(&mut self, pass: &mut Pass, key: LegKey, status: u16, sdp: Option<Bytes>) {
+        let State::Offered { server, .. } = self.legs[key].state else { return };
         match status {
-            101..=199 => self.progress(pass, key, server, status, sdp),
             200..=299 => self.accept(pass, key, server, status, sdp),
-            300..=699 => {
-                self.refuse_invite(pass, server, status, q850.into());
-                self.end(pass, key, Ending::Ours);
-            }
-            _ => {}
+            _ => self.progress(pass, key, server, status, sdp),
         }
+    }
+
+    /// The call refuses: `Retry-After` only when the node drains (a client must leave the whole server alone for so long).
+    pub(super) fn refuse(
+        &mut self,
+        pass: &mut Pass,
+        key: LegKey,
+        status: u16,
+        q850: Option<u8>,
+        retry_after_s: Option<u32>,
+    ) {
+        let State::Offered { server, .. } = self.legs[key].state else { return };
+        if self.servers.at(server).is_some() {
+            self.answer(pass, server, status, |writer| {
+                Reason::from(q850).write(writer);
+                if let Some(seconds) = retry_after_s {
+                    writer.line(Name::RetryAfter, format_args!("{seconds}"));
+                }
+            });
+        }
+        self.end(pass, key, Ending::Ours);
     }
 
     fn progress(&mut self, pass: &mut Pass, key: LegKey, server: ServerKey, status: u16, sdp: Option<Bytes>) {

@@ -368,7 +368,7 @@ fn inside_a_dialog() {
             leg: it.leg,
             status: 200,
             sdp,
-            q850: None,
+            q850: None, retry_after_s: None
         }))
         .pop()
         .unwrap()
@@ -417,7 +417,7 @@ fn a_strict_router_is_the_request_uri_and_strangers_are_no_next_hop() {
             leg: it.leg,
             status: 200,
             sdp: None,
-            q850: None,
+            q850: None, retry_after_s: None
         }))
         .pop()
         .unwrap()

@@ -73,7 +73,7 @@ impl Pass<'_> {
 }
 
 /// How much of everything lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     /// Client and server transactions.
     pub transactions: usize,
@@ -297,9 +297,13 @@ impl Ua {
     fn act(&mut self, pass: &mut Pass, action: Action) {
         match action {
             Action::Invite(invite) => self.invite(pass, *invite),
-            Action::Respond { leg, status, sdp, q850 } => {
+            Action::Respond { leg, status, sdp, q850, retry_after_s } => {
                 if let Some(key) = self.leg(leg) {
-                    self.respond(pass, key, status, sdp, q850);
+                    match status {
+                        101..=299 => self.respond(pass, key, status, sdp),
+                        300..=699 => self.refuse(pass, key, status, q850, retry_after_s),
+                        _ => {}
+                    }
                 }
             }
             Action::Reinvite { leg, sdp } => {
