@@ -48,11 +48,27 @@ fn leases_of_the_snapshot_stay_good_and_later_ones_of_the_dead_owner_mean_nothin
     assert_eq!(bench.answered(3, 1), [], "given after the snapshot");
     bench.answered(2, 1);
     bench.ended(1, 0);
-    assert_eq!((bench.state(0), bench.state(1)), (AgentState::WrapUp, AgentState::Talking));
+    assert_eq!(
+        (bench.state(0), bench.state(1)),
+        (AgentState::WrapUp, AgentState::Talking)
+    );
     bench.want(0, Want::Ready);
     bench.enqueue(3, 0);
     let offer = bench.to_calls();
-    assert!(matches!(&offer[..], [Command::Offer { lease: Lease { epoch: 9, number: 1, .. }, .. }]), "{offer:?}");
+    assert!(
+        matches!(
+            &offer[..],
+            [Command::Offer {
+                lease: Lease {
+                    epoch: 9,
+                    number: 1,
+                    ..
+                },
+                ..
+            }]
+        ),
+        "{offer:?}"
+    );
 }
 
 #[test]
@@ -104,17 +120,37 @@ fn a_damaged_or_newer_snapshot_is_refused() {
         Acd::restore(Arc::new(site()), snapshot, Now::default(), 2, &mut Vec::new()).map(|acd| acd.check())
     };
     assert_eq!(restore(&text), Ok(()));
-    assert_eq!(restore(&text.replace("\"version\":1", "\"version\":2")), Err(RestoreError::Version(2)));
-    for (from, to) in [("\"number\":1", "\"number\":2"), ("\"slot\":1", "\"slot\":4294967295"), ("\"turns\":1", "\"turns\":0")] {
+    assert_eq!(
+        restore(&text.replace("\"version\":1", "\"version\":2")),
+        Err(RestoreError::Version(2))
+    );
+    for (from, to) in [
+        ("\"number\":1", "\"number\":2"),
+        ("\"slot\":1", "\"slot\":4294967295"),
+        ("\"turns\":1", "\"turns\":0"),
+    ] {
         assert!(text.contains(from));
-        assert_eq!(restore(&text.replacen(from, to, 1)), Err(RestoreError::Damaged), "{from} → {to}");
+        assert_eq!(
+            restore(&text.replacen(from, to, 1)),
+            Err(RestoreError::Damaged),
+            "{from} → {to}"
+        );
     }
 }
 
 /// What the shards say after the crash.
 fn live(slot: u32, held: Option<(Lease, bool)>, since: Mono) -> Live {
-    let caller = Enqueue { call: call(slot), contact: contact(slot), queue: QueueId(0), priority: 0, since };
-    Live { caller, held: held.map(|(lease, answered)| Held { lease, answered }) }
+    let caller = Enqueue {
+        call: call(slot),
+        contact: contact(slot),
+        queue: QueueId(0),
+        priority: 0,
+        since,
+    };
+    Live {
+        caller,
+        held: held.map(|(lease, answered)| Held { lease, answered }),
+    }
 }
 
 #[test]
@@ -128,11 +164,20 @@ fn the_shards_word_bends_a_stale_snapshot() {
     bench.acd = Acd::restore(Arc::new(site()), snapshot, bench.now, 2, &mut Vec::new()).unwrap();
     // Since the snapshot: call 0 ended, 1 was answered, 2 still rings, 3 gave up, 4 waits, 5 is gone, 6 came.
     let since = bench.now.mono;
-    let truth = [live(1, Some((lease(2, 1), true)), since), live(2, Some((lease(3, 2), false)), since), live(4, None, since), live(6, None, since)];
+    let truth = [
+        live(1, Some((lease(2, 1), true)), since),
+        live(2, Some((lease(3, 2), false)), since),
+        live(4, None, since),
+        live(6, None, since),
+    ];
     bench.out.clear();
     bench.acd.adopt(bench.now, &truth, &mut bench.out);
     bench.acd.check();
-    assert_eq!(bench.offers(), [(4, 3)], "the agent whose caller gave up takes the next");
+    assert_eq!(
+        bench.offers(),
+        [(4, 3)],
+        "the agent whose caller gave up takes the next"
+    );
     assert_eq!(bench.to_calls().len(), 1);
     let states = [0, 1, 2, 3].map(|agent| bench.state(agent).word());
     assert_eq!(states, ["wrap_up", "talking", "offered", "offered"]);
