@@ -17,8 +17,8 @@ const AGENTS: u32 = 2_000;
 const WAITING: u32 = 10_000;
 const ROUNDS: u32 = 200_000;
 
-/// One queue a skill, agents with eight random skills each: hardly two alike.
-fn site(mint: &mut Mint) -> Settings {
+/// One queue a skill, agents with eight random skills each, in as many different ways as there are `profiles`.
+fn site(mint: &mut Mint, profiles: u32) -> Settings {
     let queue = |skill: u64| QueueSettings {
         name: format!("queue {skill}").into(),
         skills: vec![(SkillId(skill as u8), 1 + (skill % 5) as u8)],
@@ -30,21 +30,21 @@ fn site(mint: &mut Mint) -> Settings {
         waiting_max: usize::MAX,
         no_agents: NoAgents::Wait,
     };
-    let mut agent = |agent| AgentSettings {
+    // The last skill is nobody's: its queue can never be served.
+    let mut skill = || {
+        (
+            SkillId((mint.random() % (SKILLS - 1)) as u8),
+            5 + (mint.random() % 5) as u8,
+        )
+    };
+    let profiles: Vec<Vec<(SkillId, u8)>> = (0..profiles).map(|_| (0..8).map(|_| skill()).collect()).collect();
+    let agent = |agent: u32| AgentSettings {
         agent: AgentId(agent),
-        // The last skill is nobody's: its queue can never be served.
-        skills: (0..8)
-            .map(|_| {
-                (
-                    SkillId((mint.random() % (SKILLS - 1)) as u8),
-                    5 + (mint.random() % 5) as u8,
-                )
-            })
-            .collect(),
+        skills: profiles[agent as usize % profiles.len()].clone(),
     };
     Settings {
         queues: (0..SKILLS).map(queue).collect(),
-        agents: (0..AGENTS).map(&mut agent).collect(),
+        agents: (0..AGENTS).map(agent).collect(),
         ..Settings::default()
     }
 }
@@ -62,9 +62,9 @@ struct Run {
 }
 
 impl Run {
-    fn new() -> Run {
+    fn new(profiles: u32) -> Run {
         let mut mint = Mint::new(0, [6, 4]);
-        let acd = Acd::new(Arc::new(site(&mut mint)), 1);
+        let acd = Acd::new(Arc::new(site(&mut mint, profiles)), 1);
         let now = Now {
             mono: Mono::from_ms(10_000_000),
             wall: Wall(0),
@@ -186,7 +186,7 @@ fn clock_ns() -> u64 {
 
 /// Everybody is busy and the line stays long: one comes, one talk ends and the next is offered, some give up.
 fn rush() {
-    let mut run = Run::new();
+    let mut run = Run::new(AGENTS);
     for waiting in 0..WAITING + AGENTS {
         run.enqueue("fill", u64::from(waiting) % (SKILLS - 1));
     }
@@ -209,8 +209,8 @@ fn rush() {
 }
 
 /// The hotline keeps up while 10,000 wait whom nobody can serve.
-fn calm(stuck: u32) {
-    let mut run = Run::new();
+fn calm(stuck: u32, profiles: u32) {
+    let mut run = Run::new(profiles);
     for _ in 0..stuck {
         run.enqueue("fill", SKILLS - 1);
     }
@@ -227,13 +227,14 @@ fn calm(stuck: u32) {
         }
     }
     run.report(&format!(
-        "{stuck} waiting whom nobody can serve, half of 2,000 agents idle"
+        "{stuck} waiting whom nobody can serve, half of 2,000 agents of {profiles} kinds idle"
     ));
 }
 
 fn main() {
     println!("clock: {} ns, taken off", clock_ns());
     rush();
-    calm(WAITING);
-    calm(0);
+    calm(WAITING, 60);
+    calm(0, 60);
+    calm(WAITING, AGENTS);
 }

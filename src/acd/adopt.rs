@@ -103,9 +103,10 @@ impl Acd {
     }
 
     /// Books an agent who, by the call's word, talks already. An agent who by another's word talks too, or whom the
-    /// settings do not list, stays as they are: the talk then ends unseen.
+    /// settings do not list, stays as they are: the talk then ends unseen. So does a talk under a lease of our own epoch,
+    /// which would not be missing here if it had not ended.
     fn take_up_talk(&mut self, now: Mono, lease: Lease, caller: &Enqueue, out: &mut Vec<Command>) {
-        if self.skills.team_of(lease.agent).is_none() {
+        if self.skills.team_of(lease.agent).is_none() || lease.epoch >= self.epoch {
             return;
         }
         if let Some(slot) = self.line.find(caller.call) {

@@ -2,6 +2,8 @@
 
 use super::random::{Dice, mixed_site};
 use super::*;
+use crate::acd::agent::State;
+use crate::acd::line::Standing;
 use crate::acd::{Held, Live, RestoreError, Snapshot};
 
 fn through_text(snapshot: &Snapshot) -> Snapshot {
@@ -206,4 +208,101 @@ fn talks_begun_after_the_snapshot_are_taken_up_and_ringing_is_revoked() {
     bench.acd.adopt(bench.now, &[], &mut bench.out);
     bench.acd.check();
     assert_eq!(bench.state(1), AgentState::Ready, "without live calls nobody is booked");
+}
+
+/// All that the shards would say: who is in the line or talks in `acd`.
+fn truth(acd: &Acd) -> Vec<Live> {
+    let waiting = acd.line.callers().map(|(_, caller)| {
+        let held = match caller.standing {
+            Standing::Offered(lease) => Some(Held { lease, answered: false }),
+            Standing::Waiting | Standing::Between => None,
+        };
+        let queue = caller.queue.unwrap();
+        let caller = Enqueue {
+            call: caller.call,
+            contact: caller.contact,
+            queue,
+            priority: 0,
+            since: caller.since,
+        };
+        Live { caller, held }
+    });
+    let talking = acd.agents.iter().filter_map(|agent| match &agent.state {
+        State::Talking(booking) => {
+            let (call, contact, held) = (
+                booking.call,
+                booking.contact,
+                Held {
+                    lease: booking.lease,
+                    answered: true,
+                },
+            );
+            let caller = Enqueue {
+                call,
+                contact,
+                queue: QueueId(0),
+                priority: 0,
+                since: Mono(0),
+            };
+            Some(Live {
+                caller,
+                held: Some(held),
+            })
+        }
+        State::Offline | State::NotReady { .. } | State::Ready | State::Offered { .. } | State::WrapUp { .. } => None,
+    });
+    let mut live: Vec<Live> = waiting.collect();
+    // A call that talks and queues again is told of once, as what it waits for.
+    live.extend(
+        talking
+            .filter(|talk| acd.line.find(talk.caller.call).is_none())
+            .collect::<Vec<_>>(),
+    );
+    live
+}
+
+#[test]
+fn whatever_was_lost_with_the_owner_the_shards_word_brings_back() {
+    let settings = Arc::new(mixed_site(0));
+    let (mut dice, mut acd, mut out) = (Dice::new(8), Acd::new(settings.clone(), 1), Vec::new());
+    let mut snapshot = acd.snapshot();
+    let mut brought_back = 0;
+    for step in 0..40_000 {
+        out.clear();
+        acd.handle(dice.now, dice.event(), &mut out);
+        dice.pass();
+        acd.expire(dice.now, &mut out);
+        dice.hear(&out);
+        if step % 200 == 100 {
+            snapshot = acd.snapshot();
+        }
+        if step % 200 == 150 {
+            let live = truth(&acd);
+            out.clear();
+            acd = Acd::restore(settings.clone(), snapshot.clone(), dice.now, acd.epoch() + 1, &mut out).unwrap();
+            acd.adopt(dice.now, &live, &mut out);
+            acd.check();
+            for live in &live {
+                let call = live.caller.call;
+                let talks = acd.agents.iter().filter_map(|agent| agent.state.booking());
+                let talks = talks
+                    .filter(|booking| Some(booking.lease) == live.held.map(|held| held.lease))
+                    .count();
+                let told = out
+                    .iter()
+                    .any(|one| matches!(one, Command::Released { call: gone, .. } if *gone == call));
+                assert!(
+                    acd.line.find(call).is_some() || talks == 1 || told,
+                    "step {step}: {live:?} is lost"
+                );
+                brought_back += 1;
+            }
+            let known = |call| live.iter().any(|live| live.caller.call == call);
+            assert!(
+                acd.line.callers().all(|(_, caller)| known(caller.call)),
+                "step {step}: a caller nobody knows"
+            );
+        }
+    }
+    assert!(brought_back > 1_000, "{brought_back}");
 }
