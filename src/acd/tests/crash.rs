@@ -1,5 +1,6 @@
 //! Crash and take-over: a snapshot at any moment loses nobody, and the shards' word bends the rest.
 
+use super::model::decisions;
 use super::random::{Dice, mixed_site};
 use super::*;
 use crate::acd::agent::State;
@@ -305,4 +306,49 @@ fn whatever_was_lost_with_the_owner_the_shards_word_brings_back() {
         }
     }
     assert!(brought_back > 1_000, "{brought_back}");
+}
+
+/// `event` as `other` must hear it: the same booking bears another lease there.
+fn translated(event: Event, acd: &Acd, other: &Acd) -> Event {
+    let own = |lease: Lease| match (acd.agent(lease.agent), other.agent(lease.agent)) {
+        (Some(here), Some(there)) if here.lease == Some(lease) => there.lease.unwrap_or(lease),
+        _ => Lease { epoch: 0, ..lease },
+    };
+    match event {
+        Event::Ringing { lease } => Event::Ringing { lease: own(lease) },
+        Event::Answered { lease } => Event::Answered { lease: own(lease) },
+        Event::Declined { lease, why } => Event::Declined { lease: own(lease), why },
+        Event::Ended { lease } => Event::Ended { lease: own(lease) },
+        Event::Enqueue(_) | Event::Cancel { .. } | Event::Want { .. } | Event::Phone { .. } | Event::Configure(_) => {
+            event
+        }
+    }
+}
+
+#[test]
+fn a_restored_owner_goes_on_to_decide_as_the_old_one_would_have() {
+    let settings = Arc::new(mixed_site(0));
+    let (mut dice, mut acd) = (Dice::new(12), Acd::new(settings.clone(), 1));
+    let mut other = Acd::new(settings.clone(), 1);
+    let (mut out, mut theirs) = (Vec::new(), Vec::new());
+    for step in 0..30_000 {
+        if step % 60 == 0 {
+            other = Acd::restore(settings.clone(), acd.snapshot(), dice.now, 2, &mut theirs).unwrap();
+        }
+        out.clear();
+        theirs.clear();
+        let event = dice.event();
+        other.handle(dice.now, translated(event.clone(), &acd, &other), &mut theirs);
+        acd.handle(dice.now, event, &mut out);
+        dice.pass();
+        acd.expire(dice.now, &mut out);
+        other.expire(dice.now, &mut theirs);
+        dice.hear(&out);
+        let sorted = |out: &[Command]| {
+            let mut decided = decisions(out);
+            decided.sort();
+            decided
+        };
+        assert_eq!(sorted(&out), sorted(&theirs), "step {step}");
+    }
 }
