@@ -287,10 +287,7 @@ impl Acd {
 
     /// The wrap-up's deadline has come.
     pub(super) fn wrapped_up(&mut self, now: Mono, id: AgentId, out: &mut Vec<Command>) {
-        // A wrap-up that began in this very look has its own timer.
-        if let State::WrapUp { contact, until } = self.agents[id.index()].state
-            && until <= now
-        {
+        if let State::WrapUp { contact, .. } = self.agents[id.index()].state {
             self.free(now, id, Next::Ready, (Turn::New, Some(contact)), out);
         }
     }

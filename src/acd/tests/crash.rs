@@ -75,6 +75,18 @@ fn leases_of_the_snapshot_stay_good_and_later_ones_of_the_dead_owner_mean_nothin
 }
 
 #[test]
+fn those_who_came_together_keep_their_order_through_a_restore() {
+    let mut bench = Bench::new(site());
+    bench.enqueue(1, 0);
+    bench.enqueue(2, 0);
+    let snapshot = bench.acd.snapshot();
+    bench.acd = Acd::restore(Arc::new(site()), snapshot, bench.now, 2, &mut Vec::new()).unwrap();
+    bench.enqueue(3, 0);
+    let ahead = [1, 2, 3].map(|slot| bench.acd.position(call(slot)).unwrap().ahead);
+    assert_eq!(ahead, [Some(0), Some(1), Some(2)]);
+}
+
+#[test]
 fn a_restored_offer_and_wrap_up_and_wait_end_on_time() {
     let mut settings = site();
     settings.queues[1].wait_max = Some(Duration::from_secs(20));
