@@ -61,7 +61,10 @@ pub enum RestoreError {
 impl Acd {
     /// Everything that must survive, callers in order of their places.
     pub fn snapshot(&self) -> Snapshot {
-        let kept = (0u32..).map(AgentId).zip(&self.agents).filter(|(_, agent)| agent.phone_up || agent.state != State::Offline);
+        let kept = (0u32..)
+            .map(AgentId)
+            .zip(&self.agents)
+            .filter(|(_, agent)| agent.phone_up || agent.state != State::Offline);
         let agents = kept.map(|(id, agent)| KeptAgent {
             agent: id,
             state: agent.state.clone(),
@@ -85,7 +88,9 @@ impl Acd {
         KeptCaller {
             call: caller.call,
             contact: caller.contact,
-            queue: caller.queue.map(|queue| self.settings.queues[queue.index()].name.clone()),
+            queue: caller
+                .queue
+                .map(|queue| self.settings.queues[queue.index()].name.clone()),
             place: caller.place,
             since: caller.since,
             wait_until: caller.wait_until,
@@ -133,7 +138,10 @@ impl Acd {
             return Err(RestoreError::Damaged);
         }
         self.grow_to(at + 1);
-        let fits = kept.state.booking().is_none_or(|booking| booking.lease.agent == kept.agent && booking.lease.epoch < self.epoch);
+        let fits = kept
+            .state
+            .booking()
+            .is_none_or(|booking| booking.lease.agent == kept.agent && booking.lease.epoch < self.epoch);
         let ready_without_phone = kept.state == State::Ready && !kept.phone_up;
         if !fits || ready_without_phone || self.agents[at].state != State::Offline {
             return Err(RestoreError::Damaged);
@@ -144,7 +152,13 @@ impl Acd {
             State::Offline | State::NotReady { .. } | State::Ready | State::Talking(_) => None,
         };
         let timer = timer.map(|(at, timer)| self.wheel.set(at, timer));
-        self.agents[at] = Agent { state: kept.state, since: kept.since, phone_up: kept.phone_up, turn: kept.turn, timer };
+        self.agents[at] = Agent {
+            state: kept.state,
+            since: kept.since,
+            phone_up: kept.phone_up,
+            turn: kept.turn,
+            timer,
+        };
         Ok(())
     }
 
@@ -186,7 +200,11 @@ impl Acd {
                 .is_none_or(|slot| self.line.caller(slot).standing != Standing::Offered(booking.lease)),
             State::Offline | State::NotReady { .. } | State::Ready | State::Talking(_) | State::WrapUp { .. } => false,
         };
-        if self.agents.iter().any(alone) { Err(RestoreError::Damaged) } else { Ok(()) }
+        if self.agents.iter().any(alone) {
+            Err(RestoreError::Damaged)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -26,7 +26,8 @@ impl Folder {
         }
         folder.edit("jiesu.toml", "listen = \"127.0.0.1:8080\"", "listen = \"127.0.0.1:0\"");
         folder.edit("jiesu.toml", "log = \"info\"", "log = \"info,jiesu=debug\"");
-        folder.edit("sip-profiles/listeners/udp.toml", "0.0.0.0:5060", "127.0.0.1:0");
+        folder.edit("sip-profiles/listeners/udp.toml", "listen = \"0.0.0.0:5060\"", "listen = \"127.0.0.1:0\"");
+        folder.edit("sip-profiles/listeners/udp.toml", "\"127.0.0.1:5060\"", "\"127.0.0.1:0\"");
         folder
     }
 

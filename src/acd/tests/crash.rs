@@ -1,7 +1,10 @@
 //! Crash and take-over: a snapshot at any moment loses nobody, and the shards' word bends the rest.
 
+use super::model::decisions;
 use super::random::{Dice, mixed_site};
 use super::*;
+use crate::acd::agent::State;
+use crate::acd::line::Standing;
 use crate::acd::{Held, Live, RestoreError, Snapshot};
 
 fn through_text(snapshot: &Snapshot) -> Snapshot {
@@ -48,11 +51,39 @@ fn leases_of_the_snapshot_stay_good_and_later_ones_of_the_dead_owner_mean_nothin
     assert_eq!(bench.answered(3, 1), [], "given after the snapshot");
     bench.answered(2, 1);
     bench.ended(1, 0);
-    assert_eq!((bench.state(0), bench.state(1)), (AgentState::WrapUp, AgentState::Talking));
+    assert_eq!(
+        (bench.state(0), bench.state(1)),
+        (AgentState::WrapUp, AgentState::Talking)
+    );
     bench.want(0, Want::Ready);
     bench.enqueue(3, 0);
     let offer = bench.to_calls();
-    assert!(matches!(&offer[..], [Command::Offer { lease: Lease { epoch: 9, number: 1, .. }, .. }]), "{offer:?}");
+    assert!(
+        matches!(
+            &offer[..],
+            [Command::Offer {
+                lease: Lease {
+                    epoch: 9,
+                    number: 1,
+                    ..
+                },
+                ..
+            }]
+        ),
+        "{offer:?}"
+    );
+}
+
+#[test]
+fn those_who_came_together_keep_their_order_through_a_restore() {
+    let mut bench = Bench::new(site());
+    bench.enqueue(1, 0);
+    bench.enqueue(2, 0);
+    let snapshot = bench.acd.snapshot();
+    bench.acd = Acd::restore(Arc::new(site()), snapshot, bench.now, 2, &mut Vec::new()).unwrap();
+    bench.enqueue(3, 0);
+    let ahead = [1, 2, 3].map(|slot| bench.acd.position(call(slot)).unwrap().ahead);
+    assert_eq!(ahead, [Some(0), Some(1), Some(2)]);
 }
 
 #[test]
@@ -104,17 +135,37 @@ fn a_damaged_or_newer_snapshot_is_refused() {
         Acd::restore(Arc::new(site()), snapshot, Now::default(), 2, &mut Vec::new()).map(|acd| acd.check())
     };
     assert_eq!(restore(&text), Ok(()));
-    assert_eq!(restore(&text.replace("\"version\":1", "\"version\":2")), Err(RestoreError::Version(2)));
-    for (from, to) in [("\"number\":1", "\"number\":2"), ("\"slot\":1", "\"slot\":4294967295"), ("\"turns\":1", "\"turns\":0")] {
+    assert_eq!(
+        restore(&text.replace("\"version\":1", "\"version\":2")),
+        Err(RestoreError::Version(2))
+    );
+    for (from, to) in [
+        ("\"number\":1", "\"number\":2"),
+        ("\"slot\":1", "\"slot\":4294967295"),
+        ("\"turns\":1", "\"turns\":0"),
+    ] {
         assert!(text.contains(from));
-        assert_eq!(restore(&text.replacen(from, to, 1)), Err(RestoreError::Damaged), "{from} → {to}");
+        assert_eq!(
+            restore(&text.replacen(from, to, 1)),
+            Err(RestoreError::Damaged),
+            "{from} → {to}"
+        );
     }
 }
 
 /// What the shards say after the crash.
 fn live(slot: u32, held: Option<(Lease, bool)>, since: Mono) -> Live {
-    let caller = Enqueue { call: call(slot), contact: contact(slot), queue: QueueId(0), priority: 0, since };
-    Live { caller, held: held.map(|(lease, answered)| Held { lease, answered }) }
+    let caller = Enqueue {
+        call: call(slot),
+        contact: contact(slot),
+        queue: QueueId(0),
+        priority: 0,
+        since,
+    };
+    Live {
+        caller,
+        held: held.map(|(lease, answered)| Held { lease, answered }),
+    }
 }
 
 #[test]
@@ -128,11 +179,20 @@ fn the_shards_word_bends_a_stale_snapshot() {
     bench.acd = Acd::restore(Arc::new(site()), snapshot, bench.now, 2, &mut Vec::new()).unwrap();
     // Since the snapshot: call 0 ended, 1 was answered, 2 still rings, 3 gave up, 4 waits, 5 is gone, 6 came.
     let since = bench.now.mono;
-    let truth = [live(1, Some((lease(2, 1), true)), since), live(2, Some((lease(3, 2), false)), since), live(4, None, since), live(6, None, since)];
+    let truth = [
+        live(1, Some((lease(2, 1), true)), since),
+        live(2, Some((lease(3, 2), false)), since),
+        live(4, None, since),
+        live(6, None, since),
+    ];
     bench.out.clear();
     bench.acd.adopt(bench.now, &truth, &mut bench.out);
     bench.acd.check();
-    assert_eq!(bench.offers(), [(4, 3)], "the agent whose caller gave up takes the next");
+    assert_eq!(
+        bench.offers(),
+        [(4, 3)],
+        "the agent whose caller gave up takes the next"
+    );
     assert_eq!(bench.to_calls().len(), 1);
     let states = [0, 1, 2, 3].map(|agent| bench.state(agent).word());
     assert_eq!(states, ["wrap_up", "talking", "offered", "offered"]);
@@ -161,4 +221,146 @@ fn talks_begun_after_the_snapshot_are_taken_up_and_ringing_is_revoked() {
     bench.acd.adopt(bench.now, &[], &mut bench.out);
     bench.acd.check();
     assert_eq!(bench.state(1), AgentState::Ready, "without live calls nobody is booked");
+}
+
+/// All that the shards would say: who is in the line or talks in `acd`.
+fn truth(acd: &Acd) -> Vec<Live> {
+    let waiting = acd.line.callers().map(|(_, caller)| {
+        let held = match caller.standing {
+            Standing::Offered(lease) => Some(Held { lease, answered: false }),
+            Standing::Waiting | Standing::Between => None,
+        };
+        let queue = caller.queue.unwrap();
+        let caller = Enqueue {
+            call: caller.call,
+            contact: caller.contact,
+            queue,
+            priority: 0,
+            since: caller.since,
+        };
+        Live { caller, held }
+    });
+    let talking = acd.agents.iter().filter_map(|agent| match &agent.state {
+        State::Talking(booking) => {
+            let (call, contact, held) = (
+                booking.call,
+                booking.contact,
+                Held {
+                    lease: booking.lease,
+                    answered: true,
+                },
+            );
+            let caller = Enqueue {
+                call,
+                contact,
+                queue: QueueId(0),
+                priority: 0,
+                since: Mono(0),
+            };
+            Some(Live {
+                caller,
+                held: Some(held),
+            })
+        }
+        State::Offline | State::NotReady { .. } | State::Ready | State::Offered { .. } | State::WrapUp { .. } => None,
+    });
+    let mut live: Vec<Live> = waiting.collect();
+    // A call that talks and queues again is told of once, as what it waits for.
+    live.extend(
+        talking
+            .filter(|talk| acd.line.find(talk.caller.call).is_none())
+            .collect::<Vec<_>>(),
+    );
+    live
+}
+
+#[test]
+fn whatever_was_lost_with_the_owner_the_shards_word_brings_back() {
+    let settings = Arc::new(mixed_site(0));
+    let (mut dice, mut acd, mut out) = (Dice::new(8), Acd::new(settings.clone(), 1), Vec::new());
+    let mut snapshot = acd.snapshot();
+    let mut brought_back = 0;
+    for step in 0..40_000 {
+        out.clear();
+        acd.handle(dice.now, dice.event(), &mut out);
+        dice.pass();
+        acd.expire(dice.now, &mut out);
+        dice.hear(&out);
+        if step % 200 == 100 {
+            snapshot = acd.snapshot();
+        }
+        if step % 200 == 150 {
+            let live = truth(&acd);
+            out.clear();
+            acd = Acd::restore(settings.clone(), snapshot.clone(), dice.now, acd.epoch() + 1, &mut out).unwrap();
+            acd.adopt(dice.now, &live, &mut out);
+            acd.check();
+            for live in &live {
+                let call = live.caller.call;
+                let talks = acd.agents.iter().filter_map(|agent| agent.state.booking());
+                let talks = talks
+                    .filter(|booking| Some(booking.lease) == live.held.map(|held| held.lease))
+                    .count();
+                let told = out
+                    .iter()
+                    .any(|one| matches!(one, Command::Released { call: gone, .. } if *gone == call));
+                assert!(
+                    acd.line.find(call).is_some() || talks == 1 || told,
+                    "step {step}: {live:?} is lost"
+                );
+                brought_back += 1;
+            }
+            let known = |call| live.iter().any(|live| live.caller.call == call);
+            assert!(
+                acd.line.callers().all(|(_, caller)| known(caller.call)),
+                "step {step}: a caller nobody knows"
+            );
+        }
+    }
+    assert!(brought_back > 1_000, "{brought_back}");
+}
+
+/// `event` as `other` must hear it: the same booking bears another lease there.
+fn translated(event: Event, acd: &Acd, other: &Acd) -> Event {
+    let own = |lease: Lease| match (acd.agent(lease.agent), other.agent(lease.agent)) {
+        (Some(here), Some(there)) if here.lease == Some(lease) => there.lease.unwrap_or(lease),
+        _ => Lease { epoch: 0, ..lease },
+    };
+    match event {
+        Event::Ringing { lease } => Event::Ringing { lease: own(lease) },
+        Event::Answered { lease } => Event::Answered { lease: own(lease) },
+        Event::Declined { lease, why } => Event::Declined { lease: own(lease), why },
+        Event::Ended { lease } => Event::Ended { lease: own(lease) },
+        Event::Enqueue(_) | Event::Cancel { .. } | Event::Want { .. } | Event::Phone { .. } | Event::Configure(_) => {
+            event
+        }
+    }
+}
+
+#[test]
+fn a_restored_owner_goes_on_to_decide_as_the_old_one_would_have() {
+    let settings = Arc::new(mixed_site(0));
+    let (mut dice, mut acd) = (Dice::new(12), Acd::new(settings.clone(), 1));
+    let mut other = Acd::new(settings.clone(), 1);
+    let (mut out, mut theirs) = (Vec::new(), Vec::new());
+    for step in 0..30_000 {
+        if step % 60 == 0 {
+            other = Acd::restore(settings.clone(), acd.snapshot(), dice.now, 2, &mut theirs).unwrap();
+        }
+        out.clear();
+        theirs.clear();
+        let event = dice.event();
+        other.handle(dice.now, translated(event.clone(), &acd, &other), &mut theirs);
+        acd.handle(dice.now, event, &mut out);
+        dice.pass();
+        acd.expire(dice.now, &mut out);
+        other.expire(dice.now, &mut theirs);
+        dice.hear(&out);
+        let sorted = |out: &[Command]| {
+            let mut decided = decisions(out);
+            decided.sort();
+            decided
+        };
+        assert_eq!(sorted(&out), sorted(&theirs), "step {step}");
+    }
 }
