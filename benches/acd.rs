@@ -31,17 +31,10 @@ fn site(mint: &mut Mint, profiles: u32) -> Settings {
         no_agents: NoAgents::Wait,
     };
     // The last skill is nobody's: its queue can never be served.
-    let mut skill = || {
-        (
-            SkillId((mint.random() % (SKILLS - 1)) as u8),
-            5 + (mint.random() % 5) as u8,
-        )
-    };
+    let mut skill = || (SkillId((mint.random() % (SKILLS - 1)) as u8), 5 + (mint.random() % 5) as u8);
     let profiles: Vec<Vec<(SkillId, u8)>> = (0..profiles).map(|_| (0..8).map(|_| skill()).collect()).collect();
-    let agent = |agent: u32| AgentSettings {
-        agent: AgentId(agent),
-        skills: profiles[agent as usize % profiles.len()].clone(),
-    };
+    let agent =
+        |agent: u32| AgentSettings { agent: AgentId(agent), skills: profiles[agent as usize % profiles.len()].clone() };
     Settings {
         queues: (0..SKILLS).map(queue).collect(),
         agents: (0..AGENTS).map(agent).collect(),
@@ -65,21 +58,9 @@ impl Run {
     fn new(profiles: u32) -> Run {
         let mut mint = Mint::new(0, [6, 4]);
         let acd = Acd::new(Arc::new(site(&mut mint, profiles)), 1);
-        let now = Now {
-            mono: Mono::from_ms(10_000_000),
-            wall: Wall(0),
-        };
+        let now = Now { mono: Mono::from_ms(10_000_000), wall: Wall(0) };
         let free = (0..4 * WAITING).collect();
-        Run {
-            acd,
-            now,
-            out: Vec::new(),
-            mint,
-            clock: clock_ns(),
-            free,
-            talking: VecDeque::new(),
-            times: Vec::new(),
-        }
+        Run { acd, now, out: Vec::new(), mint, clock: clock_ns(), free, talking: VecDeque::new(), times: Vec::new() }
     }
 
     fn step(&mut self, name: &'static str, event: Event) {
@@ -87,15 +68,10 @@ impl Run {
         let start = Instant::now();
         self.acd.handle(black_box(self.now), event, &mut self.out);
         let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let at = self
-            .times
-            .iter()
-            .position(|(known, _)| *known == name)
-            .unwrap_or_else(|| {
-                self.times
-                    .push((name, Histogram::new(3).expect("three digits are allowed")));
-                self.times.len() - 1
-            });
+        let at = self.times.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+            self.times.push((name, Histogram::new(3).expect("three digits are allowed")));
+            self.times.len() - 1
+        });
         self.times[at].1.saturating_record(took.saturating_sub(self.clock));
     }
 
@@ -103,33 +79,16 @@ impl Run {
         let slot = self.free.pop_front().expect("more slots than calls");
         self.now = self.now.after(Duration::from_micros(900));
         let call = call(slot);
-        let caller = Enqueue {
-            call,
-            contact: ContactId(1),
-            queue: QueueId(queue as u16),
-            priority: 0,
-            since: self.now.mono,
-        };
+        let caller =
+            Enqueue { call, contact: ContactId(1), queue: QueueId(queue as u16), priority: 0, since: self.now.mono };
         self.step(name, Event::Enqueue(caller));
         slot
     }
 
     fn sign_in(&mut self) {
         for agent in 0..AGENTS {
-            self.step(
-                "sign in",
-                Event::Phone {
-                    agent: AgentId(agent),
-                    up: true,
-                },
-            );
-            self.step(
-                "sign in",
-                Event::Want {
-                    agent: AgentId(agent),
-                    state: Want::Ready,
-                },
-            );
+            self.step("sign in", Event::Phone { agent: AgentId(agent), up: true });
+            self.step("sign in", Event::Want { agent: AgentId(agent), state: Want::Ready });
             self.answer();
         }
     }
@@ -160,18 +119,11 @@ impl Run {
 
 fn print_line(name: &str, times: &Histogram<u64>) {
     let (median, p99) = (times.value_at_quantile(0.5), times.value_at_quantile(0.99));
-    println!(
-        "  {name:<24} {:>8} events  median {median:>5} ns  p99 {p99:>5} ns",
-        times.len()
-    );
+    println!("  {name:<24} {:>8} events  median {median:>5} ns  p99 {p99:>5} ns", times.len());
 }
 
 fn call(slot: u32) -> CallId {
-    CallId {
-        shard: ShardId((slot % 4) as u8),
-        slot: slot / 4,
-        generation: 0,
-    }
+    CallId { shard: ShardId((slot % 4) as u8), slot: slot / 4, generation: 0 }
 }
 
 /// What two readings of the clock cost by themselves.
@@ -226,9 +178,7 @@ fn calm(stuck: u32, profiles: u32) {
             run.step("ended, idle again", Event::Ended { lease });
         }
     }
-    run.report(&format!(
-        "{stuck} waiting whom nobody can serve, half of 2,000 agents of {profiles} kinds idle"
-    ));
+    run.report(&format!("{stuck} waiting whom nobody can serve, half of 2,000 agents of {profiles} kinds idle"));
 }
 
 fn main() {

@@ -44,28 +44,13 @@ fn remote(rtp: SocketAddr, codec: Codec) -> Remote {
     let payload_type = if codec == Codec::Pcma { 8 } else { 0 };
     let rtcp = SocketAddr::new(rtp.ip(), rtp.port() + 1);
     let (telephone_event, direction, ptime_ms) = (Some(101), Direction::SendRecv, 20);
-    Remote {
-        rtp,
-        rtcp,
-        codec,
-        payload_type,
-        telephone_event,
-        direction,
-        ptime_ms,
-    }
+    Remote { rtp, rtcp, codec, payload_type, telephone_event, direction, ptime_ms }
 }
 
 fn packet(payload_type: u8, sequence: u16, bytes: &mut Vec<u8>) {
     bytes.clear();
     let timestamp = u32::from(sequence) * 160;
-    Header {
-        marker: false,
-        payload_type,
-        sequence,
-        timestamp,
-        ssrc: 1,
-    }
-    .write(bytes);
+    Header { marker: false, payload_type, sequence, timestamp, ssrc: 1 }.write(bytes);
     bytes.resize(172, 0x55);
 }
 
@@ -77,49 +62,16 @@ fn pure(name: &str, second: Codec, record: bool) {
     let codec = |index: usize| if index.is_multiple_of(2) { Codec::Pcma } else { second };
     for index in 0..LEGS {
         let leg = leg(index);
-        plane.handle(
-            start,
-            Action::Open {
-                leg,
-                seed: index as u64,
-            },
-            &mut out,
-        );
-        plane.handle(
-            start,
-            Action::Connect {
-                leg,
-                remote: remote(address(index), codec(index)),
-            },
-            &mut out,
-        );
+        plane.handle(start, Action::Open { leg, seed: index as u64 }, &mut out);
+        plane.handle(start, Action::Connect { leg, remote: remote(address(index), codec(index)) }, &mut out);
         if record && index.is_multiple_of(2) {
             let (recording, contact) = (RecordingId(index as u128), ContactId(0));
-            let recording = RecordingStart {
-                recording,
-                contact,
-                site: "a".into(),
-                started: start,
-            };
-            plane.handle(
-                start,
-                Action::Record {
-                    citizen: leg,
-                    recording,
-                },
-                &mut out,
-            );
+            let recording = RecordingStart { recording, contact, site: "a".into(), started: start };
+            plane.handle(start, Action::Record { citizen: leg, recording }, &mut out);
         }
     }
     for call in 0..CALLS {
-        plane.handle(
-            start,
-            Action::Bridge {
-                a: leg(2 * call),
-                b: leg(2 * call + 1),
-            },
-            &mut out,
-        );
+        plane.handle(start, Action::Bridge { a: leg(2 * call), b: leg(2 * call + 1) }, &mut out);
     }
     let mut histogram: Histogram<u64> = Histogram::new(3).expect("three digits are allowed");
     let (mut bytes, mut relayed) = (Vec::new(), 0);
@@ -134,15 +86,9 @@ fn pure(name: &str, second: Codec, record: bool) {
         let spent = began.elapsed();
         relayed += out.datagrams().filter(|datagram| datagram.kind == Kind::Rtp).count();
         out.clear();
-        histogram
-            .record(spent.as_nanos() as u64 / LEGS as u64)
-            .expect("a packet takes no hour");
+        histogram.record(spent.as_nanos() as u64 / LEGS as u64).expect("a packet takes no hour");
     }
-    assert_eq!(
-        relayed,
-        LEGS * usize::from(ROUNDS_PURE),
-        "every packet is relayed, and nothing else"
-    );
+    assert_eq!(relayed, LEGS * usize::from(ROUNDS_PURE), "every packet is relayed, and nothing else");
     let (median, p99) = (histogram.value_at_quantile(0.5), histogram.value_at_quantile(0.99));
     println!("{name}: {median} ns a packet, p99 of {LEGS} packets {p99} ns");
 }
@@ -165,10 +111,7 @@ impl std::fmt::Display for Cost {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let share = 100.0 * self.cpu.as_secs_f64() / self.wall.as_secs_f64();
         let (each, packets, sent) = (self.us_per_packet(), self.packets, self.sent);
-        write!(
-            to,
-            "{share:.1} % of a processor, {each:.2} us a packet, {packets} relayed of {sent}"
-        )
+        write!(to, "{share:.1} % of a processor, {each:.2} us a packet, {packets} relayed of {sent}")
     }
 }
 
@@ -181,11 +124,7 @@ fn cpu_of(name: &str) -> Duration {
         .expect("the thread runs");
     let statistics = std::fs::read_to_string(task.join("schedstat")).expect("Linux counts processor time");
     Duration::from_nanos(
-        statistics
-            .split(' ')
-            .next()
-            .and_then(|ns| ns.parse().ok())
-            .expect("the first number is in ns"),
+        statistics.split(' ').next().and_then(|ns| ns.parse().ok()).expect("the first number is in ns"),
     )
 }
 
@@ -202,10 +141,7 @@ impl Phones {
             socket.set_nonblocking(true).expect("sockets need not block");
             socket
         };
-        Phones {
-            sockets: (0..LEGS).map(|_| socket()).collect(),
-            targets: Vec::new(),
-        }
+        Phones { sockets: (0..LEGS).map(|_| socket()).collect(), targets: Vec::new() }
     }
 
     /// Speaks for some rounds of 20 ms; returns how many packets came back.
@@ -230,59 +166,34 @@ impl Phones {
         self.speak(0..ROUNDS_WARM);
         let (began, before) = (Instant::now(), cpu_of(thread));
         let packets = self.speak(ROUNDS_WARM..ROUNDS_WARM + ROUNDS_SOCKETS);
-        Cost {
-            cpu: cpu_of(thread) - before,
-            wall: began.elapsed(),
-            packets,
-            sent: LEGS * usize::from(ROUNDS_SOCKETS),
-        }
+        Cost { cpu: cpu_of(thread) - before, wall: began.elapsed(), packets, sent: LEGS * usize::from(ROUNDS_SOCKETS) }
     }
 }
 
 fn through_threads() -> Cost {
-    let settings = Settings {
-        threads: 1,
-        pin: false,
-        prompts: Arc::default(),
-        seed: 1,
-    };
-    let threads = MediaThreads::start(&settings, drop, drop).expect("threads start");
+    let settings = Settings { threads: 1, pin: false, prompts: Arc::default(), seed: 1 };
+    let threads = MediaThreads::start(&settings, drop, || drop).expect("threads start");
     let tell = |message| threads.send(MediaThreadId(0), message).expect("the thread listens");
     let mut ports = Ports::new(&[LOOPBACK], 10_000..=29_999).expect("the range is good");
     let mut phones = Phones::new();
     for index in 0..LEGS {
         let pair = ports.open(Mono(0), None).expect("ports are free");
-        let far = phones.sockets[index]
-            .local_addr()
-            .expect("a bound socket has an address");
+        let far = phones.sockets[index].local_addr().expect("a bound socket has an address");
         let leg = leg(index);
         phones.targets.push(pair.local);
         tell(Message::Open { leg, pair });
-        tell(Message::Action(Action::Open {
-            leg,
-            seed: index as u64,
-        }));
-        tell(Message::Action(Action::Connect {
-            leg,
-            remote: remote(far, Codec::Pcma),
-        }));
+        tell(Message::Action(Action::Open { leg, seed: index as u64 }));
+        tell(Message::Action(Action::Connect { leg, remote: remote(far, Codec::Pcma) }));
     }
     for call in 0..CALLS {
-        tell(Message::Action(Action::Bridge {
-            a: leg(2 * call),
-            b: leg(2 * call + 1),
-        }));
+        tell(Message::Action(Action::Bridge { a: leg(2 * call), b: leg(2 * call + 1) }));
     }
     phones.measure("media-0")
 }
 
 fn through_bare_loop() -> Cost {
     let mut phones = Phones::new();
-    let far: Vec<SocketAddr> = phones
-        .sockets
-        .iter()
-        .map(|phone| phone.local_addr().expect("bound"))
-        .collect();
+    let far: Vec<SocketAddr> = phones.sockets.iter().map(|phone| phone.local_addr().expect("bound")).collect();
     let ours: Vec<UdpSocket> = Phones::new().sockets;
     phones.targets = ours.iter().map(|socket| socket.local_addr().expect("bound")).collect();
     let stop = Arc::new(AtomicBool::new(false));
@@ -301,10 +212,7 @@ fn through_bare_loop() -> Cost {
             }
         }
     };
-    let thread = std::thread::Builder::new()
-        .name("bare".into())
-        .spawn(bare)
-        .expect("a thread starts");
+    let thread = std::thread::Builder::new().name("bare".into()).spawn(bare).expect("a thread starts");
     let cost = phones.measure("bare");
     stop.store(true, Ordering::Relaxed);
     thread.join().expect("the bare loop ends");

@@ -73,13 +73,7 @@ fn sources() -> Vec<(String, PathBuf, String)> {
     let src = root().join("src");
     let files = rust_files(&src).into_iter().filter_map(|path| {
         let inside = path.strip_prefix(&src).unwrap().to_path_buf();
-        let module = inside
-            .components()
-            .next()
-            .unwrap()
-            .as_os_str()
-            .to_string_lossy()
-            .replace(".rs", "");
+        let module = inside.components().next().unwrap().as_os_str().to_string_lossy().replace(".rs", "");
         let text = fs::read_to_string(&path).unwrap();
         (module != "main" && module != "lib").then_some((module, path, text))
     });
@@ -89,17 +83,11 @@ fn sources() -> Vec<(String, PathBuf, String)> {
 /// The code of a file without its unit tests and without comments.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    text.lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
 fn position(module: &str) -> usize {
-    ORDER
-        .iter()
-        .position(|known| *known == module)
-        .unwrap_or_else(|| panic!("module {module} is not in the order"))
+    ORDER.iter().position(|known| *known == module).unwrap_or_else(|| panic!("module {module} is not in the order"))
 }
 
 /// Modules named after `crate::`, also in `use crate::{a, b::c}`.
@@ -139,10 +127,7 @@ fn used_modules(code: &str) -> Vec<String> {
 #[test]
 fn lib_lists_the_modules_in_their_order() {
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let listed: Vec<&str> = lib
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
-        .collect();
+    let listed: Vec<&str> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     assert_eq!(listed, ORDER);
 }
 
@@ -175,10 +160,7 @@ fn pure_modules_touch_no_world() {
 #[test]
 fn every_file_says_what_it_owns_and_keeps_to_its_size() {
     let mut wrong = Vec::new();
-    for path in ["src", "tests", "benches"]
-        .iter()
-        .flat_map(|folder| rust_files(&root().join(folder)))
-    {
+    for path in ["src", "tests", "benches"].iter().flat_map(|folder| rust_files(&root().join(folder))) {
         let text = fs::read_to_string(&path).unwrap();
         if !text.starts_with("//! ") {
             wrong.push(format!("{}: no header", path.display()));
@@ -193,32 +175,17 @@ fn every_file_says_what_it_owns_and_keeps_to_its_size() {
 
 #[test]
 fn nothing_is_left_for_later_and_nothing_is_unsafe() {
-    let marks = [
-        ["TO", "DO"].concat(),
-        ["FIX", "ME"].concat(),
-        ["XX", "X"].concat(),
-        ["unsafe", " {"].concat(),
-    ];
+    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["XX", "X"].concat(), ["unsafe", " {"].concat()];
     let mut wrong = Vec::new();
-    for path in ["src", "tests", "benches"]
-        .iter()
-        .flat_map(|folder| rust_files(&root().join(folder)))
-    {
+    for path in ["src", "tests", "benches"].iter().flat_map(|folder| rust_files(&root().join(folder))) {
         let text = fs::read_to_string(&path).unwrap();
-        wrong.extend(
-            marks
-                .iter()
-                .filter(|mark| text.contains(*mark))
-                .map(|mark| format!("{}: {mark}", path.display())),
-        );
+        wrong
+            .extend(marks.iter().filter(|mark| text.contains(*mark)).map(|mark| format!("{}: {mark}", path.display())));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 fn the_order_check_reads_grouped_imports() {
-    assert_eq!(
-        used_modules("use crate::{a, b::{c, d}, e};\ncrate::f::g()"),
-        ["a", "b", "e", "f"]
-    );
+    assert_eq!(used_modules("use crate::{a, b::{c, d}, e};\ncrate::f::g()"), ["a", "b", "e", "f"]);
 }

@@ -130,10 +130,7 @@ impl Acd {
             self.withdraw(now, slot, true, out);
         }
         let Some(queue) = self.settings.queues.get(caller.queue.index()) else {
-            out.push(Command::Released {
-                call: caller.call,
-                why: Released::QueueGone,
-            });
+            out.push(Command::Released { call: caller.call, why: Released::QueueGone });
             return;
         };
         let ticket = self.line.ticket();
@@ -208,10 +205,7 @@ impl Acd {
             Standing::Offered(lease) => {
                 let caller = self.line.dismiss(slot);
                 if revoke {
-                    out.push(Command::Revoke {
-                        call: caller.call,
-                        lease,
-                    });
+                    out.push(Command::Revoke { call: caller.call, lease });
                 }
                 self.unbook(now, lease.agent, out);
             }
@@ -263,13 +257,7 @@ impl Acd {
 
     /// Makes room for every agent in the settings.
     pub(super) fn grow(&mut self) {
-        let agents = self
-            .settings
-            .agents
-            .iter()
-            .map(|agent| agent.agent.index() + 1)
-            .max()
-            .unwrap_or(0);
+        let agents = self.settings.agents.iter().map(|agent| agent.agent.index() + 1).max().unwrap_or(0);
         assert!(agents <= AGENTS_MAX, "agent ids are dense");
         self.grow_to(agents);
     }
@@ -283,11 +271,7 @@ impl Acd {
 
     /// The need of a caller whose queue exists.
     pub(super) fn need_of(&self, slot: u32) -> Need {
-        let queue = self
-            .line
-            .caller(slot)
-            .queue
-            .and_then(|queue| self.skills.need_of(queue));
+        let queue = self.line.caller(slot).queue.and_then(|queue| self.skills.need_of(queue));
         queue.expect("who waits has a queue")
     }
 

@@ -37,27 +37,14 @@ impl Acd {
     pub fn adopt(&mut self, now: Now, live: &[Live], out: &mut Vec<Command>) {
         let now = now.mono;
         let calls: BTreeSet<CallId> = live.iter().map(|live| live.caller.call).collect();
-        let leases: BTreeSet<Lease> = live
-            .iter()
-            .filter_map(|live| live.held)
-            .map(|held| held.lease)
-            .collect();
-        let gone: Vec<u32> = self
-            .line
-            .callers()
-            .filter(|(_, caller)| !calls.contains(&caller.call))
-            .map(|(slot, _)| slot)
-            .collect();
+        let leases: BTreeSet<Lease> = live.iter().filter_map(|live| live.held).map(|held| held.lease).collect();
+        let gone: Vec<u32> =
+            self.line.callers().filter(|(_, caller)| !calls.contains(&caller.call)).map(|(slot, _)| slot).collect();
         for slot in gone {
             self.withdraw(now, slot, false, out);
         }
-        let bookings = self
-            .agents
-            .iter()
-            .filter_map(|agent| agent.state.booking().map(|booking| booking.lease));
-        let unheld: Vec<Lease> = bookings
-            .filter(|lease| lease.epoch < self.epoch && !leases.contains(lease))
-            .collect();
+        let bookings = self.agents.iter().filter_map(|agent| agent.state.booking().map(|booking| booking.lease));
+        let unheld: Vec<Lease> = bookings.filter(|lease| lease.epoch < self.epoch && !leases.contains(lease)).collect();
         for lease in unheld {
             self.drop_lease(now, lease, out);
         }
@@ -67,10 +54,7 @@ impl Acd {
                 Some(Held { lease, answered: true }) => self.take_up_talk(now, lease, &live.caller, out),
                 Some(Held { lease, answered: false }) if self.holds(lease) => {}
                 Some(Held { lease, answered: false }) => {
-                    out.push(Command::Revoke {
-                        call: live.caller.call,
-                        lease,
-                    });
+                    out.push(Command::Revoke { call: live.caller.call, lease });
                     self.enqueue(now, &live.caller, out);
                 }
                 None => self.enqueue(now, &live.caller, out),
@@ -80,19 +64,14 @@ impl Acd {
 
     fn holds(&self, lease: Lease) -> bool {
         let state = self.agents.get(lease.agent.index()).map(|agent| &agent.state);
-        state
-            .and_then(State::booking)
-            .is_some_and(|booking| booking.lease == lease)
+        state.and_then(State::booking).is_some_and(|booking| booking.lease == lease)
     }
 
     /// Ends a booking that no call knows of; a caller who still lives keeps the place, and nobody is to blame.
     fn drop_lease(&mut self, now: Mono, lease: Lease, out: &mut Vec<Command>) {
         match &self.agents[lease.agent.index()].state {
             State::Offered { booking, .. } => {
-                let slot = self
-                    .line
-                    .find(booking.call)
-                    .expect("an offer has its caller in the line");
+                let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
                 self.line.caller_mut(slot).standing = Standing::Between;
                 self.unbook(now, lease.agent, out);
                 self.seat(now, slot, true, out);
@@ -116,10 +95,7 @@ impl Acd {
         let bumped = match &self.agents[id.index()].state {
             State::Talking(_) => return,
             State::Offered { booking, .. } => {
-                out.push(Command::Revoke {
-                    call: booking.call,
-                    lease: booking.lease,
-                });
+                out.push(Command::Revoke { call: booking.call, lease: booking.lease });
                 self.line.find(booking.call)
             }
             State::Ready => {
@@ -128,18 +104,8 @@ impl Acd {
             }
             State::Offline | State::NotReady { .. } | State::WrapUp { .. } => None,
         };
-        let wrap_up = self
-            .settings
-            .queues
-            .get(caller.queue.index())
-            .map_or(Duration::ZERO, |queue| queue.wrap_up);
-        let booking = Booking {
-            lease,
-            call: caller.call,
-            contact: caller.contact,
-            wrap_up,
-            next: Next::Ready,
-        };
+        let wrap_up = self.settings.queues.get(caller.queue.index()).map_or(Duration::ZERO, |queue| queue.wrap_up);
+        let booking = Booking { lease, call: caller.call, contact: caller.contact, wrap_up, next: Next::Ready };
         self.enter(now, id, State::Talking(booking), Some(caller.contact), out);
         if let Some(slot) = bumped {
             self.line.caller_mut(slot).standing = Standing::Between;

@@ -133,13 +133,7 @@ pub(super) struct Agent {
 
 impl Default for Agent {
     fn default() -> Self {
-        Agent {
-            state: State::Offline,
-            since: Mono(0),
-            phone_up: false,
-            turn: 0,
-            timer: None,
-        }
+        Agent { state: State::Offline, since: Mono(0), phone_up: false, turn: 0, timer: None }
     }
 }
 
@@ -196,10 +190,7 @@ impl Acd {
                 self.free(now, id, Next::paused(PHONE_LOST), (Turn::New, None), out);
             }
             State::Offered { booking, .. } => {
-                out.push(Command::Revoke {
-                    call: booking.call,
-                    lease: booking.lease,
-                });
+                out.push(Command::Revoke { call: booking.call, lease: booking.lease });
                 self.give_back(now, id, PHONE_LOST, out);
             }
             State::Offline | State::NotReady { .. } | State::Talking(_) | State::WrapUp { .. } => {}
@@ -212,10 +203,7 @@ impl Acd {
         match &self.agents[id.index()].state {
             State::Offered { booking, .. } => {
                 let booking = booking.clone();
-                let slot = self
-                    .line
-                    .find(booking.call)
-                    .expect("an offer has its caller in the line");
+                let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
                 self.line.dismiss(slot);
                 let contact = booking.contact;
                 self.enter(now, id, State::Talking(booking), Some(contact), out);
@@ -252,10 +240,7 @@ impl Acd {
         let Some(id) = self.holder(lease) else { return };
         match &self.agents[id.index()].state {
             State::Offered { booking, .. } => {
-                let slot = self
-                    .line
-                    .find(booking.call)
-                    .expect("an offer has its caller in the line");
+                let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
                 self.withdraw(now, slot, false, out);
             }
             State::Talking(booking) => {
@@ -277,10 +262,7 @@ impl Acd {
     pub(super) fn rang_out(&mut self, now: Mono, lease: Lease, out: &mut Vec<Command>) {
         let Some(id) = self.holder(lease) else { return };
         if let State::Offered { booking, .. } = &self.agents[id.index()].state {
-            out.push(Command::Revoke {
-                call: booking.call,
-                lease,
-            });
+            out.push(Command::Revoke { call: booking.call, lease });
             self.give_back(now, id, RONA, out);
         }
     }
@@ -294,15 +276,9 @@ impl Acd {
 
     /// Pauses an offered agent for `reason`, or as they asked, and gives the caller their old place back.
     pub(super) fn give_back(&mut self, now: Mono, id: AgentId, reason: &str, out: &mut Vec<Command>) {
-        let booking = self.agents[id.index()]
-            .state
-            .booking()
-            .expect("only an offer is given back");
+        let booking = self.agents[id.index()].state.booking().expect("only an offer is given back");
         let (contact, next) = (booking.contact, booking.next.clone());
-        let slot = self
-            .line
-            .find(booking.call)
-            .expect("an offer has its caller in the line");
+        let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
         self.line.caller_mut(slot).standing = super::line::Standing::Between;
         self.free(now, id, next.or(Next::paused(reason)), (Turn::New, Some(contact)), out);
         self.seat(now, slot, true, out);
@@ -310,10 +286,7 @@ impl Acd {
 
     /// Frees an offered agent whose caller is gone.
     pub(super) fn unbook(&mut self, now: Mono, id: AgentId, out: &mut Vec<Command>) {
-        let booking = self.agents[id.index()]
-            .state
-            .booking()
-            .expect("an offered caller has a booked agent");
+        let booking = self.agents[id.index()].state.booking().expect("an offered caller has a booked agent");
         let (contact, next) = (booking.contact, booking.next.clone());
         self.free(now, id, next, (Turn::Kept, Some(contact)), out);
     }
@@ -332,9 +305,9 @@ impl Acd {
             // Removed from the settings: gone at the first occasion.
             (_, None) | (Next::Offline, _) => State::Offline,
             (Next::NotReady { reason }, Some(_)) => State::NotReady { reason },
-            (Next::Ready, Some(_)) if !self.agents[id.index()].phone_up => State::NotReady {
-                reason: PHONE_LOST.into(),
-            },
+            (Next::Ready, Some(_)) if !self.agents[id.index()].phone_up => {
+                State::NotReady { reason: PHONE_LOST.into() }
+            }
             (Next::Ready, Some(team)) => {
                 self.enter(now, id, State::Ready, contact, out);
                 return self.next_caller(now, id, team, turn, out);
@@ -377,12 +350,7 @@ impl Acd {
         // Not every new state looks new from outside.
         if from != to {
             agent.since = now;
-            out.push(Command::Agent(AgentChange {
-                agent: id,
-                from,
-                to,
-                contact,
-            }));
+            out.push(Command::Agent(AgentChange { agent: id, from, to, contact }));
         }
         if was_in != is_in {
             self.count_present(id, is_in, out);

@@ -27,11 +27,7 @@ impl Acd {
         let mut numbers = BTreeSet::new();
         let mut timers = 0;
         for (id, agent) in (0u32..).map(AgentId).zip(&self.agents) {
-            assert_eq!(
-                self.idle.holds(id),
-                agent.state == State::Ready,
-                "{id:?} is idle exactly when ready"
-            );
+            assert_eq!(self.idle.holds(id), agent.state == State::Ready, "{id:?} is idle exactly when ready");
             assert!(agent.turn <= self.turns, "{id:?} has a turn that was given");
             let timed = match &agent.state {
                 State::Offline | State::NotReady { .. } => false,
@@ -53,18 +49,11 @@ impl Acd {
             };
             if let Some(booking) = agent.state.booking() {
                 assert_eq!(booking.lease.agent, id, "a lease names its agent");
-                assert!(
-                    numbers.insert((booking.lease.epoch, booking.lease.number)),
-                    "a lease books one agent"
-                );
+                assert!(numbers.insert((booking.lease.epoch, booking.lease.number)), "a lease books one agent");
                 let given = booking.lease.epoch < self.epoch || booking.lease.number <= self.leases;
                 assert!(given, "{:?} was never given", booking.lease);
             }
-            assert_eq!(
-                agent.timer.is_some(),
-                timed,
-                "{id:?} has a deadline exactly when one is due"
-            );
+            assert_eq!(agent.timer.is_some(), timed, "{id:?} has a deadline exactly when one is due");
             let listed = self.skills.team_of(id).is_some();
             assert!(
                 listed || matches!(agent.state, State::Offline | State::Talking(_)),
@@ -88,12 +77,7 @@ impl Acd {
                     false
                 }
             };
-            assert_eq!(
-                caller.timer.is_some(),
-                timed,
-                "{:?} has a deadline exactly while waiting",
-                caller.call
-            );
+            assert_eq!(caller.timer.is_some(), timed, "{:?} has a deadline exactly while waiting", caller.call);
             timers += usize::from(timed);
         }
         timers

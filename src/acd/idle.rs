@@ -17,12 +17,7 @@ struct Link {
     after: u32,
 }
 
-const UNLINKED: Link = Link {
-    turn: EMPTY,
-    team: NOBODY,
-    before: NOBODY,
-    after: NOBODY,
-};
+const UNLINKED: Link = Link { turn: EMPTY, team: NOBODY, before: NOBODY, after: NOBODY };
 
 /// Idle agents by team, each list in ascending order of turn.
 #[derive(Debug)]
@@ -67,12 +62,7 @@ impl Idle {
             }
             (self.links[after as usize].before, after)
         };
-        self.links[agent.index()] = Link {
-            turn,
-            team: team as u32,
-            before,
-            after,
-        };
+        self.links[agent.index()] = Link { turn, team: team as u32, before, after };
         self.connect(team, before, agent.0);
         self.connect(team, agent.0, after);
         self.note(team);
@@ -112,20 +102,9 @@ impl Idle {
     pub(super) fn check(&self) {
         for (team, &turn) in self.turns.iter().enumerate() {
             let listed: Vec<(AgentId, u64)> = self.of(team).collect();
-            assert!(
-                listed.is_sorted_by_key(|(_, turn)| turn),
-                "team {team} stands in order of turn"
-            );
-            assert_eq!(
-                listed.first().map_or(EMPTY, |first| first.1),
-                turn,
-                "the first turn of team {team}"
-            );
-            assert_eq!(
-                listed.last().map_or(NOBODY, |last| last.0.0),
-                self.ends[team].1,
-                "the last of team {team}"
-            );
+            assert!(listed.is_sorted_by_key(|(_, turn)| turn), "team {team} stands in order of turn");
+            assert_eq!(listed.first().map_or(EMPTY, |first| first.1), turn, "the first turn of team {team}");
+            assert_eq!(listed.last().map_or(NOBODY, |last| last.0.0), self.ends[team].1, "the last of team {team}");
             assert_eq!(
                 self.some.row(0)[team / 64] >> (team % 64) & 1 == 1,
                 !listed.is_empty(),
@@ -147,11 +126,7 @@ impl Idle {
 
     fn note(&mut self, team: Team) {
         let first = self.ends[team].0;
-        self.turns[team] = if first == NOBODY {
-            EMPTY
-        } else {
-            self.links[first as usize].turn
-        };
+        self.turns[team] = if first == NOBODY { EMPTY } else { self.links[first as usize].turn };
         self.some.put(0, team, first != NOBODY);
     }
 }
@@ -176,11 +151,7 @@ mod tests {
         idle.leave(AgentId(1));
         idle.join(AgentId(1), 0, 10);
         idle.check();
-        assert_eq!(
-            idle.of(0).map(|(agent, _)| agent.0).collect::<Vec<_>>(),
-            [1, 3],
-            "a kept turn is a kept place"
-        );
+        assert_eq!(idle.of(0).map(|(agent, _)| agent.0).collect::<Vec<_>>(), [1, 3], "a kept turn is a kept place");
         assert_eq!(idle.longest(&[2, 0]), None);
     }
 }

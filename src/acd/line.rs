@@ -26,20 +26,14 @@ pub(super) struct Place {
 }
 
 impl Place {
-    const LAST: Place = Place {
-        key_ns: i64::MAX,
-        ticket: u64::MAX,
-    };
+    const LAST: Place = Place { key_ns: i64::MAX, ticket: u64::MAX };
 
     /// Where a caller stands who came at `since` with `priority` of their own.
     pub(super) fn of(queue: &QueueSettings, priority: u8, since: Mono, ticket: u64) -> Place {
         let points = u64::from(queue.priority) + u64::from(priority);
         let ageing_ns = u64::try_from(queue.ageing.as_nanos()).unwrap_or(u64::MAX);
         let bonus_ns = i64::try_from(ageing_ns.saturating_mul(points)).unwrap_or(i64::MAX);
-        Place {
-            key_ns: i64::try_from(since.0).unwrap_or(i64::MAX).saturating_sub(bonus_ns),
-            ticket,
-        }
+        Place { key_ns: i64::try_from(since.0).unwrap_or(i64::MAX).saturating_sub(bonus_ns), ticket }
     }
 }
 
@@ -137,23 +131,17 @@ impl Line {
 
     /// The caller in `slot`.
     pub(super) fn caller(&self, slot: u32) -> &Caller {
-        self.callers[slot as usize]
-            .as_ref()
-            .expect("a slot in use is named only while its caller is here")
+        self.callers[slot as usize].as_ref().expect("a slot in use is named only while its caller is here")
     }
 
     /// The caller in `slot`, to be changed.
     pub(super) fn caller_mut(&mut self, slot: u32) -> &mut Caller {
-        self.callers[slot as usize]
-            .as_mut()
-            .expect("a slot in use is named only while its caller is here")
+        self.callers[slot as usize].as_mut().expect("a slot in use is named only while its caller is here")
     }
 
     /// Everybody, in order of slots.
     pub(super) fn callers(&self) -> impl Iterator<Item = (u32, &Caller)> {
-        (0u32..)
-            .zip(&self.callers)
-            .filter_map(|(slot, caller)| caller.as_ref().map(|caller| (slot, caller)))
+        (0u32..).zip(&self.callers).filter_map(|(slot, caller)| caller.as_ref().map(|caller| (slot, caller)))
     }
 
     /// Takes a caller in, not yet waiting.
@@ -220,10 +208,7 @@ impl Line {
 
     /// Who has waited longest, bonus counted, among all those with one of these needs.
     pub(super) fn first(&self, serves: &[u64]) -> Option<u32> {
-        common(serves, self.some.row(0))
-            .map(|need| self.heads[need])
-            .min()
-            .map(|(_, slot)| slot)
+        common(serves, self.some.row(0)).map(|need| self.heads[need]).min().map(|(_, slot)| slot)
     }
 
     /// How many wait in `queue`.
@@ -260,9 +245,7 @@ impl Line {
         let mut counts = vec![0; self.waiting.len()];
         let mut lined_up = 0;
         for (need, bucket) in self.buckets.iter().enumerate() {
-            let head = bucket
-                .first_key_value()
-                .map_or((Place::LAST, NONE), |(&place, &slot)| (place, slot));
+            let head = bucket.first_key_value().map_or((Place::LAST, NONE), |(&place, &slot)| (place, slot));
             assert_eq!(self.heads[need], head, "the head of bucket {need}");
             assert_eq!(
                 self.some.row(0)[need / 64] >> (need % 64) & 1 == 1,
@@ -271,12 +254,7 @@ impl Line {
             );
             for (&place, &slot) in bucket {
                 let caller = self.caller(slot);
-                assert_eq!(
-                    (caller.standing, caller.place),
-                    (Standing::Waiting, place),
-                    "{:?}",
-                    caller.call
-                );
+                assert_eq!((caller.standing, caller.place), (Standing::Waiting, place), "{:?}", caller.call);
                 counts[caller.queue.expect("who waits has a queue").index()] += 1;
                 lined_up += 1;
             }
@@ -284,21 +262,12 @@ impl Line {
         assert_eq!(counts, self.waiting, "waiting by queue");
         let mut waiting = 0;
         for (slot, caller) in self.callers() {
-            assert_eq!(
-                self.find(caller.call),
-                Some(slot),
-                "{:?} is found where it stands",
-                caller.call
-            );
+            assert_eq!(self.find(caller.call), Some(slot), "{:?} is found where it stands", caller.call);
             assert_ne!(caller.standing, Standing::Between, "{:?} is nowhere", caller.call);
             waiting += usize::from(caller.standing == Standing::Waiting);
         }
         assert_eq!(waiting, lined_up, "everybody who waits stands in one bucket");
-        assert_eq!(
-            self.callers().count() + self.free.len(),
-            self.callers.len(),
-            "slots are in use or free"
-        );
+        assert_eq!(self.callers().count() + self.free.len(), self.callers.len(), "slots are in use or free");
     }
 }
 
@@ -310,16 +279,9 @@ mod tests {
     use std::time::Duration;
 
     fn caller(line: &mut Line, slot: u32, key_ns: i64) -> u32 {
-        let place = Place {
-            key_ns,
-            ticket: line.ticket(),
-        };
+        let place = Place { key_ns, ticket: line.ticket() };
         line.admit(Caller {
-            call: CallId {
-                shard: ShardId(1),
-                slot,
-                generation: 0,
-            },
+            call: CallId { shard: ShardId(1), slot, generation: 0 },
             contact: ContactId(u128::from(slot)),
             queue: Some(QueueId(0)),
             place,
@@ -371,10 +333,7 @@ mod tests {
         let slot = caller(&mut line, 7, 1);
         let call = line.caller(slot).call;
         let next = CallId { generation: 1, ..call };
-        assert_eq!(
-            (line.find(call), line.find(next), line.tenant(next)),
-            (Some(slot), None, Some(slot))
-        );
+        assert_eq!((line.find(call), line.find(next), line.tenant(next)), (Some(slot), None, Some(slot)));
         line.dismiss(slot);
         assert_eq!((line.find(call), line.tenant(next)), (None, None));
     }

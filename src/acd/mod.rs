@@ -6,10 +6,7 @@
 
 pub mod event;
 
-#[allow(
-    clippy::module_inception,
-    reason = "the front door bears the module's name, as in every pure module"
-)]
+#[allow(clippy::module_inception, reason = "the front door bears the module's name, as in every pure module")]
 mod acd;
 mod adopt;
 mod agent;

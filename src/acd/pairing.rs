@@ -15,30 +15,16 @@ impl Acd {
     /// Books `agent`, who is Ready and out of the idle order, for the caller in `slot`, who is out of their bucket.
     pub(super) fn offer(&mut self, now: Mono, agent: AgentId, slot: u32, out: &mut Vec<Command>) {
         self.leases += 1;
-        let lease = Lease {
-            epoch: self.epoch,
-            number: self.leases,
-            agent,
-        };
+        let lease = Lease { epoch: self.epoch, number: self.leases, agent };
         let queue = self.queue_of(slot);
         let (ring_until, wrap_up) = (now + queue.ring_max, queue.wrap_up);
         let caller = self.line.caller_mut(slot);
         debug_assert_eq!(caller.standing, Standing::Between, "a caller is offered once");
         caller.standing = Standing::Offered(lease);
         let (call, contact) = (caller.call, caller.contact);
-        let booking = Booking {
-            lease,
-            call,
-            contact,
-            wrap_up,
-            next: Next::Ready,
-        };
+        let booking = Booking { lease, call, contact, wrap_up, next: Next::Ready };
         self.enter(now, agent, State::Offered { booking, ring_until }, Some(contact), out);
         self.agents[agent.index()].timer = Some(self.wheel.set(ring_until, Timer::Lease(lease)));
-        out.push(Command::Offer {
-            call,
-            lease,
-            ring_until,
-        });
+        out.push(Command::Offer { call, lease, ring_until });
     }
 }

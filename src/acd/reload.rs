@@ -18,11 +18,7 @@ impl Acd {
     pub(super) fn configure(&mut self, now: Mono, settings: Arc<Settings>, out: &mut Vec<Command>) {
         let old = std::mem::replace(&mut self.settings, settings);
         let queues = numbers(&self.settings);
-        let renamed: Vec<Option<QueueId>> = old
-            .queues
-            .iter()
-            .map(|queue| queues.get(&*queue.name).copied())
-            .collect();
+        let renamed: Vec<Option<QueueId>> = old.queues.iter().map(|queue| queues.get(&*queue.name).copied()).collect();
         let slots: Vec<u32> = self.line.callers().map(|(slot, _)| slot).collect();
         for slot in slots {
             let caller = self.line.caller_mut(slot);

@@ -23,10 +23,7 @@ impl Bits {
     /// `rows` rows of `columns` times no.
     pub(super) fn new(rows: usize, columns: usize) -> Self {
         let words = columns.div_ceil(64);
-        Bits {
-            words,
-            bits: vec![0; rows * words],
-        }
+        Bits { words, bits: vec![0; rows * words] }
     }
 
     /// One row as words, the lowest column in the lowest bit of the first.
@@ -44,10 +41,7 @@ impl Bits {
 
 /// The columns in which both rows say yes, in ascending order.
 pub(super) fn common<'a>(one: &'a [u64], other: &'a [u64]) -> impl Iterator<Item = usize> + 'a {
-    one.iter()
-        .zip(other)
-        .enumerate()
-        .flat_map(|(at, (one, other))| Ones(one & other).map(move |bit| at * 64 + bit))
+    one.iter().zip(other).enumerate().flat_map(|(at, (one, other))| Ones(one & other).map(move |bit| at * 64 + bit))
 }
 
 /// The set bits of one word, lowest first.
@@ -84,11 +78,8 @@ impl Skills {
     /// Compares every agent with every need.
     pub(super) fn of(settings: &Settings) -> Self {
         let mut needs: Vec<Vec<(SkillId, u8)>> = Vec::new();
-        let need_of: Vec<Need> = settings
-            .queues
-            .iter()
-            .map(|queue| number(&mut needs, canonical(&queue.skills)))
-            .collect();
+        let need_of: Vec<Need> =
+            settings.queues.iter().map(|queue| number(&mut needs, canonical(&queue.skills))).collect();
         let mut rows: BTreeMap<Vec<u64>, Team> = BTreeMap::new();
         let mut team_of = Vec::new();
         for agent in &settings.agents {
@@ -110,14 +101,7 @@ impl Skills {
                 able.put(need, team, true);
             }
         }
-        Skills {
-            needs: needs.len(),
-            teams: rows.len(),
-            need_of,
-            team_of,
-            serves,
-            able,
-        }
+        Skills { needs: needs.len(), teams: rows.len(), need_of, team_of, serves, able }
     }
 
     /// What `queue` asks for; `None` when there is no such queue.
@@ -160,9 +144,7 @@ fn number(needs: &mut Vec<Vec<(SkillId, u8)>>, need: Vec<(SkillId, u8)>) -> Need
 
 /// Whether `skills` hold every one asked for, each at the level asked for or above.
 fn meets(skills: &[(SkillId, u8)], asked: &[(SkillId, u8)]) -> bool {
-    asked
-        .iter()
-        .all(|(skill, level)| skills.iter().any(|(own, has)| own == skill && has >= level))
+    asked.iter().all(|(skill, level)| skills.iter().any(|(own, has)| own == skill && has >= level))
 }
 
 #[cfg(test)]
@@ -197,10 +179,7 @@ mod tests {
             settings.queues.push(queue("q", &need(skills)));
         }
         for (agent, skills) in [(7, &[(1, 9), (2, 9)][..]), (3, &[(1, 9), (2, 8)]), (5, &[(1, 2)])] {
-            settings.agents.push(AgentSettings {
-                agent: AgentId(agent),
-                skills: need(skills),
-            });
+            settings.agents.push(AgentSettings { agent: AgentId(agent), skills: need(skills) });
         }
         let skills = Skills::of(&settings);
         assert_eq!((skills.needs, skills.teams), (2, 2));

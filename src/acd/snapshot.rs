@@ -88,9 +88,7 @@ impl Acd {
         KeptCaller {
             call: caller.call,
             contact: caller.contact,
-            queue: caller
-                .queue
-                .map(|queue| self.settings.queues[queue.index()].name.clone()),
+            queue: caller.queue.map(|queue| self.settings.queues[queue.index()].name.clone()),
             place: caller.place,
             since: caller.since,
             wait_until: caller.wait_until,
@@ -152,13 +150,8 @@ impl Acd {
             State::Offline | State::NotReady { .. } | State::Ready | State::Talking(_) => None,
         };
         let timer = timer.map(|(at, timer)| self.wheel.set(at, timer));
-        self.agents[at] = Agent {
-            state: kept.state,
-            since: kept.since,
-            phone_up: kept.phone_up,
-            turn: kept.turn,
-            timer,
-        };
+        self.agents[at] =
+            Agent { state: kept.state, since: kept.since, phone_up: kept.phone_up, turn: kept.turn, timer };
         Ok(())
     }
 
@@ -200,11 +193,7 @@ impl Acd {
                 .is_none_or(|slot| self.line.caller(slot).standing != Standing::Offered(booking.lease)),
             State::Offline | State::NotReady { .. } | State::Ready | State::Talking(_) | State::WrapUp { .. } => false,
         };
-        if self.agents.iter().any(alone) {
-            Err(RestoreError::Damaged)
-        } else {
-            Ok(())
-        }
+        if self.agents.iter().any(alone) { Err(RestoreError::Damaged) } else { Ok(()) }
     }
 }
 

@@ -76,11 +76,8 @@ impl Acd {
     /// second, not for every call.
     pub fn queue(&self, now: Now, queue: QueueId) -> Option<QueueView> {
         let need = self.skills.need_of(queue)?;
-        let mut view = QueueView {
-            waiting: self.line.waiting(queue),
-            logged_in: self.present[need],
-            ..QueueView::default()
-        };
+        let mut view =
+            QueueView { waiting: self.line.waiting(queue), logged_in: self.present[need], ..QueueView::default() };
         for (_, caller) in self.line.callers().filter(|(_, caller)| caller.queue == Some(queue)) {
             view.offered += usize::from(matches!(caller.standing, Standing::Offered(_)));
             view.longest_wait = view.longest_wait.max(Some(now.mono.since(caller.since)));
@@ -89,10 +86,8 @@ impl Acd {
             view.ready += self.idle.of(team).count();
         }
         for (id, agent) in (0u32..).map(AgentId).zip(&self.agents) {
-            let able = self
-                .skills
-                .team_of(id)
-                .is_some_and(|team| self.skills.able(need)[team / 64] >> (team % 64) & 1 == 1);
+            let able =
+                self.skills.team_of(id).is_some_and(|team| self.skills.able(need)[team / 64] >> (team % 64) & 1 == 1);
             view.talking += usize::from(able && matches!(agent.state, State::Talking(_)));
         }
         Some(view)
@@ -122,25 +117,14 @@ impl Acd {
     /// Where `call` stands; `None` when it is not in the line. Walks those ahead.
     pub fn position(&self, call: CallId) -> Option<Position> {
         let caller = self.line.caller(self.line.find(call)?);
-        let ahead = match (
-            caller.standing,
-            caller.queue.and_then(|queue| self.skills.need_of(queue)),
-        ) {
+        let ahead = match (caller.standing, caller.queue.and_then(|queue| self.skills.need_of(queue))) {
             (Standing::Waiting, Some(need)) => {
                 let before = self.line.bucket(need).take_while(|(place, _)| *place < caller.place);
-                Some(
-                    before
-                        .filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue)
-                        .count(),
-                )
+                Some(before.filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue).count())
             }
             (Standing::Waiting | Standing::Offered(_) | Standing::Between, _) => None,
         };
-        Some(Position {
-            queue: caller.queue,
-            ahead,
-            since: caller.since,
-        })
+        Some(Position { queue: caller.queue, ahead, since: caller.since })
     }
 
     /// The epoch of the leases given now.

@@ -163,9 +163,7 @@ pub async fn set_state(
     }
     let want = match wanted.state {
         WantedWord::Ready => Want::Ready,
-        WantedWord::NotReady => Want::NotReady {
-            reason: wanted.reason.into(),
-        },
+        WantedWord::NotReady => Want::NotReady { reason: wanted.reason.into() },
         WantedWord::Offline => Want::Offline,
     };
     (api.node.want)(site.id, agent.id, want)?;
@@ -177,10 +175,7 @@ pub async fn set_state(
 /// about names that are not its own.
 fn find(caller: &Caller, action: Action, name: &str, query: &SiteQuery) -> Result<(Site, Grant), Problem> {
     let (site, _) = caller.one_site(action, query.site.as_deref())?;
-    let object = Object::One {
-        site: &site.code,
-        owner: Some(name),
-    };
+    let object = Object::One { site: &site.code, owner: Some(name) };
     let grant = caller.may(action, object, audit_name(name))?;
     Ok((site, grant))
 }

@@ -44,12 +44,7 @@ pub async fn list(
     let (site, _) = caller.one_site(Action::AuditRead, query.site.as_deref())?;
     let page = page::<FactId>(query.before.as_deref(), query.limit)?;
     let (from, to) = (query.from.map(Wall), query.to.map(Wall));
-    let filter = AuditFilter {
-        from,
-        to,
-        actor: query.actor,
-        allowed: query.allowed,
-    };
+    let filter = AuditFilter { from, to, actor: query.actor, allowed: query.allowed };
     let rows = api.node.store.site(&site.code).audit(&filter, page).await?;
     Ok(Json(Paged::new(rows, page.limit, |row| &row.id)))
 }

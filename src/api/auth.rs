@@ -63,16 +63,9 @@ impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Caller, Problem> {
-        let from = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|info| info.0.ip().to_string());
+        let from = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
         let from: Box<str> = from.unwrap_or_default().into();
-        let value = parts
-            .headers
-            .get(AUTHORIZATION)
-            .map(|value| value.as_bytes())
-            .unwrap_or_default();
+        let value = parts.headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
         // RFC 9110 section 11.1: the scheme's name has no case.
         let token = match value.split_at_checked(7) {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),
@@ -82,17 +75,8 @@ impl FromRequestParts<Arc<Api>> for Caller {
         let tokens = api.node.tokens.load();
         match find(&tokens, &token_sha256).filter(|_| !token.is_empty()) {
             Some(TokenSettings { actor, role, site, .. }) => {
-                let actor = Actor {
-                    name: actor.clone(),
-                    role: *role,
-                    site: site.clone(),
-                };
-                Ok(Caller {
-                    api: Arc::clone(api),
-                    actor,
-                    token_sha256,
-                    from,
-                })
+                let actor = Actor { name: actor.clone(), role: *role, site: site.clone() };
+                Ok(Caller { api: Arc::clone(api), actor, token_sha256, from })
             }
             None => {
                 api.refuse_stranger(from, parts.uri.path());
@@ -127,11 +111,7 @@ impl Caller {
     }
 
     fn tell(&self, action: Action, name: &str, allowed: bool) {
-        let site = self
-            .actor
-            .site
-            .as_deref()
-            .and_then(|code| self.api.node.live.site(code));
+        let site = self.actor.site.as_deref().and_then(|code| self.api.node.live.site(code));
         self.api.audit(site, self.fact(action, name, allowed));
     }
 
@@ -180,10 +160,7 @@ impl Caller {
         reach: Reach,
     ) -> Result<Option<String>, Problem> {
         if let Some(agent) = &asked {
-            let object = Object::One {
-                site: &site.code,
-                owner: Some(agent),
-            };
+            let object = Object::One { site: &site.code, owner: Some(agent) };
             self.may(action, object, audit_name(agent))?;
         }
         Ok(match reach {

@@ -46,12 +46,7 @@ pub async fn list(
     let (site, grant) = caller.one_site(Action::CallRead, query.site.as_deref())?;
     let agent = caller.whose(Action::CallRead, &site, query.agent, grant.reach)?;
     let page = page(query.before.as_deref(), query.limit)?;
-    let filter = CallFilter {
-        from: query.from.map(Wall),
-        to: query.to.map(Wall),
-        agent,
-        state: query.state,
-    };
+    let filter = CallFilter { from: query.from.map(Wall), to: query.to.map(Wall), agent, state: query.state };
     let mut rows = api.node.store.site(&site.code).calls(&filter, page).await?;
     for row in &mut rows {
         row.caller = grant.numbers.show(&row.caller);
@@ -71,10 +66,7 @@ pub async fn one(
     let (site, _) = caller.one_site(Action::CallRead, query.site.as_deref())?;
     let detail = api.node.store.site(&site.code).call(id::<ContactId>(&contact)?).await?;
     let mut detail = detail.ok_or_else(Problem::not_found)?;
-    let object = Object::One {
-        site: &detail.call.site,
-        owner: detail.call.agent.as_deref(),
-    };
+    let object = Object::One { site: &detail.call.site, owner: detail.call.agent.as_deref() };
     let grant = caller.may(Action::CallRead, object, audit_name(&contact))?;
     detail.call.caller = grant.numbers.show(&detail.call.caller);
     if grant.reach == Reach::Own {

@@ -153,9 +153,7 @@ pub async fn follow(
     let place = Arc::clone(&api.streams).try_acquire_owned();
     let place = place.map_err(|_| Problem::busy("too many event streams are open"))?;
     // An id that is no number comes from elsewhere: a snapshot serves its sender better than a refusal.
-    let last = headers
-        .get("last-event-id")
-        .map(|id| id.to_str().ok().and_then(|id| id.parse().ok()));
+    let last = headers.get("last-event-id").map(|id| id.to_str().ok().and_then(|id| id.parse().ok()));
     let reader = Reader {
         watch: api.node.live.watch(),
         reach: grant.reach,
@@ -235,13 +233,7 @@ impl Reader {
         }
         let site = self.site.as_ref().map(|site| site.code.to_string());
         let (seq, r#type, at) = (snapshot.seq, EventType::Snapshot, self.api.wall().0);
-        Envelope {
-            seq,
-            r#type,
-            site,
-            at,
-            data: EventData::Snapshot(data),
-        }
+        Envelope { seq, r#type, site, at, data: EventData::Snapshot(data) }
     }
 
     /// The change as this reader may see it.
@@ -253,54 +245,31 @@ impl Reader {
         let (r#type, data) = match &change.object {
             live::Object::Agent(agent) => {
                 self.granted(Action::AgentRead, code, Some(&agent.name))?;
-                let kind = if change.gone {
-                    EventType::AgentRemoved
-                } else {
-                    EventType::AgentChanged
-                };
+                let kind = if change.gone { EventType::AgentRemoved } else { EventType::AgentChanged };
                 (kind, EventData::Agent(Agent::show(agent, code)))
             }
             live::Object::Queue(queue) => {
                 self.granted(Action::QueueRead, code, None)?;
-                let kind = if change.gone {
-                    EventType::QueueRemoved
-                } else {
-                    EventType::QueueChanged
-                };
+                let kind = if change.gone { EventType::QueueRemoved } else { EventType::QueueChanged };
                 (kind, EventData::Queue(Queue::show(queue, code)))
             }
             live::Object::Call(call) => self.call(call, change.gone, code)?,
         };
-        Some(Envelope {
-            seq: change.seq,
-            r#type,
-            site: Some(code.to_owned()),
-            at: change.at.0,
-            data,
-        })
+        Some(Envelope { seq: change.seq, r#type, site: Some(code.to_owned()), at: change.at.0, data })
     }
 
     fn call(&mut self, call: &live::Call, gone: bool, code: &str) -> Option<(EventType, EventData)> {
         let contact = call.view.contact;
         let Some(grant) = self.granted(Action::LiveRead, code, call.agent.as_deref()) else {
-            let left = Left {
-                contact: contact.to_string(),
-            };
-            return self
-                .shown
-                .remove(&contact)
-                .then_some((EventType::CallLeft, EventData::Left(left)));
+            let left = Left { contact: contact.to_string() };
+            return self.shown.remove(&contact).then_some((EventType::CallLeft, EventData::Left(left)));
         };
         if gone {
             self.shown.remove(&contact);
         } else if self.reach == Reach::Own {
             self.shown.insert(contact);
         }
-        let kind = if gone {
-            EventType::CallEnded
-        } else {
-            EventType::CallChanged
-        };
+        let kind = if gone { EventType::CallEnded } else { EventType::CallChanged };
         Some((kind, EventData::Call(LiveCall::show(call, code, grant.numbers))))
     }
 

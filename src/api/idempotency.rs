@@ -38,12 +38,7 @@ struct Table<T> {
 
 impl<T> Default for Answers<T> {
     fn default() -> Self {
-        Answers {
-            table: Mutex::new(Table {
-                answers: BTreeMap::new(),
-                ages: VecDeque::new(),
-            }),
-        }
+        Answers { table: Mutex::new(Table { answers: BTreeMap::new(), ages: VecDeque::new() }) }
     }
 }
 
@@ -57,9 +52,7 @@ pub fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     };
     let text = value.to_str().unwrap_or_default();
     if text.is_empty() || text.len() > KEY_CHARACTERS_MAX {
-        return Err(Problem::bad_request(
-            "Idempotency-Key must be 1 to 255 printable ASCII characters",
-        ));
+        return Err(Problem::bad_request("Idempotency-Key must be 1 to 255 printable ASCII characters"));
     }
     Ok(Some(text))
 }
@@ -84,17 +77,13 @@ impl<T: Clone> Answers<T> {
         let name: Arc<Name> = Arc::new((actor.name.clone(), actor.site.clone(), key.into()));
         if let Some((first, answer)) = table.answers.get(&name) {
             let same = **first == *request;
-            let reused = Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "this Idempotency-Key stood for another request",
-            );
+            let reused =
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "this Idempotency-Key stood for another request");
             return if same { Ok(answer.clone()) } else { Err(reused) };
         }
         let answer = act()?;
         table.forget(|_, kept| kept >= ANSWERS_MAX);
-        table
-            .answers
-            .insert(Arc::clone(&name), (request.into(), answer.clone()));
+        table.answers.insert(Arc::clone(&name), (request.into(), answer.clone()));
         table.ages.push_back((now, name));
         Ok(answer)
     }
@@ -103,11 +92,7 @@ impl<T: Clone> Answers<T> {
 impl<T> Table<T> {
     /// Forgets the oldest while `enough` says so of its age and of how many are kept.
     fn forget(&mut self, enough: impl Fn(Instant, usize) -> bool) {
-        while self
-            .ages
-            .front()
-            .is_some_and(|(since, _)| enough(*since, self.ages.len()))
-        {
+        while self.ages.front().is_some_and(|(since, _)| enough(*since, self.ages.len())) {
             if let Some((_, name)) = self.ages.pop_front() {
                 self.answers.remove(&name);
             }
@@ -121,11 +106,7 @@ mod tests {
     use crate::api::may::Role;
 
     fn actor(name: &str) -> Actor {
-        Actor {
-            name: name.into(),
-            role: Role::TeamLead,
-            site: None,
-        }
+        Actor { name: name.into(), role: Role::TeamLead, site: None }
     }
 
     #[test]
@@ -136,10 +117,7 @@ mod tests {
         assert_eq!(answers.once(now, &actor("a"), "k", "hang up 1", || Ok(2)), Ok(1));
         assert_eq!(answers.once(now, &actor("b"), "k", "hang up 1", || Ok(3)), Ok(3));
         assert!(answers.once(now, &actor("a"), "k", "hang up 2", || Ok(4)).is_err());
-        assert_eq!(
-            answers.once(now + KEPT_FOR, &actor("a"), "k", "hang up 2", || Ok(5)),
-            Ok(5)
-        );
+        assert_eq!(answers.once(now + KEPT_FOR, &actor("a"), "k", "hang up 2", || Ok(5)), Ok(5));
     }
 
     #[test]
@@ -158,10 +136,7 @@ mod tests {
         let answers = Answers::default();
         let now = Instant::now();
         for count in 0..=ANSWERS_MAX {
-            assert_eq!(
-                answers.once(now, &actor("a"), &count.to_string(), "r", || Ok(count)),
-                Ok(count)
-            );
+            assert_eq!(answers.once(now, &actor("a"), &count.to_string(), "r", || Ok(count)), Ok(count));
         }
         assert_eq!(answers.table.lock().unwrap().answers.len(), ANSWERS_MAX);
         assert_eq!(answers.once(now, &actor("a"), "1", "r", || Ok(0)), Ok(1));

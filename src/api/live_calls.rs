@@ -155,10 +155,7 @@ pub async fn hang_up(
 fn end(api: &Api, caller: &Caller, contact: ContactId) -> Result<Asked, Problem> {
     let call = api.node.live.call(contact).ok_or_else(Problem::not_found)?;
     let code = api.codes().of(call.view.site).to_owned();
-    let object = Object::One {
-        site: &code,
-        owner: call.agent.as_deref(),
-    };
+    let object = Object::One { site: &code, owner: call.agent.as_deref() };
     let name = contact.to_string();
     caller.may(Action::CallHangUp, object, &name)?;
     let seq = *api.node.live.watch().borrow();

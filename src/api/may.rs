@@ -128,22 +128,10 @@ pub enum Numbers {
     Masked,
 }
 
-const OWN: Grant = Grant {
-    reach: Reach::Own,
-    numbers: Numbers::Clear,
-};
-const OWN_MASKED: Grant = Grant {
-    reach: Reach::Own,
-    numbers: Numbers::Masked,
-};
-const SITE: Grant = Grant {
-    reach: Reach::Site,
-    numbers: Numbers::Clear,
-};
-const SITE_MASKED: Grant = Grant {
-    reach: Reach::Site,
-    numbers: Numbers::Masked,
-};
+const OWN: Grant = Grant { reach: Reach::Own, numbers: Numbers::Clear };
+const OWN_MASKED: Grant = Grant { reach: Reach::Own, numbers: Numbers::Masked };
+const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
+const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
 const GRANTS: [(Role, Action, Grant); 40] = [
@@ -194,9 +182,7 @@ const GRANTS: [(Role, Action, Grant); 40] = [
 /// A role without the grant is refused before anything is said about the object; another site's object is absent; what
 /// belongs to somebody else in one's own site is refused.
 pub fn may(actor: &Actor, action: Action, object: Object<'_>) -> Verdict {
-    let row = GRANTS
-        .iter()
-        .find(|(role, granted, _)| *role == actor.role && *granted == action);
+    let row = GRANTS.iter().find(|(role, granted, _)| *role == actor.role && *granted == action);
     let Some(&(_, _, grant)) = row else {
         return Verdict::Refused;
     };
@@ -295,20 +281,13 @@ mod tests {
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {
-        Actor {
-            name: "1001".into(),
-            role,
-            site: site.map(Into::into),
-        }
+        Actor { name: "1001".into(), role, site: site.map(Into::into) }
     }
 
     fn cases() -> impl Iterator<Item = (Role, Action, char)> {
         EXPECTED.into_iter().flat_map(|(role, row)| {
             assert_eq!(row.len(), ACTIONS.len(), "{role:?}");
-            ACTIONS
-                .into_iter()
-                .zip(row.chars())
-                .map(move |(action, letter)| (role, action, letter))
+            ACTIONS.into_iter().zip(row.chars()).map(move |(action, letter)| (role, action, letter))
         })
     }
 
@@ -325,18 +304,9 @@ mod tests {
     #[test]
     fn every_role_by_every_action() {
         for (role, action, letter) in cases() {
-            let mine = Object::One {
-                site: "fz",
-                owner: Some("1001"),
-            };
-            let others = Object::One {
-                site: "fz",
-                owner: Some("1002"),
-            };
-            let nobodys = Object::One {
-                site: "fz",
-                owner: None,
-            };
+            let mine = Object::One { site: "fz", owner: Some("1001") };
+            let others = Object::One { site: "fz", owner: Some("1002") };
+            let nobodys = Object::One { site: "fz", owner: None };
             let whole = grant(letter);
             let not_mine = if letter.is_lowercase() { Verdict::Refused } else { whole };
             for site in [Some("fz"), None] {
@@ -344,11 +314,7 @@ mod tests {
                 assert_eq!(may(&actor, action, mine), whole, "{role:?} {action:?}");
                 assert_eq!(may(&actor, action, others), not_mine, "{role:?} {action:?}");
                 assert_eq!(may(&actor, action, nobodys), not_mine, "{role:?} {action:?}");
-                assert_eq!(
-                    may(&actor, action, Object::All(Some("fz"))),
-                    whole,
-                    "{role:?} {action:?}"
-                );
+                assert_eq!(may(&actor, action, Object::All(Some("fz"))), whole, "{role:?} {action:?}");
             }
         }
     }
@@ -356,22 +322,11 @@ mod tests {
     #[test]
     fn another_site_does_not_exist_and_a_refused_role_learns_not_even_that() {
         for (role, action, letter) in cases() {
-            let absent = if letter == '.' {
-                Verdict::Refused
-            } else {
-                Verdict::Absent
-            };
+            let absent = if letter == '.' { Verdict::Refused } else { Verdict::Absent };
             let actor = actor(role, Some("fz"));
-            let foreign = Object::One {
-                site: "ly",
-                owner: Some("1001"),
-            };
+            let foreign = Object::One { site: "ly", owner: Some("1001") };
             assert_eq!(may(&actor, action, foreign), absent, "{role:?} {action:?}");
-            assert_eq!(
-                may(&actor, action, Object::All(Some("ly"))),
-                absent,
-                "{role:?} {action:?}"
-            );
+            assert_eq!(may(&actor, action, Object::All(Some("ly"))), absent, "{role:?} {action:?}");
             assert_eq!(may(&actor, action, Object::All(None)), absent, "{role:?} {action:?}");
         }
     }
@@ -379,21 +334,9 @@ mod tests {
     #[test]
     fn the_whole_node_and_all_sites_are_for_those_bound_to_none() {
         for (role, action, letter) in cases() {
-            assert_eq!(
-                may(&actor(role, None), action, Object::Node),
-                grant(letter),
-                "{role:?} {action:?}"
-            );
-            assert_eq!(
-                may(&actor(role, None), action, Object::All(None)),
-                grant(letter),
-                "{role:?} {action:?}"
-            );
-            assert_eq!(
-                may(&actor(role, Some("fz")), action, Object::Node),
-                Verdict::Refused,
-                "{role:?} {action:?}"
-            );
+            assert_eq!(may(&actor(role, None), action, Object::Node), grant(letter), "{role:?} {action:?}");
+            assert_eq!(may(&actor(role, None), action, Object::All(None)), grant(letter), "{role:?} {action:?}");
+            assert_eq!(may(&actor(role, Some("fz")), action, Object::Node), Verdict::Refused, "{role:?} {action:?}");
         }
     }
 

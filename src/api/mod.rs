@@ -139,10 +139,7 @@ struct Bearer;
 impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", scheme);
+        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
     }
 }
 
@@ -251,10 +248,7 @@ impl Api {
     fn refuse_stranger(&self, from: Box<str>, path: &str) {
         let now = Instant::now();
         let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        while strangers
-            .front()
-            .is_some_and(|seen| now.duration_since(*seen) >= Duration::from_secs(1))
-        {
+        while strangers.front().is_some_and(|seen| now.duration_since(*seen) >= Duration::from_secs(1)) {
             strangers.pop_front();
         }
         if strangers.len() >= STRANGERS_PER_SECOND_MAX {
@@ -264,17 +258,7 @@ impl Api {
         drop(strangers);
         let object = audit_name(path).into();
         let (actor, role, action) = ("".into(), "".into(), "token.check".into());
-        self.audit(
-            None,
-            Audit {
-                actor,
-                role,
-                action,
-                object,
-                allowed: false,
-                from,
-            },
-        );
+        self.audit(None, Audit { actor, role, action, object, allowed: false, from });
     }
 
     fn codes(&self) -> Codes {

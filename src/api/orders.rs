@@ -58,13 +58,7 @@ pub async fn list(
     let page = page(query.before.as_deref(), query.limit)?;
     let contact = optional_id(query.contact.as_deref(), "contact")?;
     let (from, to) = (query.from.map(Wall), query.to.map(Wall));
-    let filter = OrderFilter {
-        from,
-        to,
-        agent,
-        state: query.state,
-        contact,
-    };
+    let filter = OrderFilter { from, to, agent, state: query.state, contact };
     let mut rows = api.node.store.site(&site.code).orders(&filter, page).await?;
     for row in &mut rows {
         row.caller = grant.numbers.show(&row.caller);
@@ -85,10 +79,7 @@ pub async fn one(
     let store = api.node.store.site(&site.code);
     let key: OrderId = id(&order)?;
     let mut row = store.order(key).await?.ok_or_else(Problem::not_found)?;
-    let object = Object::One {
-        site: &row.site,
-        owner: row.agent.as_deref(),
-    };
+    let object = Object::One { site: &row.site, owner: row.agent.as_deref() };
     let grant = caller.may(Action::OrderRead, object, audit_name(&order))?;
     row.caller = grant.numbers.show(&row.caller);
     let history = store.order_history(key).await?;

@@ -21,10 +21,7 @@ pub struct Paged<T> {
 /// 400 when `before` is no id.
 pub fn page<Id: FromStr>(before: Option<&str>, limit: Option<u32>) -> Result<Page<Id>, Problem> {
     let limit = limit.map_or_else(Limit::default, Limit::new);
-    Ok(Page {
-        before: optional_id(before, "before")?,
-        limit,
-    })
+    Ok(Page { before: optional_id(before, "before")?, limit })
 }
 
 /// An id of a query.
@@ -32,10 +29,7 @@ pub fn page<Id: FromStr>(before: Option<&str>, limit: Option<u32>) -> Result<Pag
 /// # Errors
 /// 400 when it is none.
 pub fn optional_id<Id: FromStr>(text: Option<&str>, name: &str) -> Result<Option<Id>, Problem> {
-    let parse = |text: &str| {
-        text.parse()
-            .map_err(|_| Problem::bad_request(format!("{name} is no id")))
-    };
+    let parse = |text: &str| text.parse().map_err(|_| Problem::bad_request(format!("{name} is no id")));
     text.map(parse).transpose()
 }
 

@@ -71,10 +71,7 @@ pub enum Problems {
 impl Problem {
     /// A problem of this status.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem {
-            status,
-            detail: detail.into(),
-        }
+        Problem { status, detail: detail.into() }
     }
 
     /// 400.
@@ -113,9 +110,7 @@ impl IntoResponse for Problem {
         let mut response = self.status.into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 section 11.6.1: a 401 names the scheme.
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(self);
         response
@@ -148,11 +143,7 @@ async fn write(response: Response, id: &str) -> Response {
     let body = Body9457 {
         r#type: "about:blank".into(),
         status: parts.status.as_u16(),
-        detail: if detail.is_empty() {
-            title.clone()
-        } else {
-            detail.into_owned()
-        },
+        detail: if detail.is_empty() { title.clone() } else { detail.into_owned() },
         title,
         request_id: id.to_owned(),
     };

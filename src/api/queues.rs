@@ -63,7 +63,5 @@ pub async fn list(
         live::Object::Queue(queue) => Some(Queue::show(queue, codes.of(queue.site))),
         live::Object::Agent(_) | live::Object::Call(_) => None,
     });
-    Ok(Json(Queues {
-        items: queues.collect(),
-    }))
+    Ok(Json(Queues { items: queues.collect() }))
 }

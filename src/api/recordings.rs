@@ -48,11 +48,7 @@ pub async fn list(
     let page = page(query.before.as_deref(), query.limit)?;
     let contact = optional_id(query.contact.as_deref(), "contact")?;
     let rows = api.node.store.site(&site.code).recordings(contact, page).await?;
-    caller.done(
-        site.id,
-        Action::RecordingRead,
-        query.contact.as_deref().unwrap_or("list"),
-    );
+    caller.done(site.id, Action::RecordingRead, query.contact.as_deref().unwrap_or("list"));
     Ok(Json(Paged::new(rows, page.limit, |row| &row.id)))
 }
 
@@ -86,18 +82,14 @@ pub async fn audio(
 ) -> Result<Response, Problem> {
     let (site, row) = read(&api, &caller, &recording, &query).await?;
     let path = file(&api.node.recordings_root, &site.code, &row.path).ok_or_else(Problem::not_found)?;
-    let tag = row
-        .sha256
-        .and_then(|sha256| HeaderValue::try_from(format!("\"{sha256}\"")).ok());
+    let tag = row.sha256.and_then(|sha256| HeaderValue::try_from(format!("\"{sha256}\"")).ok());
     let fresh = is_fresh(request.headers(), tag.as_ref());
     settle_range(&mut request, tag.as_ref());
     let mut response = if fresh {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let served = ServeFile::new(path).try_call(request).await;
-        served
-            .map_err(|_| Problem::busy("the file cannot be read now"))?
-            .into_response()
+        served.map_err(|_| Problem::busy("the file cannot be read now"))?.into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
@@ -112,17 +104,9 @@ pub async fn audio(
 /// Looks a recording up for somebody who may read it, and tells the audit.
 async fn read(api: &Api, caller: &Caller, recording: &str, query: &SiteQuery) -> Result<(Site, RecordingRow), Problem> {
     let (site, _) = caller.one_site(Action::RecordingRead, query.site.as_deref())?;
-    let row = api
-        .node
-        .store
-        .site(&site.code)
-        .recording(id::<RecordingId>(recording)?)
-        .await?;
+    let row = api.node.store.site(&site.code).recording(id::<RecordingId>(recording)?).await?;
     let row = row.ok_or_else(Problem::not_found)?;
-    let object = Object::One {
-        site: &row.site,
-        owner: None,
-    };
+    let object = Object::One { site: &row.site, owner: None };
     caller.may(Action::RecordingRead, object, audit_name(recording))?;
     caller.done(site.id, Action::RecordingRead, audit_name(recording));
     Ok((site, row))
@@ -130,11 +114,7 @@ async fn read(api: &Api, caller: &Caller, recording: &str, query: &SiteQuery) ->
 
 /// The file below the site's folder; `None` when the stored path would lead out of it.
 fn file(root: &FilePath, site: &str, path: &str) -> Option<PathBuf> {
-    let inside = |part: &str| {
-        FilePath::new(part)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-    };
+    let inside = |part: &str| FilePath::new(part).components().all(|part| matches!(part, Component::Normal(_)));
     (inside(site) && inside(path)).then(|| root.join(site).join(path))
 }
 
@@ -143,10 +123,7 @@ fn is_fresh(headers: &HeaderMap, tag: Option<&HeaderValue>) -> bool {
     let Some(tag) = tag.and_then(|tag| tag.to_str().ok()) else {
         return false;
     };
-    let known = headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     known.flat_map(|value| value.split(',')).map(str::trim).any(|known| {
         // Weak comparison (section 8.8.3.2): the prefix says nothing here.
         known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
@@ -156,10 +133,7 @@ fn is_fresh(headers: &HeaderMap, tag: Option<&HeaderValue>) -> bool {
 /// Takes away what must not or need not be heeded, so that only one plain range of the same file is left.
 fn settle_range(request: &mut Request, tag: Option<&HeaderValue>) {
     // Section 13.1.5: another file than the client began with is sent whole.
-    let changed = request
-        .headers()
-        .get(header::IF_RANGE)
-        .is_some_and(|known| Some(known) != tag);
+    let changed = request.headers().get(header::IF_RANGE).is_some_and(|known| Some(known) != tag);
     // Section 14.2: only GET has ranges, unknown units are ignored, and several ranges may be.
     let plain = |range: &HeaderValue| range.as_bytes().starts_with(b"bytes=") && !range.as_bytes().contains(&b',');
     let odd = request.headers().get(header::RANGE).is_some_and(|range| !plain(range));
@@ -179,16 +153,8 @@ mod tests {
     #[test]
     fn a_path_never_leads_out_of_the_sites_folder() {
         let root = FilePath::new("/rec");
-        assert_eq!(
-            file(root, "fz", "2026/11/a.wav"),
-            Some(PathBuf::from("/rec/fz/2026/11/a.wav"))
-        );
-        for (site, path) in [
-            ("fz", "../ly/a.wav"),
-            ("fz", "/etc/passwd"),
-            ("..", "a.wav"),
-            ("fz", "a/../../b"),
-        ] {
+        assert_eq!(file(root, "fz", "2026/11/a.wav"), Some(PathBuf::from("/rec/fz/2026/11/a.wav")));
+        for (site, path) in [("fz", "../ly/a.wav"), ("fz", "/etc/passwd"), ("..", "a.wav"), ("fz", "a/../../b")] {
             assert_eq!(file(root, site, path), None, "{site} {path}");
         }
     }
@@ -211,11 +177,7 @@ mod tests {
             }
             let mut request = request.body(axum::body::Body::empty()).unwrap();
             settle_range(&mut request, Some(&tag));
-            assert_eq!(
-                request.headers().contains_key(header::RANGE),
-                kept,
-                "{method} {range} {if_range:?}"
-            );
+            assert_eq!(request.headers().contains_key(header::RANGE), kept, "{method} {range} {if_range:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ pub mod wheel;
 
 pub use fact::Fact;
 pub use id::{
-    AgentId, CallId, ContactId, FactId, LegId, MediaThreadId, Mint, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
-    SkillId,
+    AgentId, CallId, ContactId, FactId, LegId, MediaThreadId, Mint, OrderId, PromptId, QueueId, RecordingId, ShardId,
+    SiteId, SkillId,
 };
 pub use time::{Mono, Now, Wall};

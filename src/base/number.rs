@@ -86,10 +86,7 @@ impl Number {
     }
 
     fn new(text: String, kind: NumberKind) -> Number {
-        Number {
-            text: text.into(),
-            kind,
-        }
+        Number { text: text.into(), kind }
     }
 
     /// The canonical text: `+8613800138000`, `12345`, `1001`.
@@ -141,11 +138,7 @@ impl Number {
 pub fn mask(text: &str) -> String {
     let characters: Vec<char> = text.chars().collect();
     let keep = |index: usize| characters.len() > 5 && (index < 3 || index + 2 >= characters.len());
-    characters
-        .iter()
-        .enumerate()
-        .map(|(index, c)| if keep(index) { *c } else { '*' })
-        .collect()
+    characters.iter().enumerate().map(|(index, c)| if keep(index) { *c } else { '*' }).collect()
 }
 
 fn digits(text: &str) -> Result<(bool, String), NumberError> {
@@ -191,20 +184,12 @@ fn mainland(national: &str) -> Number {
     if EMERGENCY.contains(&bare) {
         return Number::new(text, NumberKind::Emergency);
     }
-    let kind = if is_service(bare) {
-        NumberKind::Service
-    } else {
-        NumberKind::Fixed
-    };
+    let kind = if is_service(bare) { NumberKind::Service } else { NumberKind::Fixed };
     Number::new(text, kind)
 }
 
 fn area_of(national: &str) -> &str {
-    let length = if national.starts_with("10") || national.starts_with('2') {
-        2
-    } else {
-        3
-    };
+    let length = if national.starts_with("10") || national.starts_with('2') { 2 } else { 3 };
     &national[..length.min(national.len())]
 }
 
@@ -216,9 +201,7 @@ fn is_mobile(digits: &str) -> bool {
 fn is_service(digits: &str) -> bool {
     match digits.len() {
         3 => digits.starts_with("11") || digits.starts_with("12"),
-        5 | 6 => ["10", "11", "12", "95", "96"]
-            .iter()
-            .any(|prefix| digits.starts_with(prefix)),
+        5 | 6 => ["10", "11", "12", "95", "96"].iter().any(|prefix| digits.starts_with(prefix)),
         _ => false,
     }
 }
@@ -273,11 +256,7 @@ mod tests {
         ];
         for (text, area, canonical, kind) in cases {
             let number = Number::parse(text, area).unwrap();
-            assert_eq!(
-                (number.as_str(), number.kind()),
-                (canonical, kind),
-                "{text} in {area:?}"
-            );
+            assert_eq!((number.as_str(), number.kind()), (canonical, kind), "{text} in {area:?}");
         }
     }
 
@@ -291,10 +270,7 @@ mod tests {
     #[test]
     fn national_form_and_area() {
         let number = Number::parse("+8659187654321", "").unwrap();
-        assert_eq!(
-            (number.national().as_str(), number.area_code()),
-            ("059187654321", Some("591"))
-        );
+        assert_eq!((number.national().as_str(), number.area_code()), ("059187654321", Some("591")));
         assert_eq!(Number::parse("+861087654321", "").unwrap().area_code(), Some("10"));
         assert_eq!(Number::parse("+442071838750", "").unwrap().national(), "00442071838750");
     }
@@ -314,15 +290,7 @@ mod tests {
 
     #[test]
     fn reads_back_what_it_writes() {
-        for text in [
-            "13800138000",
-            "059187654321",
-            "12345",
-            "059112345",
-            "110",
-            "1001",
-            "00442071838750",
-        ] {
+        for text in ["13800138000", "059187654321", "12345", "059112345", "110", "1001", "00442071838750"] {
             let number = Number::parse(text, "").unwrap();
             let json = serde_json::to_string(&number).unwrap();
             assert_eq!(serde_json::from_str::<Number>(&json).unwrap(), number, "{text}");

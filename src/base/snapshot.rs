@@ -46,11 +46,7 @@ struct Head<'a> {
 impl<T: Serialize + DeserializeOwned> Snapshot<T> {
     /// Wraps `state`.
     pub fn new(kind: &str, version: u16, state: T) -> Self {
-        Snapshot {
-            kind: kind.into(),
-            version,
-            state,
-        }
+        Snapshot { kind: kind.into(), version, state }
     }
 
     /// The bytes to keep.
@@ -68,10 +64,7 @@ impl<T: Serialize + DeserializeOwned> Snapshot<T> {
             return Err(SnapshotError::Kind);
         }
         if head.version > known {
-            return Err(SnapshotError::Newer {
-                found: head.version,
-                known,
-            });
+            return Err(SnapshotError::Newer { found: head.version, known });
         }
         serde_json::from_slice(bytes).map_err(|_| SnapshotError::Malformed)
     }
@@ -85,15 +78,9 @@ mod tests {
     fn reads_what_it_wrote_and_refuses_the_rest_in_words() {
         let bytes = Snapshot::new("acd", 2, vec![1u32, 2]).write();
         assert_eq!(Snapshot::<Vec<u32>>::read(&bytes, "acd", 2).unwrap().state, [1, 2]);
-        assert_eq!(
-            Snapshot::<Vec<u32>>::read(&bytes, "acd", 1),
-            Err(SnapshotError::Newer { found: 2, known: 1 })
-        );
+        assert_eq!(Snapshot::<Vec<u32>>::read(&bytes, "acd", 1), Err(SnapshotError::Newer { found: 2, known: 1 }));
         assert_eq!(Snapshot::<Vec<u32>>::read(&bytes, "ua", 2), Err(SnapshotError::Kind));
         assert_eq!(Snapshot::<bool>::read(&bytes, "acd", 2), Err(SnapshotError::Malformed));
-        assert_eq!(
-            Snapshot::<Vec<u32>>::read(b"{", "acd", 2),
-            Err(SnapshotError::Malformed)
-        );
+        assert_eq!(Snapshot::<Vec<u32>>::read(b"{", "acd", 2), Err(SnapshotError::Malformed));
     }
 }

@@ -132,11 +132,7 @@ impl Call {
             deadline: now.mono + PORT_WAIT_MAX,
         };
         call.show(now, out);
-        out.push(Command::OpenPort {
-            leg,
-            beside: None,
-            towards: Towards::Address(towards),
-        });
+        out.push(Command::OpenPort { leg, beside: None, towards: Towards::Address(towards) });
         call
     }
 
@@ -228,12 +224,7 @@ impl Call {
 
     fn play(&mut self, prompts: Vec<PromptId>, repeat: bool, out: &mut Vec<Command>) {
         self.play += 1;
-        out.push(Command::Media(Media::Play {
-            leg: self.citizen.id,
-            play: self.play,
-            prompts,
-            repeat,
-        }));
+        out.push(Command::Media(Media::Play { leg: self.citizen.id, play: self.play, prompts, repeat }));
     }
 }
 
@@ -289,17 +280,8 @@ impl Call {
             site: self.site().code.clone(),
             started: now,
         };
-        out.push(Command::Media(Media::Record {
-            citizen: leg,
-            recording,
-        }));
-        out.push(Command::Sip(Sip::Respond {
-            leg,
-            status: 200,
-            sdp: Some(sdp),
-            q850: None,
-            retry_after_s: None,
-        }));
+        out.push(Command::Media(Media::Record { citizen: leg, recording }));
+        out.push(Command::Sip(Sip::Respond { leg, status: 200, sdp: Some(sdp), q850: None, retry_after_s: None }));
         self.enter(now, State::Connecting, ACK_WAIT_MAX, out);
     }
 
@@ -370,23 +352,8 @@ impl Call {
     fn refuse(&mut self, now: Now, status: u16, q850: u8, by: EndedBy, out: &mut Vec<Command>) {
         let leg = self.citizen.id;
         self.citizen.dialog = Dialog::Ending;
-        out.push(Command::Sip(Sip::Respond {
-            leg,
-            status,
-            sdp: None,
-            q850: Some(q850),
-            retry_after_s: None,
-        }));
-        self.finish(
-            now,
-            End {
-                stage: Stage::Offered,
-                by,
-                sip_status: status,
-                q850,
-            },
-            out,
-        );
+        out.push(Command::Sip(Sip::Respond { leg, status, sdp: None, q850: Some(q850), retry_after_s: None }));
+        self.finish(now, End { stage: Stage::Offered, by, sip_status: status, q850 }, out);
     }
 }
 
@@ -409,16 +376,7 @@ impl Call {
         let Some((queue, priority)) = self.queue else { return };
         self.enter(now, State::Waiting, REQUEUE_EVERY, out);
         let (call, contact, since) = (self.id, self.book.contact(), self.queued_since);
-        self.acd(
-            Acd::Enqueue(Enqueue {
-                call,
-                contact,
-                queue,
-                priority,
-                since,
-            }),
-            out,
-        );
+        self.acd(Acd::Enqueue(Enqueue { call, contact, queue, priority, since }), out);
     }
 
     fn music(&mut self, out: &mut Vec<Command>) {
@@ -450,17 +408,8 @@ impl Call {
         let name = self.agent_name(lease.agent);
         self.book.assigned(now.wall, &name);
         self.agents.push(Leg::new(leg, Dialog::Gone));
-        self.enter(
-            now,
-            State::Ringing { lease, leg },
-            ring_until.since(now.mono) + REVOKE_WAIT_MAX,
-            out,
-        );
-        out.push(Command::OpenPort {
-            leg,
-            beside: Some(self.citizen.id),
-            towards: Towards::Agent(lease.agent),
-        });
+        self.enter(now, State::Ringing { lease, leg }, ring_until.since(now.mono) + REVOKE_WAIT_MAX, out);
+        out.push(Command::OpenPort { leg, beside: Some(self.citizen.id), towards: Towards::Agent(lease.agent) });
     }
 
     fn invite(&mut self, now: Now, leg: LegId, local: std::net::SocketAddr, seed: u64, out: &mut Vec<Command>) {
@@ -470,10 +419,7 @@ impl Call {
         if ringing != leg {
             return;
         }
-        let ring_max = self
-            .deadline
-            .since(now.mono)
-            .saturating_sub(REVOKE_WAIT_MAX + RING_MARGIN);
+        let ring_max = self.deadline.since(now.mono).saturating_sub(REVOKE_WAIT_MAX + RING_MARGIN);
         let codec = self.citizen.codec();
         let (user, domain) = (self.agent_name(lease.agent), self.site().domain.clone());
         let headers = vec![
@@ -527,20 +473,8 @@ impl Call {
         }
         self.acd(Acd::Answered { lease }, out);
         self.book.answered(now.wall, out);
-        self.enter(
-            now,
-            State::Talking {
-                lease,
-                leg,
-                held: false,
-            },
-            Duration::MAX,
-            out,
-        );
-        out.push(Command::Media(Media::Bridge {
-            a: self.citizen.id,
-            b: leg,
-        }));
+        self.enter(now, State::Talking { lease, leg, held: false }, Duration::MAX, out);
+        out.push(Command::Media(Media::Bridge { a: self.citizen.id, b: leg }));
         self.follow_hold(leg, out);
     }
 
@@ -697,12 +631,7 @@ impl Call {
             }
             Ending::Cancel => {
                 self.book.record.times.caller_hangup.get_or_insert(now.wall);
-                let end = End {
-                    stage: Stage::Offered,
-                    by: EndedBy::Caller,
-                    sip_status: 487,
-                    q850: NORMAL,
-                };
+                let end = End { stage: Stage::Offered, by: EndedBy::Caller, sip_status: 487, q850: NORMAL };
                 self.finish(now, end, out);
             }
             Ending::NoAck | Ending::Lost => self.end(now, EndedBy::Network, TIMER_EXPIRED, out),
@@ -778,16 +707,7 @@ impl Call {
             (false, EndedBy::Caller) => 487,
             (false, EndedBy::Agent | EndedBy::Refused | EndedBy::Network | EndedBy::Fault) => 500,
         };
-        self.finish(
-            now,
-            End {
-                stage,
-                by,
-                sip_status,
-                q850,
-            },
-            out,
-        );
+        self.finish(now, End { stage, by, sip_status, q850 }, out);
     }
 
     fn finish(&mut self, now: Now, end: End, out: &mut Vec<Command>) {
@@ -800,11 +720,7 @@ impl Call {
         if self.book.record.recording.is_some() {
             out.push(Command::Media(Media::StopRecording { citizen: self.citizen.id, recording: self.recording }));
         }
-        let q850 = if end.by == EndedBy::Fault {
-            NETWORK_OUT_OF_ORDER
-        } else {
-            NORMAL
-        };
+        let q850 = if end.by == EndedBy::Fault { NETWORK_OUT_OF_ORDER } else { NORMAL };
         self.citizen.hang_up(q850, out);
         for agent in &mut self.agents {
             agent.hang_up(q850, out);
@@ -823,10 +739,7 @@ impl Call {
         }
         if let State::Talking { leg, .. } = &self.state {
             let agent = self.agents.iter().find(|agent| agent.id == *leg);
-            assert!(
-                agent.is_some_and(|agent| agent.dialog == Dialog::Alive),
-                "who talks has a dialog"
-            );
+            assert!(agent.is_some_and(|agent| agent.dialog == Dialog::Alive), "who talks has a dialog");
         }
         if self.is_live() {
             assert!(self.citizen.dialog != Dialog::Gone, "a live call has its citizen");

@@ -118,12 +118,7 @@ impl Calls {
 
     /// What stands and what happened.
     pub fn counts(&self) -> Counts {
-        Counts {
-            calls: self.calls.len(),
-            legs: self.by_leg.len(),
-            timers: self.wheel.len(),
-            ..self.counts
-        }
+        Counts { calls: self.calls.len(), legs: self.by_leg.len(), timers: self.wheel.len(), ..self.counts }
     }
 
     /// What must hold after every event.
@@ -140,10 +135,7 @@ impl Calls {
                 assert_eq!(self.by_leg.get(&leg), Some(&key), "{leg:?} leads to its call");
             }
         }
-        assert!(
-            self.by_leg.values().all(|key| self.calls.contains_key(*key)),
-            "no leg leads nowhere"
-        );
+        assert!(self.by_leg.values().all(|key| self.calls.contains_key(*key)), "no leg leads nowhere");
     }
 
     fn sip(&mut self, now: Now, notice: Notice, out: &mut Vec<Command>) {
@@ -183,16 +175,10 @@ impl Calls {
 
     fn acd(&mut self, now: Now, command: Acd, out: &mut Vec<Command>) {
         match command {
-            Acd::Offer {
-                call,
-                lease,
-                ring_until,
-            } => {
+            Acd::Offer { call, lease, ring_until } => {
                 self.legs_dialled += 1;
                 let leg = LegId::outgoing(self.shard, self.legs_dialled);
-                self.with_call(now, call, out, |call, out| {
-                    call.agent_offered(now, lease, ring_until, leg, out)
-                });
+                self.with_call(now, call, out, |call, out| call.agent_offered(now, lease, ring_until, leg, out));
             }
             Acd::Revoke { call, lease } => self.with_call(now, call, out, |call, out| call.revoked(now, lease, out)),
             Acd::Released { call, why } => self.with_call(now, call, out, |call, out| call.released(now, why, out)),
@@ -225,12 +211,7 @@ impl Calls {
         });
         if self.retry_after_s.is_some() || self.calls.len() >= self.settings.calls_max {
             self.counts.refused += 1;
-            let end = End {
-                stage: Stage::Offered,
-                by: EndedBy::Refused,
-                sip_status: 503,
-                q850: CONGESTION,
-            };
+            let end = End { stage: Stage::Offered, by: EndedBy::Refused, sip_status: 503, q850: CONGESTION };
             book.ended(now.wall, end, out);
             return refuse(incoming.leg, 503, CONGESTION, self.retry_after_s, out);
         }
@@ -252,11 +233,7 @@ impl Calls {
                 order,
                 settings,
             };
-            Entry {
-                call: Call::offered(birth, now, incoming.flow.peer, out),
-                timer: None,
-                live: true,
-            }
+            Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: true }
         });
         self.settle(now, key);
     }
@@ -323,22 +300,12 @@ impl Calls {
 }
 
 fn refuse(leg: LegId, status: u16, q850: u8, retry_after_s: Option<u32>, out: &mut Vec<Command>) {
-    out.push(Command::Sip(Sip::Respond {
-        leg,
-        status,
-        sdp: None,
-        q850: Some(q850),
-        retry_after_s,
-    }));
+    out.push(Command::Sip(Sip::Respond { leg, status, sdp: None, q850: Some(q850), retry_after_s }));
 }
 
 fn call_id(shard: ShardId, key: DefaultKey) -> CallId {
     let ffi = key.data().as_ffi();
-    CallId {
-        shard,
-        slot: ffi as u32,
-        generation: (ffi >> 32) as u32,
-    }
+    CallId { shard, slot: ffi as u32, generation: (ffi >> 32) as u32 }
 }
 
 fn slot_key(id: CallId) -> DefaultKey {

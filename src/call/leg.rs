@@ -45,14 +45,7 @@ fn codecs(first: Option<Codec>) -> [Codec; 2] {
 
 impl Leg {
     pub(super) fn new(id: LegId, dialog: Dialog) -> Leg {
-        Leg {
-            id,
-            dialog,
-            session: None,
-            remote: None,
-            port_open: false,
-            probing_since: None,
-        }
+        Leg { id, dialog, session: None, remote: None, port_open: false, probing_since: None }
     }
 
     /// The port is bound: media may be described.
@@ -71,9 +64,7 @@ impl Leg {
     /// Our answer to their offer, or the status to refuse it with.
     pub(super) fn answer(&mut self, offer: &[u8], out: &mut Vec<Command>) -> Result<Bytes, u16> {
         let session = self.session.as_mut().ok_or(500u16)?;
-        let (answer, negotiated) = session
-            .answer(offer, Direction::SendRecv)
-            .map_err(|refusal| refusal.status())?;
+        let (answer, negotiated) = session.answer(offer, Direction::SendRecv).map_err(|refusal| refusal.status())?;
         self.connect(negotiated, out);
         Ok(answer)
     }

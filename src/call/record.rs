@@ -41,10 +41,7 @@ impl Book {
                 sip_call_id: arrival.sip_call_id,
                 queue: None,
                 agent: None,
-                times: Times {
-                    offered: arrival.offered,
-                    ..Times::default()
-                },
+                times: Times { offered: arrival.offered, ..Times::default() },
                 attempts: Vec::new(),
                 collected: Vec::new(),
                 end: None,
@@ -91,13 +88,7 @@ impl Book {
 
     /// An agent was booked and is about to be rung.
     pub(super) fn assigned(&mut self, at: Wall, agent: &str) {
-        let attempt = Attempt {
-            agent: agent.into(),
-            assigned: at,
-            ringing: None,
-            ended: None,
-            outcome: None,
-        };
+        let attempt = Attempt { agent: agent.into(), assigned: at, ringing: None, ended: None, outcome: None };
         self.record.attempts.push(attempt);
     }
 
@@ -110,20 +101,12 @@ impl Book {
 
     /// Whether the phone of the present attempt has rung.
     pub(super) fn has_rung(&self) -> bool {
-        self.record
-            .attempts
-            .last()
-            .is_some_and(|attempt| attempt.ringing.is_some())
+        self.record.attempts.last().is_some_and(|attempt| attempt.ringing.is_some())
     }
 
     /// The present attempt is over.
     pub(super) fn attempted(&mut self, at: Wall, outcome: AttemptOutcome) {
-        if let Some(attempt) = self
-            .record
-            .attempts
-            .last_mut()
-            .filter(|attempt| attempt.outcome.is_none())
-        {
+        if let Some(attempt) = self.record.attempts.last_mut().filter(|attempt| attempt.outcome.is_none()) {
             attempt.ended = Some(at);
             attempt.outcome = Some(outcome);
         }
@@ -161,15 +144,9 @@ impl Book {
 
     fn tell(&mut self, out: &mut Vec<Command>) {
         self.record.revision += 1;
-        out.push(Command::Fact {
-            site: self.site,
-            fact: Fact::Call(Box::new(self.record.clone())),
-        });
+        out.push(Command::Fact { site: self.site, fact: Fact::Call(Box::new(self.record.clone())) });
         if let Some(draft) = &self.draft {
-            out.push(Command::Fact {
-                site: self.site,
-                fact: draft.fact(),
-            });
+            out.push(Command::Fact { site: self.site, fact: draft.fact() });
         }
     }
 

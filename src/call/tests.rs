@@ -24,11 +24,7 @@ const VIDEO: &[u8] =
     b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=video 4000 RTP/AVP 96\r\n";
 
 const CITIZEN: LegId = LegId::incoming(ShardId(0), 1);
-const LEASE: Lease = Lease {
-    epoch: 1,
-    number: 1,
-    agent: AgentId(0),
-};
+const LEASE: Lease = Lease { epoch: 1, number: 1, agent: AgentId(0) };
 const MUSIC: PromptId = PromptId(7);
 const APOLOGY: PromptId = PromptId(8);
 const GREETING: PromptId = PromptId(5);
@@ -41,10 +37,7 @@ struct World {
 
 fn settings() -> Arc<Settings> {
     let flow: Draft = toml::from_str("start = \"human\"\nhuman = \"human\"\n[queue.human]\nqueue = \"0\"\n").unwrap();
-    let names = crate::ivr::draft::Names {
-        prompt: &|_| None,
-        queue: &|_| Some(crate::base::QueueId(0)),
-    };
+    let names = crate::ivr::draft::Names { prompt: &|_| None, queue: &|_| Some(crate::base::QueueId(0)) };
     let mut numbers = Numbers::default();
     let entry = Entry {
         number: Number::parse("12345", "").unwrap(),
@@ -57,12 +50,7 @@ fn settings() -> Arc<Settings> {
         priority: 3,
     };
     numbers.insert(entry, "591");
-    let queue = QueueVoice {
-        name: "general".into(),
-        announcement: None,
-        music: MUSIC,
-        apology: APOLOGY,
-    };
+    let queue = QueueVoice { name: "general".into(), announcement: None, music: MUSIC, apology: APOLOGY };
     Arc::new(Settings {
         sites: vec![SiteSettings {
             code: "fuzhou".into(),
@@ -70,10 +58,7 @@ fn settings() -> Arc<Settings> {
             area_code: "591".into(),
             queues: vec![queue],
         }],
-        agents: vec![Some(AgentIdentity {
-            site: SiteId(0),
-            name: "1001".into(),
-        })],
+        agents: vec![Some(AgentIdentity { site: SiteId(0), name: "1001".into() })],
         numbers,
         calls_max: 2,
     })
@@ -82,14 +67,7 @@ fn settings() -> Arc<Settings> {
 impl World {
     fn new() -> World {
         let calls = Calls::new(ShardId(0), Mint::new(0, [1, 2]), settings());
-        World {
-            calls,
-            now: Now {
-                mono: Mono::from_ms(1_000),
-                wall: Wall(1_000_000),
-            },
-            out: Vec::new(),
-        }
+        World { calls, now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_000_000) }, out: Vec::new() }
     }
 
     /// One event, a moment later; everything that came of it.
@@ -131,11 +109,7 @@ impl World {
             caller: "13800138000".into(),
             caller_name: Bytes::new(),
             sdp: sdp.map(Bytes::from_static),
-            flow: Flow {
-                listener: 0,
-                connection: 0,
-                peer: "192.0.2.1:5060".parse().unwrap(),
-            },
+            flow: Flow { listener: 0, connection: 0, peer: "192.0.2.1:5060".parse().unwrap() },
         }))))
     }
 
@@ -147,15 +121,9 @@ impl World {
     fn queued(&mut self) -> CallId {
         let arrived = self.incoming(CITIZEN, "12345", Some(OFFER));
         let call = views(&arrived)[0].call;
-        self.sip(Notice::Acknowledged {
-            leg: CITIZEN,
-            sdp: None,
-        });
+        self.sip(Notice::Acknowledged { leg: CITIZEN, sdp: None });
         let queued = self.tell(Event::Media(Heard::Played { leg: CITIZEN, play: 1 }));
-        assert!(
-            acd(&queued).iter().any(|event| matches!(event, ToAcd::Enqueue(_))),
-            "{queued:?}"
-        );
+        assert!(acd(&queued).iter().any(|event| matches!(event, ToAcd::Enqueue(_))), "{queued:?}");
         call
     }
 
@@ -167,24 +135,14 @@ impl World {
 
     fn offer(&mut self, call: CallId, lease: Lease) -> LegId {
         let ring_until = self.now.mono + Duration::from_secs(20);
-        let offered = self.tell(Event::Acd(Acd::Offer {
-            call,
-            lease,
-            ring_until,
-        }));
+        let offered = self.tell(Event::Acd(Acd::Offer { call, lease, ring_until }));
         let invite = offered.iter().find_map(|command| match command {
             Command::Sip(Sip::Invite(invite)) => Some(invite),
             _ => None,
         });
         let invite = invite.unwrap_or_else(|| panic!("an INVITE in {offered:?}"));
-        assert_eq!(
-            (&*invite.user, &*invite.domain, &*invite.caller),
-            ("1001", "fuzhou.example", "13800138000")
-        );
-        assert!(
-            invite.ring_max < Duration::from_secs(20),
-            "the phone stops before the lease"
-        );
+        assert_eq!((&*invite.user, &*invite.domain, &*invite.caller), ("1001", "fuzhou.example", "13800138000"));
+        assert!(invite.ring_max < Duration::from_secs(20), "the phone stops before the lease");
         invite.leg
     }
 
@@ -192,14 +150,8 @@ impl World {
     fn talking(&mut self) -> (CallId, LegId) {
         let (call, leg) = self.ringing();
         self.sip(Notice::Ringing { leg, sdp: None });
-        let answered = self.sip(Notice::Answered {
-            leg,
-            sdp: Bytes::from_static(PHONE),
-        });
-        assert!(
-            media(&answered).contains(&&Media::Bridge { a: CITIZEN, b: leg }),
-            "{answered:?}"
-        );
+        let answered = self.sip(Notice::Answered { leg, sdp: Bytes::from_static(PHONE) });
+        assert!(media(&answered).contains(&&Media::Bridge { a: CITIZEN, b: leg }), "{answered:?}");
         assert!(matches!(acd(&answered)[..], [ToAcd::Answered { lease: LEASE }]));
         (call, leg)
     }
@@ -207,10 +159,7 @@ impl World {
     /// All legs run out: nothing is left.
     fn runs_out(&mut self, legs: &[LegId]) {
         for leg in legs {
-            self.sip(Notice::Ended {
-                leg: *leg,
-                why: Ending::Ours,
-            });
+            self.sip(Notice::Ended { leg: *leg, why: Ending::Ours });
         }
         let counts = self.calls.counts();
         assert_eq!((counts.calls, counts.legs, counts.timers), (0, 0, 0));
@@ -218,68 +167,31 @@ impl World {
 }
 
 fn media(out: &[Command]) -> Vec<&Media> {
-    out.iter()
-        .filter_map(|command| {
-            if let Command::Media(action) = command {
-                Some(action)
-            } else {
-                None
-            }
-        })
-        .collect()
+    out.iter().filter_map(|command| if let Command::Media(action) = command { Some(action) } else { None }).collect()
 }
 
 fn sip(out: &[Command]) -> Vec<&Sip> {
-    out.iter()
-        .filter_map(|command| {
-            if let Command::Sip(action) = command {
-                Some(action)
-            } else {
-                None
-            }
-        })
-        .collect()
+    out.iter().filter_map(|command| if let Command::Sip(action) = command { Some(action) } else { None }).collect()
 }
 
 fn acd(out: &[Command]) -> Vec<&ToAcd> {
-    out.iter()
-        .filter_map(|command| {
-            if let Command::Acd { event, .. } = command {
-                Some(event)
-            } else {
-                None
-            }
-        })
-        .collect()
+    out.iter().filter_map(|command| if let Command::Acd { event, .. } = command { Some(event) } else { None }).collect()
 }
 
 fn views(out: &[Command]) -> Vec<&CallView> {
-    out.iter()
-        .filter_map(|command| {
-            if let Command::Show(view) = command {
-                Some(view)
-            } else {
-                None
-            }
-        })
-        .collect()
+    out.iter().filter_map(|command| if let Command::Show(view) = command { Some(view) } else { None }).collect()
 }
 
 fn record(out: &[Command]) -> &CallRecord {
     let records = out.iter().filter_map(|command| match command {
-        Command::Fact {
-            fact: Fact::Call(record),
-            ..
-        } => Some(record),
+        Command::Fact { fact: Fact::Call(record), .. } => Some(record),
         _ => None,
     });
     records.last().unwrap_or_else(|| panic!("a call record in {out:?}"))
 }
 
 fn ended(out: &[Command]) -> (Stage, EndedBy, u16) {
-    let End {
-        stage, by, sip_status, ..
-    } = record(out).end.expect("an end");
+    let End { stage, by, sip_status, .. } = record(out).end.expect("an end");
     (stage, by, sip_status)
 }
 
@@ -287,109 +199,45 @@ fn ended(out: &[Command]) -> (Stage, EndedBy, u16) {
 fn a_call_from_invite_to_bye_is_told_as_it_was() {
     let mut world = World::new();
     let arrived = world.incoming(CITIZEN, "12345", Some(OFFER));
-    assert!(
-        matches!(
-            sip(&arrived)[..],
-            [Sip::Respond {
-                status: 200,
-                sdp: Some(_),
-                ..
-            }]
-        ),
-        "{arrived:?}"
-    );
-    assert!(
-        media(&arrived)
-            .iter()
-            .any(|action| matches!(action, Media::Record { citizen: CITIZEN, .. }))
-    );
-    let greeted = world.sip(Notice::Acknowledged {
-        leg: CITIZEN,
-        sdp: None,
-    });
-    assert_eq!(
-        media(&greeted),
-        [&Media::Play {
-            leg: CITIZEN,
-            play: 1,
-            prompts: vec![GREETING],
-            repeat: false
-        }]
-    );
+    assert!(matches!(sip(&arrived)[..], [Sip::Respond { status: 200, sdp: Some(_), .. }]), "{arrived:?}");
+    assert!(media(&arrived).iter().any(|action| matches!(action, Media::Record { citizen: CITIZEN, .. })));
+    let greeted = world.sip(Notice::Acknowledged { leg: CITIZEN, sdp: None });
+    assert_eq!(media(&greeted), [&Media::Play { leg: CITIZEN, play: 1, prompts: vec![GREETING], repeat: false }]);
     let queued = world.tell(Event::Media(Heard::Played { leg: CITIZEN, play: 1 }));
-    assert_eq!(
-        media(&queued),
-        [&Media::Play {
-            leg: CITIZEN,
-            play: 2,
-            prompts: vec![MUSIC],
-            repeat: true
-        }]
-    );
+    assert_eq!(media(&queued), [&Media::Play { leg: CITIZEN, play: 2, prompts: vec![MUSIC], repeat: true }]);
     let order = queued.iter().find_map(|command| match command {
-        Command::Fact {
-            fact: Fact::Order(order),
-            ..
-        } => Some(order),
+        Command::Fact { fact: Fact::Order(order), .. } => Some(order),
         _ => None,
     });
     assert_eq!(order.map(|order| &*order.category), Some("010203"));
     let call = views(&queued)[0].call;
     let leg = world.offer(call, LEASE);
     world.sip(Notice::Ringing { leg, sdp: None });
-    world.sip(Notice::Answered {
-        leg,
-        sdp: Bytes::from_static(PHONE),
-    });
-    let over = world.sip(Notice::Ended {
-        leg: CITIZEN,
-        why: Ending::Bye { q850: None },
-    });
+    world.sip(Notice::Answered { leg, sdp: Bytes::from_static(PHONE) });
+    let over = world.sip(Notice::Ended { leg: CITIZEN, why: Ending::Bye { q850: None } });
     assert_eq!(ended(&over), (Stage::Talking, EndedBy::Caller, 200));
     let record = record(&over);
     let times = record.times;
-    let order = [
-        Some(times.offered),
-        times.connected,
-        times.ivr_in,
-        times.ivr_out,
-        times.assigned,
-        times.ringing,
-    ];
+    let order = [Some(times.offered), times.connected, times.ivr_in, times.ivr_out, times.assigned, times.ringing];
     assert!(order.is_sorted() && order.iter().all(Option::is_some), "{times:?}");
     assert!(times.ringing < times.answered && times.answered < times.caller_hangup);
     assert_eq!((times.caller_hangup, times.agent_hangup), (times.ended, None));
-    assert_eq!(
-        (record.agent.as_deref(), record.attempts[0].outcome),
-        (Some("1001"), Some(AttemptOutcome::Answered))
-    );
+    assert_eq!((record.agent.as_deref(), record.attempts[0].outcome), (Some("1001"), Some(AttemptOutcome::Answered)));
     assert_eq!((record.revision, &*record.caller), (3, "+8613800138000"));
     assert!(record.recording.is_some() && record.order.is_some());
     assert!(matches!(acd(&over)[..], [ToAcd::Ended { lease: LEASE }]));
-    assert!(
-        matches!(sip(&over)[..], [Sip::HangUp { .. }]),
-        "only the agent is still there: {over:?}"
-    );
-    let closed = media(&over)
-        .iter()
-        .filter(|action| matches!(action, Media::Close { .. }))
-        .count();
+    assert!(matches!(sip(&over)[..], [Sip::HangUp { .. }]), "only the agent is still there: {over:?}");
+    let closed = media(&over).iter().filter(|action| matches!(action, Media::Close { .. })).count();
     assert_eq!((closed, views(&over)[0].stage), (2, None));
     world.runs_out(&[leg]);
 }
 
 #[test]
 fn a_caller_who_gives_up_is_remembered_where_it_was() {
-    let bye = || Notice::Ended {
-        leg: CITIZEN,
-        why: Ending::Bye { q850: None },
-    };
+    let bye = || Notice::Ended { leg: CITIZEN, why: Ending::Bye { q850: None } };
     let mut world = World::new();
     world.incoming(CITIZEN, "12345", Some(OFFER));
-    world.sip(Notice::Acknowledged {
-        leg: CITIZEN,
-        sdp: None,
-    });
+    world.sip(Notice::Acknowledged { leg: CITIZEN, sdp: None });
     let over = world.sip(bye());
     assert_eq!(ended(&over), (Stage::Ivr, EndedBy::Caller, 200));
     assert!(record(&over).order.is_none(), "no order before a queue or a human");
@@ -408,16 +256,8 @@ fn a_caller_who_gives_up_is_remembered_where_it_was() {
     assert_eq!(ended(&over), (Stage::Ringing, EndedBy::Caller, 200));
     assert_eq!(record(&over).attempts[0].outcome, Some(AttemptOutcome::CallerGone));
     assert!(matches!(acd(&over)[..], [ToAcd::Cancel { .. }]));
-    assert!(
-        sip(&over)
-            .iter()
-            .any(|action| matches!(action, Sip::HangUp { leg: hung, .. } if *hung == leg))
-    );
-    world.sip(Notice::Failed {
-        leg,
-        status: 487,
-        q850: None,
-    });
+    assert!(sip(&over).iter().any(|action| matches!(action, Sip::HangUp { leg: hung, .. } if *hung == leg)));
+    world.sip(Notice::Failed { leg, status: 487, q850: None });
     world.runs_out(&[]);
 }
 
@@ -439,19 +279,13 @@ fn an_agent_who_does_not_answer_costs_the_caller_nothing() {
         if rang {
             world.sip(Notice::Ringing { leg, sdp: None });
         }
-        let back = world.sip(Notice::Failed {
-            leg,
-            status,
-            q850: None,
-        });
+        let back = world.sip(Notice::Failed { leg, status, q850: None });
         assert!(
             matches!(acd(&back)[..], [ToAcd::Declined { lease: LEASE, why }] if *why == expected),
             "{status}: {back:?}"
         );
         assert!(
-            !media(&back)
-                .iter()
-                .any(|action| matches!(action, Media::Play { .. } | Media::Stop { .. })),
+            !media(&back).iter().any(|action| matches!(action, Media::Play { .. } | Media::Stop { .. })),
             "music goes on"
         );
         let second = Lease { number: 2, ..LEASE };
@@ -463,10 +297,7 @@ fn an_agent_who_does_not_answer_costs_the_caller_nothing() {
 fn the_agent_hangs_up_first() {
     let mut world = World::new();
     let (_, leg) = world.talking();
-    let over = world.sip(Notice::Ended {
-        leg,
-        why: Ending::Bye { q850: Some(16) },
-    });
+    let over = world.sip(Notice::Ended { leg, why: Ending::Bye { q850: Some(16) } });
     assert_eq!(ended(&over), (Stage::Talking, EndedBy::Agent, 200));
     assert!(matches!(sip(&over)[..], [Sip::HangUp { leg: CITIZEN, .. }]));
     world.runs_out(&[CITIZEN]);
@@ -481,19 +312,9 @@ fn a_phone_lost_in_mid_talk_brings_the_citizen_back_to_their_place() {
     let back = world.sip(Notice::Ended { leg, why: Ending::Lost });
     let events = acd(&back);
     assert!(matches!(events[0], ToAcd::Ended { lease: LEASE }));
-    let ToAcd::Enqueue(again) = events[1] else {
-        panic!("back in the line: {back:?}")
-    };
-    assert!(
-        again.since.since(since) < Duration::from_millis(100),
-        "with the place of the first time"
-    );
-    assert!(
-        media(&back)
-            .iter()
-            .any(|action| matches!(action, Media::Play { repeat: true, .. })),
-        "with music"
-    );
+    let ToAcd::Enqueue(again) = events[1] else { panic!("back in the line: {back:?}") };
+    assert!(again.since.since(since) < Duration::from_millis(100), "with the place of the first time");
+    assert!(media(&back).iter().any(|action| matches!(action, Media::Play { repeat: true, .. })), "with music");
     assert!(sip(&back).is_empty(), "and nobody hung up on them");
 }
 
@@ -504,32 +325,15 @@ fn a_revoked_offer_stops_the_phone_and_a_late_revoke_parts_nobody() {
     let revoked = world.tell(Event::Acd(Acd::Revoke { call, lease: LEASE }));
     assert!(matches!(sip(&revoked)[..], [Sip::HangUp { leg: hung, .. }] if *hung == leg));
     assert!(acd(&revoked).is_empty(), "the ACD has the caller in the line already");
-    assert!(
-        world
-            .sip(Notice::Failed {
-                leg,
-                status: 487,
-                q850: None
-            })
-            .is_empty()
-    );
+    assert!(world.sip(Notice::Failed { leg, status: 487, q850: None }).is_empty());
 
     let mut world = World::new();
     let (call, _) = world.talking();
     let revoked = world.tell(Event::Acd(Acd::Revoke { call, lease: LEASE }));
-    assert!(
-        sip(&revoked).is_empty() && media(&revoked).is_empty(),
-        "they talk on: {revoked:?}"
-    );
-    assert!(
-        matches!(acd(&revoked)[..], [ToAcd::Cancel { .. }]),
-        "and the line forgets the caller"
-    );
-    let stale = world.tell(Event::Acd(Acd::Offer {
-        call,
-        lease: Lease { number: 2, ..LEASE },
-        ring_until: Mono(u64::MAX),
-    }));
+    assert!(sip(&revoked).is_empty() && media(&revoked).is_empty(), "they talk on: {revoked:?}");
+    assert!(matches!(acd(&revoked)[..], [ToAcd::Cancel { .. }]), "and the line forgets the caller");
+    let stale =
+        world.tell(Event::Acd(Acd::Offer { call, lease: Lease { number: 2, ..LEASE }, ring_until: Mono(u64::MAX) }));
     assert!(stale.is_empty(), "{stale:?}");
 }
 
@@ -537,29 +341,13 @@ fn a_revoked_offer_stops_the_phone_and_a_late_revoke_parts_nobody() {
 fn hold_gives_music_and_resume_joins_again() {
     let mut world = World::new();
     let (_, leg) = world.talking();
-    let held = world.sip(Notice::Reoffered {
-        leg,
-        sdp: Some(Bytes::from_static(HOLDING)),
-    });
+    let held = world.sip(Notice::Reoffered { leg, sdp: Some(Bytes::from_static(HOLDING)) });
     assert!(matches!(sip(&held)[..], [Sip::AnswerReoffer { answer: Ok(_), .. }]));
     assert!(media(&held).contains(&&Media::Unbridge { leg: CITIZEN }));
-    assert!(media(&held).iter().any(|action| matches!(
-        action,
-        Media::Play {
-            leg: CITIZEN,
-            repeat: true,
-            ..
-        }
-    )));
-    let again = world.sip(Notice::Reoffered {
-        leg,
-        sdp: Some(Bytes::from_static(HOLDING)),
-    });
+    assert!(media(&held).iter().any(|action| matches!(action, Media::Play { leg: CITIZEN, repeat: true, .. })));
+    let again = world.sip(Notice::Reoffered { leg, sdp: Some(Bytes::from_static(HOLDING)) });
     assert!(media(&again).is_empty(), "holding twice changes nothing: {again:?}");
-    let resumed = world.sip(Notice::Reoffered {
-        leg,
-        sdp: Some(Bytes::from_static(PHONE)),
-    });
+    let resumed = world.sip(Notice::Reoffered { leg, sdp: Some(Bytes::from_static(PHONE)) });
     assert!(media(&resumed).contains(&&Media::Bridge { a: CITIZEN, b: leg }));
 }
 
@@ -567,89 +355,37 @@ fn hold_gives_music_and_resume_joins_again() {
 fn a_late_offer_is_answered_in_the_ack() {
     let mut world = World::new();
     let arrived = world.incoming(CITIZEN, "12345", None);
-    assert!(matches!(
-        sip(&arrived)[..],
-        [Sip::Respond {
-            status: 200,
-            sdp: Some(_),
-            ..
-        }]
-    ));
-    assert!(
-        !media(&arrived)
-            .iter()
-            .any(|action| matches!(action, Media::Connect { .. }))
-    );
-    let answered = world.sip(Notice::Acknowledged {
-        leg: CITIZEN,
-        sdp: Some(Bytes::from_static(PHONE)),
-    });
-    assert!(
-        matches!(media(&answered)[..], [Media::Connect { .. }, Media::Play { .. }]),
-        "{answered:?}"
-    );
+    assert!(matches!(sip(&arrived)[..], [Sip::Respond { status: 200, sdp: Some(_), .. }]));
+    assert!(!media(&arrived).iter().any(|action| matches!(action, Media::Connect { .. })));
+    let answered = world.sip(Notice::Acknowledged { leg: CITIZEN, sdp: Some(Bytes::from_static(PHONE)) });
+    assert!(matches!(media(&answered)[..], [Media::Connect { .. }, Media::Play { .. }]), "{answered:?}");
 }
 
 #[test]
 fn what_cannot_be_served_is_refused_in_words() {
     let mut world = World::new();
     let unknown = world.incoming(CITIZEN, "12346", Some(OFFER));
-    assert!(matches!(
-        sip(&unknown)[..],
-        [Sip::Respond {
-            status: 404,
-            q850: Some(1),
-            ..
-        }]
-    ));
+    assert!(matches!(sip(&unknown)[..], [Sip::Respond { status: 404, q850: Some(1), .. }]));
     let video = world.incoming(CITIZEN, "12345", Some(VIDEO));
-    assert!(
-        matches!(sip(&video)[..], [Sip::Respond { status: 488, .. }]),
-        "{video:?}"
-    );
+    assert!(matches!(sip(&video)[..], [Sip::Respond { status: 488, .. }]), "{video:?}");
     world.runs_out(&[CITIZEN]);
     for count in 10..12 {
         world.incoming(LegId::incoming(ShardId(0), count), "12345", Some(OFFER));
     }
     let full = world.incoming(CITIZEN, "12345", Some(OFFER));
-    assert!(matches!(
-        sip(&full)[..],
-        [Sip::Respond {
-            status: 503,
-            retry_after_s: None,
-            ..
-        }]
-    ));
+    assert!(matches!(sip(&full)[..], [Sip::Respond { status: 503, retry_after_s: None, .. }]));
     assert_eq!(ended(&full), (Stage::Offered, EndedBy::Refused, 503));
     world.tell(Event::Drain { retry_after_s: 30 });
     let draining = world.incoming(CITIZEN, "12345", Some(OFFER));
-    assert!(matches!(
-        sip(&draining)[..],
-        [Sip::Respond {
-            status: 503,
-            retry_after_s: Some(30),
-            ..
-        }]
-    ));
+    assert!(matches!(sip(&draining)[..], [Sip::Respond { status: 503, retry_after_s: Some(30), .. }]));
 }
 
 #[test]
 fn released_callers_hear_why_and_operators_may_end_a_call() {
     let mut world = World::new();
     let call = world.queued();
-    let released = world.tell(Event::Acd(Acd::Released {
-        call,
-        why: Released::WaitedTooLong,
-    }));
-    assert_eq!(
-        media(&released),
-        [&Media::Play {
-            leg: CITIZEN,
-            play: 3,
-            prompts: vec![APOLOGY],
-            repeat: false
-        }]
-    );
+    let released = world.tell(Event::Acd(Acd::Released { call, why: Released::WaitedTooLong }));
+    assert_eq!(media(&released), [&Media::Play { leg: CITIZEN, play: 3, prompts: vec![APOLOGY], repeat: false }]);
     let over = world.tell(Event::Media(Heard::Played { leg: CITIZEN, play: 3 }));
     assert_eq!(ended(&over), (Stage::Queued, EndedBy::Flow, 200));
 
@@ -657,10 +393,7 @@ fn released_callers_hear_why_and_operators_may_end_a_call() {
     let (call, leg) = world.talking();
     let over = world.tell(Event::HangUp { call });
     assert_eq!(ended(&over), (Stage::Talking, EndedBy::Operator, 200));
-    assert!(
-        world.tell(Event::HangUp { call }).is_empty(),
-        "a second end changes nothing"
-    );
+    assert!(world.tell(Event::HangUp { call }).is_empty(), "a second end changes nothing");
     world.runs_out(&[CITIZEN, leg]);
 }
 
@@ -670,25 +403,13 @@ fn waiting_callers_name_themselves_again_and_silent_legs_are_asked() {
     world.queued();
     let again = world.pass(Duration::from_secs(31));
     assert!(matches!(acd(&again)[..], [ToAcd::Enqueue(_)]), "{again:?}");
-    let early = world.tell(Event::Media(Heard::Quiet {
-        leg: CITIZEN,
-        silent: Duration::from_secs(10),
-    }));
+    let early = world.tell(Event::Media(Heard::Quiet { leg: CITIZEN, silent: Duration::from_secs(10) }));
     assert!(early.is_empty());
-    let asked = world.tell(Event::Media(Heard::Quiet {
-        leg: CITIZEN,
-        silent: Duration::from_secs(30),
-    }));
+    let asked = world.tell(Event::Media(Heard::Quiet { leg: CITIZEN, silent: Duration::from_secs(30) }));
     assert!(matches!(sip(&asked)[..], [Sip::Reinvite { leg: CITIZEN, .. }]));
-    let alive = world.sip(Notice::ReofferAnswered {
-        leg: CITIZEN,
-        answer: Err(488),
-    });
+    let alive = world.sip(Notice::ReofferAnswered { leg: CITIZEN, answer: Err(488) });
     assert!(alive.is_empty(), "refused, therefore alive");
-    let gone = world.sip(Notice::Ended {
-        leg: CITIZEN,
-        why: Ending::Lost,
-    });
+    let gone = world.sip(Notice::Ended { leg: CITIZEN, why: Ending::Lost });
     assert_eq!(ended(&gone), (Stage::Queued, EndedBy::Network, 200));
 }
 
@@ -702,23 +423,13 @@ fn no_order_of_events_strands_a_call() {
         let arrived = world.incoming(CITIZEN, "12345", Some(OFFER));
         let call = views(&arrived)[0].call;
         for _ in 0..60 {
-            let leg = if dice.random() & 1 == 0 {
-                CITIZEN
-            } else {
-                LegId::outgoing(ShardId(0), 1 + dice.random() % 3)
-            };
-            let lease = Lease {
-                number: 1 + dice.random() % 3,
-                ..LEASE
-            };
+            let leg = if dice.random() & 1 == 0 { CITIZEN } else { LegId::outgoing(ShardId(0), 1 + dice.random() % 3) };
+            let lease = Lease { number: 1 + dice.random() % 3, ..LEASE };
             let event = random_event(&mut dice, world.now, call, leg, lease);
             world.tell(event);
             world.pass(Duration::from_millis(dice.random() % 20_000));
         }
-        world.sip(Notice::Ended {
-            leg: CITIZEN,
-            why: Ending::Bye { q850: None },
-        });
+        world.sip(Notice::Ended { leg: CITIZEN, why: Ending::Bye { q850: None } });
         world.pass(Duration::from_secs(71));
         let counts = world.calls.counts();
         assert_eq!((counts.calls, counts.legs, counts.timers), (0, 0, 0), "seed {seed}");
@@ -732,39 +443,16 @@ fn random_event(dice: &mut Mint, now: Now, call: CallId, leg: LegId, lease: Leas
     match dice.random() % 16 {
         0 => Event::Sip(Notice::Acknowledged { leg, sdp: None }),
         1 => Event::Media(Heard::Digit { leg, digit: b'0' }),
-        2 | 3 => Event::Media(Heard::Played {
-            leg,
-            play: 1 + (dice.random() % 4) as u32,
-        }),
-        4 | 5 | 6 => Event::Acd(Acd::Offer {
-            call,
-            lease,
-            ring_until: now.mono + Duration::from_secs(20),
-        }),
+        2 | 3 => Event::Media(Heard::Played { leg, play: 1 + (dice.random() % 4) as u32 }),
+        4 | 5 | 6 => Event::Acd(Acd::Offer { call, lease, ring_until: now.mono + Duration::from_secs(20) }),
         7 => Event::Acd(Acd::Revoke { call, lease }),
-        8 => Event::Acd(Acd::Released {
-            call,
-            why: Released::Full,
-        }),
+        8 => Event::Acd(Acd::Released { call, why: Released::Full }),
         9 => Event::Sip(Notice::Ringing { leg, sdp: None }),
-        10 | 11 if outgoing => Event::Sip(Notice::Answered {
-            leg,
-            sdp: Bytes::from_static(PHONE),
-        }),
-        12 if outgoing => Event::Sip(Notice::Failed {
-            leg,
-            status,
-            q850: None,
-        }),
-        13 => Event::Sip(Notice::Reoffered {
-            leg,
-            sdp: Some(Bytes::from_static(HOLDING)),
-        }),
+        10 | 11 if outgoing => Event::Sip(Notice::Answered { leg, sdp: Bytes::from_static(PHONE) }),
+        12 if outgoing => Event::Sip(Notice::Failed { leg, status, q850: None }),
+        13 => Event::Sip(Notice::Reoffered { leg, sdp: Some(Bytes::from_static(HOLDING)) }),
         14 if outgoing => Event::Sip(Notice::Ended { leg, why }),
         15 => Event::PortRefused { leg },
-        _ => Event::Media(Heard::Quiet {
-            leg,
-            silent: Duration::from_secs(40),
-        }),
+        _ => Event::Media(Heard::Quiet { leg, silent: Duration::from_secs(40) }),
     }
 }

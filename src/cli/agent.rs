@@ -168,7 +168,9 @@ async fn act(people: Site<'_>, site: &crate::config::Site, action: Action) -> an
 
 fn known_skills(site: &crate::config::Site, skills: &[Skill]) -> anyhow::Result<()> {
     match skills.iter().find(|skill| site.skill(&skill.skill).is_none()) {
-        Some(unknown) => bail!("site {} has no skill {:?}; it has: {}", site.code, unknown.skill, site.skills.join(", ")),
+        Some(unknown) => {
+            bail!("site {} has no skill {:?}; it has: {}", site.code, unknown.skill, site.skills.join(", "))
+        }
         None => Ok(()),
     }
 }

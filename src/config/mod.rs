@@ -72,13 +72,8 @@ impl Config {
 
     /// What the user agent of each shard is told, but for the phones' credentials.
     pub fn sip(&self) -> crate::sip::event::Settings {
-        let domain = |site: &Site| DomainSettings {
-            name: site.domain.clone(),
-            aliases: site.aliases.clone(),
-        };
-        let listener = |listener: &Listener| ListenerSettings {
-            advertised: listener.advertised,
-        };
+        let domain = |site: &Site| DomainSettings { name: site.domain.clone(), aliases: site.aliases.clone() };
+        let listener = |listener: &Listener| ListenerSettings { advertised: listener.advertised };
         crate::sip::event::Settings {
             listeners: self.listeners.iter().map(listener).collect(),
             trunks: self.trunks.clone(),
@@ -88,24 +83,14 @@ impl Config {
             // MD5 first and alone: softphones in use stumble over a challenge they do not know; SHA-256 answers are taken.
             digests: Vec::new(),
             nonce_life: self.registrar.nonce_life,
-            limits: Limits {
-                contacts_max: self.registrar.contacts_max,
-                ..Limits::default()
-            },
+            limits: Limits { contacts_max: self.registrar.contacts_max, ..Limits::default() },
         }
     }
 
     /// What the ACD of `site` is told, but for its agents.
     pub fn acd(&self, site: SiteId) -> acd::event::Settings {
-        let queues = self.queues[site.index()]
-            .iter()
-            .map(|queue| queue.settings.clone())
-            .collect();
-        acd::event::Settings {
-            site,
-            queues,
-            agents: Vec::new(),
-        }
+        let queues = self.queues[site.index()].iter().map(|queue| queue.settings.clone()).collect();
+        acd::event::Settings { site, queues, agents: Vec::new() }
     }
 
     /// What the calls of each shard are told, but for the agents. A shard's share of `calls_max` is its part of the node.
@@ -147,12 +132,7 @@ impl Config {
 
     /// All prompts and their files.
     pub fn prompts(&self) -> Vec<(PromptId, PathBuf)> {
-        self.prompts
-            .list
-            .iter()
-            .zip(0..)
-            .map(|(prompt, id)| (PromptId(id), prompt.path.clone()))
-            .collect()
+        self.prompts.list.iter().zip(0..).map(|(prompt, id)| (PromptId(id), prompt.path.clone())).collect()
     }
 
     /// Reads all prompts: 8 kHz mono samples, by [`PromptId`].
@@ -168,11 +148,7 @@ impl Config {
                 Err(problem) => problems.push(problem),
             }
         }
-        if problems.is_empty() {
-            Ok(sounds)
-        } else {
-            Err(ConfigErrors(problems))
-        }
+        if problems.is_empty() { Ok(sounds) } else { Err(ConfigErrors(problems)) }
     }
 }
 
@@ -185,30 +161,18 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         let reading = source.read(problems);
         (node::check(&source, &reading, root, problems), reading.whole)
     });
-    let sites = Sites {
-        list: main.as_ref().map_or(&[], |main| &main.sites),
-        whole,
-    };
+    let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
     let listeners = sip::listeners(&sip.join("listeners"), problems);
     let trunks = sip::trunks(&sip.join("trunks"), problems);
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
-    let queues_file = Source::open(
-        &sip.join("queues.toml"),
-        "write at least one [[queue]] for each site",
-        problems,
-    );
+    let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
         let Reading { value, whole } = source.read::<schema::Queues>(problems);
         let check = |raw: schema::Queues| queues::check(&source, &raw.queue, sites, &prompts, problems);
         (value.map(check), whole && sites.whole)
     });
     let known = queues.as_deref().unwrap_or_default();
-    let context = numbers::Context {
-        sites,
-        queues: known,
-        queues_whole,
-        prompts: &prompts,
-    };
+    let context = numbers::Context { sites, queues: known, queues_whole, prompts: &prompts };
     let numbers = numbers::read(&ivr, context, problems);
     let music: Vec<PromptId> = known.iter().flatten().map(|queue| queue.voice.music).collect();
     if queues_whole {

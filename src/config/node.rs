@@ -139,7 +139,6 @@ pub(super) struct Sites<'a> {
     pub whole: bool,
 }
 
-
 /// All of `jiesu.toml`.
 pub(super) struct Main {
     pub node: Node,
@@ -163,20 +162,9 @@ pub(super) fn check(
     let node = node(&mut check, &raw.node, root);
     let journal = &raw.journal;
     Some(Main {
-        api: api(
-            &mut check,
-            &raw.api,
-            Sites {
-                list: &sites,
-                whole: *whole,
-            },
-            root,
-        ),
+        api: api(&mut check, &raw.api, Sites { list: &sites, whole: *whole }, root),
         journal: Journal {
-            dir: journal
-                .dir
-                .as_ref()
-                .map_or_else(|| node.data_dir.join("journal"), |dir| root.join(dir)),
+            dir: journal.dir.as_ref().map_or_else(|| node.data_dir.join("journal"), |dir| root.join(dir)),
             commit: Duration::from_millis(check.bounded(journal.commit_ms.as_ref(), 10, 1..=1_000)),
             segment_bytes: check.bounded(journal.segment_mib.as_ref(), 64, 1..=1_024) << 20,
             keep: Duration::from_secs(86_400 * check.bounded(journal.keep_days.as_ref(), 7, 0..=3_650)),
@@ -197,20 +185,12 @@ fn node(check: &mut Check<'_>, raw: &schema::Node, root: &Path) -> Node {
     // Half the cores signal, half carry media; both need one.
     let half = (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1);
     let threads = |count: u64| if count == 0 { half } else { count as usize };
-    let rtp_ports = raw
-        .rtp_ports
-        .as_ref()
-        .and_then(|ports| port_range(check, ports))
-        .unwrap_or(10_000..=29_999);
+    let rtp_ports = raw.rtp_ports.as_ref().and_then(|ports| port_range(check, ports)).unwrap_or(10_000..=29_999);
     let calls_max = check.bounded(raw.calls_max.as_ref(), 2_500, 1..=100_000) as usize;
     let legs = rtp_ports.len() / PORTS_PER_LEG;
     if let (Some(written), true) = (&raw.calls_max, calls_max > legs) {
         let message = format!("{calls_max} calls do not fit: rtp_ports has room for {legs} legs");
-        check.wrong(
-            &written.span(),
-            message,
-            "widen rtp_ports (two ports a leg) or lower calls_max",
-        );
+        check.wrong(&written.span(), message, "widen rtp_ports (two ports a leg) or lower calls_max");
     }
     if let Some(log) = &raw.log {
         let cure = "write a level (error, warn, info, debug, trace) or target=level, comma-separated";
@@ -219,10 +199,7 @@ fn node(check: &mut Check<'_>, raw: &schema::Node, root: &Path) -> Node {
     let data_dir = root.join(&raw.data_dir);
     Node {
         name: name.as_str().into(),
-        recordings: raw
-            .recordings
-            .as_ref()
-            .map_or_else(|| data_dir.join("recordings"), |dir| root.join(dir)),
+        recordings: raw.recordings.as_ref().map_or_else(|| data_dir.join("recordings"), |dir| root.join(dir)),
         data_dir,
         shards: threads(check.bounded(raw.shards.as_ref(), 0, 0..=64)),
         media_threads: threads(check.bounded(raw.media_threads.as_ref(), 0, 0..=64)),
@@ -235,18 +212,10 @@ fn node(check: &mut Check<'_>, raw: &schema::Node, root: &Path) -> Node {
 }
 
 fn rtp_address(check: &mut Check<'_>, text: &schema::Text) -> Option<IpAddr> {
-    let address: IpAddr = check.parse(
-        text,
-        "address",
-        "write an IP address such as 203.0.113.5, without a port",
-    )?;
+    let address: IpAddr = check.parse(text, "address", "write an IP address such as 203.0.113.5, without a port")?;
     if address.is_unspecified() {
         let message = format!("nobody can send to {address}");
-        check.wrong(
-            &text.span(),
-            message,
-            "write the address at which others reach this machine",
-        );
+        check.wrong(&text.span(), message, "write the address at which others reach this machine");
     }
     Some(address)
 }
@@ -258,11 +227,7 @@ fn port_range(check: &mut Check<'_>, text: &schema::Text) -> Option<RangeInclusi
     });
     if range.is_none() {
         let cure = "write FIRST-LAST, FIRST even (RTP) and at least 1024, LAST odd (RTCP): \"10000-29999\"";
-        check.wrong(
-            &text.span(),
-            format!("\"{}\" is no range of media ports", text.get_ref()),
-            cure,
-        );
+        check.wrong(&text.span(), format!("\"{}\" is no range of media ports", text.get_ref()), cure);
     }
     range
 }
@@ -290,20 +255,14 @@ fn registrar(check: &mut Check<'_>, raw: &schema::Registrar) -> Registrar {
 
 fn api(check: &mut Check<'_>, raw: &schema::Api, sites: Sites<'_>, root: &Path) -> Api {
     let cure = "write address and port: \"127.0.0.1:8080\"";
-    let listen = check
-        .parse(&raw.listen, "address", cure)
-        .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let listen = check.parse(&raw.listen, "address", cure).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
     let mut tokens: Vec<Token> = Vec::new();
     for raw in &raw.token {
         let Some(token) = token(check, raw, listen, sites, root) else {
             continue;
         };
         if tokens.iter().any(|other| other.sha256 == token.sha256) {
-            check.wrong(
-                &raw.span(),
-                "this token is given twice",
-                "give each actor a token of its own",
-            );
+            check.wrong(&raw.span(), "this token is given twice", "give each actor a token of its own");
         }
         tokens.push(token);
     }
@@ -320,18 +279,10 @@ fn token(
     let (span, raw) = (raw.span(), raw.get_ref());
     let role = raw.role.get_ref().as_str();
     if !ROLES.contains(&role) {
-        check.wrong(
-            &raw.role.span(),
-            format!("unknown role \"{role}\""),
-            suggest(role, ROLES),
-        );
+        check.wrong(&raw.role.span(), format!("unknown role \"{role}\""), suggest(role, ROLES));
     }
     if raw.actor.get_ref().is_empty() {
-        check.wrong(
-            &raw.actor.span(),
-            "a token without an actor",
-            "name who holds it: the audit needs it",
-        );
+        check.wrong(&raw.actor.span(), "a token without an actor", "name who holds it: the audit needs it");
     }
     // An unknown site is a mistake already: which one stands here then does not matter.
     let site = (raw.site.get_ref() != "*").then(|| site_of(check, &raw.site, sites).unwrap_or_default());
@@ -339,11 +290,7 @@ fn token(
         (Some(token), None, None) => {
             if !listen.ip().is_loopback() {
                 let cure = "use token_sha256 or token_file; a token in clear is only for an API on loopback";
-                check.wrong(
-                    &token.span(),
-                    "a token in clear while the API listens to the network",
-                    cure,
-                );
+                check.wrong(&token.span(), "a token in clear while the API listens to the network", cure);
             }
             digest(check, token, token.get_ref())
         }
@@ -357,29 +304,16 @@ fn token(
             }
         },
         _ => {
-            check.wrong(
-                &span,
-                "one secret is needed",
-                "give exactly one of token_sha256, token_file and token",
-            );
+            check.wrong(&span, "one secret is needed", "give exactly one of token_sha256, token_file and token");
             None
         }
     };
-    Some(Token {
-        actor: raw.actor.get_ref().as_str().into(),
-        role: role.into(),
-        site,
-        sha256: sha256?,
-    })
+    Some(Token { actor: raw.actor.get_ref().as_str().into(), role: role.into(), site, sha256: sha256? })
 }
 
 fn digest(check: &mut Check<'_>, place: &schema::Text, token: &str) -> Option<[u8; 32]> {
     if token.is_empty() {
-        check.wrong(
-            &place.span(),
-            "an empty token",
-            "make one, for example with: openssl rand -hex 32",
-        );
+        check.wrong(&place.span(), "an empty token", "make one, for example with: openssl rand -hex 32");
         return None;
     }
     Some(Sha256::digest(token).into())
@@ -418,20 +352,12 @@ fn sites(check: &mut Check<'_>, raw: &[schema::Site]) -> Vec<Site> {
             check.wrong(&raw.code.span(), format!("\"{code}\" cannot be a site's code"), cure);
         }
         if !codes.insert(code) {
-            check.wrong(
-                &raw.code.span(),
-                format!("site \"{code}\" exists already"),
-                "give each site its own code",
-            );
+            check.wrong(&raw.code.span(), format!("site \"{code}\" exists already"), "give each site its own code");
         }
         for domain in std::iter::once(&raw.domain).chain(&raw.aliases) {
             if let Some(other) = domains.insert(domain.get_ref().to_lowercase(), code) {
                 let message = format!("domain \"{}\" belongs to site \"{other}\" already", domain.get_ref());
-                check.wrong(
-                    &domain.span(),
-                    message,
-                    "a phone's domain decides its site: use each name once",
-                );
+                check.wrong(&domain.span(), message, "a phone's domain decides its site: use each name once");
             }
         }
         let area = raw.area_code.get_ref();
@@ -444,11 +370,7 @@ fn sites(check: &mut Check<'_>, raw: &[schema::Site]) -> Vec<Site> {
             code: code.as_str().into(),
             name: raw.name.as_str().into(),
             domain: raw.domain.get_ref().as_str().into(),
-            aliases: raw
-                .aliases
-                .iter()
-                .map(|alias| alias.get_ref().as_str().into())
-                .collect(),
+            aliases: raw.aliases.iter().map(|alias| alias.get_ref().as_str().into()).collect(),
             area_code: area.as_str().into(),
             time_zone: time_zone(check, &raw.time_zone),
             skills: skills(check, &raw.skills),
@@ -473,11 +395,7 @@ fn skills(check: &mut Check<'_>, raw: &Spanned<Vec<schema::Text>>) -> Vec<Box<st
     let mut skills: BTreeSet<Box<str>> = BTreeSet::new();
     for skill in raw.get_ref() {
         if !skills.insert(skill.get_ref().as_str().into()) {
-            check.wrong(
-                &skill.span(),
-                format!("skill \"{}\" is named twice", skill.get_ref()),
-                "name it once",
-            );
+            check.wrong(&skill.span(), format!("skill \"{}\" is named twice", skill.get_ref()), "name it once");
         }
     }
     if skills.len() > SKILLS_MAX {
@@ -489,7 +407,5 @@ fn skills(check: &mut Check<'_>, raw: &Spanned<Vec<schema::Text>>) -> Vec<Box<st
 
 fn is_code(text: &str) -> bool {
     (1..=32).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

@@ -37,14 +37,8 @@ pub(super) fn read(folder: &Path, context: Context<'_>, problems: &mut Vec<Probl
     let drafts = drafts(folder, problems);
     let path = folder.join("numbers.toml");
     let source = Source::open(&path, "write which number belongs to which site and flow", problems);
-    let raw = source
-        .as_ref()
-        .and_then(|source| source.read::<schema::Numbers>(problems).value);
-    let mut flows = Flows {
-        drafts: &drafts,
-        context,
-        made: BTreeMap::new(),
-    };
+    let raw = source.as_ref().and_then(|source| source.read::<schema::Numbers>(problems).value);
+    let mut flows = Flows { drafts: &drafts, context, made: BTreeMap::new() };
     let mut numbers = Numbers::default();
     if let (Some(source), Some(raw)) = (&source, raw) {
         for raw in &raw.number {
@@ -115,18 +109,11 @@ impl Flows<'_> {
         site: Option<SiteId>,
         problems: &mut Vec<Problem>,
     ) -> Option<Arc<Flow>> {
-        let Context {
-            queues,
-            queues_whole,
-            prompts,
-            ..
-        } = self.context;
+        let Context { queues, queues_whole, prompts, .. } = self.context;
         let known = |name: &str| queues::find(queues, site?, name);
         let lenient = site.is_none() || !queues_whole;
-        let names = Names {
-            prompt: &|name| prompts.find(name),
-            queue: &|name| known(name).or(lenient.then_some(QueueId(0))),
-        };
+        let names =
+            Names { prompt: &|name| prompts.find(name), queue: &|name| known(name).or(lenient.then_some(QueueId(0))) };
         let faults = match draft.compile(name, names) {
             Ok(flow) => return Some(Arc::new(flow)),
             Err(faults) => faults,
@@ -162,24 +149,14 @@ fn number(check: &mut Check<'_>, raw: &schema::Number, flows: &mut Flows<'_>, nu
     let Some(site) = site_of(check, &raw.site, sites) else {
         return;
     };
-    let Site {
-        area_code, time_zone, ..
-    } = &sites.list[site.index()];
-    let transitions = raw
-        .transition
-        .iter()
-        .filter_map(|dated| transition(check, dated, time_zone, prompts))
-        .collect();
+    let Site { area_code, time_zone, .. } = &sites.list[site.index()];
+    let transitions = raw.transition.iter().filter_map(|dated| transition(check, dated, time_zone, prompts)).collect();
     let flow = flows.of(check, &raw.flow, site);
     let number = match numbers::canonical(raw.number.get_ref(), area_code) {
         Ok(number) => number,
         Err(error) => {
             let message = format!("\"{}\" is no telephone number: {error}", raw.number.get_ref());
-            return check.wrong(
-                &raw.number.span(),
-                message,
-                "write it as people dial it: \"12345\", \"0591-12345\"",
-            );
+            return check.wrong(&raw.number.span(), message, "write it as people dial it: \"12345\", \"0591-12345\"");
         }
     };
     if number.kind() == NumberKind::Emergency {
@@ -192,24 +169,11 @@ fn number(check: &mut Check<'_>, raw: &schema::Number, flows: &mut Flows<'_>, nu
     }
     if numbers.at(number.as_str()).is_some() {
         let message = format!("number \"{}\" ({number}) is given already", raw.number.get_ref());
-        return check.wrong(
-            &raw.number.span(),
-            message,
-            "a dialled number has one meaning: remove one of the two",
-        );
+        return check.wrong(&raw.number.span(), message, "a dialled number has one meaning: remove one of the two");
     }
     let Some(flow) = flow else { return };
     let category = category.into();
-    let entry = Entry {
-        number,
-        site,
-        flow,
-        greeting,
-        notice,
-        transitions,
-        category,
-        priority,
-    };
+    let entry = Entry { number, site, flow, greeting, notice, transitions, category, priority };
     numbers.insert(entry, area_code);
 }
 
@@ -223,43 +187,23 @@ fn transition(check: &mut Check<'_>, raw: &schema::Transition, zone: &TimeZone, 
     let until = first_instant(check, &raw.until, zone)?;
     if until <= from {
         let span: Range<usize> = raw.until.span();
-        check.wrong(
-            &span,
-            "the transition ends before it begins",
-            "`until` is the first day without the prompt",
-        );
+        check.wrong(&span, "the transition ends before it begins", "`until` is the first day without the prompt");
     }
-    Some(Dated {
-        from,
-        until,
-        prompt: prompt?,
-    })
+    Some(Dated { from, until, prompt: prompt? })
 }
 
 /// When that day begins there.
 fn first_instant(check: &mut Check<'_>, written: &Spanned<Datetime>, zone: &TimeZone) -> Option<Wall> {
     let day = match written.get_ref() {
-        Datetime {
-            date: Some(date),
-            time: None,
-            offset: None,
-        } => {
-            let (year, month, day) = (
-                i16::try_from(date.year),
-                i8::try_from(date.month),
-                i8::try_from(date.day),
-            );
+        Datetime { date: Some(date), time: None, offset: None } => {
+            let (year, month, day) = (i16::try_from(date.year), i8::try_from(date.month), i8::try_from(date.day));
             Date::new(year.ok()?, month.ok()?, day.ok()?).ok()
         }
         Datetime { .. } => None,
     };
     let start = day.and_then(|day| day.to_zoned(zone.clone()).ok());
     if start.is_none() {
-        check.wrong(
-            &written.span(),
-            format!("{} is no day", written.get_ref()),
-            "write a date alone: 2026-07-01",
-        );
+        check.wrong(&written.span(), format!("{} is no day", written.get_ref()), "write a date alone: 2026-07-01");
     }
     start.map(|start| Wall(start.timestamp().as_millisecond()))
 }

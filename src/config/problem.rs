@@ -36,11 +36,7 @@ impl fmt::Display for ConfigErrors {
             writeln!(f, "{problem}")?;
         }
         let count = self.0.len();
-        write!(
-            f,
-            "{count} mistake{} in the configuration",
-            if count == 1 { "" } else { "s" }
-        )
+        write!(f, "{count} mistake{} in the configuration", if count == 1 { "" } else { "s" })
     }
 }
 
@@ -94,9 +90,6 @@ mod tests {
         assert_eq!(problem.to_string(), "a/b.toml:3:7: unknown key\n    cure: remove it");
         let whole = Problem { at: None, ..problem };
         let errors = ConfigErrors(vec![whole]);
-        assert_eq!(
-            errors.to_string(),
-            "a/b.toml: unknown key\n    cure: remove it\n1 mistake in the configuration"
-        );
+        assert_eq!(errors.to_string(), "a/b.toml: unknown key\n    cure: remove it\n1 mistake in the configuration");
     }
 }

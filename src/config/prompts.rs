@@ -9,12 +9,8 @@ use hound::{SampleFormat, WavReader, WavSpec};
 use std::path::{Path, PathBuf};
 
 /// The only form in which prompts come: telephone quality, linear.
-const SPEC: WavSpec = WavSpec {
-    channels: 1,
-    sample_rate: 8_000,
-    bits_per_sample: 16,
-    sample_format: SampleFormat::Int,
-};
+const SPEC: WavSpec =
+    WavSpec { channels: 1, sample_rate: 8_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
 
 /// One file; its place in [`Prompts`] is its [`PromptId`].
 #[derive(Clone, Debug)]
@@ -37,12 +33,7 @@ pub(super) fn scan(folder: &Path, problems: &mut Vec<Problem>) -> Prompts {
     let found = files(folder, "wav").unwrap_or_else(|error| {
         let message = format!("cannot be read: {error}");
         let cure = "make the folder and put WAV files into it, or run `make prompts`".into();
-        problems.push(Problem {
-            path: folder.into(),
-            at: None,
-            message,
-            cure,
-        });
+        problems.push(Problem { path: folder.into(), at: None, message, cure });
         Vec::new()
     });
     let mut list = Vec::new();
@@ -51,35 +42,18 @@ pub(super) fn scan(folder: &Path, problems: &mut Vec<Problem>) -> Prompts {
             problems.push(problem);
             0
         });
-        list.push(Prompt {
-            name: name.into(),
-            path,
-            samples,
-        });
+        list.push(Prompt { name: name.into(), path, samples });
     }
-    Prompts {
-        folder: folder.into(),
-        list,
-    }
+    Prompts { folder: folder.into(), list }
 }
 
 /// Opens a prompt and tells how many samples it has.
 fn header(path: &Path) -> Result<u32, Problem> {
     let reader = WavReader::open(path).map_err(|error| unreadable(path, &error))?;
-    let wrong = |message: String, cure: String| Problem {
-        path: path.into(),
-        at: None,
-        message,
-        cure,
-    };
+    let wrong = |message: String, cure: String| Problem { path: path.into(), at: None, message, cure };
     let spec = reader.spec();
     if spec != SPEC {
-        let WavSpec {
-            channels,
-            sample_rate,
-            bits_per_sample,
-            ..
-        } = spec;
+        let WavSpec { channels, sample_rate, bits_per_sample, .. } = spec;
         let message = format!(
             "{sample_rate} Hz, {channels} channel(s), {bits_per_sample} bit: prompts are 8000 Hz, mono, 16 bit"
         );
@@ -138,12 +112,7 @@ impl Prompts {
             if u64::from(prompt.samples) > longest && !music.contains(&PromptId(id)) {
                 let message = format!("is longer than {PROMPT_S_MAX} s");
                 let cure = "shorten it; only a queue's music may be longer".into();
-                problems.push(Problem {
-                    path: prompt.path.clone(),
-                    at: None,
-                    message,
-                    cure,
-                });
+                problems.push(Problem { path: prompt.path.clone(), at: None, message, cure });
             }
         }
     }
@@ -153,8 +122,5 @@ impl Prompts {
 pub(super) fn load(path: &Path) -> Result<Vec<i16>, Problem> {
     header(path)?;
     let reader = WavReader::open(path).map_err(|error| unreadable(path, &error))?;
-    reader
-        .into_samples()
-        .collect::<Result<_, _>>()
-        .map_err(|error| unreadable(path, &error))
+    reader.into_samples().collect::<Result<_, _>>().map_err(|error| unreadable(path, &error))
 }

@@ -36,11 +36,7 @@ pub(super) fn check(
         let Some(site) = site else { continue };
         let of_site = &mut queues[site.index()];
         if of_site.iter().any(|other| other.settings.name == queue.settings.name) {
-            let message = format!(
-                "queue \"{}\" of site \"{}\" exists already",
-                raw.name.get_ref(),
-                raw.site.get_ref()
-            );
+            let message = format!("queue \"{}\" of site \"{}\" exists already", raw.name.get_ref(), raw.site.get_ref());
             check.wrong(&raw.name.span(), message, "give each queue of a site its own name");
         }
         of_site.push(queue);
@@ -60,10 +56,7 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
         ageing: check.seconds(raw.ageing_s.as_ref(), 10, 1..=3_600),
         ring_max: check.seconds(raw.ring_max_s.as_ref(), 15, 3..=180),
         wrap_up: check.seconds(raw.wrap_up_s.as_ref(), 0, 0..=3_600),
-        wait_max: raw
-            .wait_max_s
-            .as_ref()
-            .map(|wait| check.seconds(Some(wait), 600, 1..=86_400)),
+        wait_max: raw.wait_max_s.as_ref().map(|wait| check.seconds(Some(wait), 600, 1..=86_400)),
         waiting_max: check.bounded(raw.waiting_max.as_ref(), 1_000, 1..=100_000) as usize,
         no_agents: raw.no_agents.unwrap_or(NoAgents::Wait),
     };
@@ -84,11 +77,7 @@ fn skills(check: &mut Check<'_>, raw: &schema::Queue, site: &Site) -> Vec<(Skill
             Some(skill) => skills.push((skill, level)),
             None => {
                 let message = format!("unknown skill \"{}\" at site \"{}\"", name.get_ref(), site.code);
-                check.wrong(
-                    &name.span(),
-                    message,
-                    suggest(name.get_ref(), site.skills.iter().map(|skill| &**skill)),
-                );
+                check.wrong(&name.span(), message, suggest(name.get_ref(), site.skills.iter().map(|skill| &**skill)));
             }
         }
     }
@@ -97,9 +86,6 @@ fn skills(check: &mut Check<'_>, raw: &schema::Queue, site: &Site) -> Vec<(Skill
 
 /// The place of a queue in its site's list.
 pub(super) fn find(queues: &[Vec<Queue>], site: SiteId, name: &str) -> Option<QueueId> {
-    let place = queues
-        .get(site.index())?
-        .iter()
-        .position(|queue| *queue.settings.name == *name)?;
+    let place = queues.get(site.index())?.iter().position(|queue| *queue.settings.name == *name)?;
     u16::try_from(place).ok().map(QueueId)
 }

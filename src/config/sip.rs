@@ -40,12 +40,7 @@ pub(super) fn listeners(folder: &Path, problems: &mut Vec<Problem>) -> Vec<Liste
     if found.is_empty() {
         let message = "no listener: nobody can reach this node".into();
         let cure = "write a file such as udp.toml with transport = \"udp\" and listen = \"0.0.0.0:5060\"".into();
-        problems.push(Problem {
-            path: folder.into(),
-            at: None,
-            message,
-            cure,
-        });
+        problems.push(Problem { path: folder.into(), at: None, message, cure });
     }
     for (path, name) in found {
         let Some(source) = Source::open(&path, "make it readable", problems) else {
@@ -54,10 +49,7 @@ pub(super) fn listeners(folder: &Path, problems: &mut Vec<Problem>) -> Vec<Liste
         let Reading { value: Some(raw), .. } = source.read::<schema::Listener>(problems) else {
             continue;
         };
-        let mut check = Check {
-            source: &source,
-            problems,
-        };
+        let mut check = Check { source: &source, problems };
         let Some(listener) = listener(&mut check, &name, &raw) else {
             continue;
         };
@@ -78,21 +70,12 @@ fn listener(check: &mut Check<'_>, name: &str, raw: &schema::Listener) -> Option
     };
     if advertised.ip().is_unspecified() {
         let message = format!("nobody can answer to {advertised}");
-        check.wrong(
-            &span,
-            message,
-            "add advertised = \"ADDRESS:PORT\", as others reach this machine",
-        );
+        check.wrong(&span, message, "add advertised = \"ADDRESS:PORT\", as others reach this machine");
     } else if advertised.is_ipv4() != listen.is_ipv4() {
         let message = format!("{advertised} and {listen} are of different address families");
         check.wrong(&span, message, "use one listener for IPv4 and one for IPv6");
     }
-    Some(Listener {
-        name: name.into(),
-        transport: raw.transport,
-        listen,
-        advertised,
-    })
+    Some(Listener { name: name.into(), transport: raw.transport, listen, advertised })
 }
 
 /// Whether both cannot be bound. Port 0 (any free one) never clashes.
@@ -112,16 +95,9 @@ pub(super) fn trunks(folder: &Path, problems: &mut Vec<Problem>) -> Vec<TrunkSet
         let Reading { value: Some(raw), .. } = source.read::<schema::Trunk>(problems) else {
             continue;
         };
-        let mut check = Check {
-            source: &source,
-            problems,
-        };
+        let mut check = Check { source: &source, problems };
         if raw.sources.get_ref().is_empty() {
-            check.wrong(
-                &raw.sources.span(),
-                "a trunk without sources",
-                "name the networks it sends from",
-            );
+            check.wrong(&raw.sources.span(), "a trunk without sources", "name the networks it sends from");
         }
         let mut sources = Vec::new();
         for text in raw.sources.get_ref() {
@@ -132,11 +108,7 @@ pub(super) fn trunks(folder: &Path, problems: &mut Vec<Problem>) -> Vec<TrunkSet
             taken.push((network, name.as_str().into()));
             sources.push((network.addr(), network.prefix_len()));
         }
-        trunks.push(TrunkSettings {
-            name: name.into(),
-            sources,
-            trusts_identity: raw.trusts_identity,
-        });
+        trunks.push(TrunkSettings { name: name.into(), sources, trusts_identity: raw.trusts_identity });
     }
     trunks
 }
@@ -149,11 +121,7 @@ fn network(check: &mut Check<'_>, text: &schema::Text) -> Option<IpNet> {
     let network: IpNet = check.parse(text, "network", cure)?;
     if network != network.trunc() {
         let message = format!("{network} is an address within a network");
-        let cure = format!(
-            "write {} for the whole network, {} for the one address",
-            network.trunc(),
-            network.addr()
-        );
+        let cure = format!("write {} for the whole network, {} for the one address", network.trunc(), network.addr());
         check.wrong(&text.span(), message, cure);
     }
     Some(network)
@@ -163,10 +131,6 @@ fn overlap(check: &mut Check<'_>, span: &Range<usize>, network: IpNet, name: &st
     let meets = |other: &IpNet| other.contains(&network) || network.contains(other);
     if let Some((other, trunk)) = taken.iter().find(|(other, trunk)| **trunk != *name && meets(other)) {
         let message = format!("{network} overlaps {other} of trunk \"{trunk}\"");
-        check.wrong(
-            span,
-            message,
-            "give each address to one trunk: it is how a trunk is known",
-        );
+        check.wrong(span, message, "give each address to one trunk: it is how a trunk is known");
     }
 }

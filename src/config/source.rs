@@ -35,18 +35,10 @@ impl Source {
     /// Reads the file's text; `cure` is told when there is none.
     pub fn open(path: &Path, cure: &str, problems: &mut Vec<Problem>) -> Option<Source> {
         match std::fs::read_to_string(path) {
-            Ok(text) => Some(Source {
-                path: path.into(),
-                text,
-            }),
+            Ok(text) => Some(Source { path: path.into(), text }),
             Err(error) => {
                 let message = format!("cannot be read: {error}");
-                problems.push(Problem {
-                    path: path.into(),
-                    at: None,
-                    message,
-                    cure: cure.into(),
-                });
+                problems.push(Problem { path: path.into(), at: None, message, cure: cure.into() });
                 None
             }
         }
@@ -58,12 +50,7 @@ impl Source {
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.matches('\n').count() + 1;
         let column = before[line_start..].chars().count() + 1;
-        Problem {
-            path: self.path.clone(),
-            at: Some((line, column)),
-            message: message.into(),
-            cure: cure.into(),
-        }
+        Problem { path: self.path.clone(), at: Some((line, column)), message: message.into(), cure: cure.into() }
     }
 
     /// Reads the file as a `T`.
@@ -71,39 +58,27 @@ impl Source {
         let (mut tree, syntax) = DeTable::parse_recoverable(&self.text);
         if !syntax.is_empty() {
             problems.extend(syntax.iter().map(|error| self.syntax_problem(error)));
-            return Reading {
-                value: None,
-                whole: false,
-            };
+            return Reading { value: None, whole: false };
         }
         let mut removed = Removed::new();
         loop {
             let error = match T::deserialize(toml::Deserializer::from(tree.clone())) {
                 Ok(value) => {
-                    return Reading {
-                        value: Some(value),
-                        whole: removed.is_empty(),
-                    };
+                    return Reading { value: Some(value), whole: removed.is_empty() };
                 }
                 Err(error) => error,
             };
             let span = error.span().unwrap_or(0..0);
             // What we took out ourselves is not missing, nor what stood there misspelt: that has been told.
-            let gone = |key: &str| {
-                removed
-                    .iter()
-                    .any(|(table, other)| *table == span && nearest(other, [key]).is_some())
-            };
+            let gone =
+                |key: &str| removed.iter().any(|(table, other)| *table == span && nearest(other, [key]).is_some());
             let ours = missing(error.message()).is_some_and(gone);
             if !ours {
                 problems.push(self.schema_problem(error.message(), &span));
             }
             let root = tree.span();
             if !prune_table(tree.get_mut(), &root, &span, &mut removed) {
-                return Reading {
-                    value: None,
-                    whole: false,
-                };
+                return Reading { value: None, whole: false };
             }
         }
     }
@@ -145,12 +120,7 @@ fn prune_table(table: &mut DeTable<'_>, own: &Range<usize>, span: &Range<usize>,
     if named.is_none() && table.iter_mut().any(|(_, value)| prune_value(value, span, removed)) {
         return true;
     }
-    let holding = || {
-        table
-            .iter()
-            .find(|(_, value)| holds(&value.span(), span))
-            .map(|(key, _)| key.clone())
-    };
+    let holding = || table.iter().find(|(_, value)| holds(&value.span(), span)).map(|(key, _)| key.clone());
     let Some(key) = named.or_else(holding) else {
         return false;
     };
@@ -169,10 +139,7 @@ fn prune_value(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>, removed: &
             }
             let before = array.len();
             let mut rest = DeArray::new();
-            array
-                .iter()
-                .filter(|element| !holds(&element.span(), span))
-                .for_each(|element| rest.push(element.clone()));
+            array.iter().filter(|element| !holds(&element.span(), span)).for_each(|element| rest.push(element.clone()));
             *array = rest;
             let shrunk = array.len() < before;
             if shrunk {
@@ -208,13 +175,7 @@ impl Check<'_> {
     pub fn parse<T: FromStr<Err: Display>>(&mut self, text: &Spanned<String>, what: &str, cure: &str) -> Option<T> {
         text.get_ref()
             .parse()
-            .map_err(|error| {
-                self.wrong(
-                    &text.span(),
-                    format!("\"{}\" is no {what}: {error}", text.get_ref()),
-                    cure,
-                )
-            })
+            .map_err(|error| self.wrong(&text.span(), format!("\"{}\" is no {what}: {error}", text.get_ref()), cure))
             .ok()
     }
 
@@ -279,16 +240,10 @@ mod tests {
     }
 
     fn read(text: &str) -> (Reading<File>, Vec<String>) {
-        let source = Source {
-            path: "f".into(),
-            text: text.into(),
-        };
+        let source = Source { path: "f".into(), text: text.into() };
         let mut problems = Vec::new();
         let reading = source.read(&mut problems);
-        let told = problems
-            .iter()
-            .map(|p| format!("{}:{} {}", p.at.unwrap().0, p.at.unwrap().1, p.message))
-            .collect();
+        let told = problems.iter().map(|p| format!("{}:{} {}", p.at.unwrap().0, p.at.unwrap().1, p.message)).collect();
         (reading, told)
     }
 
@@ -308,10 +263,7 @@ mod tests {
         told.sort_by_key(|line| line.split(':').next().unwrap().parse::<u32>().unwrap());
         assert_eq!(told, expected);
         let file = reading.value.unwrap();
-        assert_eq!(
-            (file.head.name.as_str(), file.head.size, reading.whole),
-            ("n", None, false)
-        );
+        assert_eq!((file.head.name.as_str(), file.head.size, reading.whole), ("n", None, false));
         assert_eq!(file.row.iter().map(|row| row.id).collect::<Vec<_>>(), [1]);
     }
 
@@ -340,25 +292,17 @@ mod tests {
     #[test]
     fn mutilated_files_are_read_to_the_end() {
         let mut mint = crate::base::Mint::new(0, [3, 14]);
-        let files = [
-            include_str!("../../jiesu.toml"),
-            include_str!("../../sip-profiles/queues.toml"),
-        ];
+        let files = [include_str!("../../jiesu.toml"), include_str!("../../sip-profiles/queues.toml")];
         for round in 0..400 {
-            let mut text: Vec<char> = files[round % 2]
-                .chars()
-                .filter(|c| !c.is_ascii_lowercase() || round % 3 > 0)
-                .collect();
+            let mut text: Vec<char> =
+                files[round % 2].chars().filter(|c| !c.is_ascii_lowercase() || round % 3 > 0).collect();
             for _ in 0..1 + mint.random() % 8 {
                 let at = (mint.random() % text.len() as u64) as usize;
                 let inserted = "[]{}=\"'\n,0x综.-"[..].chars().nth((mint.random() % 14) as usize);
                 let gone = (mint.random() % 4) as usize;
                 text.splice(at..(at + gone).min(text.len()), inserted);
             }
-            let source = Source {
-                path: "f".into(),
-                text: text.into_iter().collect(),
-            };
+            let source = Source { path: "f".into(), text: text.into_iter().collect() };
             let mut problems = Vec::new();
             let whole = match round % 2 {
                 0 => source.read::<crate::config::schema::Main>(&mut problems).whole,

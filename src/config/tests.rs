@@ -15,13 +15,7 @@ fn shipped() -> PathBuf {
 /// A copy of the shipped files, to be spoilt. The prompts are a link unless `own_prompts`.
 fn copy(own_prompts: bool) -> TempDir {
     let dir = TempDir::new().unwrap();
-    for folder in [
-        "",
-        "sip-profiles",
-        "sip-profiles/listeners",
-        "sip-profiles/trunks",
-        "ivr-flows",
-    ] {
+    for folder in ["", "sip-profiles", "sip-profiles/listeners", "sip-profiles/trunks", "ivr-flows"] {
         fs::create_dir_all(dir.path().join(folder)).unwrap();
         for (path, _) in source::files(&shipped().join(folder), "toml").unwrap() {
             let name = path.file_name().unwrap();
@@ -31,10 +25,7 @@ fn copy(own_prompts: bool) -> TempDir {
             fs::copy(&path, dir.path().join(folder).join(name)).unwrap();
         }
     }
-    let (from, to) = (
-        shipped().join("ivr-flows/prompts"),
-        dir.path().join("ivr-flows/prompts"),
-    );
+    let (from, to) = (shipped().join("ivr-flows/prompts"), dir.path().join("ivr-flows/prompts"));
     if own_prompts {
         fs::create_dir(&to).unwrap();
         for (path, _) in source::files(&from, "wav").unwrap() {
@@ -59,42 +50,23 @@ fn edit(dir: &TempDir, file: &str, from: &str, to: &str) -> String {
 fn problems(dir: &TempDir) -> Vec<String> {
     let errors = Config::load(&dir.path().join("jiesu.toml")).expect_err("a spoilt configuration");
     let root = format!("{}/", dir.path().display());
-    errors
-        .0
-        .iter()
-        .map(|problem| problem.to_string().replace(&root, ""))
-        .collect()
+    errors.0.iter().map(|problem| problem.to_string().replace(&root, "")).collect()
 }
 
 #[test]
 fn the_shipped_configuration_loads_and_means_what_it_says() {
     let config = Config::load(&shipped().join("jiesu.toml")).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(
-        (config.site_id("fuzhou"), config.site_id("quanzhou")),
-        (Some(SiteId(0)), Some(SiteId(1)))
-    );
-    assert_eq!(
-        (config.node.name.as_ref(), config.node.rtp_ports.clone()),
-        ("node-1", 10_000..=29_999)
-    );
+    assert_eq!((config.site_id("fuzhou"), config.site_id("quanzhou")), (Some(SiteId(0)), Some(SiteId(1))));
+    assert_eq!((config.node.name.as_ref(), config.node.rtp_ports.clone()), ("node-1", 10_000..=29_999));
     assert!(config.node.shards >= 1 && config.node.media_threads >= 1);
     assert_eq!(config.node.recordings, shipped().join("data/recordings"));
     assert_eq!(config.journal.dir, shipped().join("data/journal"));
-    assert_eq!(
-        config.database_url.as_str(),
-        format!("sqlite:{}", shipped().join("data/jiesu.db").display())
-    );
+    assert_eq!(config.database, shipped().join("data/jiesu.db"));
 
     let sip = config.sip();
     assert_eq!(sip.listeners[0].advertised, "127.0.0.1:5060".parse().unwrap());
-    let sources = [
-        ("127.0.0.0".parse::<IpAddr>().unwrap(), 8),
-        ("::1".parse().unwrap(), 128),
-    ];
-    assert_eq!(
-        (&*sip.trunks[0].name, &*sip.trunks[0].sources),
-        ("carrier", &sources[..])
-    );
+    let sources = [("127.0.0.0".parse::<IpAddr>().unwrap(), 8), ("::1".parse().unwrap(), 128)];
+    assert_eq!((&*sip.trunks[0].name, &*sip.trunks[0].sources), ("carrier", &sources[..]));
     assert_eq!(*sip.domains[0].name, *"fuzhou.12345.example");
     assert_eq!(sip.domains[0].aliases, ["127.0.0.1".into(), "localhost".into()]);
     assert_eq!((sip.expires_s, sip.nonce_life), ((60, 3_600), Duration::from_secs(300)));
@@ -105,22 +77,14 @@ fn queues_and_skills_become_the_acds_settings() {
     let config = Config::load(&shipped().join("jiesu.toml")).unwrap();
     let fuzhou = config.acd(SiteId(0));
     assert_eq!(fuzhou.site, SiteId(0));
-    let [general, social] = &fuzhou.queues[..] else {
-        panic!("two queues")
-    };
+    let [general, social] = &fuzhou.queues[..] else { panic!("two queues") };
     assert_eq!((&*general.name, &*social.name), ("综合", "社保"));
     let skill = |name| config.skill_id(SiteId(0), name).unwrap();
     assert_eq!((skill("general"), skill("social")), (SkillId(0), SkillId(1)));
     assert_eq!(config.skill_id(SiteId(0), "x"), None);
     assert_eq!((&social.skills[..], social.priority), (&[(skill("social"), 3)][..], 5));
-    assert_eq!(
-        (general.ageing, general.ring_max),
-        (Duration::from_secs(10), Duration::from_secs(15))
-    );
-    assert_eq!(
-        (general.wrap_up, general.wait_max),
-        (Duration::from_secs(60), Some(Duration::from_secs(600)))
-    );
+    assert_eq!((general.ageing, general.ring_max), (Duration::from_secs(10), Duration::from_secs(15)));
+    assert_eq!((general.wrap_up, general.wait_max), (Duration::from_secs(60), Some(Duration::from_secs(600))));
     assert_eq!((general.waiting_max, general.no_agents), (1_000, NoAgents::Wait));
     assert_eq!(config.queue_id(SiteId(1), "人社"), Some(QueueId(1)));
     assert_eq!(config.queue_id(SiteId(1), "社保"), None);
@@ -134,18 +98,10 @@ fn numbers_and_voices_become_the_calls_settings() {
     assert_eq!((&*calls.sites[1].code, &*calls.sites[1].area_code), ("quanzhou", "595"));
     let prompt = |name| config.prompt_id(name).unwrap();
     let voice = &calls.sites[0].queues[0];
-    assert_eq!(
-        (voice.announcement, voice.music),
-        (Some(prompt("queue-announcement")), prompt("music-on-hold"))
-    );
+    assert_eq!((voice.announcement, voice.music), (Some(prompt("queue-announcement")), prompt("music-on-hold")));
     assert_eq!(voice.apology, prompt("apology"));
 
-    let site = |dialled| {
-        calls
-            .numbers
-            .lookup(dialled)
-            .map(|entry| (entry.site.0, entry.flow.name().to_owned()))
-    };
+    let site = |dialled| calls.numbers.lookup(dialled).map(|entry| (entry.site.0, entry.flow.name().to_owned()));
     assert_eq!(site("12345"), Some((0, "direct".into())));
     assert_eq!(site("059112345"), Some((0, "direct".into())));
     assert_eq!(site("87654321"), Some((0, "menu-example".into())));
@@ -181,11 +137,7 @@ fn the_shipped_prompts_are_loud_enough_music_is_soft_and_long_enough() {
             );
         } else {
             assert!(peak(samples) > 20_000, "{}: -3 dB", path.display());
-            assert!(
-                path.with_extension("txt").exists(),
-                "{}: its text stands beside it",
-                path.display()
-            );
+            assert!(path.with_extension("txt").exists(), "{}: its text stands beside it", path.display());
         }
     }
 }
@@ -198,14 +150,7 @@ const NUMBERS: &str = "ivr-flows/numbers.toml";
 const MENU: &str = "ivr-flows/menu-example.toml";
 
 /// File, what is replaced by what, the place that must be named, and a part of the message and of the cure.
-type Mistake = (
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static str,
-);
+type Mistake = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 #[rustfmt::skip]
 const MISTAKES: &[Mistake] = &[
@@ -272,25 +217,16 @@ fn each_mistake_is_told_at_its_place_with_its_cure() {
         let text = edit(&dir, file, from, to);
         let edited = text.find(to).unwrap();
         let after = text[edited..].find(place).map(|place| edited + place);
-        let at = after
-            .or_else(|| text.find(place))
-            .unwrap_or_else(|| panic!("{to}: {place:?}"));
+        let at = after.or_else(|| text.find(place)).unwrap_or_else(|| panic!("{to}: {place:?}"));
         let line = text[..at].matches('\n').count() + 1;
-        let column = text[text[..at].rfind('\n').map_or(0, |newline| newline + 1)..at]
-            .chars()
-            .count()
-            + 1;
+        let column = text[text[..at].rfind('\n').map_or(0, |newline| newline + 1)..at].chars().count() + 1;
         let start = format!("{file}:{line}:{column}: ");
         let told = problems(&dir);
         let matches = |problem: &String| {
             let (head, advice) = problem.split_once("\n    cure: ").unwrap();
             head.starts_with(&start) && head.contains(message) && advice.contains(cure)
         };
-        assert!(
-            told.iter().any(matches),
-            "{to:?}: {start}{message} / {cure}\n{}",
-            told.join("\n")
-        );
+        assert!(told.iter().any(matches), "{to:?}: {start}{message} / {cure}\n{}", told.join("\n"));
     }
 }
 
@@ -299,10 +235,7 @@ fn beside(name: &str, text: &str, expected: &str, cure: &str) {
     let dir = copy(false);
     fs::write(dir.path().join(name), text).unwrap();
     let told = problems(&dir);
-    assert!(
-        told.len() == 1 && told[0].starts_with(expected) && told[0].contains(cure),
-        "{expected}: {told:#?}"
-    );
+    assert!(told.len() == 1 && told[0].starts_with(expected) && told[0].contains(cure), "{expected}: {told:#?}");
 }
 
 #[test]
@@ -340,53 +273,26 @@ fn mistakes_between_files_are_told() {
 #[test]
 fn missing_files_are_told() {
     let cases = [
-        (
-            "jiesu.toml",
-            "jiesu.toml: cannot be read: ",
-            "name the file with --config PATH",
-        ),
-        (
-            "sip-profiles/queues.toml",
-            "sip-profiles/queues.toml: cannot be read: ",
-            "at least one [[queue]]",
-        ),
-        (
-            "sip-profiles/listeners/udp.toml",
-            "sip-profiles/listeners: no listener",
-            "write a file such as udp.toml",
-        ),
-        (
-            "ivr-flows/numbers.toml",
-            "ivr-flows/numbers.toml: cannot be read: ",
-            "which number belongs to which site",
-        ),
+        ("jiesu.toml", "jiesu.toml: cannot be read: ", "name the file with --config PATH"),
+        ("sip-profiles/queues.toml", "sip-profiles/queues.toml: cannot be read: ", "at least one [[queue]]"),
+        ("sip-profiles/listeners/udp.toml", "sip-profiles/listeners: no listener", "write a file such as udp.toml"),
+        ("ivr-flows/numbers.toml", "ivr-flows/numbers.toml: cannot be read: ", "which number belongs to which site"),
         (
             "ivr-flows/direct.toml",
             "ivr-flows/numbers.toml:16:8: unknown flow \"direct\"",
             "use one of menu-example, social-security",
         ),
-        (
-            "ivr-flows/prompts",
-            "ivr-flows/prompts: cannot be read: ",
-            "make prompts",
-        ),
+        ("ivr-flows/prompts", "ivr-flows/prompts: cannot be read: ", "make prompts"),
     ];
     for (file, message, cure) in cases {
         let dir = copy(false);
         fs::remove_file(dir.path().join(file)).unwrap();
         let told = problems(&dir);
-        assert!(
-            told.iter()
-                .any(|problem| problem.starts_with(message) && problem.contains(cure)),
-            "{file}: {told:#?}"
-        );
+        assert!(told.iter().any(|problem| problem.starts_with(message) && problem.contains(cure)), "{file}: {told:#?}");
     }
     let dir = copy(false);
     fs::remove_dir_all(dir.path().join("sip-profiles/trunks")).unwrap();
-    assert!(
-        Config::load(&dir.path().join(MAIN)).is_ok(),
-        "a node without trunks serves its phones"
-    );
+    assert!(Config::load(&dir.path().join(MAIN)).is_ok(), "a node without trunks serves its phones");
 }
 
 #[test]
@@ -409,43 +315,21 @@ fn prompts_must_be_telephone_sound() {
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
-    let wide = hound::WavSpec {
-        channels: 2,
-        sample_rate: 44_100,
-        ..good
-    };
+    let wide = hound::WavSpec { channels: 2, sample_rate: 44_100, ..good };
     let convert = "sox apology.wav -r 8000 -c 1 -b 16 -e signed-integer new.wav";
     let cases = [
-        (
-            wav(wide, 2),
-            "44100 Hz, 2 channel(s), 16 bit: prompts are 8000 Hz, mono, 16 bit",
-            convert,
-        ),
+        (wav(wide, 2), "44100 Hz, 2 channel(s), 16 bit: prompts are 8000 Hz, mono, 16 bit", convert),
         (b"ID3".to_vec(), "is no WAV that can be played", convert),
         (wav(good, 0), "holds no sound", "record it again"),
-        (
-            wav(good, 121 * 8_000),
-            "is longer than 120 s",
-            "only a queue's music may be longer",
-        ),
+        (wav(good, 121 * 8_000), "is longer than 120 s", "only a queue's music may be longer"),
     ];
     for (bytes, message, cure) in cases {
         let told = spoil("apology.wav", &bytes);
-        assert!(
-            told.len() == 1 && told[0].starts_with("ivr-flows/prompts/apology.wav: "),
-            "{message}: {told:#?}"
-        );
-        assert!(
-            told[0].contains(message) && told[0].contains(cure),
-            "{message}: {told:#?}"
-        );
+        assert!(told.len() == 1 && told[0].starts_with("ivr-flows/prompts/apology.wav: "), "{message}: {told:#?}");
+        assert!(told[0].contains(message) && told[0].contains(cure), "{message}: {told:#?}");
     }
     let dir = copy(true);
-    fs::write(
-        dir.path().join("ivr-flows/prompts/music-on-hold.wav"),
-        wav(good, 121 * 8_000),
-    )
-    .unwrap();
+    fs::write(dir.path().join("ivr-flows/prompts/music-on-hold.wav"), wav(good, 121 * 8_000)).unwrap();
     assert!(Config::load(&dir.path().join(MAIN)).is_ok(), "music may be long");
 }
 
@@ -472,14 +356,8 @@ fn all_mistakes_of_all_files_are_told_at_once_in_order() {
     edit(&dir, QUEUES, "{ social = 3 }", "{ socail = 3 }");
     edit(&dir, MENU, "2 = \"progress\" }", "2 = \"progres\" }");
     edit(&dir, NUMBERS, "\"030200\"", "\"32\"");
-    let told: Vec<String> = problems(&dir)
-        .iter()
-        .map(|p| p.split(':').next().unwrap().to_owned())
-        .collect();
-    assert_eq!(
-        told,
-        [MENU, NUMBERS, MAIN, MAIN, UDP, QUEUES, QUEUES, CARRIER].map(String::from)
-    );
+    let told: Vec<String> = problems(&dir).iter().map(|p| p.split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(told, [MENU, NUMBERS, MAIN, MAIN, UDP, QUEUES, QUEUES, CARRIER].map(String::from));
 }
 
 #[test]
@@ -504,18 +382,10 @@ fn a_mistake_does_not_breed_others() {
 fn tokens_are_kept_as_hashes_only() {
     let dir = copy(false);
     fs::write(dir.path().join("token"), "demo-fuzhou-lead-token\n").unwrap();
-    edit(
-        &dir,
-        MAIN,
-        "token = \"demo-fuzhou-lead-token\"",
-        "token_file = \"token\"",
-    );
+    edit(&dir, MAIN, "token = \"demo-fuzhou-lead-token\"", "token_file = \"token\"");
     let by_file = Config::load(&dir.path().join(MAIN)).unwrap();
     let in_clear = Config::load(&shipped().join(MAIN)).unwrap();
     assert_eq!(by_file.api.tokens, in_clear.api.tokens);
-    assert_eq!(
-        (by_file.api.tokens[0].site, by_file.api.tokens[1].site),
-        (None, Some(SiteId(0)))
-    );
+    assert_eq!((by_file.api.tokens[0].site, by_file.api.tokens[1].site), (None, Some(SiteId(0))));
     assert!(!format!("{in_clear:?}").contains("lead-token"));
 }

@@ -218,38 +218,25 @@ impl Draft {
     /// # Errors
     /// All flaws found, in no special order.
     pub fn compile(&self, name: &str, names: Names<'_>) -> Result<Flow, Vec<Fault>> {
-        let mut compiler = Compiler {
-            names,
-            ids: BTreeMap::new(),
-            faults: Vec::new(),
-        };
+        let mut compiler = Compiler { names, ids: BTreeMap::new(), faults: Vec::new() };
         compiler.number(self);
         let start = compiler.node(&self.start);
         let human = compiler.node(&self.human);
-        let nodes: Vec<(Box<str>, Node)> = compiler
-            .nodes(self)
-            .into_iter()
-            .map(|(key, node)| (key.into(), node))
-            .collect();
+        let nodes: Vec<(Box<str>, Node)> =
+            compiler.nodes(self).into_iter().map(|(key, node)| (key.into(), node)).collect();
         if !self.queue.contains_key(&self.human) && compiler.ids.contains_key(&**self.human.get_ref()) {
             compiler.fault(&self.human.span(), Flaw::HumanIsNoQueue(self.human.get_ref().clone()));
         }
         // Following edges makes sense only once all of them lead somewhere, and recursion needs a bounded depth.
-        if compiler.faults.iter().all(|fault| {
-            !matches!(
-                fault.flaw,
-                Flaw::UnknownNode(_) | Flaw::NodeTwice(_) | Flaw::TooManyNodes(_)
-            )
-        }) {
+        if compiler
+            .faults
+            .iter()
+            .all(|fault| !matches!(fault.flaw, Flaw::UnknownNode(_) | Flaw::NodeTwice(_) | Flaw::TooManyNodes(_)))
+        {
             compiler.walk(self, &nodes, [start, human]);
         }
         if compiler.faults.is_empty() {
-            Ok(Flow {
-                name: name.into(),
-                start,
-                human,
-                nodes,
-            })
+            Ok(Flow { name: name.into(), start, human, nodes })
         } else {
             Err(compiler.faults)
         }
@@ -257,10 +244,7 @@ impl Draft {
 
     fn keys(&self) -> impl Iterator<Item = &Name> {
         let (play, menu, collect) = (self.play.keys(), self.menu.keys(), self.collect.keys());
-        play.chain(menu)
-            .chain(collect)
-            .chain(self.queue.keys())
-            .chain(self.hang_up.keys())
+        play.chain(menu).chain(collect).chain(self.queue.keys()).chain(self.hang_up.keys())
     }
 }
 
@@ -272,10 +256,7 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     fn fault(&mut self, span: &Range<usize>, flaw: Flaw) {
-        self.faults.push(Fault {
-            span: span.clone(),
-            flaw,
-        });
+        self.faults.push(Fault { span: span.clone(), flaw });
     }
 
     /// Gives every name its id, in order of names.
@@ -310,21 +291,10 @@ impl<'a> Compiler<'a> {
         }
         for (key, queue) in &draft.queue {
             let priority = self.bounded(queue.priority.as_ref(), 0, 0..=PRIORITY_MAX) as u8;
-            nodes.insert(
-                key.get_ref(),
-                Node::Queue {
-                    queue: self.queue(&queue.queue),
-                    priority,
-                },
-            );
+            nodes.insert(key.get_ref(), Node::Queue { queue: self.queue(&queue.queue), priority });
         }
         for (key, hang_up) in &draft.hang_up {
-            nodes.insert(
-                key.get_ref(),
-                Node::HangUp {
-                    prompts: self.prompts(&hang_up.prompts),
-                },
-            );
+            nodes.insert(key.get_ref(), Node::HangUp { prompts: self.prompts(&hang_up.prompts) });
         }
         nodes
     }
@@ -351,11 +321,7 @@ impl<'a> Compiler<'a> {
             invalid: self.prompts(&menu.invalid),
             timeout: self.prompts(&menu.timeout),
         };
-        Node::Menu {
-            asking,
-            choices,
-            repeat,
-        }
+        Node::Menu { asking, choices, repeat }
     }
 
     fn collect(&mut self, collect: &Collect) -> Node {
@@ -372,11 +338,7 @@ impl<'a> Compiler<'a> {
             asking,
             digits_min: self.bounded(collect.digits_min.as_ref(), 1, 1..=digits_max) as usize,
             digits_max: digits_max as usize,
-            terminator: collect
-                .terminator
-                .as_ref()
-                .map_or(Some(b'#'), |key| self.terminator(key))
-                .unwrap_or(b'#'),
+            terminator: collect.terminator.as_ref().map_or(Some(b'#'), |key| self.terminator(key)).unwrap_or(b'#'),
             digit_wait: self.wait(collect.digit_wait_ms.as_ref(), 4_000),
             next: self.node(&collect.next),
         }
@@ -526,10 +488,7 @@ queue = "general"
         let draft: Draft = toml::from_str(text).unwrap();
         let mut faults = draft.compile("test", names()).expect_err("a faulty flow");
         faults.sort_by_key(|fault| fault.span.start);
-        faults
-            .into_iter()
-            .map(|fault| (text[fault.span].to_owned(), fault.flaw))
-            .collect()
+        faults.into_iter().map(|fault| (text[fault.span].to_owned(), fault.flaw)).collect()
     }
 
     #[test]
@@ -539,11 +498,7 @@ queue = "general"
         let id = |name| flow.find(name).unwrap();
         assert_eq!(
             flow.node(id("hello")),
-            &Node::Play {
-                prompts: vec![PromptId(0)],
-                barge_in: false,
-                next: id("ask")
-            }
+            &Node::Play { prompts: vec![PromptId(0)], barge_in: false, next: id("ask") }
         );
         let asking = |prompt| Asking {
             prompts: vec![PromptId(prompt)],
@@ -554,14 +509,7 @@ queue = "general"
             timeout: vec![],
         };
         let choices = vec![(b'#', id("people")), (b'1', id("number"))];
-        assert_eq!(
-            flow.node(id("ask")),
-            &Node::Menu {
-                asking: asking(1),
-                choices,
-                repeat: None
-            }
-        );
+        assert_eq!(flow.node(id("ask")), &Node::Menu { asking: asking(1), choices, repeat: None });
         let collect = Node::Collect {
             asking: asking(2),
             digits_min: 1,
@@ -612,10 +560,8 @@ queue = "general"
 
     #[test]
     fn all_flaws_are_told_not_only_the_first() {
-        let text = GOOD
-            .replace("[\"a\"]", "[\"x\"]")
-            .replace("digits_max = 8", "digits_max = 99")
-            .replace("general", "y");
+        let text =
+            GOOD.replace("[\"a\"]", "[\"x\"]").replace("digits_max = 8", "digits_max = 99").replace("general", "y");
         assert_eq!(faults(&text).len(), 3);
     }
 
@@ -629,11 +575,7 @@ queue = "general"
     fn a_maze_is_refused() {
         let mut text = String::from("start = 'n0'\nhuman = 'people'\n[queue.people]\nqueue = 'general'\n");
         for n in 0..NODES_MAX {
-            let next = if n + 1 == NODES_MAX {
-                "people".into()
-            } else {
-                format!("n{}", n + 1)
-            };
+            let next = if n + 1 == NODES_MAX { "people".into() } else { format!("n{}", n + 1) };
             text += &format!("[play.n{n}]\nprompts = ['a']\nnext = '{next}'\n");
         }
         assert_eq!(faults(&text), [("'n0'".to_owned(), Flaw::TooManyNodes(201))]);
@@ -641,10 +583,7 @@ queue = "general"
 
     #[test]
     fn unknown_keys_are_refused() {
-        for (from, to) in [
-            ("next = \"ask\"", "next = \"ask\"\nnxt = 1"),
-            ("[hang_up.bye]", "[hangup.bye]"),
-        ] {
+        for (from, to) in [("next = \"ask\"", "next = \"ask\"\nnxt = 1"), ("[hang_up.bye]", "[hangup.bye]")] {
             let error = toml::from_str::<Draft>(&GOOD.replace(from, to)).unwrap_err();
             assert!(error.message().starts_with("unknown field"), "{error}");
         }

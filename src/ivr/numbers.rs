@@ -53,15 +53,8 @@ pub struct Dated {
 impl Entry {
     /// What a caller hears first at `wall`: the transition while it lasts, then greeting and recording notice.
     pub fn opening(&self, wall: Wall) -> Vec<PromptId> {
-        let in_force = self
-            .transitions
-            .iter()
-            .filter(|dated| dated.from <= wall && wall < dated.until);
-        in_force
-            .map(|dated| dated.prompt)
-            .chain(self.greeting)
-            .chain(self.notice)
-            .collect()
+        let in_force = self.transitions.iter().filter(|dated| dated.from <= wall && wall < dated.until);
+        in_force.map(|dated| dated.prompt).chain(self.greeting).chain(self.notice).collect()
     }
 }
 
@@ -85,9 +78,7 @@ impl Numbers {
     /// service number. A local number without its area finds an entry when only one of our areas has it.
     pub fn lookup(&self, dialled: &str) -> Option<&Entry> {
         let number = Number::parse(dialled, "").ok()?;
-        self.at(number.as_str())
-            .or_else(|| self.at(number.without_area()?))
-            .or_else(|| self.local(dialled))
+        self.at(number.as_str()).or_else(|| self.at(number.without_area()?)).or_else(|| self.local(dialled))
     }
 
     /// All entries, in order of their numbers.
@@ -98,9 +89,7 @@ impl Numbers {
     fn local(&self, dialled: &str) -> Option<&Entry> {
         let mut found = None;
         for area in &self.areas {
-            let entry = Number::parse(dialled, area)
-                .ok()
-                .and_then(|number| self.at(number.as_str()));
+            let entry = Number::parse(dialled, area).ok().and_then(|number| self.at(number.as_str()));
             match (found, entry) {
                 (Some(_), Some(_)) => return None,
                 (None, Some(_)) => found = entry,
@@ -131,11 +120,7 @@ mod tests {
             flow: flow("direct"),
             greeting: Some(PromptId(1)),
             notice: Some(PromptId(2)),
-            transitions: vec![Dated {
-                from: Wall(100),
-                until: Wall(200),
-                prompt: PromptId(3),
-            }],
+            transitions: vec![Dated { from: Wall(100), until: Wall(200), prompt: PromptId(3) }],
             category: "".into(),
             priority: 0,
         }
@@ -144,10 +129,7 @@ mod tests {
     fn numbers(entries: &[(&str, &str, u16)]) -> Numbers {
         let mut numbers = Numbers::default();
         for (number, area, site) in entries {
-            assert!(
-                numbers.insert(entry(number, area, *site), area).is_none(),
-                "{number} is new"
-            );
+            assert!(numbers.insert(entry(number, area, *site), area).is_none(), "{number} is new");
         }
         numbers
     }
@@ -203,13 +185,7 @@ mod tests {
     #[test]
     fn the_transition_prompt_is_heard_in_its_dates_only() {
         let entry = entry("12333", "595", 1);
-        let heard = |ms| {
-            entry
-                .opening(Wall(ms))
-                .iter()
-                .map(|prompt| prompt.0)
-                .collect::<Vec<_>>()
-        };
+        let heard = |ms| entry.opening(Wall(ms)).iter().map(|prompt| prompt.0).collect::<Vec<_>>();
         assert_eq!(heard(99), [1, 2]);
         assert_eq!(heard(100), [3, 1, 2]);
         assert_eq!(heard(199), [3, 1, 2]);

@@ -88,12 +88,7 @@ enum Again {
 impl Run {
     /// A caller at the door of `flow`; `opening` is played before its first node.
     pub fn new(flow: Arc<Flow>, opening: Vec<PromptId>) -> Run {
-        Run {
-            flow,
-            opening,
-            state: State::New,
-            deadline: None,
-        }
+        Run { flow, opening, state: State::New, deadline: None }
     }
 
     /// When [`Event::Deadline`] is due.
@@ -158,28 +153,14 @@ impl Run {
         if !state.fits(&flow) {
             return Err(RestoreError::Changed);
         }
-        Ok(Run {
-            flow,
-            opening: snapshot.opening,
-            state,
-            deadline: snapshot.deadline,
-        })
+        Ok(Run { flow, opening: snapshot.opening, state, deadline: snapshot.deadline })
     }
 
     /// Panics on a broken invariant.
     pub fn check(&self) {
         let ended = matches!(self.state, State::New | State::Over);
-        assert_eq!(
-            self.deadline.is_none(),
-            ended,
-            "every state that lasts has a deadline: {:?}",
-            self.state
-        );
-        assert!(
-            self.state.fits(&self.flow),
-            "the state is one its node can be in: {:?}",
-            self.state
-        );
+        assert_eq!(self.deadline.is_none(), ended, "every state that lasts has a deadline: {:?}", self.state);
+        assert!(self.state.fits(&self.flow), "the state is one its node can be in: {:?}", self.state);
     }
 
     fn start(&mut self, now: Now, out: &mut Vec<Command>) {
@@ -246,13 +227,7 @@ impl Run {
         match flow.node(id) {
             Node::Play { prompts, .. } => self.play(now, prompts.clone(), State::Playing { node: id }, out),
             Node::Menu { .. } | Node::Collect { .. } => self.ask(now, id, 0, &[], out),
-            Node::Queue { queue, priority } => self.end(
-                Command::Queue {
-                    queue: *queue,
-                    priority: *priority,
-                },
-                out,
-            ),
+            Node::Queue { queue, priority } => self.end(Command::Queue { queue: *queue, priority: *priority }, out),
             Node::HangUp { prompts } if prompts.is_empty() => self.end(Command::HangUp, out),
             Node::HangUp { prompts } => self.play(now, prompts.clone(), State::Playing { node: id }, out),
         }
@@ -274,9 +249,7 @@ impl Run {
             return self.human(out);
         }
         match *self.flow.node(id) {
-            Node::Play {
-                barge_in: true, next, ..
-            } => {
+            Node::Play { barge_in: true, next, .. } => {
                 self.enter(now, next, out);
                 // Who knows the menu behind an announcement has pressed the key for it.
                 self.digit(now, digit, out);
@@ -308,13 +281,7 @@ impl Run {
     }
 
     fn collect(&mut self, now: Now, id: NodeId, tries: u8, mut digits: String, digit: u8, out: &mut Vec<Command>) {
-        let Node::Collect {
-            digits_max,
-            terminator,
-            digit_wait,
-            ..
-        } = *self.flow.node(id)
-        else {
+        let Node::Collect { digits_max, terminator, digit_wait, .. } = *self.flow.node(id) else {
             unreachable!("only collects collect")
         };
         if digit == terminator {
@@ -330,22 +297,12 @@ impl Run {
         if digits.len() >= digits_max {
             return self.complete(now, id, tries, digits, out);
         }
-        self.await_until(
-            now,
-            digit_wait,
-            State::Collecting {
-                node: id,
-                tries,
-                digits,
-            },
-        );
+        self.await_until(now, digit_wait, State::Collecting { node: id, tries, digits });
     }
 
     /// The caller has finished an entry.
     fn complete(&mut self, now: Now, id: NodeId, tries: u8, digits: String, out: &mut Vec<Command>) {
-        let Node::Collect { digits_min, next, .. } = *self.flow.node(id) else {
-            unreachable!("only collects collect")
-        };
+        let Node::Collect { digits_min, next, .. } = *self.flow.node(id) else { unreachable!("only collects collect") };
         if digits == "0" {
             self.human(out);
         } else if digits.len() < digits_min {
@@ -404,10 +361,7 @@ impl Run {
     }
 
     fn collected(&self, id: NodeId, digits: String) -> Command {
-        Command::Collected {
-            node: self.flow.node_name(id).into(),
-            digits: digits.into(),
-        }
+        Command::Collected { node: self.flow.node_name(id).into(), digits: digits.into() }
     }
 }
 

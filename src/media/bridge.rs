@@ -42,10 +42,7 @@ struct Anchor {
 impl Relay {
     /// Nothing has passed yet.
     pub fn new(now: Mono) -> Relay {
-        Relay {
-            anchor: None,
-            last: now,
-        }
+        Relay { anchor: None, last: now }
     }
 
     /// Whether nothing has passed for so long that the listener must be given silence. The source is then anchored anew.
@@ -68,11 +65,7 @@ impl Relay {
         line: &mut Line,
     ) -> Option<Header> {
         self.last = now;
-        if self
-            .anchor
-            .as_ref()
-            .is_none_or(|anchor| anchor.is_left_by(now, packet, samples.is_some()))
-        {
+        if self.anchor.as_ref().is_none_or(|anchor| anchor.is_left_by(now, packet, samples.is_some())) {
             line.interrupt();
             self.anchor = Some(Anchor {
                 ssrc: packet.ssrc,
@@ -139,14 +132,7 @@ mod tests {
     type Step = (u64, u16, u32, Option<u32>, Option<(u16, u32)>);
 
     fn packet(ssrc: u32, sequence: u16, timestamp: u32) -> Packet<'static> {
-        Packet {
-            marker: false,
-            payload_type: 8,
-            sequence,
-            timestamp,
-            ssrc,
-            payload: &[],
-        }
+        Packet { marker: false, payload_type: 8, sequence, timestamp, ssrc, payload: &[] }
     }
 
     fn run(steps: &[Step]) {
@@ -154,19 +140,10 @@ mod tests {
         let mut relay = Relay::new(Mono(0));
         let mut first: Option<Header> = None;
         for &(ms, sequence, timestamp, samples, expected) in steps {
-            let header = relay.pass(
-                Mono::from_ms(ms),
-                &packet(1, sequence, timestamp),
-                samples,
-                8,
-                &mut line,
-            );
+            let header = relay.pass(Mono::from_ms(ms), &packet(1, sequence, timestamp), samples, 8, &mut line);
             let origin = *first.get_or_insert_with(|| header.expect("the first packet passes"));
             let place = header.map(|ours| {
-                (
-                    ours.sequence.wrapping_sub(origin.sequence),
-                    ours.timestamp.wrapping_sub(origin.timestamp),
-                )
+                (ours.sequence.wrapping_sub(origin.sequence), ours.timestamp.wrapping_sub(origin.timestamp))
             });
             assert_eq!(place, expected, "{sequence} at {ms} ms");
         }
@@ -198,12 +175,8 @@ mod tests {
         ]);
         let mut line = Line::new(3, Mono(0));
         let mut relay = Relay::new(Mono(0));
-        let one = relay
-            .pass(Mono::from_ms(0), &packet(1, 500, 7), sound, 8, &mut line)
-            .unwrap();
-        let two = relay
-            .pass(Mono::from_ms(20), &packet(2, 9, 70_000), sound, 8, &mut line)
-            .unwrap();
+        let one = relay.pass(Mono::from_ms(0), &packet(1, 500, 7), sound, 8, &mut line).unwrap();
+        let two = relay.pass(Mono::from_ms(20), &packet(2, 9, 70_000), sound, 8, &mut line).unwrap();
         assert_eq!(two.sequence, one.sequence.wrapping_add(1));
         assert_eq!(two.timestamp, one.timestamp.wrapping_add(160));
         assert!(two.marker && two.ssrc == one.ssrc);
@@ -217,15 +190,10 @@ mod tests {
         relay.withhold(&packet(1, 11, 160));
         relay.withhold(&packet(1, 11, 160));
         relay.withhold(&packet(1, 12, 160));
-        let next = relay
-            .pass(Mono::from_ms(60), &packet(1, 13, 480), Some(160), 8, &mut line)
-            .unwrap();
+        let next = relay.pass(Mono::from_ms(60), &packet(1, 13, 480), Some(160), 8, &mut line).unwrap();
         assert_eq!(next.sequence, first.sequence.wrapping_add(1));
         assert_eq!(next.timestamp, first.timestamp.wrapping_add(480));
-        assert_eq!(
-            relay.pass(Mono::from_ms(61), &packet(1, 11, 160), Some(160), 8, &mut line),
-            None
-        );
+        assert_eq!(relay.pass(Mono::from_ms(61), &packet(1, 11, 160), Some(160), 8, &mut line), None);
     }
 
     #[test]
@@ -236,9 +204,7 @@ mod tests {
         assert!(!relay.starves(Mono::from_ms(499)));
         assert!(relay.starves(Mono::from_ms(500)));
         let silence = line.next(Mono::from_ms(500), 160, 8);
-        let again = relay
-            .pass(Mono::from_ms(520), &packet(1, 11, 160), Some(160), 8, &mut line)
-            .unwrap();
+        let again = relay.pass(Mono::from_ms(520), &packet(1, 11, 160), Some(160), 8, &mut line).unwrap();
         assert_eq!(silence.sequence, first.sequence.wrapping_add(1));
         assert_eq!(again.sequence, silence.sequence.wrapping_add(1));
         assert_eq!(again.timestamp, silence.timestamp.wrapping_add(160));

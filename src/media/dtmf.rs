@@ -28,12 +28,7 @@ impl Receiver {
         // §2.5.1.5: several events in one packet follow each other without a gap.
         for bytes in payload.chunks_exact(EVENT_LEN) {
             let duration = u16::from_be_bytes([bytes[2], bytes[3]]);
-            let event = Event {
-                code: bytes[0],
-                timestamp,
-                duration,
-                ended: bytes[1] & 0x80 != 0,
-            };
+            let event = Event { code: bytes[0], timestamp, duration, ended: bytes[1] & 0x80 != 0 };
             if self.begins(event)
                 && let Some(&symbol) = DIGITS.get(usize::from(event.code))
             {
@@ -74,27 +69,10 @@ mod tests {
     type Packet = (u32, &'static [(u8, u8, u16)]);
 
     const CASES: &[(&str, &[Packet], &str)] = &[
-        (
-            "plain",
-            &[
-                (0, &[(5, 0, 160)]),
-                (0, &[(5, 0, 320)]),
-                (0, &[(5, END, 480)]),
-                (0, &[(5, END, 480)]),
-            ],
-            "5",
-        ),
-        (
-            "first packets lost",
-            &[(0, &[(5, END, 480)]), (0, &[(5, END, 480)])],
-            "5",
-        ),
+        ("plain", &[(0, &[(5, 0, 160)]), (0, &[(5, 0, 320)]), (0, &[(5, END, 480)]), (0, &[(5, END, 480)])], "5"),
+        ("first packets lost", &[(0, &[(5, END, 480)]), (0, &[(5, END, 480)])], "5"),
         ("end packets lost", &[(0, &[(5, 0, 160)]), (900, &[(6, 0, 160)])], "56"),
-        (
-            "same digit twice, every end lost",
-            &[(0, &[(5, 0, 160)]), (900, &[(5, 0, 160)])],
-            "55",
-        ),
+        ("same digit twice, every end lost", &[(0, &[(5, 0, 160)]), (900, &[(5, 0, 160)])], "55"),
         (
             "a late repeat of the digit before",
             &[(0, &[(1, 0, 160)]), (900, &[(2, 0, 160)]), (0, &[(1, END, 480)])],
@@ -105,20 +83,8 @@ mod tests {
             &[(0, &[(7, 0, 65_535)]), (0, &[(7, 0, 65_535)]), (0, &[(7, END, 65_535)])],
             "7",
         ),
-        (
-            "long: in segments",
-            &[
-                (0, &[(7, 0, 65_535)]),
-                (65_535, &[(7, 0, 160)]),
-                (65_535, &[(7, END, 320)]),
-            ],
-            "7",
-        ),
-        (
-            "not a segment after the end",
-            &[(0, &[(7, END, 480)]), (65_535, &[(7, 0, 160)])],
-            "77",
-        ),
+        ("long: in segments", &[(0, &[(7, 0, 65_535)]), (65_535, &[(7, 0, 160)]), (65_535, &[(7, END, 320)])], "7"),
+        ("not a segment after the end", &[(0, &[(7, END, 480)]), (65_535, &[(7, 0, 160)])], "77"),
         (
             "two in one packet, repeated",
             &[(0, &[(1, END, 400), (2, 0, 80)]), (0, &[(1, END, 400), (2, END, 160)])],
@@ -126,19 +92,10 @@ mod tests {
         ),
         (
             "star, pound, letters, no flash",
-            &[
-                (0, &[(10, END, 1)]),
-                (1, &[(11, END, 1)]),
-                (2, &[(15, END, 1)]),
-                (3, &[(16, END, 1)]),
-            ],
+            &[(0, &[(10, END, 1)]), (1, &[(11, END, 1)]), (2, &[(15, END, 1)]), (3, &[(16, END, 1)])],
             "*#D",
         ),
-        (
-            "over the wrap",
-            &[(u32::MAX - 10, &[(3, END, 80)]), (600, &[(4, END, 80)])],
-            "34",
-        ),
+        ("over the wrap", &[(u32::MAX - 10, &[(3, END, 80)]), (600, &[(4, END, 80)])], "34"),
         ("cut short", &[(0, &[])], ""),
     ];
 

@@ -47,10 +47,7 @@ pub struct Laws {
 impl Laws {
     /// Builds both tables.
     pub fn new() -> Self {
-        Laws {
-            a_to_mu: table(Codec::Pcma, Codec::Pcmu),
-            mu_to_a: table(Codec::Pcmu, Codec::Pcma),
-        }
+        Laws { a_to_mu: table(Codec::Pcma, Codec::Pcmu), mu_to_a: table(Codec::Pcmu, Codec::Pcma) }
     }
 
     /// Appends `payload` of `from` to `out` as `to`; equal codecs are copied untouched.
@@ -124,16 +121,9 @@ mod tests {
                 let there = convert(&laws, from, to, &[byte])[0];
                 assert_eq!(there & SIGN, byte & SIGN);
                 let (before, after) = (i32::from(decode(from, &[byte])[0]), i32::from(decode(to, &[there])[0]));
-                assert!(
-                    (before - after).abs() <= (before.abs() / 16).max(16),
-                    "{from:?} {byte:#x}: {before} {after}"
-                );
+                assert!((before - after).abs() <= (before.abs() / 16).max(16), "{from:?} {byte:#x}: {before} {after}");
                 let back = convert(&laws, to, from, &[there])[0];
-                assert_eq!(
-                    convert(&laws, from, to, &[back])[0],
-                    there,
-                    "{from:?} {byte:#x}: a second passage"
-                );
+                assert_eq!(convert(&laws, from, to, &[back])[0], there, "{from:?} {byte:#x}: a second passage");
             }
         }
     }

@@ -34,10 +34,7 @@ impl Pace {
         assert!(period_ns >= tick_ns, "a packet is at least one tick long");
         let phase = stagger as u64 % (period_ns / tick_ns) * tick_ns;
         let beats = now.0.saturating_sub(phase) / period_ns + 1;
-        Pace {
-            next: Mono(beats * period_ns + phase),
-            period,
-        }
+        Pace { next: Mono(beats * period_ns + phase), period }
     }
 
     /// The instant of the next packet.
@@ -74,9 +71,7 @@ mod tests {
     const PERIOD: Duration = Duration::from_millis(20);
 
     fn turns(pace: &mut Pace, now_ms: u64) -> Vec<(u64, bool)> {
-        std::iter::from_fn(|| pace.take(Mono::from_ms(now_ms)))
-            .map(|turn| (turn.at.ms(), turn.skipped))
-            .collect()
+        std::iter::from_fn(|| pace.take(Mono::from_ms(now_ms))).map(|turn| (turn.at.ms(), turn.skipped)).collect()
     }
 
     #[test]

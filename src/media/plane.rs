@@ -61,15 +61,7 @@ impl Plane {
     /// A plane without legs. `seed` only spreads its table.
     pub fn new(library: Arc<Library>, seed: u64) -> Plane {
         let slots = KeyedMap::new([seed, 0]);
-        Plane {
-            library,
-            laws: Laws::new(),
-            slots,
-            legs: Vec::new(),
-            due: Vec::new(),
-            free: Vec::new(),
-            strays: 0,
-        }
+        Plane { library, laws: Laws::new(), slots, legs: Vec::new(), due: Vec::new(), free: Vec::new(), strays: 0 }
     }
 
     /// New prompts for plays from now on; running ones go on with what they have.
@@ -92,12 +84,7 @@ impl Plane {
             Action::Connect { leg, remote } => {
                 self.change(leg, |port, slot, _| port.connect(now.mono, remote, slot as usize));
             }
-            Action::Play {
-                leg,
-                play,
-                prompts,
-                repeat,
-            } => {
+            Action::Play { leg, play, prompts, repeat } => {
                 self.change(leg, |port, _, library| port.play(library, play, prompts, repeat));
             }
             Action::Stop { leg } => self.change(leg, |port, _, _| port.stop()),
@@ -171,57 +158,31 @@ impl Plane {
     pub fn health(&self, leg: LegId) -> Option<Health> {
         let port = self.legs[self.slot(leg)? as usize].as_ref()?;
         let (far, round_trip) = port.far();
-        Some(Health {
-            counters: port.counters(),
-            far,
-            round_trip,
-        })
+        Some(Health { counters: port.counters(), far, round_trip })
     }
 
     /// Panics if an invariant is broken.
     pub fn check(&self) {
         assert_eq!(self.legs.len(), self.due.len(), "each slot has a deadline");
-        assert_eq!(
-            self.slots.len() + self.free.len(),
-            self.legs.len(),
-            "each slot is a leg's or free"
-        );
+        assert_eq!(self.slots.len() + self.free.len(), self.legs.len(), "each slot is a leg's or free");
         let mut recordings = std::collections::BTreeSet::new();
         for (slot, port) in self.legs.iter().enumerate() {
             let Some(port) = port else {
                 assert_eq!(self.due[slot], NEVER, "a free slot waits for nothing");
                 continue;
             };
-            assert_eq!(
-                self.slot(port.leg()),
-                Some(slot as u32),
-                "{:?} is found where it is",
-                port.leg()
-            );
-            assert_eq!(
-                self.due[slot],
-                port.deadline(),
-                "{:?} is woken when it wants",
-                port.leg()
-            );
+            assert_eq!(self.slot(port.leg()), Some(slot as u32), "{:?} is found where it is", port.leg());
+            assert_eq!(self.due[slot], port.deadline(), "{:?} is woken when it wants", port.leg());
             if let Some(peer) = port.peer {
                 let other = self.legs[peer as usize].as_ref().expect("a peer is a live leg");
                 assert_ne!(peer as usize, slot, "{:?} does not hear itself", port.leg());
-                assert_eq!(
-                    other.peer,
-                    Some(slot as u32),
-                    "{:?} and its peer hear each other",
-                    port.leg()
-                );
+                assert_eq!(other.peer, Some(slot as u32), "{:?} and its peer hear each other", port.leg());
             }
             if let Some(recording) = port.recording() {
                 assert!(recordings.insert(recording), "{recording:?} runs on one leg");
             }
         }
-        assert!(
-            self.free.iter().all(|&slot| self.legs[slot as usize].is_none()),
-            "free slots are empty"
-        );
+        assert!(self.free.iter().all(|&slot| self.legs[slot as usize].is_none()), "free slots are empty");
     }
 
     fn slot(&self, leg: LegId) -> Option<u32> {
@@ -274,12 +235,7 @@ impl Plane {
     }
 
     fn stop_recording(&mut self, now: Now, recording: RecordingId, out: &mut Sink) {
-        if let Some(port) = self
-            .legs
-            .iter_mut()
-            .flatten()
-            .find(|port| port.recording() == Some(recording))
-        {
+        if let Some(port) = self.legs.iter_mut().flatten().find(|port| port.recording() == Some(recording)) {
             port.stop_recording(now, out);
         }
     }

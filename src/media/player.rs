@@ -25,14 +25,7 @@ impl Player {
     pub fn new(library: &Library, play: u32, ids: Vec<PromptId>, repeat: bool) -> Player {
         let known = ids.iter().filter_map(|&id| library.find(id));
         let prompts = known.filter(|prompt| prompt.samples() > 0).cloned().collect();
-        Player {
-            play,
-            ids,
-            prompts,
-            repeat,
-            index: 0,
-            offset: 0,
-        }
+        Player { play, ids, prompts, repeat, index: 0, offset: 0 }
     }
 
     /// The name of this play.
@@ -112,10 +105,8 @@ mod tests {
         for codec in [Codec::Pcma, Codec::Pcmu] {
             let mut player = Player::new(&library, 1, ids(&[2, 0, 99, 1]), false);
             let (out, finished) = all(&mut player, codec, 10);
-            let mut expected: Vec<u8> = [2, 0, 1]
-                .iter()
-                .flat_map(|&id| library.find(PromptId(id)).unwrap().bytes(codec).to_vec())
-                .collect();
+            let mut expected: Vec<u8> =
+                [2, 0, 1].iter().flat_map(|&id| library.find(PromptId(id)).unwrap().bytes(codec).to_vec()).collect();
             assert_eq!((expected.len(), finished), (1_320, Some(8)));
             expected.resize(1_600, g711::silence(codec));
             assert_eq!(out, expected);
@@ -135,17 +126,8 @@ mod tests {
     #[test]
     fn an_end_on_the_packet_is_the_end_and_nothing_ends_at_once() {
         let library = library(&[320, 0]);
-        assert_eq!(
-            all(&mut Player::new(&library, 1, ids(&[0]), false), Codec::Pcma, 4).1,
-            Some(1)
-        );
-        assert_eq!(
-            all(&mut Player::new(&library, 1, ids(&[1, 77]), false), Codec::Pcma, 4).1,
-            Some(0)
-        );
-        assert_eq!(
-            all(&mut Player::new(&library, 1, Vec::new(), true), Codec::Pcma, 4).1,
-            None
-        );
+        assert_eq!(all(&mut Player::new(&library, 1, ids(&[0]), false), Codec::Pcma, 4).1, Some(1));
+        assert_eq!(all(&mut Player::new(&library, 1, ids(&[1, 77]), false), Codec::Pcma, 4).1, Some(0));
+        assert_eq!(all(&mut Player::new(&library, 1, Vec::new(), true), Codec::Pcma, 4).1, None);
     }
 }

@@ -91,16 +91,7 @@ fn audio(
 ) -> Tap {
     let (ssrc, sequence, timestamp) = line;
     let payload = payload.to_vec();
-    Tap::Audio(Audio {
-        recording,
-        channel,
-        at,
-        ssrc,
-        sequence,
-        timestamp,
-        codec,
-        payload,
-    })
+    Tap::Audio(Audio { recording, channel, at, ssrc, sequence, timestamp, codec, payload })
 }
 
 impl Content {
@@ -175,11 +166,7 @@ impl Port {
     /// The next instant at which [`Port::tick`] has something to do.
     pub fn deadline(&self) -> Mono {
         let pace = self.pace.as_ref().map(Pace::next);
-        [pace, self.control.deadline(), self.watch.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(Mono(u64::MAX))
+        [pace, self.control.deadline(), self.watch.deadline()].into_iter().flatten().min().unwrap_or(Mono(u64::MAX))
     }
 
     /// The other side is known or has changed. `stagger` spreads legs over time.
@@ -240,11 +227,7 @@ impl Port {
     /// Ends the recording, if there is one.
     pub fn stop_recording(&mut self, now: Now, out: &mut Sink) {
         if let Some(recording) = self.recording.take() {
-            out.taps.push(Tap::Finish {
-                recording,
-                at: now.mono,
-                wall: now.wall,
-            });
+            out.taps.push(Tap::Finish { recording, at: now.mono, wall: now.wall });
         }
     }
 
@@ -256,14 +239,9 @@ impl Port {
             && (self.sent > 0 || self.control.reports() > 0)
         {
             let (sent, block) = (self.sent_by(now.mono), self.quality.report());
-            out.datagram(self.leg, Kind::Rtcp, to, |bytes| {
-                self.control.bye(now.mono, sent, block, bytes)
-            });
+            out.datagram(self.leg, Kind::Rtcp, to, |bytes| self.control.bye(now.mono, sent, block, bytes));
         }
-        out.notices.push(Notice::Closed {
-            leg: self.leg,
-            counters: self.counters(),
-        });
+        out.notices.push(Notice::Closed { leg: self.leg, counters: self.counters() });
     }
 
     /// A datagram came to the RTP port. Returns what the peer is to hear of it.
@@ -409,22 +387,12 @@ impl Port {
         });
         let tap = self.recording.filter(|_| sounding).map(|recording| {
             let line = (header.ssrc, header.sequence, header.timestamp);
-            audio(
-                recording,
-                Channel::Others,
-                turn.at,
-                line,
-                remote.codec,
-                &bytes[HEADER_LEN..],
-            )
+            audio(recording, Channel::Others, turn.at, line, remote.codec, &bytes[HEADER_LEN..])
         });
         out.taps.extend(tap);
         self.count(turn.at, samples);
         if finished && let Some(player) = self.player.take() {
-            out.notices.push(Notice::Played {
-                leg: self.leg,
-                play: player.play(),
-            });
+            out.notices.push(Notice::Played { leg: self.leg, play: player.play() });
         }
     }
 
@@ -437,18 +405,11 @@ impl Port {
     fn report(&mut self, now: Mono, out: &mut Sink) {
         let Some(to) = self.rtcp.destination() else { return };
         let (sent, block) = (self.sent_by(now), self.quality.report());
-        out.datagram(self.leg, Kind::Rtcp, to, |bytes| {
-            self.control.report(now, sent, block, bytes)
-        });
+        out.datagram(self.leg, Kind::Rtcp, to, |bytes| self.control.report(now, sent, block, bytes));
     }
 
     fn sent_by(&self, now: Mono) -> Sent {
-        Sent {
-            ssrc: self.line.ssrc(),
-            timestamp: self.line.timestamp_at(now),
-            packets: self.sent,
-            octets: self.octets,
-        }
+        Sent { ssrc: self.line.ssrc(), timestamp: self.line.timestamp_at(now), packets: self.sent, octets: self.octets }
     }
 
     fn count(&mut self, now: Mono, octets: usize) {

@@ -17,10 +17,7 @@ pub struct Prompt {
 impl Prompt {
     /// From linear sound at 8 kHz.
     pub fn new(samples: &[i16]) -> Prompt {
-        Prompt {
-            alaw: g711::encode(Codec::Pcma, samples).into(),
-            mulaw: g711::encode(Codec::Pcmu, samples).into(),
-        }
+        Prompt { alaw: g711::encode(Codec::Pcma, samples).into(), mulaw: g711::encode(Codec::Pcmu, samples).into() }
     }
 
     /// The whole of it, a byte a sample.

@@ -86,9 +86,7 @@ impl Quality {
 
     /// Interarrival jitter in microseconds (A.8).
     pub fn jitter_us(&self) -> u32 {
-        self.source
-            .as_ref()
-            .map_or(self.jitter_before, |source| source.jitter / 16 * US_PER_SAMPLE)
+        self.source.as_ref().map_or(self.jitter_before, |source| source.jitter / 16 * US_PER_SAMPLE)
     }
 
     /// The block about the present source for a report of ours; begins a new interval (A.3). The caller adds the times
@@ -106,15 +104,7 @@ impl Quality {
         };
         let lost = (expected as i64 - received as i64).clamp(-0x80_0000, 0x7f_ffff) as i32;
         let (ssrc, highest, jitter) = (source.ssrc, source.highest, source.jitter / 16);
-        Some(ReportBlock {
-            ssrc,
-            fraction_lost,
-            lost,
-            highest,
-            jitter,
-            last_sr: 0,
-            delay: 0,
-        })
+        Some(ReportBlock { ssrc, fraction_lost, lost, highest, jitter, last_sr: 0, delay: 0 })
     }
 
     fn begin(&mut self, ssrc: u32, sequence: u16) {
@@ -192,11 +182,7 @@ mod tests {
         let mut quality = Quality::default();
         for (at, &(ssrc, sequence, expected)) in packets.iter().enumerate() {
             let now = Mono::from_ms(20 * at as u64);
-            assert_eq!(
-                quality.arrive(now, ssrc, sequence, Some(160 * at as u32)),
-                expected,
-                "packet {at}: {sequence}"
-            );
+            assert_eq!(quality.arrive(now, ssrc, sequence, Some(160 * at as u32)), expected, "packet {at}: {sequence}");
         }
         quality
     }
@@ -205,34 +191,10 @@ mod tests {
     fn loss_order_and_duplicates() {
         for (packets, lost) in [
             (&[(1, 10, First), (1, 11, Next), (1, 13, Next)][..], 1),
-            (
-                &[(1, 10, First), (1, 12, Next), (1, 11, Late), (1, 11, Duplicate)][..],
-                0,
-            ),
-            (
-                &[
-                    (1, 65_534, First),
-                    (1, 65_535, Next),
-                    (1, 0, Next),
-                    (1, 2, Next),
-                    (1, 1, Late),
-                ][..],
-                0,
-            ),
-            (
-                &[(1, 10, First), (1, 20, Next), (2, 900, First), (2, 902, Next)][..],
-                10,
-            ),
-            (
-                &[
-                    (1, 10, First),
-                    (1, 30_000, Stray),
-                    (1, 11, Next),
-                    (1, 40_000, Stray),
-                    (1, 40_001, First),
-                ][..],
-                0,
-            ),
+            (&[(1, 10, First), (1, 12, Next), (1, 11, Late), (1, 11, Duplicate)][..], 0),
+            (&[(1, 65_534, First), (1, 65_535, Next), (1, 0, Next), (1, 2, Next), (1, 1, Late)][..], 0),
+            (&[(1, 10, First), (1, 20, Next), (2, 900, First), (2, 902, Next)][..], 10),
+            (&[(1, 10, First), (1, 30_000, Stray), (1, 11, Next), (1, 40_000, Stray), (1, 40_001, First)][..], 0),
             (&[(1, 10, First), (1, 10, Duplicate), (1, 12, Next)][..], 0),
         ] {
             assert_eq!(run(packets).lost(), lost, "{packets:?}");
@@ -243,10 +205,7 @@ mod tests {
     fn a_report_covers_its_interval() {
         let mut quality = run(&[(9, 0, First), (9, 1, Next), (9, 3, Next)]);
         let block = quality.report().unwrap();
-        assert_eq!(
-            (block.ssrc, block.fraction_lost, block.lost, block.highest),
-            (9, 64, 1, 3)
-        );
+        assert_eq!((block.ssrc, block.fraction_lost, block.lost, block.highest), (9, 64, 1, 3));
         for sequence in 4..8 {
             quality.arrive(Mono(0), 9, sequence, None);
         }
@@ -263,11 +222,7 @@ mod tests {
             let now = Mono::from_ms(20 * packet + packet % 2 * 4);
             quality.arrive(now, 1, packet as u16, Some(160 * packet as u32));
         }
-        assert!(
-            (3_800..=4_000).contains(&quality.jitter_us()),
-            "{}",
-            quality.jitter_us()
-        );
+        assert!((3_800..=4_000).contains(&quality.jitter_us()), "{}", quality.jitter_us());
         let steady = run(&[(1, 1, First), (1, 2, Next), (1, 3, Next)]);
         assert_eq!(steady.jitter_us(), 0);
     }

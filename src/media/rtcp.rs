@@ -117,22 +117,17 @@ impl Compound {
 }
 
 fn find_block(blocks: Option<&[u8]>, count: usize, about: u32) -> Result<Option<ReportBlock>, ReadError> {
-    let blocks = blocks
-        .and_then(|blocks| blocks.get(..count * BLOCK_LEN))
-        .ok_or(ReadError::Short)?;
-    Ok(blocks
-        .chunks_exact(BLOCK_LEN)
-        .find(|block| word(block) == about)
-        .map(|block| ReportBlock {
-            ssrc: about,
-            fraction_lost: block[4],
-            // 24 bits with a sign.
-            lost: (word(&block[4..]) << 8) as i32 >> 8,
-            highest: word(&block[8..]),
-            jitter: word(&block[12..]),
-            last_sr: word(&block[16..]),
-            delay: word(&block[20..]),
-        }))
+    let blocks = blocks.and_then(|blocks| blocks.get(..count * BLOCK_LEN)).ok_or(ReadError::Short)?;
+    Ok(blocks.chunks_exact(BLOCK_LEN).find(|block| word(block) == about).map(|block| ReportBlock {
+        ssrc: about,
+        fraction_lost: block[4],
+        // 24 bits with a sign.
+        lost: (word(&block[4..]) << 8) as i32 >> 8,
+        highest: word(&block[8..]),
+        jitter: word(&block[12..]),
+        last_sr: word(&block[16..]),
+        delay: word(&block[20..]),
+    }))
 }
 
 fn word(bytes: &[u8]) -> u32 {
@@ -141,11 +136,7 @@ fn word(bytes: &[u8]) -> u32 {
 
 /// Appends an SR, or an RR when `sender` is `None`.
 pub fn write_report(out: &mut Vec<u8>, ssrc: u32, sender: Option<Sender>, block: Option<ReportBlock>) {
-    let kind = if sender.is_some() {
-        SENDER_REPORT
-    } else {
-        RECEIVER_REPORT
-    };
+    let kind = if sender.is_some() { SENDER_REPORT } else { RECEIVER_REPORT };
     let words = 1 + if sender.is_some() { 5 } else { 0 } + if block.is_some() { 6 } else { 0 };
     write_head(out, u8::from(block.is_some()), kind, words);
     out.extend_from_slice(&ssrc.to_be_bytes());
@@ -157,14 +148,7 @@ pub fn write_report(out: &mut Vec<u8>, ssrc: u32, sender: Option<Sender>, block:
     }
     if let Some(block) = block {
         let loss = u32::from(block.fraction_lost) << 24 | block.lost as u32 & 0xff_ffff;
-        for word in [
-            block.ssrc,
-            loss,
-            block.highest,
-            block.jitter,
-            block.last_sr,
-            block.delay,
-        ] {
+        for word in [block.ssrc, loss, block.highest, block.jitter, block.last_sr, block.delay] {
             out.extend_from_slice(&word.to_be_bytes());
         }
     }
@@ -313,11 +297,7 @@ impl Control {
         let block = block.map(|block| match self.heard_sr {
             Some((last_sr, at)) => {
                 let delay = (now.since(at).as_nanos() << 16) / 1_000_000_000;
-                ReportBlock {
-                    last_sr,
-                    delay: delay as u32,
-                    ..block
-                }
+                ReportBlock { last_sr, delay: delay as u32, ..block }
             }
             None => block,
         });
@@ -348,51 +328,26 @@ mod tests {
     use super::*;
     use crate::base::Wall;
 
-    const BLOCK: ReportBlock = ReportBlock {
-        ssrc: 7,
-        fraction_lost: 3,
-        lost: -2,
-        highest: 0x1_0005,
-        jitter: 12,
-        last_sr: 99,
-        delay: 65_536,
-    };
+    const BLOCK: ReportBlock =
+        ReportBlock { ssrc: 7, fraction_lost: 3, lost: -2, highest: 0x1_0005, jitter: 12, last_sr: 99, delay: 65_536 };
 
     fn now(ms: u64) -> Now {
-        Now {
-            mono: Mono::from_ms(ms),
-            wall: Wall(1_700_000_000_000 + ms as i64),
-        }
+        Now { mono: Mono::from_ms(ms), wall: Wall(1_700_000_000_000 + ms as i64) }
     }
 
     #[test]
     fn reads_what_it_writes() {
-        let sender = Sender {
-            ntp: 0x1111_2222_3333_4444,
-            timestamp: 5,
-            packets: 6,
-            octets: 7,
-        };
+        let sender = Sender { ntp: 0x1111_2222_3333_4444, timestamp: 5, packets: 6, octets: 7 };
         for (sender, sent) in [(Some(sender), Some(0x2222_3333)), (None, None)] {
             let mut bytes = Vec::new();
             write_report(&mut bytes, 1, sender, Some(BLOCK));
             write_cname(&mut bytes, 1, &[b'a'; CNAME_LEN]);
             write_bye(&mut bytes, 1);
-            assert_eq!(
-                Compound::read(&bytes, 7),
-                Ok(Compound {
-                    sent,
-                    about_us: Some(BLOCK),
-                    bye: true
-                })
-            );
+            assert_eq!(Compound::read(&bytes, 7), Ok(Compound { sent, about_us: Some(BLOCK), bye: true }));
             assert_eq!(Compound::read(&bytes, 8).unwrap().about_us, None);
             for cut in 1..bytes.len() {
                 let cut_short = Compound::read(&bytes[..cut], 7);
-                assert!(
-                    cut_short.is_err() || cut_short.is_ok_and(|compound| !compound.bye),
-                    "cut at {cut}"
-                );
+                assert!(cut_short.is_err() || cut_short.is_ok_and(|compound| !compound.bye), "cut at {cut}");
             }
         }
     }
@@ -421,17 +376,7 @@ mod tests {
         assert!((2_000..3_100).contains(&at.ms()), "{at:?}");
         let mut total = 0;
         for _ in 0..1_000 {
-            control.report(
-                at,
-                Sent {
-                    ssrc: 1,
-                    timestamp: 0,
-                    packets: 1,
-                    octets: 1,
-                },
-                None,
-                &mut Vec::new(),
-            );
+            control.report(at, Sent { ssrc: 1, timestamp: 0, packets: 1, octets: 1 }, None, &mut Vec::new());
             let next = control.deadline().unwrap();
             let gap = next.since(at).as_millis();
             assert!((2_050..6_160).contains(&gap), "{gap}");
@@ -449,17 +394,7 @@ mod tests {
             .iter()
             .map(|&packets| {
                 let mut bytes = Vec::new();
-                control.report(
-                    Mono(0),
-                    Sent {
-                        ssrc: 1,
-                        timestamp: 0,
-                        packets,
-                        octets: 0,
-                    },
-                    None,
-                    &mut bytes,
-                );
+                control.report(Mono(0), Sent { ssrc: 1, timestamp: 0, packets, octets: 0 }, None, &mut bytes);
                 bytes[1]
             })
             .collect();
@@ -469,22 +404,12 @@ mod tests {
     #[test]
     fn round_trip_is_measured_on_our_own_clock() {
         let (mut near, mut far) = (Control::new(1, now(0)), Control::new(2, now(700)));
-        let sent = |ssrc| Sent {
-            ssrc,
-            timestamp: 0,
-            packets: 1,
-            octets: 160,
-        };
+        let sent = |ssrc| Sent { ssrc, timestamp: 0, packets: 1, octets: 160 };
         let mut out = Vec::new();
         near.report(Mono::from_ms(1_000), sent(1), None, &mut out);
         far.hear(Mono::from_ms(1_030), &Compound::read(&out, 2).unwrap());
         out.clear();
-        far.report(
-            Mono::from_ms(3_030),
-            sent(2),
-            Some(ReportBlock { ssrc: 1, ..BLOCK }),
-            &mut out,
-        );
+        far.report(Mono::from_ms(3_030), sent(2), Some(ReportBlock { ssrc: 1, ..BLOCK }), &mut out);
         near.hear(Mono::from_ms(3_070), &Compound::read(&out, 1).unwrap());
         let trip = near.round_trip().unwrap();
         assert!((69_900..70_100).contains(&trip.as_micros()), "{trip:?}");

@@ -109,14 +109,7 @@ impl Line {
     pub fn new(seed: u64, now: Mono) -> Line {
         let source = keyed_hash([seed, 0], b"rtp source");
         let zero = keyed_hash([seed, 0], b"rtp time") as u32;
-        Line {
-            ssrc: source as u32,
-            next_sequence: (source >> 32) as u16,
-            zero,
-            opened: now,
-            floor: zero,
-            mark: true,
-        }
+        Line { ssrc: source as u32, next_sequence: (source >> 32) as u16, zero, opened: now, floor: zero, mark: true }
     }
 
     /// Our synchronisation source.
@@ -169,13 +162,7 @@ impl Line {
             self.floor = end;
         }
         let marker = marker | std::mem::take(&mut self.mark);
-        Header {
-            marker,
-            payload_type,
-            sequence,
-            timestamp,
-            ssrc: self.ssrc,
-        }
+        Header { marker, payload_type, sequence, timestamp, ssrc: self.ssrc }
     }
 
     /// The next packet does not join on the last one: it carries the marker.
@@ -191,25 +178,13 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        let header = Header {
-            marker: true,
-            payload_type: 101,
-            sequence: 0xfffe,
-            timestamp: 0xdead_beef,
-            ssrc: 7,
-        };
+        let header = Header { marker: true, payload_type: 101, sequence: 0xfffe, timestamp: 0xdead_beef, ssrc: 7 };
         let mut bytes = Vec::new();
         header.write(&mut bytes);
         bytes.extend_from_slice(b"sound");
         let packet = Packet::read(&bytes).unwrap();
-        assert_eq!(
-            (packet.marker, packet.payload_type, packet.sequence),
-            (true, 101, 0xfffe)
-        );
-        assert_eq!(
-            (packet.timestamp, packet.ssrc, packet.payload),
-            (0xdead_beef, 7, &b"sound"[..])
-        );
+        assert_eq!((packet.marker, packet.payload_type, packet.sequence), (true, 101, 0xfffe));
+        assert_eq!((packet.timestamp, packet.ssrc, packet.payload), (0xdead_beef, 7, &b"sound"[..]));
     }
 
     #[test]
@@ -267,9 +242,6 @@ mod tests {
     #[test]
     fn seeds_give_different_lines() {
         let (one, other) = (Line::new(1, Mono(0)), Line::new(2, Mono(0)));
-        assert_ne!(
-            (one.ssrc, one.next_sequence, one.zero),
-            (other.ssrc, other.next_sequence, other.zero)
-        );
+        assert_ne!((one.ssrc, one.next_sequence, one.zero), (other.ssrc, other.next_sequence, other.zero));
     }
 }

@@ -87,12 +87,7 @@ impl Sink {
         let start = self.arena.len();
         let result = write(&mut self.arena);
         let range = start..self.arena.len();
-        self.places.push(Place {
-            leg,
-            kind,
-            to,
-            range: range.clone(),
-        });
+        self.places.push(Place { leg, kind, to, range: range.clone() });
         (result, &self.arena[range])
     }
 }

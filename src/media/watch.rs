@@ -22,11 +22,7 @@ pub struct Watch {
 impl Watch {
     /// Nothing is expected yet.
     pub fn new(now: Mono) -> Watch {
-        Watch {
-            heard: now,
-            told: 0,
-            look: None,
-        }
+        Watch { heard: now, told: 0, look: None }
     }
 
     /// The other side was described anew: from now on packets are expected, or not while it is held.

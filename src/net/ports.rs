@@ -110,18 +110,10 @@ impl Ports {
         if ready.is_empty() {
             return Err(SettingsError::NoPair);
         }
-        let local = |&address| Local {
-            address,
-            ready: ready.clone(),
-            resting: VecDeque::new(),
-        };
+        let local = |&address| Local { address, ready: ready.clone(), resting: VecDeque::new() };
         let (lessor, returned) = mpsc::channel();
         let locals = addresses.iter().map(local).collect();
-        Ok(Ports {
-            locals,
-            lessor,
-            returned,
-        })
+        Ok(Ports { locals, lessor, returned })
     }
 
     /// Binds a pair on the first address that can reach `towards`, or on the first of all.
@@ -133,17 +125,8 @@ impl Ports {
             let Some(port) = local.ready.pop_front() else { break };
             match bind_pair(local.address, port) {
                 Ok((rtp, rtcp)) => {
-                    let lease = Lease {
-                        address: index,
-                        port,
-                        lessor: self.lessor.clone(),
-                    };
-                    return Ok(Pair {
-                        rtp,
-                        rtcp,
-                        local: SocketAddr::new(local.address, port),
-                        lease,
-                    });
+                    let lease = Lease { address: index, port, lessor: self.lessor.clone() };
+                    return Ok(Pair { rtp, rtcp, local: SocketAddr::new(local.address, port), lease });
                 }
                 Err(error) => {
                     local.ready.push_back(port);
@@ -171,8 +154,7 @@ impl Ports {
         // The loopback reaches only the loopback.
         let near = |local: &Local| local.address.is_loopback() == towards.is_loopback();
         let best = self.locals.iter().position(|local| family(local) && near(local));
-        best.or_else(|| self.locals.iter().position(family))
-            .ok_or(OpenError::Unreachable(towards))
+        best.or_else(|| self.locals.iter().position(family)).ok_or(OpenError::Unreachable(towards))
     }
 
     fn take_back(&mut self, now: Mono) {
@@ -230,11 +212,7 @@ mod tests {
         let unspecified = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         for (addresses, range, error) in [
             (&[][..], 10_000..=20_000, SettingsError::NoAddress),
-            (
-                &[LOOPBACK, unspecified][..],
-                10_000..=20_000,
-                SettingsError::Unspecified(unspecified),
-            ),
+            (&[LOOPBACK, unspecified][..], 10_000..=20_000, SettingsError::Unspecified(unspecified)),
             (&[LOOPBACK][..], 10_001..=10_002, SettingsError::NoPair),
             (&[LOOPBACK][..], 0..=1, SettingsError::NoPair),
             (&[LOOPBACK][..], 65_535..=65_535, SettingsError::NoPair),
@@ -266,10 +244,7 @@ mod tests {
         drop(first);
         let closed = Mono::from_ms(1_000);
         assert!(matches!(ports.open(closed, None), Err(OpenError::UsedUp)));
-        assert!(matches!(
-            ports.open(closed + Duration::from_millis(1_999), None),
-            Err(OpenError::UsedUp)
-        ));
+        assert!(matches!(ports.open(closed + Duration::from_millis(1_999), None), Err(OpenError::UsedUp)));
         assert_eq!(ports.free(closed + QUARANTINE, None), 1);
         assert_eq!(ports.open(closed + QUARANTINE, None).unwrap().local, freed);
     }

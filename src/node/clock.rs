@@ -7,8 +7,5 @@ use rustix::time::{ClockId, clock_gettime};
 pub fn now() -> Now {
     let (boot, wall) = (clock_gettime(ClockId::Boottime), clock_gettime(ClockId::Realtime));
     let mono = boot.tv_sec.unsigned_abs() * 1_000_000_000 + boot.tv_nsec.unsigned_abs();
-    Now {
-        mono: Mono(mono),
-        wall: Wall(wall.tv_sec * 1_000 + wall.tv_nsec / 1_000_000),
-    }
+    Now { mono: Mono(mono), wall: Wall(wall.tv_sec * 1_000 + wall.tv_nsec / 1_000_000) }
 }

@@ -155,40 +155,17 @@ impl FactWriter {
     pub fn start(settings: Settings, store: Store) -> Result<FactWriter, JournalError> {
         let journal = Journal::open(&settings.folder, settings.journal)?;
         if journal.torn_bytes() > 0 {
-            tracing::warn!(
-                bytes = journal.torn_bytes(),
-                "an unfinished commit was cut from the journal"
-            );
+            tracing::warn!(bytes = journal.torn_bytes(), "an unfinished commit was cut from the journal");
         }
         let reader = journal.reader();
-        let progress = Progress {
-            end: journal.end(),
-            applied: journal.acknowledged(),
-            ..Progress::default()
-        };
+        let progress = Progress { end: journal.end(), applied: journal.acknowledged(), ..Progress::default() };
         let shared = Arc::new(Shared::new(progress));
         let (channel, messages) = sync_channel(settings.channel_max);
-        let appender = Appender {
-            journal,
-            messages,
-            shared: shared.clone(),
-            settings: settings.clone(),
-        };
-        let thread = std::thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || appender.run())?;
-        let applier = Applier {
-            reader: Some(reader),
-            store,
-            shared: shared.clone(),
-            settings,
-        };
+        let appender = Appender { journal, messages, shared: shared.clone(), settings: settings.clone() };
+        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || appender.run())?;
+        let applier = Applier { reader: Some(reader), store, shared: shared.clone(), settings };
         tokio::spawn(applier.run());
-        Ok(FactWriter {
-            channel,
-            shared,
-            thread: Arc::new(Mutex::new(Some(thread))),
-        })
+        Ok(FactWriter { channel, shared, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     /// Takes a fact without waiting. It is durable within some 10 ms and the time of a sync.
@@ -371,9 +348,7 @@ impl Appender {
         let from = self.journal.end();
         facts.retain(|fact| self.append(fact));
         let to = self.insist();
-        self.shared
-            .tail()
-            .push(Commit { from, to, facts }, self.settings.tail_max);
+        self.shared.tail().push(Commit { from, to, facts }, self.settings.tail_max);
         self.shared.progress.send_modify(|progress| {
             progress.journalled += count;
             progress.end = to;
@@ -404,10 +379,7 @@ impl Appender {
                 Ok(to) => return to,
                 Err(error) => {
                     self.shared.journal_errors.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the journal cannot be written"
-                    );
+                    tracing::error!(error = &error as &dyn std::error::Error, "the journal cannot be written");
                     std::thread::sleep(wait);
                     wait = (wait * 2).min(longest);
                 }
@@ -419,10 +391,7 @@ impl Appender {
         let applied = self.shared.progress.borrow().applied;
         if let Err(error) = self.journal.acknowledge(applied) {
             // Facts will be applied once more than needed; nothing is lost.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the journal's position cannot be written"
-            );
+            tracing::warn!(error = &error as &dyn std::error::Error, "the journal's position cannot be written");
         }
     }
 }
@@ -464,9 +433,7 @@ impl Applier {
             let Some((facts, to)) = self.next(now).await else { break };
             hurried = facts.len() >= self.settings.apply_max;
             let Some(facts) = self.apply(facts).await else { break };
-            self.shared
-                .applied_count
-                .fetch_add(facts.len() as u64, Ordering::Relaxed);
+            self.shared.applied_count.fetch_add(facts.len() as u64, Ordering::Relaxed);
             if self.shared.applied.receiver_count() > 0 && !facts.is_empty() {
                 // An error says that the last listener has just gone.
                 _ = self.shared.applied.send(Arc::new(facts));
@@ -619,15 +586,7 @@ mod tests {
         assert_eq!((counts.told, counts.journalled, counts.applied), (330, 330, 330));
         assert!(!counts.behind && counts.refused == 0 && counts.damaged == 0);
         assert_eq!(heard(&mut listener, 330).await, facts);
-        assert_eq!(
-            store
-                .site("a")
-                .calls(&CallFilter::default(), Page::default())
-                .await
-                .unwrap()
-                .len(),
-            30
-        );
+        assert_eq!(store.site("a").calls(&CallFilter::default(), Page::default()).await.unwrap().len(), 30);
         writer.close().await;
     }
 
@@ -669,11 +628,7 @@ mod tests {
         tell(&writer, &calls(40..45));
         writer.drain().await;
         assert_eq!(writer.counts().applied, 35 * 11, "the first ten were acknowledged");
-        let calls = second
-            .site("a")
-            .calls(&CallFilter::default(), Page::default())
-            .await
-            .unwrap();
+        let calls = second.site("a").calls(&CallFilter::default(), Page::default()).await.unwrap();
         assert_eq!(calls.len(), 35);
         writer.close().await;
     }
@@ -683,10 +638,7 @@ mod tests {
     async fn a_full_disk_fills_the_channel_and_the_refused_fact_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::memory().await.unwrap();
-        let settings = Settings {
-            channel_max: 20,
-            ..settings(folder.path())
-        };
+        let settings = Settings { channel_max: 20, ..settings(folder.path()) };
         let writer = FactWriter::start(settings, store.clone()).unwrap();
         let segment = folder.path().join("000000000001.journal");
         symlink("/dev/full", &segment).unwrap();
@@ -721,15 +673,7 @@ mod tests {
         writer.drain().await;
         let counts = writer.counts();
         assert_eq!((counts.applied, counts.set_aside), (43, 1));
-        assert_eq!(
-            store
-                .site("b")
-                .calls(&CallFilter::default(), Page::default())
-                .await
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(store.site("b").calls(&CallFilter::default(), Page::default()).await.unwrap().len(), 1);
         writer.close().await;
     }
 

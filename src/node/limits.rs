@@ -5,15 +5,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Raises the number of files and sockets to the hard limit; returns what is allowed now.
 pub fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let allowed = if setrlimit(Resource::Nofile, raised).is_ok() {
-        limit.maximum
-    } else {
-        limit.current
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     // No limit at all reads as `None`.
     allowed.unwrap_or(u64::MAX)
 }

@@ -181,15 +181,8 @@ impl Live {
     /// one (which would have to make a million changes a second to catch up), and JavaScript still counts it exactly.
     pub fn new(started: Wall) -> Live {
         let seq = started.0.max(0).unsigned_abs().saturating_mul(1_000);
-        let board = Board {
-            seq,
-            floor: seq,
-            ..Board::default()
-        };
-        Live {
-            board: Mutex::new(board),
-            seq: watch::Sender::new(seq),
-        }
+        let board = Board { seq, floor: seq, ..Board::default() };
+        Live { board: Mutex::new(board), seq: watch::Sender::new(seq) }
     }
 
     /// Takes what happened, in order, and wakes whoever waits.
@@ -211,10 +204,7 @@ impl Live {
     pub fn snapshot(&self, site: Option<SiteId>) -> Snapshot {
         let board = self.board();
         let of_site = |change: &&Arc<Change>| site.is_none_or(|site| change.object.site() == site);
-        Snapshot {
-            seq: board.seq,
-            objects: board.alive.values().filter(of_site).cloned().collect(),
-        }
+        Snapshot { seq: board.seq, objects: board.alive.values().filter(of_site).cloned().collect() }
     }
 
     /// At most `max` changes after `seq` of all sites, oldest first: the last one's `seq` is where to go on. An object
@@ -227,12 +217,7 @@ impl Live {
         if seq < board.floor || seq > board.seq {
             return Err(Resync);
         }
-        Ok(board
-            .order
-            .range(seq + 1..)
-            .take(max)
-            .map(|(_, change)| Arc::clone(change))
-            .collect())
+        Ok(board.order.range(seq + 1..).take(max).map(|(_, change)| Arc::clone(change)).collect())
     }
 
     /// Shows the newest `seq`; wakes when it rises.
@@ -324,17 +309,8 @@ impl Board {
     fn publish(&mut self, at: Wall, object: Object, gone: bool) {
         let key = object.key();
         self.seq += 1;
-        let change = Arc::new(Change {
-            seq: self.seq,
-            at,
-            object,
-            gone,
-        });
-        let earlier = if gone {
-            self.alive.remove(&key)
-        } else {
-            self.alive.insert(key, Arc::clone(&change))
-        };
+        let change = Arc::new(Change { seq: self.seq, at, object, gone });
+        let earlier = if gone { self.alive.remove(&key) } else { self.alive.insert(key, Arc::clone(&change)) };
         if let Some(earlier) = earlier {
             self.order.remove(&earlier.seq);
         }
@@ -356,13 +332,7 @@ impl Board {
         self.serves = served_queues(acd);
         let lines = acd.iter().flat_map(|site| {
             (0u16..).zip(&site.queues).map(|(id, queue)| {
-                (
-                    (site.site, QueueId(id)),
-                    Line {
-                        name: Arc::from(&*queue.name),
-                        ..Line::default()
-                    },
-                )
+                ((site.site, QueueId(id)), Line { name: Arc::from(&*queue.name), ..Line::default() })
             })
         });
         let before = std::mem::replace(&mut self.lines, lines.collect());
@@ -386,11 +356,7 @@ impl Board {
     }
 
     fn configure_agents(&mut self, at: Wall, calls: &CallSettings) {
-        let known: Vec<Agent> = self
-            .alive
-            .values()
-            .filter_map(|change| change.object.as_agent().cloned())
-            .collect();
+        let known: Vec<Agent> = self.alive.values().filter_map(|change| change.object.as_agent().cloned()).collect();
         for agent in known {
             let kept = calls.agents.get(agent.id.index()).and_then(Option::as_ref);
             if kept.is_none_or(|kept| kept.site != agent.site || *kept.name != *agent.name) {
@@ -406,15 +372,7 @@ impl Board {
             let name: Arc<str> = Arc::from(&*identity.name);
             self.agents.insert((identity.site, Arc::clone(&name)), id);
             let (site, state) = (identity.site, AgentState::Offline);
-            let row = Agent {
-                id,
-                site,
-                name,
-                state,
-                since: at,
-                contact: None,
-                phone_up: false,
-            };
+            let row = Agent { id, site, name, state, since: at, contact: None, phone_up: false };
             self.publish(at, Object::Agent(row), false);
         }
     }
@@ -424,12 +382,7 @@ impl Board {
         let Some(before) = self.agent(change.agent).cloned() else {
             return;
         };
-        let after = Agent {
-            state: change.to,
-            since: at,
-            contact: change.contact,
-            ..before.clone()
-        };
+        let after = Agent { state: change.to, since: at, contact: change.contact, ..before.clone() };
         let (was, is) = (before.state == AgentState::Ready, after.state == AgentState::Ready);
         if was != is {
             self.count_ready(&after, is);
@@ -456,23 +409,12 @@ impl Board {
             waited = before.waiting_since.filter(|_| before.view.queue == view.queue);
         }
         let waiting = matches!(view.stage, Some(Stage::Queued | Stage::Ringing));
-        let queue = view
-            .queue
-            .and_then(|queue| self.lines.get(&(view.site, queue)))
-            .map(|line| Arc::clone(&line.name));
-        let agent = view
-            .agent
-            .and_then(|agent| self.agent(agent))
-            .map(|agent| Arc::clone(&agent.name));
+        let queue = view.queue.and_then(|queue| self.lines.get(&(view.site, queue))).map(|line| Arc::clone(&line.name));
+        let agent = view.agent.and_then(|agent| self.agent(agent)).map(|agent| Arc::clone(&agent.name));
         let waiting_since = waiting.then(|| waited.unwrap_or(view.since));
         let gone = view.stage.is_none();
         let (contact, id) = (view.contact, view.call);
-        let after = Call {
-            view,
-            waiting_since,
-            queue,
-            agent,
-        };
+        let after = Call { view, waiting_since, queue, agent };
         if gone {
             self.contacts.remove(&contact);
         } else {
@@ -517,11 +459,7 @@ impl Board {
     fn publish_line(&mut self, at: Wall, key: (SiteId, QueueId)) {
         let Some(line) = self.lines.get(&key) else { return };
         let object = Object::Queue(line.show(key));
-        if self
-            .alive
-            .get(&Key::Queue(key.0, key.1))
-            .is_none_or(|told| told.object != object)
-        {
+        if self.alive.get(&Key::Queue(key.0, key.1)).is_none_or(|told| told.object != object) {
             self.publish(at, object, false);
         }
     }
@@ -566,10 +504,7 @@ fn served_queues(acd: &[Arc<AcdSettings>]) -> BTreeMap<AgentId, Vec<QueueId>> {
     for site in acd {
         for agent in &site.agents {
             let has = |(skill, least): &(_, u8)| agent.skills.iter().any(|(own, level)| own == skill && level >= least);
-            let queues = (0u16..)
-                .map(QueueId)
-                .zip(&site.queues)
-                .filter(|(_, queue)| queue.skills.iter().all(has));
+            let queues = (0u16..).map(QueueId).zip(&site.queues).filter(|(_, queue)| queue.skills.iter().all(has));
             serves.insert(agent.agent, queues.map(|(id, _)| id).collect());
         }
     }

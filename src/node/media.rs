@@ -90,14 +90,7 @@ impl MediaThreads {
             let sockets = Sockets::new(settings.seed)?;
             let plane = Plane::new(settings.prompts.clone(), settings.seed);
             let (sink, notices, taps) = (Sink::new(), notices.clone(), taps());
-            let worker = Worker {
-                plane,
-                sockets,
-                sink,
-                notices,
-                taps,
-                buffer: Box::new([0; PACKET_BYTES_MAX]),
-            };
+            let worker = Worker { plane, sockets, sink, notices, taps, buffer: Box::new([0; PACKET_BYTES_MAX]) };
             let pin = settings.pin;
             let thread = thread::Builder::new().name(format!("media-{index}")).spawn(move || {
                 if pin {
@@ -140,9 +133,7 @@ impl Drop for MediaThreads {
 /// Pins the calling thread to the `index`-th processor it may use. Some containers forbid it; then it floats.
 fn pin_to(index: usize) {
     let pinned = rustix::thread::sched_getaffinity(None).and_then(|allowed| {
-        let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU)
-            .filter(|&cpu| allowed.is_set(cpu))
-            .collect();
+        let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
         let mut own = rustix::thread::CpuSet::new();
         own.set(cpus[index % cpus.len()]);
         rustix::thread::sched_setaffinity(None, &own)
@@ -194,11 +185,7 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
                 }
             }
             Message::Action(action) => {
-                let closed = if let Action::Close { leg } = action {
-                    Some(leg)
-                } else {
-                    None
-                };
+                let closed = if let Action::Close { leg } = action { Some(leg) } else { None };
                 self.plane.handle(clock::now(), action, &mut self.sink);
                 self.send();
                 if let Some(leg) = closed {
@@ -236,8 +223,7 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             };
             match socket.recv_from(&mut self.buffer[..]) {
                 Ok((length, from)) => {
-                    self.plane
-                        .receive(now, leg, kind, from, &self.buffer[..length], &mut self.sink);
+                    self.plane.receive(now, leg, kind, from, &self.buffer[..length], &mut self.sink);
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return,
@@ -359,11 +345,7 @@ impl Sockets {
 
     fn at(&self, token: Token) -> Option<(LegId, Kind, &UdpSocket)> {
         let opened = self.opened.get(token.0 / 2)?.as_ref()?;
-        let kind = if token.0.is_multiple_of(2) {
-            Kind::Rtp
-        } else {
-            Kind::Rtcp
-        };
+        let kind = if token.0.is_multiple_of(2) { Kind::Rtp } else { Kind::Rtcp };
         Some((opened.leg, kind, opened.socket(kind)))
     }
 
@@ -418,13 +400,7 @@ mod tests {
             let socket = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap();
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             let rtp = socket.local_addr().unwrap();
-            let phone = Phone {
-                leg,
-                socket,
-                ours: pair.local,
-                sound,
-                sent: 0,
-            };
+            let phone = Phone { leg, socket, ours: pair.local, sound, sent: 0 };
             let remote = Remote {
                 rtp,
                 rtcp: SocketAddr::new(rtp.ip(), 9),
@@ -447,14 +423,8 @@ mod tests {
         fn speak(&mut self) {
             let (sequence, timestamp) = (self.sent, u32::from(self.sent) * 160);
             let mut bytes = Vec::new();
-            Header {
-                marker: false,
-                payload_type: 8,
-                sequence,
-                timestamp,
-                ssrc: u32::from(self.sound),
-            }
-            .write(&mut bytes);
+            Header { marker: false, payload_type: 8, sequence, timestamp, ssrc: u32::from(self.sound) }
+                .write(&mut bytes);
             bytes.resize(bytes.len() + 160, self.sound);
             self.socket.send_to(&bytes, self.ours).unwrap();
             self.sent += 1;
@@ -481,14 +451,9 @@ mod tests {
         prompts.add(greeting);
         let (sender, told) = mpsc::channel();
         let (threads, pin, seed) = (1, true, 1);
-        let settings = Settings {
-            threads,
-            pin,
-            prompts: Arc::new(prompts),
-            seed,
-        };
+        let settings = Settings { threads, pin, prompts: Arc::new(prompts), seed };
         let notify = move |notice| sender.send(notice).unwrap_or_default();
-        (MediaThreads::start(&settings, notify, drop).unwrap(), told, tone)
+        (MediaThreads::start(&settings, notify, || drop).unwrap(), told, tone)
     }
 
     #[test]
@@ -500,53 +465,24 @@ mod tests {
         let mut citizen = Phone::new(&threads, &mut ports, 1, 0x11);
         let mut agent = Phone::new(&threads, &mut ports, 2, 0x22);
 
-        let play = Action::Play {
-            leg: citizen.leg,
-            play: 7,
-            prompts: vec![PromptId(0)],
-            repeat: false,
-        };
+        let play = Action::Play { leg: citizen.leg, play: 7, prompts: vec![PromptId(0)], repeat: false };
         citizen.ask(&threads, play);
         let prompt = citizen.hear(tone);
-        assert_eq!(
-            told.recv_timeout(PATIENCE),
-            Ok(Notice::Played {
-                leg: citizen.leg,
-                play: 7
-            })
-        );
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(Notice::Played { leg: citizen.leg, play: 7 }));
 
-        citizen.ask(
-            &threads,
-            Action::Bridge {
-                a: citizen.leg,
-                b: agent.leg,
-            },
-        );
+        citizen.ask(&threads, Action::Bridge { a: citizen.leg, b: agent.leg });
         for _ in 0..3 {
             citizen.speak();
             agent.speak();
             agent.hear(0x11);
             let relayed = citizen.hear(0x22);
-            assert!(
-                (relayed.wrapping_sub(prompt) as i16) > 0,
-                "one line of numbers from prompt to bridge"
-            );
+            assert!((relayed.wrapping_sub(prompt) as i16) > 0, "one line of numbers from prompt to bridge");
         }
         citizen.ask(&threads, Action::Close { leg: citizen.leg });
-        let Ok(Notice::Closed { leg, counters }) = told.recv_timeout(PATIENCE) else {
-            panic!("no good-bye")
-        };
-        assert_eq!(
-            (leg, counters.received, counters.lost, counters.dropped),
-            (citizen.leg, 3, 0, 0)
-        );
+        let Ok(Notice::Closed { leg, counters }) = told.recv_timeout(PATIENCE) else { panic!("no good-bye") };
+        assert_eq!((leg, counters.received, counters.lost, counters.dropped), (citizen.leg, 3, 0, 0));
         drop(threads);
-        let Ok(Notice::Closed {
-            leg,
-            counters: Counters { received: 3, .. },
-        }) = told.recv_timeout(PATIENCE)
-        else {
+        let Ok(Notice::Closed { leg, counters: Counters { received: 3, .. } }) = told.recv_timeout(PATIENCE) else {
             panic!("the end of the threads closes the other leg");
         };
         assert_eq!(leg, agent.leg);

@@ -124,56 +124,29 @@ impl Recorder {
             disk: AtomicU64::new(0),
             logged_ms: AtomicU64::new(0),
         });
-        let mut recorder = Recorder {
-            shared: shared.clone(),
-            lanes: Vec::new(),
-            threads: Vec::new(),
-        };
+        let mut recorder = Recorder { shared: shared.clone(), lanes: Vec::new(), threads: Vec::new() };
         for number in 0..writers {
             let (lane, intake) = sync_channel(BATCHES_MAX);
             let writer = writer::Writer::new(shared.clone(), intake, to_sealer.clone());
             recorder.lanes.push(lane);
-            recorder.threads.push(
-                Builder::new()
-                    .name(format!("recorder-{number}"))
-                    .spawn(move || writer.run())?,
-            );
+            recorder.threads.push(Builder::new().name(format!("recorder-{number}")).spawn(move || writer.run())?);
         }
         let sealer = seal::Sealer::new(shared, jobs, left_open);
-        recorder.threads.push(
-            Builder::new()
-                .name("recorder-sync".into())
-                .spawn(move || sealer.run())?,
-        );
+        recorder.threads.push(Builder::new().name("recorder-sync".into()).spawn(move || sealer.run())?);
         Ok(recorder)
     }
 
     /// A new way in, for one media thread.
     pub fn intake(&self) -> Intake {
-        let lane = |to: &SyncSender<Message>| Lane {
-            to: to.clone(),
-            next: Batch::default(),
-        };
-        Intake {
-            shared: self.shared.clone(),
-            lanes: self.lanes.iter().map(lane).collect(),
-        }
+        let lane = |to: &SyncSender<Message>| Lane { to: to.clone(), next: Batch::default() };
+        Intake { shared: self.shared.clone(), lanes: self.lanes.iter().map(lane).collect() }
     }
 
     /// What went wrong so far.
     pub fn faults(&self) -> Faults {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Shared {
-            batches_lost,
-            refused,
-            disk,
-            ..
-        } = &*self.shared;
-        Faults {
-            batches_lost: read(batches_lost),
-            refused: read(refused),
-            disk: read(disk),
-        }
+        let Shared { batches_lost, refused, disk, .. } = &*self.shared;
+        Faults { batches_lost: read(batches_lost), refused: read(refused), disk: read(disk) }
     }
 
     /// Finishes and seals all recordings, then ends the threads. Taps given after it are lost.
@@ -219,9 +192,7 @@ impl Lane {
             // The recorder has stopped: there is nobody to give them to again.
             Err(TrySendError::Disconnected(_)) => return true,
         };
-        let Message::Batch(Batch { taps, mut damaged }) = refused else {
-            unreachable!("a batch was offered")
-        };
+        let Message::Batch(Batch { taps, mut damaged }) = refused else { unreachable!("a batch was offered") };
         let given = taps.len();
         let keep = |tap: &Tap| match tap {
             Tap::Start(_) | Tap::Finish { .. } => true,
@@ -253,12 +224,7 @@ impl Shared {
         let logged_ms = self.logged_ms.load(Ordering::Relaxed);
         let due = logged_ms == 0 || now_ms >= logged_ms + LOG_EVERY_MS;
         // Of several threads that fail at once, one logs.
-        if due
-            && self
-                .logged_ms
-                .compare_exchange(logged_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
+        if due && self.logged_ms.compare_exchange(logged_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             tracing::error!(%error, count, what, "a recording cannot be written; it is tried again");
         }
     }

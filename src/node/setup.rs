@@ -33,11 +33,8 @@ impl Setup {
             people.extend(store.site(&site.code).agents().await?);
         }
         let credentials = store.credentials().await?;
-        let sip = sip::event::Settings {
-            listeners: listeners.to_vec(),
-            credentials: Arc::new(credentials),
-            ..config.sip()
-        };
+        let sip =
+            sip::event::Settings { listeners: listeners.to_vec(), credentials: Arc::new(credentials), ..config.sip() };
         let mut calls = config.calls();
         let mut acd: Vec<_> = (0u16..).zip(&config.sites).map(|(id, _)| config.acd(SiteId(id))).collect();
         let mut by_phone = BTreeMap::new();

@@ -3,8 +3,8 @@
 //! One task a shard. Nothing in it waits but for the next message or the next deadline.
 
 use super::clock;
-use super::wires::{Wires, lock};
 use super::media::{MediaThreads, Message};
+use super::wires::{Wires, lock};
 use crate::base::fact::Stamped;
 use crate::base::{FactId, LegId, MediaThreadId, Mint, Now, ShardId};
 use crate::call::event::{Event as ToCalls, Towards};

@@ -60,9 +60,7 @@ pub fn header(frames: u64) -> Header {
 
 /// How many samples of each channel the header says there are.
 pub fn parse(file: &[u8]) -> Result<u64, FormatError> {
-    let found = file
-        .first_chunk::<{ HEADER_BYTES as usize }>()
-        .ok_or(FormatError::Short)?;
+    let found = file.first_chunk::<{ HEADER_BYTES as usize }>().ok_or(FormatError::Short)?;
     let frames = u64::from(u32::from_le_bytes([found[46], found[47], found[48], found[49]]));
     if frames * FRAME_BYTES > u64::from(u32::MAX) - HEADER_BYTES || header(frames) != *found {
         return Err(FormatError::Foreign);

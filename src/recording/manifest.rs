@@ -102,28 +102,17 @@ pub enum Why {
 
 impl Chain {
     /// A chain without entries.
-    pub const EMPTY: Chain = Chain {
-        number: 0,
-        head: Digest::NONE,
-    };
+    pub const EMPTY: Chain = Chain { number: 0, head: Digest::NONE };
 
     /// The chain whose last line is `line`.
     pub fn after(line: &[u8]) -> Result<Chain, Why> {
-        Ok(Chain {
-            number: read(line)?.number,
-            head: Digest::of(line),
-        })
+        Ok(Chain { number: read(line)?.number, head: Digest::of(line) })
     }
 
     /// Appends an entry; gives its line, without the line feed.
     pub fn append(&mut self, recorded: Recorded) -> Vec<u8> {
         self.number += 1;
-        let entry = Entry {
-            version: VERSION,
-            number: self.number,
-            recorded,
-            previous: self.head,
-        };
+        let entry = Entry { version: VERSION, number: self.number, recorded, previous: self.head };
         let line = serde_json::to_vec(&entry).expect("plain data");
         self.head = Digest::of(&line);
         line
@@ -154,10 +143,7 @@ pub fn verify<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Chain, Br
         if *site.get_or_insert_with(|| entry.recorded.site.clone()) != entry.recorded.site {
             return Err(broken(Why::Site));
         }
-        chain = Chain {
-            number: entry.number,
-            head: Digest::of(bytes),
-        };
+        chain = Chain { number: entry.number, head: Digest::of(bytes) };
     }
     Ok(chain)
 }
@@ -242,10 +228,7 @@ mod tests {
         let (_, lines) = chain_of(4);
         let edit = |at: usize, from: &str, to: &str| {
             let mut changed = lines.clone();
-            changed[at] = String::from_utf8(changed[at].clone())
-                .expect("JSON")
-                .replace(from, to)
-                .into_bytes();
+            changed[at] = String::from_utf8(changed[at].clone()).expect("JSON").replace(from, to).into_bytes();
             verified(&changed)
         };
         assert_eq!(edit(1, "16000", "16001"), broken(3, Why::Previous));
@@ -264,21 +247,10 @@ mod tests {
     #[test]
     fn digests_are_64_hexadecimal_digits() {
         let text = serde_json::to_string(&Digest::of(b"abc")).expect("plain data");
-        assert_eq!(
-            text,
-            "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\""
-        );
-        assert_eq!(
-            serde_json::from_str::<Digest>(&text).expect("a digest"),
-            Digest::of(b"abc")
-        );
-        for bad in [
-            "\"\"",
-            "\"ba78\"",
-            &text.replace('b', "g"),
-            &text.replace("ba", "b"),
-            &text.replace("ba78", "é78"),
-        ] {
+        assert_eq!(text, "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"");
+        assert_eq!(serde_json::from_str::<Digest>(&text).expect("a digest"), Digest::of(b"abc"));
+        for bad in ["\"\"", "\"ba78\"", &text.replace('b', "g"), &text.replace("ba", "b"), &text.replace("ba78", "é78")]
+        {
             assert!(serde_json::from_str::<Digest>(bad).is_err(), "{bad}");
         }
     }

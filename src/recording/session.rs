@@ -130,10 +130,7 @@ struct Window {
 impl Session {
     /// Begins a recording: writes the header of an empty file.
     pub fn begin(start: &RecordingStart, out: &mut Vec<Command>) -> Session {
-        out.push(Command::Write {
-            offset: 0,
-            bytes: format::header(0).to_vec(),
-        });
+        out.push(Command::Write { offset: 0, bytes: format::header(0).to_vec() });
         let window = Window {
             base: 0,
             sound: Vec::with_capacity((2 * samples(LATE_MAX) * FRAME_BYTES) as usize),
@@ -143,11 +140,7 @@ impl Session {
             damaged: false,
             left_out: LeftOut::default(),
         };
-        Session {
-            started: start.started.mono,
-            started_wall: start.started.wall,
-            state: State::Open(Box::new(window)),
-        }
+        Session { started: start.started.mono, started_wall: start.started.wall, state: State::Open(Box::new(window)) }
     }
 
     /// Takes an event. Taps carry their own time, so no other is given; they come in order of it.
@@ -207,15 +200,9 @@ impl Session {
         match &self.state {
             State::Closed => {}
             State::Open(window) => {
-                assert!(
-                    window.sound.len().is_multiple_of(FRAME_BYTES as usize),
-                    "whole frames only"
-                );
+                assert!(window.sound.len().is_multiple_of(FRAME_BYTES as usize), "whole frames only");
                 let ahead = window.base + window.sound.len() as u64 / FRAME_BYTES;
-                assert!(
-                    ahead <= window.reached + samples(JUMP) + PAYLOAD_MAX as u64,
-                    "sound from the future"
-                );
+                assert!(ahead <= window.reached + samples(JUMP) + PAYLOAD_MAX as u64, "sound from the future");
                 assert!(window.base <= window.reached, "written before it was heard");
                 let lag = samples(LATE_MAX) + samples(FLUSH);
                 assert!(window.reached < window.base + lag, "held longer than it can change");
@@ -265,22 +252,13 @@ impl Window {
         let length = (end - self.base) * FRAME_BYTES;
         let heard = self.sound.len().min(usize::try_from(length).unwrap_or(usize::MAX));
         if heard > 0 {
-            out.push(Command::Write {
-                offset,
-                bytes: self.sound.drain(..heard).collect(),
-            });
+            out.push(Command::Write { offset, bytes: self.sound.drain(..heard).collect() });
         }
         if length > heard as u64 {
-            out.push(Command::Fill {
-                offset: offset + heard as u64,
-                length: length - heard as u64,
-            });
+            out.push(Command::Fill { offset: offset + heard as u64, length: length - heard as u64 });
         }
         self.base = end;
-        out.push(Command::Sizes {
-            frames: end,
-            header: Box::new(format::header(end)),
-        });
+        out.push(Command::Sizes { frames: end, header: Box::new(format::header(end)) });
     }
 
     /// Puts a packet that came at sample `at` where it belongs.
@@ -289,23 +267,13 @@ impl Window {
             self.left_out.stray += 1;
             return;
         }
-        let packet = Packet {
-            ssrc: audio.ssrc,
-            sequence: audio.sequence,
-            timestamp: audio.timestamp,
-            arrival: at,
-        };
+        let packet = Packet { ssrc: audio.ssrc, sequence: audio.sequence, timestamp: audio.timestamp, arrival: at };
         let timeline = match audio.channel {
             Channel::Citizen => &mut self.citizen,
             Channel::Others => &mut self.others,
         };
         let law = law_of(audio.codec);
-        let silent = || {
-            audio
-                .payload
-                .iter()
-                .all(|byte| (law[*byte as usize] ^ 0x55) & 0x7f < SILENT_CODE)
-        };
+        let silent = || audio.payload.iter().all(|byte| (law[*byte as usize] ^ 0x55) & 0x7f < SILENT_CODE);
         match timeline.place(&packet, silent) {
             Place::At(place) => self.put(place, audio, law),
             Place::Duplicate => self.left_out.duplicate += 1,
@@ -328,10 +296,7 @@ impl Window {
             Channel::Citizen => 0,
             Channel::Others => 1,
         };
-        for (frame, byte) in self.sound[from..end]
-            .chunks_exact_mut(FRAME_BYTES as usize)
-            .zip(payload)
-        {
+        for (frame, byte) in self.sound[from..end].chunks_exact_mut(FRAME_BYTES as usize).zip(payload) {
             frame[side] = law[*byte as usize];
         }
     }
@@ -351,12 +316,8 @@ fn law_of(codec: Codec) -> &'static [u8; 256] {
     static FROM_ULAW: LazyLock<[u8; 256]> = LazyLock::new(|| {
         let mut linear = [0; 256];
         let mut table = [0; 256];
-        PcmuDecoder::new()
-            .decode_into(&ALAW, &mut linear)
-            .expect("room for 256 samples");
-        PcmaEncoder::new()
-            .encode_into(&linear, &mut table)
-            .expect("room for 256 bytes");
+        PcmuDecoder::new().decode_into(&ALAW, &mut linear).expect("room for 256 samples");
+        PcmaEncoder::new().encode_into(&linear, &mut table).expect("room for 256 bytes");
         table
     });
     match codec {
@@ -391,18 +352,11 @@ mod tests {
                 recording: RecordingId(1),
                 contact: ContactId(2),
                 site: "hefei".into(),
-                started: Now {
-                    mono: START,
-                    wall: Wall(1_000),
-                },
+                started: Now { mono: START, wall: Wall(1_000) },
             };
             let mut out = Vec::new();
             let session = Session::begin(&start, &mut out);
-            let mut recording = Recording {
-                session,
-                file: Vec::new(),
-                finished: None,
-            };
+            let mut recording = Recording { session, file: Vec::new(), finished: None };
             recording.carry_out(out);
             recording
         }
@@ -450,24 +404,12 @@ mod tests {
             let (ssrc, sequence, timestamp) = (5, count as u16, 160 * count as u32);
             let recording = RecordingId(1);
             let codec = Codec::Pcma;
-            let audio = Audio {
-                recording,
-                channel,
-                at: at_ms(ms),
-                ssrc,
-                sequence,
-                timestamp,
-                codec,
-                payload,
-            };
+            let audio = Audio { recording, channel, at: at_ms(ms), ssrc, sequence, timestamp, codec, payload };
             self.handle(Event::Audio(audio));
         }
 
         fn finish(&mut self, ms: u64) -> Finished {
-            self.handle(Event::Finish {
-                at: at_ms(ms),
-                wall: Wall(1_000).after_ms(ms),
-            });
+            self.handle(Event::Finish { at: at_ms(ms), wall: Wall(1_000).after_ms(ms) });
             let finished = self.finished.expect("finished");
             assert_eq!(finished.bytes, self.file.len() as u64);
             assert_eq!(format::parse(&self.file), Ok(finished.samples));
@@ -475,12 +417,7 @@ mod tests {
         }
 
         fn side(&self, channel: Channel) -> Vec<u8> {
-            self.file[HEADER_BYTES as usize..]
-                .iter()
-                .skip(channel as usize)
-                .step_by(2)
-                .copied()
-                .collect()
+            self.file[HEADER_BYTES as usize..].iter().skip(channel as usize).step_by(2).copied().collect()
         }
     }
 
@@ -497,15 +434,7 @@ mod tests {
 
     /// What a side should hold: packet `n` at `20 * n` ms, silence where `n` is not in `packets`.
     fn expected(frames: u64, packets: impl Fn(u64) -> bool) -> Vec<u8> {
-        (0..frames)
-            .map(|frame| {
-                if packets(frame / 160) {
-                    (frame / 160) as u8
-                } else {
-                    SILENCE
-                }
-            })
-            .collect()
+        (0..frames).map(|frame| if packets(frame / 160) { (frame / 160) as u8 } else { SILENCE }).collect()
     }
 
     #[test]
@@ -516,10 +445,7 @@ mod tests {
             recording.audio(20 * count, Channel::Others, count, marked(count + 1));
         }
         let finished = recording.finish(4_000);
-        assert_eq!(
-            (finished.samples, finished.damaged, finished.left_out),
-            (32_000, false, LeftOut::default())
-        );
+        assert_eq!((finished.samples, finished.damaged, finished.left_out), (32_000, false, LeftOut::default()));
         assert_eq!(finished.ended, Wall(5_000));
         assert_eq!(recording.side(Channel::Citizen), expected(32_000, |_| true));
         let others: Vec<u8> = (0..32_000).map(|frame| (frame / 160 + 1) as u8).collect();
@@ -528,18 +454,11 @@ mod tests {
 
     #[test]
     fn the_length_is_that_of_the_clock_to_the_sample() {
-        for (length_ns, samples) in [
-            (0, 0),
-            (62_499, 0),
-            (62_500, 1),
-            (1_000_000_000, 8_000),
-            (61_000_062_499, 488_000),
-        ] {
+        for (length_ns, samples) in
+            [(0, 0), (62_499, 0), (62_500, 1), (1_000_000_000, 8_000), (61_000_062_499, 488_000)]
+        {
             let mut recording = Recording::begin();
-            recording.handle(Event::Finish {
-                at: Mono(START.0 + length_ns),
-                wall: Wall(0),
-            });
+            recording.handle(Event::Finish { at: Mono(START.0 + length_ns), wall: Wall(0) });
             assert_eq!(recording.finished.expect("finished").samples, samples, "{length_ns} ns");
         }
     }
@@ -562,18 +481,8 @@ mod tests {
             }
         }
         let finished = recording.finish(3_000);
-        assert_eq!(
-            finished.left_out,
-            LeftOut {
-                duplicate: 1,
-                late: 1,
-                stray: 0
-            }
-        );
-        assert_eq!(
-            recording.side(Channel::Citizen),
-            expected(24_000, |count| count != 30 && count != 100)
-        );
+        assert_eq!(finished.left_out, LeftOut { duplicate: 1, late: 1, stray: 0 });
+        assert_eq!(recording.side(Channel::Citizen), expected(24_000, |count| count != 30 && count != 100));
         assert!(recording.side(Channel::Others).iter().all(|byte| *byte == SILENCE));
     }
 
@@ -607,10 +516,7 @@ mod tests {
         let finished = recording.finish(40);
         assert_eq!((finished.samples, finished.left_out.stray), (320, 2));
         let side = recording.side(Channel::Citizen);
-        assert_eq!(
-            (&side[..80], &side[80..240], &side[240..]),
-            (&marked(0)[..80], &marked(1)[..], &marked(2)[..80])
-        );
+        assert_eq!((&side[..80], &side[80..240], &side[240..]), (&marked(0)[..80], &marked(1)[..], &marked(2)[..80]));
         recording.audio(60, Channel::Citizen, 3, marked(3));
         recording.expire(90_000);
     }
@@ -628,10 +534,7 @@ mod tests {
             codec: Codec::Pcma,
             payload: marked(1),
         };
-        let too_late = Event::Finish {
-            at: at_ms(day_ms + 1),
-            wall: Wall(0),
-        };
+        let too_late = Event::Finish { at: at_ms(day_ms + 1), wall: Wall(0) };
         for last in [Some(Event::Audio(audio)), Some(too_late), None] {
             let mut session = Recording::begin().session;
             let mut out = Vec::new();
@@ -640,9 +543,7 @@ mod tests {
                 Some(event) => session.handle(event, &mut out),
                 None => session.expire(at_ms(day_ms), &mut out),
             }
-            let Some(Command::Finished(finished)) = out.last() else {
-                panic!("not closed")
-            };
+            let Some(Command::Finished(finished)) = out.last() else { panic!("not closed") };
             assert_eq!((finished.samples, finished.damaged), (FRAMES_MAX, true));
             assert_eq!(finished.ended, Wall(1_000 + day_ms.cast_signed()));
         }
@@ -657,28 +558,20 @@ mod tests {
 
     #[test]
     fn mu_law_becomes_a_law_within_quantisation() {
-        let linear: Vec<i16> = (0..8000)
-            .map(|n| ((f64::from(n) * 0.05).sin() * 12_000.0) as i16)
-            .collect();
+        let linear: Vec<i16> = (0..8000).map(|n| ((f64::from(n) * 0.05).sin() * 12_000.0) as i16).collect();
         let mut encoded = [vec![0; 8000], vec![0; 8000]];
         PcmaEncoder::new().encode_into(&linear, &mut encoded[0]).expect("room");
         PcmuEncoder::new().encode_into(&linear, &mut encoded[1]).expect("room");
         let [alaw, from_ulaw] = [(0, Codec::Pcma), (1, Codec::Pcmu)].map(|(which, codec)| {
             let mut sound = vec![0; 8000];
-            let written: Vec<u8> = encoded[which]
-                .iter()
-                .map(|byte| law_of(codec)[*byte as usize])
-                .collect();
+            let written: Vec<u8> = encoded[which].iter().map(|byte| law_of(codec)[*byte as usize]).collect();
             PcmaDecoder::new().decode_into(&written, &mut sound).expect("room");
             sound
         });
         for ((linear, direct), transcoded) in linear.iter().zip(&alaw).zip(&from_ulaw) {
             // A step of A-law is a 16th of the segment: at most 1/16 of the value, 16 near zero; µ-law adds its own.
             let step = i32::from(linear.unsigned_abs()) / 16 + 16;
-            assert!(
-                (i32::from(*direct) - i32::from(*transcoded)).abs() <= step,
-                "{linear}: {direct} {transcoded}"
-            );
+            assert!((i32::from(*direct) - i32::from(*transcoded)).abs() <= step, "{linear}: {direct} {transcoded}");
         }
         assert_eq!(law_of(Codec::Pcmu)[0xff], SILENCE);
     }
@@ -693,26 +586,14 @@ mod tests {
             for _ in 0..mint.random() % 200 {
                 let roll = mint.random();
                 ms += [0, 0, 1, 20, 20, 20, 300, 5_000][(roll & 7) as usize];
-                let channel = if roll & 8 == 0 {
-                    Channel::Citizen
-                } else {
-                    Channel::Others
-                };
+                let channel = if roll & 8 == 0 { Channel::Citizen } else { Channel::Others };
                 let audio = Audio {
                     recording: RecordingId(1),
                     channel,
                     at: at_ms(ms),
                     ssrc: (roll >> 4 & 3) as u32,
-                    sequence: if roll & 64 == 0 {
-                        (ms / 20) as u16
-                    } else {
-                        (roll >> 8) as u16
-                    },
-                    timestamp: if roll & 128 == 0 {
-                        (ms * 8) as u32
-                    } else {
-                        (roll >> 24) as u32
-                    },
+                    sequence: if roll & 64 == 0 { (ms / 20) as u16 } else { (roll >> 8) as u16 },
+                    timestamp: if roll & 128 == 0 { (ms * 8) as u32 } else { (roll >> 24) as u32 },
                     codec: if roll & 256 == 0 { Codec::Pcma } else { Codec::Pcmu },
                     payload: vec![roll as u8; (roll >> 40) as usize % 1_700],
                 };

@@ -114,11 +114,7 @@ impl Track {
             position: arrival(packet),
             restart: None,
             stalled: None,
-            drift: Drift {
-                since: arrival(packet),
-                least: i64::MAX,
-                owed: 0,
-            },
+            drift: Drift { since: arrival(packet), least: i64::MAX, owed: 0 },
         }
     }
 
@@ -191,10 +187,7 @@ impl Track {
 
     /// Begins again from the arrival of `packet`; sequence numbers go on.
     fn anchor(&mut self, packet: &Packet) -> i64 {
-        *self = Track {
-            seen: self.seen,
-            ..Track::begin(packet)
-        };
+        *self = Track { seen: self.seen, ..Track::begin(packet) };
         self.position
     }
 
@@ -210,11 +203,7 @@ impl Drift {
     fn correction(&mut self, arrival: i64, delay: i64, silent: impl FnOnce() -> bool) -> i64 {
         self.least = self.least.min(delay);
         if arrival - self.since >= signed(DRIFT_WINDOW) {
-            self.owed = if self.least.abs() >= signed(DRIFT_SILENT) {
-                self.least
-            } else {
-                0
-            };
+            self.owed = if self.least.abs() >= signed(DRIFT_SILENT) { self.least } else { 0 };
             (self.since, self.least) = (arrival, delay);
         }
         let step = if self.owed == 0 {
@@ -264,10 +253,7 @@ mod tests {
     fn running(count: u64) -> Timeline {
         let mut timeline = Timeline::default();
         for n in 0..count {
-            assert_eq!(
-                place(&mut timeline, packet(n, 100 + 20 * n)),
-                Place::At((800 + 160 * n) as i64)
-            );
+            assert_eq!(place(&mut timeline, packet(n, 100 + 20 * n)), Place::At((800 + 160 * n) as i64));
         }
         timeline
     }
@@ -287,11 +273,7 @@ mod tests {
         assert_eq!(place(&mut timeline, packet(59, 1_290)), Place::Duplicate);
         assert_eq!(place(&mut timeline, packet(3, 1_290)), Place::Duplicate);
         assert_eq!(place(&mut timeline, packet(61, 1_320)), Place::At(800 + 160 * 61));
-        assert_eq!(
-            place(&mut timeline, packet(60, 1_300 + 500)),
-            Place::At(800 + 160 * 60),
-            "just in time"
-        );
+        assert_eq!(place(&mut timeline, packet(60, 1_300 + 500)), Place::At(800 + 160 * 60), "just in time");
         assert_eq!(place(&mut timeline, packet(60, 1_300 + 500)), Place::Duplicate);
         assert_eq!(place(&mut timeline, packet(63, 1_360)), Place::At(800 + 160 * 63));
         assert_eq!(place(&mut timeline, packet(62, 1_340 + 501)), Place::Late);
@@ -303,15 +285,8 @@ mod tests {
             let mut timeline = running(10);
             for count in 10..14 {
                 let plain = packet(count, 100 + 20 * count);
-                let jumped = Packet {
-                    timestamp: plain.timestamp.wrapping_add(jump as u32),
-                    ..plain
-                };
-                assert_eq!(
-                    place(&mut timeline, jumped),
-                    Place::At((800 + 160 * count) as i64),
-                    "{jump}"
-                );
+                let jumped = Packet { timestamp: plain.timestamp.wrapping_add(jump as u32), ..plain };
+                assert_eq!(place(&mut timeline, jumped), Place::At((800 + 160 * count) as i64), "{jump}");
             }
         }
     }
@@ -322,10 +297,7 @@ mod tests {
         let mut timeline = running(10);
         for count in 10..40 {
             let arrival = (100 + 20 * count).max(300 + 300);
-            assert_eq!(
-                place(&mut timeline, packet(count, arrival)),
-                Place::At((800 + 160 * count) as i64)
-            );
+            assert_eq!(place(&mut timeline, packet(count, arrival)), Place::At((800 + 160 * count) as i64));
         }
     }
 
@@ -351,10 +323,7 @@ mod tests {
         assert_eq!(place(&mut timeline, other(0, 305)), Place::At(305 * 8));
         assert_eq!(place(&mut timeline, packet(10, 311)), Place::At(800 + 160 * 10));
         assert_eq!(place(&mut timeline, other(1, 329)), Place::At(305 * 8 + 160));
-        let third = Packet {
-            ssrc: 11,
-            ..packet(0, 400)
-        };
+        let third = Packet { ssrc: 11, ..packet(0, 400) };
         assert_eq!(place(&mut timeline, third), Place::At(400 * 8));
     }
 
@@ -365,11 +334,7 @@ mod tests {
         assert_eq!(place(&mut timeline, restarted(0, 300)), Place::Stray);
         assert_eq!(place(&mut timeline, restarted(1, 320)), Place::At(320 * 8));
         assert_eq!(place(&mut timeline, restarted(2, 345)), Place::At(340 * 8));
-        assert_eq!(
-            place(&mut timeline, packet(10, 350)),
-            Place::Stray,
-            "one stray packet moves nothing"
-        );
+        assert_eq!(place(&mut timeline, packet(10, 350)), Place::Stray, "one stray packet moves nothing");
         assert_eq!(place(&mut timeline, restarted(3, 360)), Place::At(360 * 8));
     }
 
@@ -384,10 +349,7 @@ mod tests {
                     let sent_us = (20_000 * count).cast_signed() * (1_000_000 + ppm) / 1_000_000;
                     let jitter_us = (count * 7_919 % 13) as i64 * 1_000;
                     let arrival = ((sent_us + jitter_us) * 8 / 1_000) as u64;
-                    let packet = Packet {
-                        arrival,
-                        ..packet(count, 0)
-                    };
+                    let packet = Packet { arrival, ..packet(count, 0) };
                     let Place::At(at) = timeline.place(&packet, || count.is_multiple_of(silent_every)) else {
                         panic!("packet {count} was left out");
                     };
@@ -395,10 +357,7 @@ mod tests {
                 }
                 // Half a packet of 20 ms in speech that never pauses, 6 ms where corrections are never heard.
                 let bound = if silent_every == 1 { 48 } else { 136 };
-                assert!(
-                    worst <= bound,
-                    "{ppm} ppm, silence every {silent_every}: {worst} samples"
-                );
+                assert!(worst <= bound, "{ppm} ppm, silence every {silent_every}: {worst} samples");
             }
         }
     }

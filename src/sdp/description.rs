@@ -122,27 +122,17 @@ impl Stream {
 
     /// The same line refused: port 0 and, since one format must stand there, the first (RFC 3264 §6).
     pub fn refused(&self) -> Stream {
-        Stream::new(
-            &self.media,
-            0,
-            &self.protocol,
-            self.formats.iter().take(1).cloned().collect(),
-        )
+        Stream::new(&self.media, 0, &self.protocol, self.formats.iter().take(1).cloned().collect())
     }
 
     /// The numeric formats, in order of preference.
     pub fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
-        self.formats
-            .iter()
-            .filter_map(|format| format.parse().ok())
-            .filter(|payload_type| *payload_type < 128)
+        self.formats.iter().filter_map(|format| format.parse().ok()).filter(|payload_type| *payload_type < 128)
     }
 
     /// What `a=rtpmap` says of a payload type; the first line wins.
     pub fn mapping(&self, payload_type: u8) -> Option<&Mapping> {
-        self.mappings
-            .iter()
-            .find(|mapping| mapping.payload_type == payload_type)
+        self.mappings.iter().find(|mapping| mapping.payload_type == payload_type)
     }
 }
 
@@ -169,13 +159,7 @@ impl fmt::Display for Stream {
         if let Some(connection) = &self.connection {
             write!(f, "c={connection}\r\n")?;
         }
-        for Mapping {
-            payload_type,
-            encoding,
-            clock_hz,
-            channels,
-        } in &self.mappings
-        {
+        for Mapping { payload_type, encoding, clock_hz, channels } in &self.mappings {
             write!(f, "a=rtpmap:{payload_type} {encoding}/{clock_hz}")?;
             if *channels != 1 {
                 write!(f, "/{channels}")?;
@@ -191,10 +175,7 @@ impl fmt::Display for Stream {
             }
         }
         match &self.rtcp {
-            Some(Rtcp {
-                port,
-                connection: Some(connection),
-            }) => write!(f, "a=rtcp:{port} {connection}\r\n")?,
+            Some(Rtcp { port, connection: Some(connection) }) => write!(f, "a=rtcp:{port} {connection}\r\n")?,
             Some(Rtcp { port, connection: None }) => write!(f, "a=rtcp:{port}\r\n")?,
             None => {}
         }

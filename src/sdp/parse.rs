@@ -42,19 +42,11 @@ pub fn parse(body: &[u8]) -> Result<Description, ParseError> {
     }
     // Free text may be in any encoding (GBK in `s=` is common); all that is kept is ASCII.
     let text = String::from_utf8_lossy(body);
-    let mut lines = text
-        .split('\n')
-        .map(str::trim_ascii_end)
-        .filter(|line| !line.is_empty());
+    let mut lines = text.split('\n').map(str::trim_ascii_end).filter(|line| !line.is_empty());
     if lines.next() != Some("v=0") {
         return Err(ParseError::Version);
     }
-    let mut description = Description {
-        origin: no_origin(),
-        connection: None,
-        direction: None,
-        streams: Vec::new(),
-    };
+    let mut description = Description { origin: no_origin(), connection: None, direction: None, streams: Vec::new() };
     for line in lines {
         match line.split_at_checked(2) {
             Some(("o=", value)) => description.origin = origin(value).unwrap_or_else(no_origin),
@@ -70,28 +62,17 @@ pub fn parse(body: &[u8]) -> Result<Description, ParseError> {
 
 /// What stands for an `o=` line that is missing or unreadable: nobody's session.
 fn no_origin() -> Origin {
-    Origin {
-        id: "0".into(),
-        version: "0".into(),
-        address: Connection::Address(Ipv4Addr::UNSPECIFIED.into()),
-    }
+    Origin { id: "0".into(), version: "0".into(), address: Connection::Address(Ipv4Addr::UNSPECIFIED.into()) }
 }
 
 /// `username sess-id sess-version nettype addrtype address`
 fn origin(value: &str) -> Option<Origin> {
-    let (head, address) = value
-        .match_indices(' ')
-        .nth(2)
-        .map(|(at, _)| (&value[..at], &value[at + 1..]))?;
+    let (head, address) = value.match_indices(' ').nth(2).map(|(at, _)| (&value[..at], &value[at + 1..]))?;
     let mut words = head.split(' ').skip(1);
     let (id, version) = (words.next()?, words.next()?);
     let digits = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     (digits(id) && digits(version)).then_some(())?;
-    Some(Origin {
-        id: id.into(),
-        version: version.into(),
-        address: connection(address)?,
-    })
+    Some(Origin { id: id.into(), version: version.into(), address: connection(address)? })
 }
 
 /// A `c=` line belongs to the stream above it, else to the session. A stream may have several (layered multicast,
@@ -131,10 +112,7 @@ fn connection(value: &str) -> Option<Connection> {
 fn is_host_name(text: &str) -> bool {
     // A name of digits only is a broken address.
     let letter = text.bytes().any(|byte| byte.is_ascii_alphabetic());
-    letter
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+    letter && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
 /// `media port[/count] protocol format…`
@@ -180,14 +158,9 @@ fn attribute(description: &mut Description, text: &str) {
 }
 
 fn direction(name: &str) -> Option<Direction> {
-    [
-        Direction::SendRecv,
-        Direction::SendOnly,
-        Direction::RecvOnly,
-        Direction::Inactive,
-    ]
-    .into_iter()
-    .find(|direction| name.eq_ignore_ascii_case(direction.as_str()))
+    [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive]
+        .into_iter()
+        .find(|direction| name.eq_ignore_ascii_case(direction.as_str()))
 }
 
 /// `payload encoding/clock[/channels]`
@@ -200,12 +173,7 @@ fn mapping(value: &str) -> Option<Mapping> {
         None => 1,
     };
     let payload_type = payload_type.parse().ok().filter(|payload_type| *payload_type < 128)?;
-    is_token(encoding).then(|| Mapping {
-        payload_type,
-        encoding: encoding.into(),
-        clock_hz,
-        channels,
-    })
+    is_token(encoding).then(|| Mapping { payload_type, encoding: encoding.into(), clock_hz, channels })
 }
 
 /// `payload parameters`
@@ -228,10 +196,7 @@ fn rtcp(value: &str) -> Option<Rtcp> {
         None => (value.trim_ascii(), None),
     };
     let port = port.parse().ok().filter(|port| *port != 0)?;
-    Some(Rtcp {
-        port,
-        connection: address,
-    })
+    Some(Rtcp { port, connection: address })
 }
 
 #[cfg(test)]
@@ -253,29 +218,16 @@ mod tests {
         let read = parse(CARRIER.as_bytes()).expect("a description");
         assert_eq!((&*read.origin.id, &*read.origin.version), ("1073741831", "1073741832"));
         assert_eq!(read.direction, Some(Direction::SendOnly));
-        let [audio, video] = &read.streams[..] else {
-            panic!("two streams")
-        };
+        let [audio, video] = &read.streams[..] else { panic!("two streams") };
         assert_eq!(audio.payload_types().collect::<Vec<_>>(), [8, 0, 18, 97]);
         assert_eq!(
-            audio
-                .mapping(97)
-                .map(|map| (&*map.encoding, map.clock_hz, map.channels)),
+            audio.mapping(97).map(|map| (&*map.encoding, map.clock_hz, map.channels)),
             Some(("telephone-event", 8000, 1))
         );
         assert_eq!(audio.parameters, [(97, "0-16".into())]);
         assert_eq!((audio.ptime_ms, audio.maxptime_ms), (Some(20), Some(40)));
-        assert_eq!(
-            audio.rtcp,
-            Some(Rtcp {
-                port: 20009,
-                connection: Some(address("10.1.2.5"))
-            })
-        );
-        assert_eq!(
-            (read.direction_of(audio), read.direction_of(video)),
-            (Direction::SendOnly, Direction::Inactive)
-        );
+        assert_eq!(audio.rtcp, Some(Rtcp { port: 20009, connection: Some(address("10.1.2.5")) }));
+        assert_eq!((read.direction_of(audio), read.direction_of(video)), (Direction::SendOnly, Direction::Inactive));
         assert_eq!(read.connection_of(audio), Some(&address("10.1.2.4")));
         assert_eq!(read.connection_of(video), Some(&address("2001:db8::1")));
     }
@@ -338,10 +290,7 @@ mod tests {
             ("IN IP4 224.2.1.1/127/3", Some(address("224.2.1.1"))),
             ("in ip6 ::1", Some(address("::1"))),
             ("IN IP6 ::ffff:1.2.3.4", Some(address("1.2.3.4"))),
-            (
-                "IN IP4 media.example.cn",
-                Some(Connection::Name("media.example.cn".into())),
-            ),
+            ("IN IP4 media.example.cn", Some(Connection::Name("media.example.cn".into()))),
             ("IN IP4 1.2.3", None),
             ("IN IP4 a b", Some(Connection::Name("a".into()))),
             ("IN IP5 1.2.3.4", None),

@@ -95,14 +95,7 @@ struct Said {
 impl Session {
     /// A session that nothing has been said of. `id` is unique among ours; RTP is taken at `local`.
     pub fn new(id: u64, local: SocketAddr) -> Session {
-        Session {
-            id,
-            local,
-            preferred: None,
-            said: None,
-            offered: None,
-            negotiated: None,
-        }
+        Session { id, local, preferred: None, said: None, offered: None, negotiated: None }
     }
 
     /// Chooses `codec` wherever the other side has it, whatever it likes better: the codec of the leg to be bridged,
@@ -158,9 +151,7 @@ impl Session {
         let stream = answer.streams.get(said.audio).ok_or(Refusal::NoAudio)?;
         let mut usable = usable(&answer, stream, self.local)?;
         let offered = &said.streams[said.audio];
-        usable
-            .codecs
-            .retain(|(codec, _)| codecs_of(offered).any(|(ours, _)| ours == *codec));
+        usable.codecs.retain(|(codec, _)| codecs_of(offered).any(|(ours, _)| ours == *codec));
         let chosen = *usable.codecs.first().ok_or(Refusal::Codec)?;
         let negotiated = self.agree(usable, chosen, direction);
         self.negotiated = Some(negotiated);
@@ -211,20 +202,13 @@ impl Session {
 
     /// The codecs to offer with their payload types; the preferred one first, none twice.
     fn numbered(&self, codecs: &[Codec]) -> Vec<Numbered> {
-        let wanted = if codecs.is_empty() {
-            &[Codec::Pcma, Codec::Pcmu][..]
-        } else {
-            codecs
-        };
+        let wanted = if codecs.is_empty() { &[Codec::Pcma, Codec::Pcmu][..] } else { codecs };
         let preferred = self.preferred.filter(|codec| wanted.contains(codec));
         let mut numbered: Vec<Numbered> = Vec::new();
         for codec in preferred.iter().chain(wanted) {
             let agreed = self.negotiated.filter(|negotiated| negotiated.codec == *codec);
             let payload_type = agreed.map_or(codec.static_payload_type(), |negotiated| negotiated.payload_type);
-            if numbered
-                .iter()
-                .all(|(known, number)| known != codec && *number != payload_type)
-            {
+            if numbered.iter().all(|(known, number)| known != codec && *number != payload_type) {
                 numbered.push((*codec, payload_type));
             }
         }
@@ -244,21 +228,11 @@ impl Session {
 
     fn stream(&self, codecs: &[Numbered], telephone_event: Option<u8>, direction: Direction) -> Stream {
         let numbers = codecs.iter().map(|(_, number)| *number).chain(telephone_event);
-        let mut stream = Stream::new(
-            AUDIO,
-            self.local.port(),
-            RTP_AVP,
-            numbers.map(|n| n.to_string().into()).collect(),
-        );
-        let mapping = |payload_type, name: &str| Mapping {
-            payload_type,
-            encoding: name.into(),
-            clock_hz: CLOCK_HZ,
-            channels: 1,
-        };
-        stream
-            .mappings
-            .extend(codecs.iter().map(|(codec, number)| mapping(*number, codec.encoding())));
+        let mut stream =
+            Stream::new(AUDIO, self.local.port(), RTP_AVP, numbers.map(|n| n.to_string().into()).collect());
+        let mapping =
+            |payload_type, name: &str| Mapping { payload_type, encoding: name.into(), clock_hz: CLOCK_HZ, channels: 1 };
+        stream.mappings.extend(codecs.iter().map(|(codec, number)| mapping(*number, codec.encoding())));
         if let Some(number) = telephone_event {
             stream.mappings.push(mapping(number, TELEPHONE_EVENT_NAME));
             stream.parameters.push((number, EVENTS.into()));
@@ -287,11 +261,7 @@ impl Session {
             streams,
         };
         let text = description.to_string().into();
-        self.said = Some(Said {
-            version,
-            streams: description.streams,
-            audio,
-        });
+        self.said = Some(Said { version, streams: description.streams, audio });
         text
     }
 }
@@ -360,16 +330,8 @@ mod tests {
         ];
         for (formats, lines, expected, line) in cases {
             let (text, got) = answered(&format!("m=audio 4000 RTP/AVP {formats}\r\n{lines}")).expect(formats);
-            assert_eq!(
-                (got.codec, got.payload_type, got.telephone_event),
-                expected,
-                "{formats} {lines}"
-            );
-            assert_eq!(
-                media_lines(&text),
-                [format!("m=audio 10000 RTP/AVP {line}")],
-                "{formats} {lines}"
-            );
+            assert_eq!((got.codec, got.payload_type, got.telephone_event), expected, "{formats} {lines}");
+            assert_eq!(media_lines(&text), [format!("m=audio 10000 RTP/AVP {line}")], "{formats} {lines}");
         }
     }
 
@@ -381,51 +343,24 @@ mod tests {
             ("m=video 4000 RTP/AVP 8\r\n", Refusal::NoAudio, 488),
             ("m=audio 4000 RTP/SAVP 8\r\n", Refusal::Protocol, 488),
             ("m=audio 4000 RTP/AVPF 8\r\n", Refusal::Protocol, 488),
-            (
-                "m=audio 4000 RTP/AVP 18 101\r\na=rtpmap:101 telephone-event/8000\r\n",
-                Refusal::Codec,
-                488,
-            ),
-            (
-                "m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 G729/8000\r\n",
-                Refusal::Codec,
-                488,
-            ),
-            (
-                "m=audio 4000 RTP/AVP 8\r\nc=IN IP4 media.example.cn\r\n",
-                Refusal::Address,
-                488,
-            ),
-            (
-                "m=audio 4000 RTP/AVP 8\r\nc=IN IP4 224.2.1.1/127\r\n",
-                Refusal::Address,
-                488,
-            ),
-            (
-                "m=audio 4000 RTP/AVP 8\r\nc=IN IP6 2001:db8::1\r\n",
-                Refusal::Address,
-                488,
-            ),
+            ("m=audio 4000 RTP/AVP 18 101\r\na=rtpmap:101 telephone-event/8000\r\n", Refusal::Codec, 488),
+            ("m=audio 4000 RTP/AVP 8\r\na=rtpmap:8 G729/8000\r\n", Refusal::Codec, 488),
+            ("m=audio 4000 RTP/AVP 8\r\nc=IN IP4 media.example.cn\r\n", Refusal::Address, 488),
+            ("m=audio 4000 RTP/AVP 8\r\nc=IN IP4 224.2.1.1/127\r\n", Refusal::Address, 488),
+            ("m=audio 4000 RTP/AVP 8\r\nc=IN IP6 2001:db8::1\r\n", Refusal::Address, 488),
             ("m=audio 4000 RTP/AVP\r\n", Refusal::Unreadable(ParseError::Media), 400),
         ];
         for (streams, refusal, status) in cases {
             let mut session = session();
             let before = session.clone();
-            assert_eq!(
-                session.answer(offer(streams).as_bytes(), SendRecv),
-                Err(refusal),
-                "{streams}"
-            );
+            assert_eq!(session.answer(offer(streams).as_bytes(), SendRecv), Err(refusal), "{streams}");
             assert_eq!((refusal.status(), session), (status, before), "{streams}");
         }
         assert_eq!(
             session().answer(offer_of("", "m=audio 4000 RTP/AVP 8\r\n").as_bytes(), SendRecv),
             Err(Refusal::Address)
         );
-        assert_eq!(
-            session().accept(offer("m=audio 4000 RTP/AVP 8\r\n").as_bytes()),
-            Err(Refusal::Unasked)
-        );
+        assert_eq!(session().accept(offer("m=audio 4000 RTP/AVP 8\r\n").as_bytes()), Err(Refusal::Unasked));
     }
 
     #[test]
@@ -441,17 +376,12 @@ mod tests {
             "m=audio 0 RTP/AVP 8",
             "m=image 0 udptl t38",
         ];
-        assert_eq!(
-            (media_lines(text(&answer)), negotiated.rtp.port()),
-            (lines.to_vec(), 4004)
-        );
+        assert_eq!((media_lines(text(&answer)), negotiated.rtp.port()), (lines.to_vec(), 4004));
         // RFC 3264 §8: our own later offer keeps every place.
         let reoffer = session.offer(&[Codec::Pcmu], SendOnly);
         let expected = [lines[0], lines[1], "m=audio 10000 RTP/AVP 0 101", lines[3], lines[4]];
         assert_eq!(media_lines(text(&reoffer)), expected);
-        let accepted = session
-            .accept(offer(&streams.replace("4004", "4444")).as_bytes())
-            .expect("agreed");
+        let accepted = session.accept(offer(&streams.replace("4004", "4444")).as_bytes()).expect("agreed");
         assert_eq!((accepted.rtp.port(), accepted.direction), (4444, SendOnly));
     }
 
@@ -463,31 +393,18 @@ mod tests {
             for ours in all {
                 for held in [false, true] {
                     let address = if held { "0.0.0.0" } else { "198.51.100.9" };
-                    let media = format!(
-                        "m=audio 4000 RTP/AVP 8\r\nc=IN IP4 {address}\r\na={}\r\n",
-                        theirs.as_str()
-                    );
+                    let media = format!("m=audio 4000 RTP/AVP 8\r\nc=IN IP4 {address}\r\na={}\r\n", theirs.as_str());
                     let (answer, negotiated) = session().answer(offer(&media).as_bytes(), ours).expect("an answer");
                     let got = negotiated.direction;
-                    assert_eq!(
-                        got.sends(),
-                        ours.sends() && theirs.receives() && !held,
-                        "{theirs:?} {ours:?} {held}"
-                    );
-                    assert_eq!(
-                        got.receives(),
-                        ours.receives() && theirs.sends(),
-                        "{theirs:?} {ours:?} {held}"
-                    );
+                    assert_eq!(got.sends(), ours.sends() && theirs.receives() && !held, "{theirs:?} {ours:?} {held}");
+                    assert_eq!(got.receives(), ours.receives() && theirs.sends(), "{theirs:?} {ours:?} {held}");
                     assert!(text(&answer).ends_with(&format!("a={}\r\n", got.as_str())));
                 }
             }
         }
-        for (session_line, media_line, expected) in [
-            ("a=sendonly\r\n", "", RecvOnly),
-            ("a=sendonly\r\n", "a=sendrecv\r\n", SendRecv),
-            ("", "", SendRecv),
-        ] {
+        for (session_line, media_line, expected) in
+            [("a=sendonly\r\n", "", RecvOnly), ("a=sendonly\r\n", "a=sendrecv\r\n", SendRecv), ("", "", SendRecv)]
+        {
             let body = offer_of(
                 &format!("c=IN IP4 198.51.100.9\r\n{session_line}"),
                 &format!("m=audio 4 RTP/AVP 8\r\n{media_line}"),
@@ -501,51 +418,17 @@ mod tests {
     fn addresses_ports_and_packet_times() {
         let cases = [
             ("", "198.51.100.9:4000", "198.51.100.9:4001", 20),
-            (
-                "a=rtcp:4100\r\na=rtcp-mux\r\n",
-                "198.51.100.9:4000",
-                "198.51.100.9:4100",
-                20,
-            ),
-            (
-                "a=rtcp:4100 IN IP4 203.0.113.5\r\na=ptime:30\r\n",
-                "198.51.100.9:4000",
-                "203.0.113.5:4100",
-                30,
-            ),
-            (
-                "a=rtcp:4100 IN IP6 ::1\r\na=ptime:5\r\n",
-                "198.51.100.9:4000",
-                "198.51.100.9:4100",
-                10,
-            ),
-            (
-                "c=IN IP4 203.0.113.7\r\na=ptime:200\r\n",
-                "203.0.113.7:4000",
-                "203.0.113.7:4001",
-                60,
-            ),
-            (
-                "a=ptime:40\r\na=maxptime:30\r\n",
-                "198.51.100.9:4000",
-                "198.51.100.9:4001",
-                30,
-            ),
-            (
-                "a=maxptime:1\r\na=ptime:25\r\n",
-                "198.51.100.9:4000",
-                "198.51.100.9:4001",
-                10,
-            ),
+            ("a=rtcp:4100\r\na=rtcp-mux\r\n", "198.51.100.9:4000", "198.51.100.9:4100", 20),
+            ("a=rtcp:4100 IN IP4 203.0.113.5\r\na=ptime:30\r\n", "198.51.100.9:4000", "203.0.113.5:4100", 30),
+            ("a=rtcp:4100 IN IP6 ::1\r\na=ptime:5\r\n", "198.51.100.9:4000", "198.51.100.9:4100", 10),
+            ("c=IN IP4 203.0.113.7\r\na=ptime:200\r\n", "203.0.113.7:4000", "203.0.113.7:4001", 60),
+            ("a=ptime:40\r\na=maxptime:30\r\n", "198.51.100.9:4000", "198.51.100.9:4001", 30),
+            ("a=maxptime:1\r\na=ptime:25\r\n", "198.51.100.9:4000", "198.51.100.9:4001", 10),
         ];
         for (lines, rtp, rtcp, ptime_ms) in cases {
             let (_, got) = answered(&format!("m=audio 4000 RTP/AVP 8\r\n{lines}")).expect(lines);
             assert_eq!(
-                (
-                    got.rtp.to_string().as_str(),
-                    got.rtcp.to_string().as_str(),
-                    got.ptime_ms
-                ),
+                (got.rtp.to_string().as_str(), got.rtcp.to_string().as_str(), got.ptime_ms),
                 (rtp, rtcp, ptime_ms),
                 "{lines}"
             );
@@ -554,10 +437,7 @@ mod tests {
         let body = offer_of("c=IN IP6 2001:db8::9\r\n", "m=audio 65535 RTP/AVP 8\r\n");
         let (answer, got) = v6.answer(body.as_bytes(), SendRecv).expect("an answer");
         assert!(text(&answer).contains("c=IN IP6 2001:db8::1\r\n"));
-        assert_eq!(
-            (got.rtp.to_string().as_str(), got.rtcp.port()),
-            ("[2001:db8::9]:65535", 65535)
-        );
+        assert_eq!((got.rtp.to_string().as_str(), got.rtcp.port()), ("[2001:db8::9]:65535", 65535));
     }
 
     #[test]
@@ -565,16 +445,10 @@ mod tests {
         let body = offer("m=audio 4000 RTP/AVP 8 0\r\n");
         let mut session = session();
         session.prefer(Codec::Pcmu);
-        assert_eq!(
-            session.answer(body.as_bytes(), SendRecv).expect("an answer").1.codec,
-            Codec::Pcmu
-        );
+        assert_eq!(session.answer(body.as_bytes(), SendRecv).expect("an answer").1.codec, Codec::Pcmu);
         let mut other = super::tests::session();
         let only_mu = offer("m=audio 4000 RTP/AVP 0\r\n");
-        assert_eq!(
-            other.answer(only_mu.as_bytes(), SendRecv).expect("an answer").1.codec,
-            Codec::Pcmu
-        );
+        assert_eq!(other.answer(only_mu.as_bytes(), SendRecv).expect("an answer").1.codec, Codec::Pcmu);
         assert_eq!(
             other.answer(body.as_bytes(), SendRecv).expect("an answer").1.codec,
             Codec::Pcmu,
@@ -597,10 +471,7 @@ mod tests {
         let held = session.offer(&[Codec::Pcma], SendOnly);
         let resumed = session.offer(&[Codec::Pcma], SendRecv);
         assert_eq!(first, same);
-        assert_eq!(
-            [&first, &held, &resumed].map(version).map(|text| text.to_string()),
-            ["1", "2", "3"]
-        );
+        assert_eq!([&first, &held, &resumed].map(version).map(|text| text.to_string()), ["1", "2", "3"]);
     }
 
     #[test]
@@ -614,11 +485,7 @@ mod tests {
         let body = offer("m=audio 4000 RTP/AVP 101\r\na=rtpmap:101 PCMA/8000\r\n");
         session.answer(body.as_bytes(), SendRecv).expect("an answer");
         let moved = session.offer(&[Codec::Pcma], SendRecv);
-        assert_eq!(
-            media_lines(text(&moved)),
-            ["m=audio 10000 RTP/AVP 101 96"],
-            "101 is taken"
-        );
+        assert_eq!(media_lines(text(&moved)), ["m=audio 10000 RTP/AVP 101 96"], "101 is taken");
     }
 
     #[test]
@@ -626,17 +493,12 @@ mod tests {
         let event = "a=rtpmap:96 telephone-event/8000\r\n";
         let mut caller = session();
         caller.offer(&[Codec::Pcma, Codec::Pcmu], SendRecv);
-        let early = caller
-            .accept(offer("m=audio 4000 RTP/AVP 0 8\r\n").as_bytes())
-            .expect("a provisional answer");
+        let early = caller.accept(offer("m=audio 4000 RTP/AVP 0 8\r\n").as_bytes()).expect("a provisional answer");
         assert_eq!(early.codec, Codec::Pcmu, "theirs is the preference now");
         let last = caller
             .accept(offer(&format!("m=audio 4002 RTP/AVP 8 96\r\na=recvonly\r\n{event}")).as_bytes())
             .expect("final");
-        assert_eq!(
-            (last.codec, last.telephone_event, last.direction),
-            (Codec::Pcma, Some(96), SendOnly)
-        );
+        assert_eq!((last.codec, last.telephone_event, last.direction), (Codec::Pcma, Some(96), SendOnly));
         for (streams, refusal) in [
             ("", Refusal::NoAudio),
             ("m=audio 0 RTP/AVP 8\r\n", Refusal::NoAudio),
@@ -647,38 +509,23 @@ mod tests {
             assert_eq!(caller.negotiated(), Some(&last), "a refused answer changes nothing");
         }
         caller.offer(&[Codec::Pcma], SendRecv);
-        assert_eq!(
-            caller.accept(offer("m=audio 4000 RTP/AVP 0\r\n").as_bytes()),
-            Err(Refusal::Codec),
-            "not offered"
-        );
+        assert_eq!(caller.accept(offer("m=audio 4000 RTP/AVP 0\r\n").as_bytes()), Err(Refusal::Codec), "not offered");
     }
 
     #[test]
     fn an_old_style_hold_keeps_the_known_address() {
         let mut session = session();
-        let (_, before) = session
-            .answer(offer("m=audio 4000 RTP/AVP 8\r\n").as_bytes(), SendRecv)
-            .expect("an answer");
+        let (_, before) = session.answer(offer("m=audio 4000 RTP/AVP 8\r\n").as_bytes(), SendRecv).expect("an answer");
         let held = offer_of("c=IN IP4 0.0.0.0\r\n", "m=audio 4000 RTP/AVP 8\r\n");
         let (_, held) = session.answer(held.as_bytes(), SendRecv).expect("an answer");
-        assert_eq!(
-            held,
-            Negotiated {
-                direction: RecvOnly,
-                ..before
-            }
-        );
+        assert_eq!(held, Negotiated { direction: RecvOnly, ..before });
     }
 
     #[test]
     fn a_snapshot_goes_on_where_it_was() {
         let mut session = session();
         session
-            .answer(
-                offer("m=audio 4000 RTP/AVP 8\r\nm=video 1 RTP/AVP 9\r\n").as_bytes(),
-                SendRecv,
-            )
+            .answer(offer("m=audio 4000 RTP/AVP 8\r\nm=video 1 RTP/AVP 9\r\n").as_bytes(), SendRecv)
             .expect("an answer");
         let kept = serde_json::to_string(&session).expect("plain data");
         let mut restored: Session = serde_json::from_str(&kept).expect("its own writing");
@@ -693,10 +540,7 @@ mod tests {
         let codecs = [[Codec::Pcma, Codec::Pcmu], [Codec::Pcmu, Codec::Pcma]];
         let all = [SendRecv, SendOnly, RecvOnly, Inactive];
         let mut pick = |n: usize| (mint.random() % n as u64) as usize;
-        let mut sides = [
-            session(),
-            Session::new(2, "192.0.2.2:20000".parse().expect("an address")),
-        ];
+        let mut sides = [session(), Session::new(2, "192.0.2.2:20000".parse().expect("an address"))];
         for _ in 0..5_000 {
             let from = pick(2);
             let offer = sides[from].offer(&codecs[pick(2)][..1 + pick(2)], all[pick(4)]);

@@ -44,17 +44,11 @@ pub(super) fn usable(description: &Description, stream: &Stream, local: SocketAd
     if codecs.is_empty() {
         return Err(Refusal::Codec);
     }
-    let address = description
-        .connection_of(stream)
-        .and_then(|it| reachable(it, local))
-        .ok_or(Refusal::Address)?;
+    let address = description.connection_of(stream).and_then(|it| reachable(it, local)).ok_or(Refusal::Address)?;
     let rtcp = match &stream.rtcp {
         Some(rtcp) => {
             // RFC 3605 §2.1: without an address it is the stream's; one we cannot send to is no reason to refuse.
-            let own = rtcp
-                .connection
-                .as_ref()
-                .and_then(|connection| reachable(connection, local));
+            let own = rtcp.connection.as_ref().and_then(|connection| reachable(connection, local));
             SocketAddr::new(own.unwrap_or(address), rtcp.port)
         }
         // RFC 3550 §11: the next higher port.
@@ -89,10 +83,7 @@ pub(super) fn codecs_of(stream: &Stream) -> impl Iterator<Item = Numbered> + '_ 
             }
             None => codec.static_payload_type() == number,
         };
-        [Codec::Pcma, Codec::Pcmu]
-            .into_iter()
-            .find(is)
-            .map(|codec| (codec, number))
+        [Codec::Pcma, Codec::Pcmu].into_iter().find(is).map(|codec| (codec, number))
     })
 }
 
@@ -108,11 +99,7 @@ fn telephone_event_of(stream: &Stream) -> Option<u8> {
 /// What the other side's direction lets us do. An unspecified address is a hold of old (RFC 3264 §8.4): send nothing.
 fn permitted(theirs: Direction, address: IpAddr) -> Direction {
     let ours = theirs.mirrored();
-    if address.is_unspecified() {
-        ours.and(Direction::RecvOnly)
-    } else {
-        ours
-    }
+    if address.is_unspecified() { ours.and(Direction::RecvOnly) } else { ours }
 }
 
 /// The packet time to send with: what is asked for (RFC 8866 §6.4) within its `maxptime` and our range.

@@ -63,21 +63,12 @@ impl<'a> Address<'a> {
             return Err(AddressError::NeedsBrackets);
         }
         let uri = Uri::parse(uri.trim_ascii_end())?;
-        Ok(Address {
-            display: &[],
-            quoted: false,
-            uri,
-            params: params_behind(params)?,
-        })
+        Ok(Address { display: &[], quoted: false, uri, params: params_behind(params)? })
     }
 
     /// The display name without quotes and escapes, in whatever encoding it came; empty when there is none.
     pub fn display_name(&self) -> Cow<'a, [u8]> {
-        if self.quoted {
-            lex::unescape(self.display)
-        } else {
-            Cow::Borrowed(self.display)
-        }
+        if self.quoted { lex::unescape(self.display) } else { Cow::Borrowed(self.display) }
     }
 
     /// The `tag` parameter of From and To. An empty one is none, so that one added behind it counts.
@@ -98,17 +89,9 @@ fn quoted_name(value: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn bracketed<'a>(display: &'a [u8], quoted: bool, rest: &'a [u8]) -> Result<Address<'a>, AddressError> {
-    let inside = rest
-        .trim_ascii_start()
-        .strip_prefix(b"<")
-        .ok_or(AddressError::DisplayName)?;
+    let inside = rest.trim_ascii_start().strip_prefix(b"<").ok_or(AddressError::DisplayName)?;
     let (uri, behind) = lex::split_once(inside, b'>').ok_or(AddressError::Bracket)?;
-    Ok(Address {
-        display,
-        quoted,
-        uri: Uri::parse(uri.trim_ascii())?,
-        params: params_behind(behind)?,
-    })
+    Ok(Address { display, quoted, uri: Uri::parse(uri.trim_ascii())?, params: params_behind(behind)? })
 }
 
 fn params_behind(text: &[u8]) -> Result<Params<'_>, AddressError> {
@@ -131,20 +114,10 @@ mod tests {
         let cases: [Case; 9] = [
             (b"sip:a@b;tag=1", b"", b"sip:a@b", Some(b"1")),
             (b"<sip:a@b;lr>;tag=1", b"", b"sip:a@b;lr", Some(b"1")),
-            (
-                b"Alice Smith <sip:a@b> ; tag = 1",
-                b"Alice Smith",
-                b"sip:a@b",
-                Some(b"1"),
-            ),
+            (b"Alice Smith <sip:a@b> ; tag = 1", b"Alice Smith", b"sip:a@b", Some(b"1")),
             (br#""Q \"x\" <y>;" <sip:a@b>"#, br#"Q "x" <y>;"#, b"sip:a@b", None),
             (br#""Bell, A" <sip:a@b?x=y>;q=1"#, b"Bell, A", b"sip:a@b?x=y", None),
-            (
-                b"\xe5\xbc\xa0<tel:+86-1>;tag=\"t\"",
-                b"\xe5\xbc\xa0",
-                b"tel:+86-1",
-                Some(b"t"),
-            ),
+            (b"\xe5\xbc\xa0<tel:+86-1>;tag=\"t\"", b"\xe5\xbc\xa0", b"tel:+86-1", Some(b"t")),
             // GBK 誠 is D5 5C: its second byte is a backslash.
             (b"\"\xd5\x5c\" <sip:a@b>;tag=9", b"\xd5", b"sip:a@b", Some(b"9")),
             (b"  <sip:a@b>", b"", b"sip:a@b", None),

@@ -142,10 +142,7 @@ impl Authenticator {
         proof: &Proof,
     ) -> Result<Box<str>, Unproved> {
         let user = std::str::from_utf8(&given.username).unwrap_or_default();
-        let known = self
-            .index
-            .at(&name(realm, user))
-            .and_then(|position| self.credentials.get(*position));
+        let known = self.index.at(&name(realm, user)).and_then(|position| self.credentials.get(*position));
         // The hash is computed for nobody too, and its result does not matter then.
         let proved = proof.holds(method, known.unwrap_or(&self.nobody));
         let Some(credential) = known.filter(|_| proved) else {
@@ -214,10 +211,7 @@ impl Authenticator {
         let ours: bool = self.mac(said).as_bytes().ct_eq(mac).into();
         let said = std::str::from_utf8(said).ok().filter(|_| ours)?;
         let number = |from, to| u64::from_str_radix(&said[from..to], 16).ok();
-        let nonce = Nonce {
-            born_ms: number(0, 12)?,
-            serial: number(14, SAID)?,
-        };
+        let nonce = Nonce { born_ms: number(0, 12)?, serial: number(14, SAID)? };
         (number(12, 14)? == u64::from(self.shard.0)).then_some(nonce)
     }
 }
@@ -237,23 +231,13 @@ mod tests {
 
     fn authenticator() -> Authenticator {
         let mut auth = Authenticator::new(ShardId(3), [7, 8]);
-        let users = vec![
-            Credential::new("1001", REALM, "right"),
-            Credential::new("1002", REALM, "other"),
-        ];
+        let users = vec![Credential::new("1001", REALM, "right"), Credential::new("1002", REALM, "other")];
         auth.configure(&Arc::new(users), Duration::from_secs(60));
         auth
     }
 
     fn nonce(challenge: &str) -> String {
-        challenge
-            .split("nonce=\"")
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap()
-            .to_owned()
+        challenge.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
     }
 
     struct Try<'a> {
@@ -265,19 +249,8 @@ mod tests {
     }
 
     fn verify(auth: &mut Authenticator, algorithm: Algorithm, t: &Try) -> Result<Box<str>, Unproved> {
-        let value = answer(
-            algorithm,
-            (t.user, REALM, t.password),
-            ("REGISTER", "sip:fz.12345.cn"),
-            t.nonce,
-            t.nc,
-        );
-        auth.verify(
-            Mono::from_ms(t.at_ms),
-            REALM,
-            b"REGISTER",
-            Credentials::parse(value.as_bytes()).into_iter(),
-        )
+        let value = answer(algorithm, (t.user, REALM, t.password), ("REGISTER", "sip:fz.12345.cn"), t.nonce, t.nc);
+        auth.verify(Mono::from_ms(t.at_ms), REALM, b"REGISTER", Credentials::parse(value.as_bytes()).into_iter())
     }
 
     #[test]
@@ -287,26 +260,13 @@ mod tests {
             let challenges = auth.challenges(Mono::from_ms(5), REALM, false, &BOTH);
             assert!(challenges[0].contains("SHA-256") && challenges[1].contains("MD5"));
             let nonce = nonce(&challenges[0]);
-            let right = Try {
-                user: "1001",
-                password: "right",
-                nonce: &nonce,
-                nc: Some(1),
-                at_ms: 9,
-            };
+            let right = Try { user: "1001", password: "right", nonce: &nonce, nc: Some(1), at_ms: 9 };
             assert_eq!(verify(&mut auth, algorithm, &right), Ok("1001".into()));
-            let wrong = Try {
-                password: "wrong",
-                nc: Some(2),
-                ..right
-            };
+            let wrong = Try { password: "wrong", nc: Some(2), ..right };
             assert_eq!(verify(&mut auth, algorithm, &wrong), Err(Unproved::Wrong));
             let unknown = Try { user: "9999", ..wrong };
             assert_eq!(verify(&mut auth, algorithm, &unknown), Err(Unproved::Wrong));
-            assert_eq!(
-                auth.verify(Mono(1), REALM, b"REGISTER", std::iter::empty()),
-                Err(Unproved::Missing)
-            );
+            assert_eq!(auth.verify(Mono(1), REALM, b"REGISTER", std::iter::empty()), Err(Unproved::Missing));
         }
     }
 
@@ -314,41 +274,18 @@ mod tests {
     fn a_replay_an_old_nonce_and_a_forged_one_are_stale() {
         let mut auth = authenticator();
         let nonce = nonce(&auth.challenges(Mono::from_ms(1_000), REALM, false, &BOTH)[0]);
-        let first = Try {
-            user: "1001",
-            password: "right",
-            nonce: &nonce,
-            nc: Some(5),
-            at_ms: 2_000,
-        };
+        let first = Try { user: "1001", password: "right", nonce: &nonce, nc: Some(5), at_ms: 2_000 };
         assert!(verify(&mut auth, Algorithm::Md5, &first).is_ok());
         for nc in [5, 4, 0] {
             let replayed = Try { nc: Some(nc), ..first };
             assert_eq!(verify(&mut auth, Algorithm::Md5, &replayed), Err(Unproved::Stale));
         }
-        let old = Try {
-            nc: Some(6),
-            at_ms: 61_001,
-            ..first
-        };
+        let old = Try { nc: Some(6), at_ms: 61_001, ..first };
         assert_eq!(verify(&mut auth, Algorithm::Md5, &old), Err(Unproved::Stale));
-        let early = Try {
-            nc: Some(6),
-            at_ms: 999,
-            ..first
-        };
+        let early = Try { nc: Some(6), at_ms: 999, ..first };
         assert_eq!(verify(&mut auth, Algorithm::Md5, &early), Err(Unproved::Stale));
-        for forged in [
-            nonce.replace('1', "2"),
-            nonce[1..].to_owned(),
-            String::new(),
-            "ü".repeat(29),
-        ] {
-            let forged = Try {
-                nonce: &forged,
-                nc: Some(7),
-                ..first
-            };
+        for forged in [nonce.replace('1', "2"), nonce[1..].to_owned(), String::new(), "ü".repeat(29)] {
+            let forged = Try { nonce: &forged, nc: Some(7), ..first };
             assert_eq!(verify(&mut auth, Algorithm::Md5, &forged), Err(Unproved::Stale));
         }
         assert!(auth.challenges(Mono(0), REALM, true, &BOTH)[1].ends_with(", stale=true"));
@@ -358,34 +295,16 @@ mod tests {
     fn another_shards_nonce_is_stale() {
         let mut other = Authenticator::new(ShardId(4), [7, 8]);
         let nonce = nonce(&other.challenges(Mono(0), REALM, false, &BOTH)[0]);
-        let tried = Try {
-            user: "1001",
-            password: "right",
-            nonce: &nonce,
-            nc: Some(1),
-            at_ms: 1,
-        };
-        assert_eq!(
-            verify(&mut authenticator(), Algorithm::Md5, &tried),
-            Err(Unproved::Stale)
-        );
+        let tried = Try { user: "1001", password: "right", nonce: &nonce, nc: Some(1), at_ms: 1 };
+        assert_eq!(verify(&mut authenticator(), Algorithm::Md5, &tried), Err(Unproved::Stale));
     }
 
     #[test]
     fn counts_rise_in_any_step_to_0x1000_and_beyond() {
         let mut auth = authenticator();
         let nonce = nonce(&auth.challenges(Mono(0), REALM, false, &BOTH)[0]);
-        for nc in (1..=0x20)
-            .chain((0x21..=0x1000).step_by(7))
-            .chain([0x1001, 0x5000, u32::MAX - 1])
-        {
-            let tried = Try {
-                user: "1001",
-                password: "right",
-                nonce: &nonce,
-                nc: Some(nc),
-                at_ms: 1,
-            };
+        for nc in (1..=0x20).chain((0x21..=0x1000).step_by(7)).chain([0x1001, 0x5000, u32::MAX - 1]) {
+            let tried = Try { user: "1001", password: "right", nonce: &nonce, nc: Some(nc), at_ms: 1 };
             assert!(verify(&mut auth, Algorithm::Sha256, &tried).is_ok(), "{nc:x}");
         }
         assert_eq!(auth.nonces(), 1);
@@ -395,13 +314,7 @@ mod tests {
     fn without_qop_a_nonce_is_good_once() {
         let mut auth = authenticator();
         let nonce = nonce(&auth.challenges(Mono(0), REALM, false, &BOTH)[0]);
-        let tried = Try {
-            user: "1001",
-            password: "right",
-            nonce: &nonce,
-            nc: None,
-            at_ms: 1,
-        };
+        let tried = Try { user: "1001", password: "right", nonce: &nonce, nc: None, at_ms: 1 };
         assert!(verify(&mut auth, Algorithm::Md5, &tried).is_ok());
         assert_eq!(verify(&mut auth, Algorithm::Md5, &tried), Err(Unproved::Stale));
     }
@@ -409,27 +322,13 @@ mod tests {
     #[test]
     fn used_nonces_are_forgotten_after_their_life_and_never_good_again() {
         let mut auth = authenticator();
-        let nonces: Vec<_> = (0..3)
-            .map(|_| nonce(&auth.challenges(Mono(0), REALM, false, &BOTH)[0]))
-            .collect();
-        let tried = |nonce, at_ms| Try {
-            user: "1001",
-            password: "right",
-            nonce,
-            nc: Some(1),
-            at_ms,
-        };
+        let nonces: Vec<_> = (0..3).map(|_| nonce(&auth.challenges(Mono(0), REALM, false, &BOTH)[0])).collect();
+        let tried = |nonce, at_ms| Try { user: "1001", password: "right", nonce, nc: Some(1), at_ms };
         assert!(verify(&mut auth, Algorithm::Md5, &tried(&nonces[0], 1)).is_ok());
         assert!(verify(&mut auth, Algorithm::Md5, &tried(&nonces[1], 60_000)).is_ok());
         assert_eq!(auth.nonces(), 2);
-        assert_eq!(
-            verify(&mut auth, Algorithm::Md5, &tried(&nonces[2], 60_002)),
-            Err(Unproved::Stale)
-        );
+        assert_eq!(verify(&mut auth, Algorithm::Md5, &tried(&nonces[2], 60_002)), Err(Unproved::Stale));
         assert_eq!(auth.nonces(), 1, "the first was used 60.001 s ago");
-        assert_eq!(
-            verify(&mut auth, Algorithm::Md5, &tried(&nonces[0], 60_003)),
-            Err(Unproved::Stale)
-        );
+        assert_eq!(verify(&mut auth, Algorithm::Md5, &tried(&nonces[0], 60_003)), Err(Unproved::Stale));
     }
 }

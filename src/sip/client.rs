@@ -79,10 +79,7 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn new(seed: [u64; 2]) -> Clients {
-        Clients {
-            table: SlotMap::with_key(),
-            index: KeyedMap::new(seed),
-        }
+        Clients { table: SlotMap::with_key(), index: KeyedMap::new(seed) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -111,11 +108,7 @@ impl Clients {
         request: Bytes,
         purpose: Purpose,
     ) -> ClientKey {
-        let kind = if method == Method::Invite {
-            Kind::Invite
-        } else {
-            Kind::NonInvite
-        };
+        let kind = if method == Method::Invite { Kind::Invite } else { Kind::NonInvite };
         let index = index(branch.as_bytes(), method);
         let client = Client {
             kind,
@@ -228,11 +221,7 @@ impl Client {
             }
             Step::Start(timer) => {
                 let lasts = timer.lasts(self.repeats, self.flow.connection != 0);
-                let place = if timer.repeats() {
-                    &mut self.repeat
-                } else {
-                    &mut self.life
-                };
+                let place = if timer.repeats() { &mut self.repeat } else { &mut self.life };
                 self.repeats += u32::from(timer.repeats());
                 alarms.set(place, pass.now.mono + lasts, Due::Client(key, timer));
             }
@@ -328,10 +317,6 @@ impl Pass<'_> {
 
 /// Whether the timer that rang is the one the transaction waits for.
 pub(super) fn rings(client: &mut Client, timer: Timer, serial: u32) -> bool {
-    let place = if timer.repeats() {
-        &mut client.repeat
-    } else {
-        &mut client.life
-    };
+    let place = if timer.repeats() { &mut client.repeat } else { &mut client.life };
     Alarms::<Due>::rings(place, serial)
 }

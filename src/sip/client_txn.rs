@@ -169,9 +169,7 @@ mod tests {
     ];
 
     fn events() -> impl Iterator<Item = Event> {
-        [Provisional, Success, Refusal]
-            .into_iter()
-            .chain(TIMERS.map(Event::Timer))
+        [Provisional, Success, Refusal].into_iter().chain(TIMERS.map(Event::Timer))
     }
 
     /// Every pair stands in the list of moves, or does nothing at all.
@@ -192,19 +190,9 @@ mod tests {
             &[
                 (Calling, Provisional, Proceeding, &[StopRepeating, Tell]),
                 (Calling, Success, Accepted, &[StopRepeating, Start(Timer::M), Tell]),
-                (
-                    Calling,
-                    Refusal,
-                    Completed,
-                    &[StopRepeating, Ack, Start(Timer::D), Tell],
-                ),
+                (Calling, Refusal, Completed, &[StopRepeating, Ack, Start(Timer::D), Tell]),
                 (Calling, Event::Timer(Timer::A), Calling, &[Send, Start(Timer::A)]),
-                (
-                    Calling,
-                    Event::Timer(Timer::B),
-                    Terminated,
-                    &[StopRepeating, TellTimeout],
-                ),
+                (Calling, Event::Timer(Timer::B), Terminated, &[StopRepeating, TellTimeout]),
                 (Proceeding, Provisional, Proceeding, &[Tell]),
                 (Proceeding, Success, Accepted, &[Start(Timer::M), Tell]),
                 (Proceeding, Refusal, Completed, &[Ack, Start(Timer::D), Tell]),
@@ -226,22 +214,12 @@ mod tests {
                 (Calling, Success, Completed, &[StopRepeating, Start(Timer::K), Tell]),
                 (Calling, Refusal, Completed, &[StopRepeating, Start(Timer::K), Tell]),
                 (Calling, Event::Timer(Timer::E), Calling, &[Send, Start(Timer::E)]),
-                (
-                    Calling,
-                    Event::Timer(Timer::F),
-                    Terminated,
-                    &[StopRepeating, TellTimeout],
-                ),
+                (Calling, Event::Timer(Timer::F), Terminated, &[StopRepeating, TellTimeout]),
                 (Proceeding, Provisional, Proceeding, &[Tell]),
                 (Proceeding, Success, Completed, &[StopRepeating, Start(Timer::K), Tell]),
                 (Proceeding, Refusal, Completed, &[StopRepeating, Start(Timer::K), Tell]),
                 (Proceeding, Event::Timer(Timer::E), Proceeding, &[Send, Start(Timer::E)]),
-                (
-                    Proceeding,
-                    Event::Timer(Timer::F),
-                    Terminated,
-                    &[StopRepeating, TellTimeout],
-                ),
+                (Proceeding, Event::Timer(Timer::F), Terminated, &[StopRepeating, TellTimeout]),
                 (Completed, Event::Timer(Timer::K), Terminated, &[]),
             ],
             &[Calling, Proceeding, Completed, Terminated],

@@ -45,10 +45,7 @@ impl<'a> Credentials<'a> {
     /// # Errors
     /// [`CredentialsError`] when it is no complete Digest.
     pub fn parse(value: &'a [u8]) -> Result<Credentials<'a>, CredentialsError> {
-        let blank = value
-            .iter()
-            .position(u8::is_ascii_whitespace)
-            .ok_or(CredentialsError::Scheme)?;
+        let blank = value.iter().position(u8::is_ascii_whitespace).ok_or(CredentialsError::Scheme)?;
         let (scheme, params) = value.split_at(blank);
         if !scheme.eq_ignore_ascii_case(b"Digest") {
             return Err(CredentialsError::Scheme);
@@ -73,9 +70,7 @@ impl<'a> Credentials<'a> {
     /// The nonce count as a number, when it is eight hexadecimal digits.
     pub fn nonce_count(&self) -> Option<u32> {
         let digits = self.nc.as_deref().filter(|digits| digits.len() == 8)?;
-        digits
-            .iter()
-            .try_fold(0, |count, &digit| Some(count << 4 | u32::from(lex::hex(digit)?)))
+        digits.iter().try_fold(0, |count, &digit| Some(count << 4 | u32::from(lex::hex(digit)?)))
     }
 }
 
@@ -106,18 +101,9 @@ mod tests {
         let found = Credentials::parse(value).unwrap();
         assert_eq!(&*found.username, br#"bo"b"#);
         assert_eq!((&*found.realm, &*found.nonce), (&b"biloxi.com"[..], &b"dcd98b"[..]));
-        assert_eq!(
-            (&*found.uri, &*found.response),
-            (&b"sip:bob@biloxi.com;x=1,2"[..], &b"6629"[..])
-        );
-        assert_eq!(
-            (found.qop.as_deref(), found.cnonce.as_deref()),
-            (Some(&b"auth"[..]), Some(&b"0a4f"[..]))
-        );
-        assert_eq!(
-            (found.algorithm.as_deref(), found.opaque.as_deref()),
-            (Some(&b"SHA-256"[..]), Some(&b"5ccc"[..]))
-        );
+        assert_eq!((&*found.uri, &*found.response), (&b"sip:bob@biloxi.com;x=1,2"[..], &b"6629"[..]));
+        assert_eq!((found.qop.as_deref(), found.cnonce.as_deref()), (Some(&b"auth"[..]), Some(&b"0a4f"[..])));
+        assert_eq!((found.algorithm.as_deref(), found.opaque.as_deref()), (Some(&b"SHA-256"[..]), Some(&b"5ccc"[..])));
         assert_eq!(found.nonce_count(), Some(10));
     }
 
@@ -127,18 +113,10 @@ mod tests {
             (b"Digest", CredentialsError::Scheme),
             (b"NoOneKnowsThisScheme opaque-data=here", CredentialsError::Scheme),
             (b"Digest realm=\"a\", nonce=b", CredentialsError::Missing("username")),
-            (
-                b"Digest username=a, realm=b, nonce=c, uri=d",
-                CredentialsError::Missing("response"),
-            ),
+            (b"Digest username=a, realm=b, nonce=c, uri=d", CredentialsError::Missing("response")),
         ];
         for (value, expected) in cases {
-            assert_eq!(
-                Credentials::parse(value).map(|_| ()),
-                Err(expected),
-                "{}",
-                value.escape_ascii()
-            );
+            assert_eq!(Credentials::parse(value).map(|_| ()), Err(expected), "{}", value.escape_ascii());
         }
         let value = b"Digest username=a, realm=b, nonce=c, uri=d, response=e, nc=1";
         assert_eq!(Credentials::parse(value).unwrap().nonce_count(), None);

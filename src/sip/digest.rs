@@ -66,11 +66,7 @@ impl<'a> Proof<'a> {
             Some(_) => return None,
         };
         let algorithm = Algorithm::parse(credentials.algorithm.as_deref().unwrap_or_default())?;
-        Some(Proof {
-            credentials,
-            algorithm,
-            counted,
-        })
+        Some(Proof { credentials, algorithm, counted })
     }
 
     /// How often this nonce was used, by the client's own count. Without `qop` nobody counts: the nonce is used up.
@@ -85,10 +81,7 @@ impl<'a> Proof<'a> {
             Algorithm::Md5 => self.response::<Md5>(method, &credential.ha1_md5),
             Algorithm::Sha256 => self.response::<Sha256>(method, &credential.ha1_sha256),
         };
-        expected
-            .as_bytes()
-            .ct_eq(&self.credentials.response.to_ascii_lowercase())
-            .into()
+        expected.as_bytes().ct_eq(&self.credentials.response.to_ascii_lowercase()).into()
     }
 
     /// `request-digest` (RFC 7616 §3.4.1).
@@ -132,12 +125,10 @@ fn hashed<D: Digest>(parts: &[&[u8]]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     use core::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a String never fails");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String never fails");
+        text
+    })
 }
 
 #[cfg(test)]
@@ -176,10 +167,7 @@ pub(super) mod tests {
         let credential = Credential::new("Mufasa", "http-auth@example.org", "Circle of Life");
         for (algorithm, response) in [
             ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
-            (
-                "SHA-256",
-                "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
-            ),
+            ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
         ] {
             let value = format!(
                 "Digest username=\"Mufasa\",\r\n realm=\"http-auth@example.org\", uri=\"/dir/index.html\", algorithm={algorithm}, \
@@ -210,13 +198,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_not_an_answer_to_our_challenge() {
-        let whole = answer(
-            Algorithm::Md5,
-            ("1001", "a.cn", "pw"),
-            ("REGISTER", "sip:a.cn"),
-            "n",
-            Some(0x1000),
-        );
+        let whole = answer(Algorithm::Md5, ("1001", "a.cn", "pw"), ("REGISTER", "sip:a.cn"), "n", Some(0x1000));
         let count = |value: &str| {
             let credentials = Credentials::parse(value.as_bytes()).unwrap();
             Proof::read(&credentials).map(|proof| proof.count())

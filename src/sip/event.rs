@@ -337,10 +337,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            legs_max: 20_000,
-            transactions_max: 50_000,
-            contacts_max: 8,
-        }
+        Limits { legs_max: 20_000, transactions_max: 50_000, contacts_max: 8 }
     }
 }

@@ -11,12 +11,7 @@ const OFFER: Bytes = Bytes::from_static(b"v=0 offer");
 const ANSWER: Bytes = Bytes::from_static(b"v=0 answer");
 
 fn respond(leg: LegId, status: u16) -> Action {
-    Action::Respond {
-        leg,
-        status,
-        sdp: (status == 200).then_some(ANSWER),
-        q850: None, retry_after_s: None
-    }
+    Action::Respond { leg, status, sdp: (status == 200).then_some(ANSWER), q850: None, retry_after_s: None }
 }
 
 fn hang_up(leg: LegId) -> Action {
@@ -31,14 +26,7 @@ fn nothing(_: usize, _: &Notice) -> Vec<(u64, usize, Action)> {
 fn answers(who: usize, notice: &Notice) -> Vec<(u64, usize, Action)> {
     match notice {
         Notice::Incoming(it) => vec![(0, who, respond(it.leg, 180)), (1_000, who, respond(it.leg, 200))],
-        Notice::Reoffered { leg, .. } => vec![(
-            5,
-            who,
-            Action::AnswerReoffer {
-                leg: *leg,
-                answer: Ok(ANSWER),
-            },
-        )],
+        Notice::Reoffered { leg, .. } => vec![(5, who, Action::AnswerReoffer { leg: *leg, answer: Ok(ANSWER) })],
         _ => Vec::new(),
     }
 }
@@ -69,12 +57,7 @@ fn busy(who: usize, notice: &Notice) -> Vec<(u64, usize, Action)> {
             vec![(
                 100,
                 who,
-                Action::Respond {
-                    leg: it.leg,
-                    status: 486,
-                    sdp: None,
-                    q850: Some(17), retry_after_s: None
-                },
+                Action::Respond { leg: it.leg, status: 486, sdp: None, q850: Some(17), retry_after_s: None },
             )]
         }
         _ => Vec::new(),
@@ -113,17 +96,9 @@ fn a_call_is_answered_and_hung_up_by_the_caller() {
     assert_eq!(methods, ["INVITE", "ACK", "BYE"]);
     let statuses: Vec<_> = wire.starts(1).iter().map(|line| line[8..11].to_owned()).collect();
     assert_eq!(statuses, ["100", "180", "200", "200"]);
-    assert_eq!(
-        (wire.ends(0), wire.ends(1)),
-        (vec!["Ours".into()], vec!["Bye { q850: Some(16) }".to_owned()])
-    );
-    let Notice::Incoming(it) = &wire.notices[1][0] else {
-        panic!("{:?}", wire.notices[1])
-    };
-    assert_eq!(
-        (&*it.dialled, &*it.caller, it.sdp.as_ref()),
-        ("1001", "059112345678", Some(&OFFER))
-    );
+    assert_eq!((wire.ends(0), wire.ends(1)), (vec!["Ours".into()], vec!["Bye { q850: Some(16) }".to_owned()]));
+    let Notice::Incoming(it) = &wire.notices[1][0] else { panic!("{:?}", wire.notices[1]) };
+    assert_eq!((&*it.dialled, &*it.caller, it.sdp.as_ref()), ("1001", "059112345678", Some(&OFFER)));
     assert_eq!(it.caller_name, "市民".as_bytes());
     assert!(matches!(wire.notices[1][1], Notice::Acknowledged { sdp: None, .. }));
     wire.settle();
@@ -139,12 +114,7 @@ fn every_datagram_may_be_lost() {
         ("busy", busy, &["failed 486"], &["Ours"]),
         ("rings", rings_only, &["failed 408"], &["Cancel"]),
         ("silent", nothing, &["failed 408"], &["Cancel"]),
-        (
-            "crossing",
-            both_hang_up,
-            &["Ours", "Bye { q850: Some(16) }"],
-            &["Ours", "Bye { q850: Some(16) }"],
-        ),
+        ("crossing", both_hang_up, &["Ours", "Bye { q850: Some(16) }"], &["Ours", "Bye { q850: Some(16) }"]),
     ];
     for (name, plan, caller, called) in plans {
         let sent = call(plan, &[]).sent.len();
@@ -158,10 +128,7 @@ fn every_datagram_may_be_lost() {
                 "{name}, lost {lost:?}: {ends:?} {:?}",
                 wire.notices
             );
-            assert!(
-                other.len() == 1 && called.contains(&&*other[0]),
-                "{name}, lost {lost:?}: {other:?}"
-            );
+            assert!(other.len() == 1 && called.contains(&&*other[0]), "{name}, lost {lost:?}: {other:?}");
             wire.settle();
         }
     }
@@ -175,11 +142,7 @@ fn without_any_ack_the_answer_ends_in_bye() {
     wire.lost = (4..60).collect();
     wire.pass(120_000);
     assert_eq!(wire.ends(1), ["NoAck"]);
-    let oks = wire
-        .starts(1)
-        .iter()
-        .filter(|line| line.starts_with("SIP/2.0 200"))
-        .count();
+    let oks = wire.starts(1).iter().filter(|line| line.starts_with("SIP/2.0 200")).count();
     assert_eq!(oks, 11, "T1 doubling to T2, over 64×T1");
 }
 
@@ -193,28 +156,20 @@ fn hanging_up_waits_for_a_provisional_and_survives_a_crossing_answer() {
     assert!(wire.starts(0).iter().all(|line| !line.starts_with("CANCEL")));
     wire.pass(5_000);
     assert!(wire.starts(0).iter().any(|line| line.starts_with("CANCEL")));
-    assert_eq!(
-        (wire.ends(0), wire.ends(1)),
-        (vec!["failed 487".into()], vec!["Cancel".to_owned()])
-    );
+    assert_eq!((wire.ends(0), wire.ends(1)), (vec!["failed 487".into()], vec!["Cancel".to_owned()]));
     wire.settle();
     // The 200 and the CANCEL cross: ACK and BYE.
     let mut wire = Wire::new(2, rings_only);
     let leg = wire.dial(0, &[1]);
     wire.pass(10);
-    let Notice::Incoming(it) = wire.notices[1][0].clone() else {
-        panic!()
-    };
+    let Notice::Incoming(it) = wire.notices[1][0].clone() else { panic!() };
     wire.ask(0, hang_up(leg));
     wire.ask(1, respond(it.leg, 200));
     wire.pass(5_000);
     let starts = wire.starts(0);
     let methods: Vec<_> = starts.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(methods, ["INVITE", "CANCEL", "ACK", "BYE"]);
-    assert_eq!(
-        (wire.ends(0), wire.ends(1)),
-        (vec!["failed 487".into()], vec!["Bye { q850: None }".to_owned()])
-    );
+    assert_eq!((wire.ends(0), wire.ends(1)), (vec!["failed 487".into()], vec!["Bye { q850: None }".to_owned()]));
     wire.settle();
 }
 
@@ -255,14 +210,8 @@ fn the_first_of_two_phones_wins_and_the_other_is_cancelled() {
             let mut others = [wire.ends(1), wire.ends(2)].concat();
             others.sort();
             assert_eq!(others.len(), 2);
-            assert!(
-                others.contains(&"Bye { q850: Some(16) }".to_owned()),
-                "lost {lost}: {others:?}"
-            );
-            assert!(
-                lost > 0 || others.iter().any(|end| end == loser || end == "Cancel"),
-                "{others:?}"
-            );
+            assert!(others.contains(&"Bye { q850: Some(16) }".to_owned()), "lost {lost}: {others:?}");
+            assert!(lost > 0 || others.iter().any(|end| end == loser || end == "Cancel"), "{others:?}");
             wire.settle();
         }
     }
@@ -272,9 +221,7 @@ fn established(plan: Plan) -> (Wire, LegId, LegId) {
     let mut wire = Wire::new(2, plan);
     let ours = wire.dial(0, &[1]);
     wire.pass(1_500);
-    let Notice::Incoming(it) = wire.notices[1][0].clone() else {
-        panic!()
-    };
+    let Notice::Incoming(it) = wire.notices[1][0].clone() else { panic!() };
     (wire, ours, it.leg)
 }
 
@@ -289,11 +236,7 @@ fn hold_is_offered_answered_and_survives_any_loss() {
             wire.pass(100_000);
             let answered =
                 |notice: &Notice| matches!(notice, Notice::ReofferAnswered { answer: Ok(sdp), .. } if *sdp == ANSWER);
-            assert_eq!(
-                wire.notices[who].iter().filter(|it| answered(it)).count(),
-                1,
-                "lost {lost}"
-            );
+            assert_eq!(wire.notices[who].iter().filter(|it| answered(it)).count(), 1, "lost {lost}");
             wire.ask(0, hang_up(ours));
             wire.settle();
             assert_eq!((wire.ends(0).len(), wire.ends(1).len()), (1, 1));
@@ -305,20 +248,9 @@ fn hold_is_offered_answered_and_survives_any_loss() {
 fn glare_is_resolved_by_waiting() {
     let (mut wire, ours, theirs) = established(answers);
     wire.ask(0, Action::Reinvite { leg: ours, sdp: OFFER });
-    wire.ask(
-        1,
-        Action::Reinvite {
-            leg: theirs,
-            sdp: OFFER,
-        },
-    );
+    wire.ask(1, Action::Reinvite { leg: theirs, sdp: OFFER });
     wire.pass(20_000);
-    assert!(
-        wire.starts(0)
-            .iter()
-            .chain(&wire.starts(1))
-            .any(|line| line.starts_with("SIP/2.0 491"))
-    );
+    assert!(wire.starts(0).iter().chain(&wire.starts(1)).any(|line| line.starts_with("SIP/2.0 491")));
     for who in [0, 1] {
         let answered = |it: &&Notice| matches!(it, Notice::ReofferAnswered { answer: Ok(_), .. });
         assert_eq!(wire.notices[who].iter().filter(answered).count(), 1);
@@ -331,24 +263,14 @@ fn glare_is_resolved_by_waiting() {
 fn a_refused_reinvite_leaves_the_session_and_a_lost_dialog_ends_it() {
     fn refuses(who: usize, notice: &Notice) -> Vec<(u64, usize, Action)> {
         match notice {
-            Notice::Reoffered { leg, .. } => vec![(
-                5,
-                who,
-                Action::AnswerReoffer {
-                    leg: *leg,
-                    answer: Err(488),
-                },
-            )],
+            Notice::Reoffered { leg, .. } => vec![(5, who, Action::AnswerReoffer { leg: *leg, answer: Err(488) })],
             _ => answers(who, notice),
         }
     }
     let (mut wire, ours, _) = established(refuses);
     wire.ask(0, Action::Reinvite { leg: ours, sdp: OFFER });
     wire.pass(60_000);
-    assert!(wire.notices[0].contains(&Notice::ReofferAnswered {
-        leg: ours,
-        answer: Err(488)
-    }));
+    assert!(wire.notices[0].contains(&Notice::ReofferAnswered { leg: ours, answer: Err(488) }));
     assert!(wire.ends(0).is_empty());
     // The other side restarts and has forgotten everything.
     wire.uas[1] = Wire::new(2, nothing).uas.remove(1);
@@ -364,16 +286,8 @@ fn restart(wire: &mut Wire, who: usize) {
     let seed = [who as u64, 7];
     let id = (1, ShardId(who as u8));
     let saved = serde_json::from_str(&text).unwrap();
-    wire.uas[who] = Ua::restore(
-        saved,
-        id,
-        Mint::new(2, seed),
-        seed,
-        Arc::new(settings(who)),
-        wire.now,
-        &mut out,
-    )
-    .unwrap();
+    wire.uas[who] =
+        Ua::restore(saved, id, Mint::new(2, seed), seed, Arc::new(settings(who)), wire.now, &mut out).unwrap();
     assert_eq!(serde_json::to_string(&wire.uas[who].snapshot()).unwrap(), text);
     wire.take(who, out);
 }
@@ -403,12 +317,7 @@ fn a_restart_between_200_and_ack_loses_nothing() {
         wire.pass(1_200);
         restart(&mut wire, restarted);
         wire.pass(10_000);
-        assert!(
-            wire.notices[1]
-                .iter()
-                .any(|it| matches!(it, Notice::Acknowledged { .. })),
-            "{restarted}"
-        );
+        assert!(wire.notices[1].iter().any(|it| matches!(it, Notice::Acknowledged { .. })), "{restarted}");
         wire.ask(0, hang_up(leg));
         wire.settle();
         assert_eq!((wire.ends(0).len(), wire.ends(1).len()), (1, 1));
@@ -434,19 +343,10 @@ fn mutated_messages_of_a_live_session_do_no_harm() {
             for _ in 0..mint.random() % 4 {
                 mutate(&mut bytes, &mut mint);
             }
-            wire.event(
-                *to,
-                Event::Received {
-                    flow: flow(*from),
-                    bytes: bytes.into(),
-                },
-            );
+            wire.event(*to, Event::Received { flow: flow(*from), bytes: bytes.into() });
             wire.pass(mint.random() % 300);
         }
-        assert!(
-            wire.uas.iter().all(|ua| ua.counts().transactions < 1_000),
-            "round {round}"
-        );
+        assert!(wire.uas.iter().all(|ua| ua.counts().transactions < 1_000), "round {round}");
         for who in [0, 1] {
             for notice in wire.notices[who].clone() {
                 match notice {

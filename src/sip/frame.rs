@@ -79,12 +79,7 @@ mod tests {
 
     #[test]
     fn what_has_no_end_ends_the_connection() {
-        for line in [
-            "",
-            "Content-Length: x\r\n",
-            "Content-Length: 65535\r\n",
-            "Content-Length: 4294967296\r\n",
-        ] {
+        for line in ["", "Content-Length: x\r\n", "Content-Length: 65535\r\n", "Content-Length: 4294967296\r\n"] {
             assert_eq!(frame(format!("{HEAD}{line}\r\n").as_bytes()), Frame::Lost, "{line}");
         }
         assert_eq!(frame(&[b'x'; MESSAGE_BYTES_MAX]), Frame::Lost);

@@ -17,10 +17,7 @@ pub fn fuzz_message(bytes: &[u8]) {
     let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 5060));
     match Message::parse(Bytes::copy_from_slice(bytes)) {
         Ok(message) => {
-            assert!(
-                !matches!(route, Route::KeepAlive | Route::Anywhere),
-                "a sound message has a shard"
-            );
+            assert!(!matches!(route, Route::KeepAlive | Route::Anywhere), "a sound message has a shard");
             read_all(&message);
             answer(&message, source);
         }
@@ -33,43 +30,18 @@ pub fn fuzz_message(bytes: &[u8]) {
 
 /// Every accessor, whatever it finds.
 fn read_all(message: &Message) {
-    let _ = (
-        message.request_uri().map(|uri| (uri.phone(), uri.equivalent(&uri))),
-        message.top_via().branch(),
-    );
-    let _ = (
-        message.from().display_name(),
-        message.from().tag(),
-        message.to().uri.phone(),
-        message.sdp(),
-    );
-    let _ = (
-        message.expires_s(),
-        message.max_forwards(),
-        message.reason_q850(),
-        message.rack(),
-    );
-    let _ = (
-        message.number(Name::SessionExpires),
-        message.params(Name::Replaces).value("to-tag"),
-    );
-    let _ = (
-        message.wants_privacy("id"),
-        message.require().count(),
-        message.content_type(),
-    );
+    let _ = (message.request_uri().map(|uri| (uri.phone(), uri.equivalent(&uri))), message.top_via().branch());
+    let _ = (message.from().display_name(), message.from().tag(), message.to().uri.phone(), message.sdp());
+    let _ = (message.expires_s(), message.max_forwards(), message.reason_q850(), message.rack());
+    let _ = (message.number(Name::SessionExpires), message.params(Name::Replaces).value("to-tag"));
+    let _ = (message.wants_privacy("id"), message.require().count(), message.content_type());
     for contact in message.contacts().flatten() {
         let _ = contact.expires_s();
         if let Contact::At(address) = contact {
             assert!(address.uri.equivalent(&address.uri), "a URI equals itself");
         }
     }
-    for address in message
-        .routes()
-        .chain(message.record_routes())
-        .chain(message.asserted_identities())
-        .flatten()
-    {
+    for address in message.routes().chain(message.record_routes()).chain(message.asserted_identities()).flatten() {
         let _ = (address.display_name(), address.uri.user_text());
     }
     for credentials in message.authorizations().chain(message.proxy_authorizations()) {
@@ -90,10 +62,7 @@ fn answer(request: &Message, source: SocketAddr) {
     }
     let response = Message::parse(bytes).expect("the response to a sound request is sound");
     assert_eq!(response.status(), Some(180));
-    assert_eq!(
-        (response.call_id(), response.cseq()),
-        (request.call_id(), request.cseq())
-    );
+    assert_eq!((response.call_id(), response.cseq()), (request.call_id(), request.cseq()));
     assert_eq!(response.from().tag(), request.from().tag());
     assert_eq!(response.to().tag(), request.to().tag().or(Some(b"tag")));
     assert_eq!(response.vias().count(), request.vias().count());
@@ -107,9 +76,8 @@ mod tests {
     use crate::base::Mint;
 
     const MUTANTS: usize = 200_000;
-    const PIECES: [&[u8]; 16] = [
-        b"\r\n", b"\n", b"\r", b" ", b"\"", b"<", b">", b";", b",", b":", b"%", b"\\", b"\0", b"\xff", b"@", b"\r\n ",
-    ];
+    const PIECES: [&[u8]; 16] =
+        [b"\r\n", b"\n", b"\r", b" ", b"\"", b"<", b">", b";", b",", b":", b"%", b"\\", b"\0", b"\xff", b"@", b"\r\n "];
 
     fn pick(mint: &mut Mint, below: usize) -> usize {
         usize::try_from(mint.random() % u64::try_from(below.max(1)).unwrap()).unwrap()

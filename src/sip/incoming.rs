@@ -33,11 +33,7 @@ impl Ua {
                 writer.header(Name::Accept, SDP);
             });
         };
-        let tag = self
-            .servers
-            .at(key)
-            .map(|server| server.tag.clone())
-            .unwrap_or_default();
+        let tag = self.servers.at(key).map(|server| server.tag.clone()).unwrap_or_default();
         let trunk = matches!(source, Source::Trunk(_));
         let dialog = match Dialog::of_server(&request, tag.clone(), flow, trunk) {
             Ok(dialog) => dialog,
@@ -61,13 +57,7 @@ impl Ua {
             sdp: offer.clone(),
             flow,
         };
-        let state = State::Offered {
-            dialog,
-            server: key,
-            has_offer: offer.is_some(),
-            last: 100,
-            sdp: None,
-        };
+        let state = State::Offered { dialog, server: key, has_offer: offer.is_some(), last: 100, sdp: None };
         let leg = self.add(Leg::new(id, tag, state));
         if let Some(server) = self.servers.at_mut(key) {
             server.leg = Some(leg);
@@ -79,19 +69,14 @@ impl Ua {
     /// P-Asserted-Identity of those trusted with it (RFC 3325 §5), else From; nothing when withheld (RFC 3323 §4.2).
     fn caller(&self, request: &Message, source: &Source) -> (Box<str>, Bytes) {
         let trusted = match source {
-            Source::Trunk(name) => self
-                .settings
-                .trunks
-                .iter()
-                .any(|trunk| trunk.name == *name && trunk.trusts_identity),
+            Source::Trunk(name) => {
+                self.settings.trunks.iter().any(|trunk| trunk.name == *name && trunk.trusts_identity)
+            }
             Source::Phone { .. } => false,
         };
         let asserted = request.asserted_identities().flatten().next().filter(|_| trusted);
         let address = asserted.unwrap_or_else(|| request.from());
-        let anonymous = address
-            .uri
-            .as_bytes()
-            .eq_ignore_ascii_case(b"sip:anonymous@anonymous.invalid");
+        let anonymous = address.uri.as_bytes().eq_ignore_ascii_case(b"sip:anonymous@anonymous.invalid");
         if anonymous || request.wants_privacy("id") || request.wants_privacy("user") {
             return ("".into(), Bytes::new());
         }
@@ -141,11 +126,7 @@ impl Ua {
         self.answer_ok(pass, key, server, status, sdp);
         let leg = &mut self.legs[key];
         if let State::Offered { dialog, has_offer, .. } = &leg.state {
-            leg.state = State::Answered {
-                dialog: dialog.clone(),
-                has_offer: *has_offer,
-                hang_up: None,
-            };
+            leg.state = State::Answered { dialog: dialog.clone(), has_offer: *has_offer, hang_up: None };
         }
     }
 
@@ -160,17 +141,9 @@ impl Ua {
     ) {
         let bytes = self.with_contact(server, status, sdp.as_ref());
         self.servers.send(&mut self.alarms, pass, server, status, bytes.clone());
-        let (flow, cseq) = self
-            .servers
-            .at(server)
-            .map(|it| (it.flow, it.request.cseq().number))
-            .expect("just answered");
-        self.legs[key].answer = Some(Answer {
-            bytes,
-            flow,
-            cseq,
-            repeats: 0,
-        });
+        let (flow, cseq) =
+            self.servers.at(server).map(|it| (it.flow, it.request.cseq().number)).expect("just answered");
+        self.legs[key].answer = Some(Answer { bytes, flow, cseq, repeats: 0 });
         self.set(key, LegTimer::Repeat, pass.now.mono + T1);
         self.set(key, LegTimer::Life, pass.now.mono + T1_64);
     }
@@ -200,24 +173,13 @@ impl Ua {
     pub(super) fn acknowledged(&mut self, pass: &mut Pass, ack: &Message) {
         let Some(key) = self.leg_of(ack) else { return };
         let leg = &mut self.legs[key];
-        if leg
-            .answer
-            .as_ref()
-            .is_none_or(|answer| answer.cseq != ack.cseq().number)
-        {
+        if leg.answer.as_ref().is_none_or(|answer| answer.cseq != ack.cseq().number) {
             return;
         }
         let (has_offer, initial, hang_up) = match &mut leg.state {
-            State::Answered {
-                dialog,
-                has_offer,
-                hang_up,
-            } => {
+            State::Answered { dialog, has_offer, hang_up } => {
                 let (has_offer, hang_up) = (*has_offer, *hang_up);
-                leg.state = State::Established {
-                    dialog: dialog.clone(),
-                    reoffer: Reoffer::Idle,
-                };
+                leg.state = State::Established { dialog: dialog.clone(), reoffer: Reoffer::Idle };
                 (has_offer, true, hang_up)
             }
             State::Established { reoffer, .. } => match *reoffer {
@@ -257,11 +219,8 @@ impl Ua {
             return self.answer(pass, key, 481, |_| {});
         };
         self.answer(pass, key, 200, |_| {});
-        let Some(leg) = self
-            .servers
-            .at(invite)
-            .filter(|it| it.state == server_txn::State::Proceeding)
-            .and_then(|it| it.leg)
+        let Some(leg) =
+            self.servers.at(invite).filter(|it| it.state == server_txn::State::Proceeding).and_then(|it| it.leg)
         else {
             return;
         };

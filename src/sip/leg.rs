@@ -49,19 +49,9 @@ pub(super) struct Leg {
 #[derive(Debug)]
 pub(super) enum State {
     /// Their INVITE has no final answer yet.
-    Offered {
-        dialog: Dialog,
-        server: ServerKey,
-        has_offer: bool,
-        last: u16,
-        sdp: Option<Bytes>,
-    },
+    Offered { dialog: Dialog, server: ServerKey, has_offer: bool, last: u16, sdp: Option<Bytes> },
     /// We sent 2xx; no ACK yet. BYE has to wait for it (§15).
-    Answered {
-        dialog: Dialog,
-        has_offer: bool,
-        hang_up: Option<u8>,
-    },
+    Answered { dialog: Dialog, has_offer: bool, hang_up: Option<u8> },
     /// Our INVITEs are out.
     Calling(Calling),
     /// Both sides agreed.
@@ -120,16 +110,7 @@ pub(super) enum LegTimer {
 
 impl Leg {
     pub(super) fn new(id: LegId, tag: Box<str>, state: State) -> Leg {
-        Leg {
-            id,
-            tag,
-            state,
-            answer: None,
-            wanted: None,
-            repeat: None,
-            life: None,
-            again: None,
-        }
+        Leg { id, tag, state, answer: None, wanted: None, repeat: None, life: None, again: None }
     }
 
     /// The dialog, once there is one.

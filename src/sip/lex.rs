@@ -7,11 +7,7 @@ use std::borrow::Cow;
 
 /// `token` bytes (§25.1): letters, digits and ``-.!%*_+`'~``.
 pub(super) const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-        )
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
 }
 
 /// Whether `text` is a `token`: one byte at least.
@@ -116,9 +112,7 @@ pub(super) fn escapes(text: &[u8]) -> impl Iterator<Item = (u8, bool)> + '_ {
 
 /// The value of a hexadecimal digit.
 pub(super) fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// `1*DIGIT` up to 4,294,967,295.
@@ -172,13 +166,7 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(find_bare(text, b','), expected, "{}", text.escape_ascii());
         }
-        for (text, closed) in [
-            ("a\"b\"<c>", true),
-            ("", true),
-            ("\"<\"", true),
-            ("a\"b", false),
-            ("<\">\"", false),
-        ] {
+        for (text, closed) in [("a\"b\"<c>", true), ("", true), ("\"<\"", true), ("a\"b", false), ("<\">\"", false)] {
             assert_eq!(is_closed(text.as_bytes()), closed, "{text}");
         }
     }

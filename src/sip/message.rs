@@ -36,10 +36,7 @@ impl Span {
     /// Positions are below [`MESSAGE_BYTES_MAX`](super::parse::MESSAGE_BYTES_MAX), which the parser checks first.
     pub(super) fn new(start: usize, end: usize) -> Span {
         let narrow = |at| u16::try_from(at).expect("a position inside a message that is at most 65,535 bytes long");
-        Span {
-            start: narrow(start),
-            end: narrow(end),
-        }
+        Span { start: narrow(start), end: narrow(end) }
     }
 
     pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
@@ -166,9 +163,7 @@ impl Message {
 
     /// All headers in order: name as written and trimmed value.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.headers
-            .iter()
-            .map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+        self.headers.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
     }
 
     /// The value of each line of that name, in order.
@@ -191,11 +186,7 @@ impl Message {
                     if rest.is_empty() {
                         return None;
                     }
-                    let end = if name.is_list() {
-                        lex::find_bare(rest, b',')
-                    } else {
-                        None
-                    };
+                    let end = if name.is_list() { lex::find_bare(rest, b',') } else { None };
                     let end = end.unwrap_or(rest.len());
                     let value = rest[..end].trim_ascii();
                     rest = rest.get(end + 1..).unwrap_or_default();
@@ -207,9 +198,7 @@ impl Message {
 
     /// The value of the first line of a name we have no [`Name`] for, in any letter case.
     pub fn other(&self, name: &str) -> Option<&[u8]> {
-        self.headers()
-            .find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        self.headers().find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// The body; empty when there is none.
@@ -227,8 +216,7 @@ impl Message {
 
     /// All Vias, topmost first.
     pub fn vias(&self) -> impl Iterator<Item = Via<'_>> {
-        self.values(Name::Via)
-            .map(|value| Via::parse(value).expect("parse checked every Via"))
+        self.values(Name::Via).map(|value| Via::parse(value).expect("parse checked every Via"))
     }
 
     /// From.
@@ -262,17 +250,14 @@ impl Message {
 
     /// All values of `name` as addresses: Route, Record-Route, Path, P-Asserted-Identity …
     pub fn addresses(&self, name: Name) -> impl Iterator<Item = Result<Address<'_>, Malformed>> {
-        self.values(name)
-            .map(move |value| Address::parse(value).map_err(|_| Malformed::Header(name)))
+        self.values(name).map(move |value| Address::parse(value).map_err(|_| Malformed::Header(name)))
     }
 
     /// All contacts.
     pub fn contacts(&self) -> impl Iterator<Item = Result<Contact<'_>, Malformed>> {
         self.values(Name::Contact).map(|value| match value {
             b"*" => Ok(Contact::All),
-            _ => Address::parse(value)
-                .map(Contact::At)
-                .map_err(|_| Malformed::Header(Name::Contact)),
+            _ => Address::parse(value).map(Contact::At).map_err(|_| Malformed::Header(Name::Contact)),
         })
     }
 
@@ -293,13 +278,8 @@ impl Message {
 
     /// Whether Privacy asks for `kind`: `id`, `user`, `header`, `session`, `none`, `critical` (RFC 3323 §4.2).
     pub fn wants_privacy(&self, kind: &str) -> bool {
-        let kinds = self
-            .header(Name::Privacy)
-            .unwrap_or_default()
-            .split(|&byte| byte == b';');
-        kinds
-            .into_iter()
-            .any(|found| found.trim_ascii().eq_ignore_ascii_case(kind.as_bytes()))
+        let kinds = self.header(Name::Privacy).unwrap_or_default().split(|&byte| byte == b';');
+        kinds.into_iter().any(|found| found.trim_ascii().eq_ignore_ascii_case(kind.as_bytes()))
     }
 
     /// Max-Forwards; 70 is to be assumed without it (RFC 3261 §16.6).
@@ -315,10 +295,7 @@ impl Message {
     /// The number before any parameters: RSeq, Min-SE, Session-Expires, Min-Expires, Retry-After.
     pub fn number(&self, name: Name) -> Option<u32> {
         let value = self.header(name)?;
-        let end = value
-            .iter()
-            .position(|byte| !byte.is_ascii_digit())
-            .unwrap_or(value.len());
+        let end = value.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(value.len());
         let behind = value[end..].trim_ascii_start();
         lex::decimal(&value[..end]).filter(|_| matches!(behind.first(), None | Some(b';' | b'(')))
     }
@@ -331,8 +308,7 @@ impl Message {
 
     /// Whether the list `name` holds `token`, in any letter case: Supported, Require, Allow …
     pub fn lists(&self, name: Name, token: &str) -> bool {
-        self.values(name)
-            .any(|value| value.eq_ignore_ascii_case(token.as_bytes()))
+        self.values(name).any(|value| value.eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// The option tags of Require.
@@ -368,28 +344,20 @@ impl Message {
 
     /// Every Digest in Authorization; other schemes and what is unreadable are left out.
     pub fn authorizations(&self) -> impl Iterator<Item = Credentials<'_>> {
-        self.lines(Name::Authorization)
-            .filter_map(|line| Credentials::parse(line).ok())
+        self.lines(Name::Authorization).filter_map(|line| Credentials::parse(line).ok())
     }
 
     /// Every Digest in Proxy-Authorization; other schemes and what is unreadable are left out.
     pub fn proxy_authorizations(&self) -> impl Iterator<Item = Credentials<'_>> {
-        self.lines(Name::ProxyAuthorization)
-            .filter_map(|line| Credentials::parse(line).ok())
+        self.lines(Name::ProxyAuthorization).filter_map(|line| Credentials::parse(line).ok())
     }
 
     /// RAck of a PRACK (RFC 3262 §7.2).
     pub fn rack(&self) -> Option<RAck> {
-        let mut parts = self
-            .header(Name::RAck)?
-            .split(u8::is_ascii_whitespace)
-            .filter(|part| !part.is_empty());
+        let mut parts = self.header(Name::RAck)?.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
         let (rseq, number) = (lex::decimal(parts.next()?)?, lex::decimal(parts.next()?)?);
         let method = Method::parse(parts.next()?);
-        Some(RAck {
-            rseq,
-            cseq: CSeq { number, method },
-        })
+        Some(RAck { rseq, cseq: CSeq { number, method } })
     }
 }
 
@@ -405,11 +373,7 @@ pub(super) fn media_type(value: &[u8]) -> Option<MediaType<'_>> {
     let (kind, subtype) = lex::split_once(name, b'/')?;
     let (kind, subtype) = (kind.trim_ascii(), subtype.trim_ascii());
     let valid = lex::is_token(kind) && lex::is_token(subtype);
-    valid.then_some(MediaType {
-        kind,
-        subtype,
-        params: Params::new(params),
-    })
+    valid.then_some(MediaType { kind, subtype, params: Params::new(params) })
 }
 
 impl Contact<'_> {
@@ -446,27 +410,15 @@ mod tests {
         assert_eq!(message.values(Name::Date).count(), 1);
         let routes: Vec<_> = message.routes().map(|route| route.unwrap().uri.to_string()).collect();
         assert_eq!(routes, ["sip:p1;lr", "sip:u,v@p2;lr", "sip:p3"]);
-        assert_eq!(
-            (message.lines(Name::Route).count(), message.lines(Name::Path).count()),
-            (2, 0)
-        );
+        assert_eq!((message.lines(Name::Route).count(), message.lines(Name::Path).count()), (2, 0));
     }
 
     #[test]
     fn contacts_with_star_and_expiry() {
         let message =
             with("m: *\r\nContact: <sip:1@c>;expires=60, sip:2@c;expires=99999999999, <sip:3>;expires=x, <\r\n");
-        let expires: Vec<_> = message
-            .contacts()
-            .map(|contact| contact.map(|contact| contact.expires_s()))
-            .collect();
-        let expected = [
-            Ok(None),
-            Ok(Some(60)),
-            Ok(Some(u32::MAX)),
-            Ok(None),
-            Err(Malformed::Header(Name::Contact)),
-        ];
+        let expires: Vec<_> = message.contacts().map(|contact| contact.map(|contact| contact.expires_s())).collect();
+        let expected = [Ok(None), Ok(Some(60)), Ok(Some(u32::MAX)), Ok(None), Err(Malformed::Header(Name::Contact))];
         assert_eq!(expires, expected);
         assert!(matches!(message.contacts().next(), Some(Ok(Contact::All))));
     }
@@ -479,22 +431,10 @@ mod tests {
         );
         assert_eq!((message.expires_s(), message.max_forwards()), (Some(u32::MAX), None));
         assert_eq!(message.number(Name::SessionExpires), Some(1800));
-        assert_eq!(
-            message.params(Name::SessionExpires).value("refresher"),
-            Some(&b"uac"[..])
-        );
-        assert_eq!(
-            (message.number(Name::MinSe), message.number(Name::RSeq)),
-            (Some(90), None)
-        );
-        assert_eq!(
-            (message.number(Name::RetryAfter), message.number(Name::MinExpires)),
-            (Some(120), None)
-        );
-        let cseq = CSeq {
-            number: 1,
-            method: Method::Invite,
-        };
+        assert_eq!(message.params(Name::SessionExpires).value("refresher"), Some(&b"uac"[..]));
+        assert_eq!((message.number(Name::MinSe), message.number(Name::RSeq)), (Some(90), None));
+        assert_eq!((message.number(Name::RetryAfter), message.number(Name::MinExpires)), (Some(120), None));
+        let cseq = CSeq { number: 1, method: Method::Invite };
         assert_eq!(message.rack(), Some(RAck { rseq: 776_656, cseq }));
     }
 
@@ -508,10 +448,7 @@ mod tests {
         assert_eq!(message.reason_q850(), Some(16));
         assert_eq!(with("Reason: Q.850;cause=128\r\n").reason_q850(), None);
         assert!(message.wants_privacy("ID") && message.wants_privacy("critical") && !message.wants_privacy("none"));
-        let asserted: Vec<_> = message
-            .asserted_identities()
-            .map(|one| one.unwrap().uri.user_text())
-            .collect();
+        let asserted: Vec<_> = message.asserted_identities().map(|one| one.unwrap().uri.user_text()).collect();
         assert_eq!(asserted, ["+86138", "+86138"]);
         assert!(message.content_type().unwrap().is("application", "sdp"));
         assert_eq!(message.sdp(), None);

@@ -94,17 +94,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_written_and_case_counts() {
-        for name in [
-            "INVITE",
-            "ACK",
-            "BYE",
-            "CANCEL",
-            "REGISTER",
-            "OPTIONS",
-            "PRACK",
-            "SUBSCRIBE",
-            "NOTIFY",
-        ] {
+        for name in ["INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "SUBSCRIBE", "NOTIFY"] {
             assert_eq!(Method::parse(name.as_bytes()).as_str(), name);
         }
         for name in ["PUBLISH", "INFO", "REFER", "MESSAGE", "UPDATE"] {

@@ -62,22 +62,14 @@ mod tests {
     use super::*;
 
     fn sdp_in<'a>(content_type: &str, body: &'a [u8]) -> Option<&'a [u8]> {
-        part(
-            &media_type(content_type.as_bytes()).unwrap(),
-            body,
-            "application",
-            "sdp",
-        )
+        part(&media_type(content_type.as_bytes()).unwrap(), body, "application", "sdp")
     }
 
     #[test]
     fn the_session_description_is_found_beside_isup() {
         let body = b"preamble\r\n--a b\r\nContent-Type: application/ISUP;version=x\r\n\r\n\x01--a b\0\r\n--a b  \r\n\
             c: Application/SDP\r\nContent-Disposition: session\r\n\r\nv=0\r\ns=-\r\n\r\n--a b--\r\nepilogue";
-        assert_eq!(
-            sdp_in("multipart/mixed;boundary=\"a b\"", body),
-            Some(&b"v=0\r\ns=-\r\n"[..])
-        );
+        assert_eq!(sdp_in("multipart/mixed;boundary=\"a b\"", body), Some(&b"v=0\r\ns=-\r\n"[..]));
         assert_eq!(sdp_in("multipart/mixed;boundary=zz", body), None);
         assert_eq!(sdp_in("multipart/mixed", body), None);
         assert_eq!(sdp_in("text/plain;boundary=\"a b\"", body), None);
@@ -85,13 +77,9 @@ mod tests {
 
     #[test]
     fn broken_parts_are_no_parts() {
-        for body in [
-            "",
-            "--b",
-            "--b\r\n",
-            "--b\r\nContent-Type: application/sdp\r\nv=0\r\n--b--",
-            "--b\r\n\r\nv=0\r\n--b",
-        ] {
+        for body in
+            ["", "--b", "--b\r\n", "--b\r\nContent-Type: application/sdp\r\nv=0\r\n--b--", "--b\r\n\r\nv=0\r\n--b"]
+        {
             assert_eq!(sdp_in("multipart/mixed;boundary=b", body.as_bytes()), None, "{body}");
         }
     }

@@ -39,9 +39,7 @@ impl<'a> Params<'a> {
 
     /// The values of all parameters of this name, where a header should have one.
     pub(super) fn values(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let named = self
-            .iter()
-            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
+        let named = self.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
         named.map(|(_, value)| {
             let value = value.unwrap_or_default();
             lex::quoted(value).map_or(value, |(inside, _)| inside)
@@ -50,8 +48,7 @@ impl<'a> Params<'a> {
 
     /// Whether a parameter of this name is there, with or without a value.
     pub fn has(self, name: &str) -> bool {
-        self.iter()
-            .any(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+        self.iter().any(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
     }
 
     /// As written, without the leading `;`.

@@ -131,10 +131,7 @@ pub(super) struct Lines<'a> {
 impl<'a> Lines<'a> {
     /// Behind leading line ends (RFC 3261 §7.5) and the start line, which comes first.
     pub(super) fn behind_start_line(bytes: &'a [u8]) -> (&'a [u8], usize, Lines<'a>) {
-        let start = bytes
-            .iter()
-            .position(|byte| !matches!(byte, b'\r' | b'\n'))
-            .unwrap_or(bytes.len());
+        let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
         let (end, next) = line_end(bytes, start).unwrap_or((bytes.len(), bytes.len()));
         (&bytes[start..end], start, Lines { bytes, at: next })
     }
@@ -166,10 +163,7 @@ impl<'a> Lines<'a> {
 
     fn header(&self, start: usize, end: usize, folded: bool) -> Next {
         let line = &self.bytes[start..end];
-        let name_len = line
-            .iter()
-            .position(|&byte| !lex::is_token_byte(byte))
-            .unwrap_or(line.len());
+        let name_len = line.iter().position(|&byte| !lex::is_token_byte(byte)).unwrap_or(line.len());
         let behind = line[name_len..].trim_ascii_start();
         let Some(value) = behind.strip_prefix(b":") else {
             return Next::Broken;
@@ -207,18 +201,12 @@ impl Message {
     /// [`ParseError`] when it cannot be processed; a request may still be refused with a response.
     pub fn parse(bytes: Bytes) -> Result<Message, ParseError> {
         if bytes.len() > MESSAGE_BYTES_MAX {
-            return Err(ParseError {
-                kind: Malformed::TooLong,
-                refusable: None,
-            });
+            return Err(ParseError { kind: Malformed::TooLong, refusable: None });
         }
         let (message, scanned) = scan(bytes);
         match scanned.and_then(|()| message.check_required()) {
             Ok(cseq) => Ok(Message { cseq, ..message }),
-            Err(kind) => Err(ParseError {
-                kind,
-                refusable: message.refusable(),
-            }),
+            Err(kind) => Err(ParseError { kind, refusable: message.refusable() }),
         }
     }
 
@@ -247,24 +235,16 @@ impl Message {
 
     fn check_cseq(&self) -> Result<CSeq, Malformed> {
         let value = self.header(Name::CSeq).unwrap_or_default();
-        let blank = value
-            .iter()
-            .position(u8::is_ascii_whitespace)
-            .ok_or(Malformed::Header(Name::CSeq))?;
+        let blank = value.iter().position(u8::is_ascii_whitespace).ok_or(Malformed::Header(Name::CSeq))?;
         let (number, name) = (lex::decimal(&value[..blank]), value[blank..].trim_ascii_start());
-        let number = number
-            .filter(|&number| number <= CSEQ_MAX)
-            .ok_or(Malformed::Header(Name::CSeq))?;
+        let number = number.filter(|&number| number <= CSEQ_MAX).ok_or(Malformed::Header(Name::CSeq))?;
         if !lex::is_token(name) {
             return Err(Malformed::Header(Name::CSeq));
         }
         if self.method_name().is_some_and(|method| method != name) {
             return Err(Malformed::MethodMismatch);
         }
-        Ok(CSeq {
-            number,
-            method: Method::parse(name),
-        })
+        Ok(CSeq { number, method: Method::parse(name) })
     }
 
     fn refusable(self) -> Option<Box<Refusable>> {
@@ -291,17 +271,9 @@ fn scan(bytes: Bytes) -> (Message, Result<(), Malformed>) {
         let wrong = match lines.next() {
             Next::Header(line) if headers.len() < HEADERS_MAX => {
                 let name = Name::parse(line.name.of(&bytes));
-                headers.push(Field {
-                    known: name,
-                    name: line.name,
-                    value: line.value,
-                });
+                headers.push(Field { known: name, name: line.name, value: line.value });
                 folded |= line.folded;
-                if line.value.len() > VALUE_BYTES_MAX {
-                    Err(Malformed::HeaderTooLong)
-                } else {
-                    seen.take(name)
-                }
+                if line.value.len() > VALUE_BYTES_MAX { Err(Malformed::HeaderTooLong) } else { seen.take(name) }
             }
             Next::Header(_) => {
                 result = result.and(Err(Malformed::TooManyHeaders));
@@ -317,17 +289,8 @@ fn scan(bytes: Bytes) -> (Message, Result<(), Malformed>) {
         result = result.and(wrong);
     };
     let bytes = if folded { unfold(&bytes, body_at) } else { bytes };
-    let cseq = CSeq {
-        number: 0,
-        method: Method::Other,
-    };
-    let mut message = Message {
-        bytes,
-        start,
-        headers,
-        cseq,
-        body: Span::new(body_at, body_at),
-    };
+    let cseq = CSeq { number: 0, method: Method::Other };
+    let mut message = Message { bytes, start, headers, cseq, body: Span::new(body_at, body_at) };
     let body = body_end(&message, body_at);
     message.body = Span::new(body_at, body.unwrap_or(body_at));
     (message, result.and(body.map(|_| ())))
@@ -338,26 +301,15 @@ fn scan(bytes: Bytes) -> (Message, Result<(), Malformed>) {
 struct Seen([bool; Seen::ONCE.len()]);
 
 impl Seen {
-    const ONCE: [Name; 7] = [
-        Name::From,
-        Name::To,
-        Name::CallId,
-        Name::CSeq,
-        Name::MaxForwards,
-        Name::ContentLength,
-        Name::ContentType,
-    ];
+    const ONCE: [Name; 7] =
+        [Name::From, Name::To, Name::CallId, Name::CSeq, Name::MaxForwards, Name::ContentLength, Name::ContentType];
 
     fn take(&mut self, name: Option<Name>) -> Result<(), Malformed> {
         let Some(position) = Seen::ONCE.iter().position(|&once| Some(once) == name) else {
             return Ok(());
         };
         let again = std::mem::replace(&mut self.0[position], true);
-        if again {
-            Err(Malformed::Repeated(Seen::ONCE[position]))
-        } else {
-            Ok(())
-        }
+        if again { Err(Malformed::Repeated(Seen::ONCE[position])) } else { Ok(()) }
     }
 }
 
@@ -372,20 +324,13 @@ fn start_line(line: &[u8], at: usize) -> (StartLine, Result<(), Malformed>) {
     let uri_len = memchr::memrchr(b' ', rest).unwrap_or(0);
     let (uri, version) = (&rest[..uri_len], rest.get(uri_len + 1..).unwrap_or_default());
     let method = Method::parse(first);
-    let start = StartLine::Request {
-        method,
-        name: Span::new(at, at + first_len),
-        uri: Span::new(rest_at, rest_at + uri_len),
-    };
+    let start =
+        StartLine::Request { method, name: Span::new(at, at + first_len), uri: Span::new(rest_at, rest_at + uri_len) };
     let result = if !lex::is_token(first) || version.is_empty() {
         Err(Malformed::StartLine)
     } else if !version.eq_ignore_ascii_case(b"SIP/2.0") {
         let other_version = version.len() > 4 && version[..4].eq_ignore_ascii_case(b"SIP/");
-        Err(if other_version {
-            Malformed::Version
-        } else {
-            Malformed::StartLine
-        })
+        Err(if other_version { Malformed::Version } else { Malformed::StartLine })
     } else {
         // A Request-URI has no headers (RFC 3261 §19.1.1, table 1).
         Uri::parse(uri).ok().filter(|uri| uri.headers.is_empty()).map(|_| ()).ok_or(Malformed::StartLine)
@@ -395,14 +340,9 @@ fn start_line(line: &[u8], at: usize) -> (StartLine, Result<(), Malformed>) {
 
 fn status_line(version: &[u8], rest: &[u8], rest_at: usize) -> (StartLine, Result<(), Malformed>) {
     let code_len = memchr::memchr(b' ', rest).unwrap_or(rest.len());
-    let code = lex::decimal(&rest[..code_len])
-        .filter(|_| code_len == 3)
-        .and_then(|code| u16::try_from(code).ok());
+    let code = lex::decimal(&rest[..code_len]).filter(|_| code_len == 3).and_then(|code| u16::try_from(code).ok());
     let reason = Span::new((rest_at + code_len + 1).min(rest_at + rest.len()), rest_at + rest.len());
-    let start = StartLine::Response {
-        status: code.unwrap_or_default(),
-        reason,
-    };
+    let start = StartLine::Response { status: code.unwrap_or_default(), reason };
     let result = if !version.eq_ignore_ascii_case(b"SIP/2.0") {
         Err(Malformed::Version)
     } else if !code.is_some_and(|code| (100..700).contains(&code)) {

@@ -110,10 +110,7 @@ pub struct ContactSnapshot {
 impl Registrar {
     /// Nobody is registered.
     pub fn new(seed: [u64; 2]) -> Self {
-        Registrar {
-            index: KeyedMap::new(seed),
-            records: Vec::new(),
-        }
+        Registrar { index: KeyedMap::new(seed), records: Vec::new() }
     }
 
     /// Carries out a REGISTER, wholly or not at all. Returns the record's number.
@@ -161,12 +158,7 @@ impl Registrar {
         record.ours = false;
         let contact = |binding: Binding| {
             let left_ms = u64::try_from(binding.expires.0.saturating_sub(now.wall.0)).unwrap_or(0);
-            Contact {
-                until: now.mono + Duration::from_millis(left_ms),
-                binding,
-                call_id: "".into(),
-                cseq: 0,
-            }
+            Contact { until: now.mono + Duration::from_millis(left_ms), binding, call_id: "".into(), cseq: 0 }
         };
         record.contacts = bindings.contacts.into_iter().map(contact).collect();
         at
@@ -182,16 +174,8 @@ impl Registrar {
 
     /// All live contacts of a record, with the whole seconds left to each.
     pub fn contacts(&self, at: u32, now: Now) -> impl Iterator<Item = (&Binding, u64)> {
-        let live = self.records[at as usize]
-            .contacts
-            .iter()
-            .filter(move |contact| contact.until > now.mono);
-        live.map(move |contact| {
-            (
-                &contact.binding,
-                contact.until.since(now.mono).as_millis().div_ceil(1_000) as u64,
-            )
-        })
+        let live = self.records[at as usize].contacts.iter().filter(move |contact| contact.until > now.mono);
+        live.map(move |contact| (&contact.binding, contact.until.since(now.mono).as_millis().div_ceil(1_000) as u64))
     }
 
     /// The record of an address-of-record, if it ever had one.
@@ -203,20 +187,13 @@ impl Registrar {
     pub fn bindings(&self, at: u32) -> Bindings {
         let record = &self.records[at as usize];
         let contacts = record.contacts.iter().map(|contact| contact.binding.clone()).collect();
-        Bindings {
-            user: record.user.clone(),
-            domain: record.domain.clone(),
-            contacts,
-        }
+        Bindings { user: record.user.clone(), domain: record.domain.clone(), contacts }
     }
 
     /// When the next contact of a record runs out, and the place of the timer that waits for it.
     pub(super) fn alarm(&mut self, at: u32) -> (Option<Mono>, &mut Option<Alarm>) {
         let record = &mut self.records[at as usize];
-        (
-            record.contacts.iter().map(|contact| contact.until).min(),
-            &mut record.alarm,
-        )
+        (record.contacts.iter().map(|contact| contact.until).min(), &mut record.alarm)
     }
 
     /// How many bindings there are.
@@ -234,17 +211,13 @@ impl Registrar {
         let of_record = |record: &Record| {
             let (aor, ours) = ((record.user.clone(), record.domain.clone()), record.ours);
             let contacts = record.contacts.clone().into_iter();
-            contacts.map(
-                move |Contact {
-                          binding, call_id, cseq, ..
-                      }| ContactSnapshot {
-                    aor: aor.clone(),
-                    ours,
-                    binding,
-                    call_id,
-                    cseq,
-                },
-            )
+            contacts.map(move |Contact { binding, call_id, cseq, .. }| ContactSnapshot {
+                aor: aor.clone(),
+                ours,
+                binding,
+                call_id,
+                cseq,
+            })
         };
         self.records.iter().flat_map(of_record).collect()
     }
@@ -256,15 +229,8 @@ impl Registrar {
         let until = now.mono + Duration::from_millis(left_ms);
         let record = &mut self.records[at as usize];
         record.ours = saved.ours;
-        let ContactSnapshot {
-            binding, call_id, cseq, ..
-        } = saved;
-        record.contacts.push(Contact {
-            binding,
-            until,
-            call_id,
-            cseq,
-        });
+        let ContactSnapshot { binding, call_id, cseq, .. } = saved;
+        record.contacts.push(Contact { binding, until, call_id, cseq });
         at
     }
 
@@ -275,13 +241,7 @@ impl Registrar {
         }
         let at = u32::try_from(self.records.len()).expect("fewer than 2^32 users");
         let (user, domain) = (user.into(), domain.into());
-        self.records.push(Record {
-            user,
-            domain,
-            ours: false,
-            contacts: Vec::new(),
-            alarm: None,
-        });
+        self.records.push(Record { user, domain, ours: false, contacts: Vec::new(), alarm: None });
         self.index.insert(name, at);
         at
     }
@@ -318,10 +278,7 @@ fn bind(
     if Uri::parse(uri.as_bytes()).map_or(true, |uri| uri.host.is_none()) {
         return Err(RegisterError::BadContact);
     }
-    if contacts
-        .iter()
-        .any(|contact| same(&contact.binding.uri, uri) && contact.is_newer(asked))
-    {
+    if contacts.iter().any(|contact| same(&contact.binding.uri, uri) && contact.is_newer(asked)) {
         return Err(RegisterError::OutOfOrder);
     }
     let expires_s = expires_s.unwrap_or(EXPIRES_S_DEFAULT.max(shortest)).min(longest);
@@ -331,17 +288,8 @@ fn bind(
     contacts.retain(|contact| !same(&contact.binding.uri, uri));
     if expires_s > 0 {
         let lasts = Duration::from_secs(u64::from(expires_s));
-        let binding = Binding {
-            uri: uri.into(),
-            flow: asked.flow,
-            expires: now.wall + lasts,
-        };
-        contacts.push(Contact {
-            binding,
-            until: now.mono + lasts,
-            call_id: asked.call_id.into(),
-            cseq: asked.cseq,
-        });
+        let binding = Binding { uri: uri.into(), flow: asked.flow, expires: now.wall + lasts };
+        contacts.push(Contact { binding, until: now.mono + lasts, call_id: asked.call_id.into(), cseq: asked.cseq });
     }
     Ok(())
 }
@@ -351,34 +299,18 @@ mod tests {
     use super::*;
     use crate::base::Wall;
 
-    const BOUNDS: Bounds = Bounds {
-        expires_s: (60, 3_600),
-        contacts_max: 2,
-    };
+    const BOUNDS: Bounds = Bounds { expires_s: (60, 3_600), contacts_max: 2 };
     const ONE: &str = "sip:1001@10.0.0.1:5062";
     const TWO: &str = "sip:1001@10.0.0.2:5062";
     const THREE: &str = "sip:1001@10.0.0.3:5062";
 
     fn now(ms: u64) -> Now {
-        Now {
-            mono: Mono::from_ms(ms),
-            wall: Wall(1_000_000),
-        }
-        .after(Duration::ZERO)
+        Now { mono: Mono::from_ms(ms), wall: Wall(1_000_000) }.after(Duration::ZERO)
     }
 
     fn asked<'a>(cseq: u32, change: Change<'a>) -> Asked<'a> {
-        let flow = Flow {
-            listener: 0,
-            connection: 0,
-            peer: "192.0.2.1:5062".parse().unwrap(),
-        };
-        Asked {
-            call_id: "a",
-            cseq,
-            change,
-            flow,
-        }
+        let flow = Flow { listener: 0, connection: 0, peer: "192.0.2.1:5062".parse().unwrap() };
+        Asked { call_id: "a", cseq, change, flow }
     }
 
     fn register(
@@ -390,9 +322,7 @@ mod tests {
         let asked = asked(cseq, Change::Contacts(contacts));
         let at = registrar.register(now(at_ms), "1001", "a.cn", &asked, &BOUNDS)?;
         let contacts = registrar.contacts(at, now(at_ms));
-        Ok(contacts
-            .map(|(binding, left_s)| (binding.uri.to_string(), left_s))
-            .collect())
+        Ok(contacts.map(|(binding, left_s)| (binding.uri.to_string(), left_s)).collect())
     }
 
     #[test]
@@ -400,20 +330,12 @@ mod tests {
         let mut registrar = Registrar::new([1, 2]);
         let mut go = |at_ms, cseq, contacts: &[_]| register(&mut registrar, at_ms, cseq, contacts);
         assert_eq!(go(0, 1, &[(ONE, Some(100))]), Ok(vec![(ONE.into(), 100)]));
-        assert_eq!(
-            go(10_500, 2, &[(TWO, None)]),
-            Ok(vec![(ONE.into(), 90), (TWO.into(), 3_600)])
-        );
+        assert_eq!(go(10_500, 2, &[(TWO, None)]), Ok(vec![(ONE.into(), 90), (TWO.into(), 3_600)]));
         // The same URI written otherwise.
         let again = "sip:1001@10.0.0.1:5062;x=1";
-        assert_eq!(
-            go(20_000, 3, &[(again, Some(9_999))]),
-            Ok(vec![(TWO.into(), 3_591), (again.into(), 3_600)])
-        );
+        assert_eq!(go(20_000, 3, &[(again, Some(9_999))]), Ok(vec![(TWO.into(), 3_591), (again.into(), 3_600)]));
         assert_eq!(go(20_000, 4, &[(ONE, Some(0))]), Ok(vec![(TWO.into(), 3_591)]));
-        let at = registrar
-            .register(now(20_000), "1001", "a.cn", &asked(9, Change::RemoveAll), &BOUNDS)
-            .unwrap();
+        let at = registrar.register(now(20_000), "1001", "a.cn", &asked(9, Change::RemoveAll), &BOUNDS).unwrap();
         assert_eq!((registrar.contacts(at, now(20_000)).count(), registrar.len()), (0, 0));
     }
 
@@ -434,11 +356,7 @@ mod tests {
         }
         let refused = registrar.register(now(0), "1001", "a.cn", &asked(5, Change::RemoveAll), &BOUNDS);
         assert_eq!(refused, Err(RegisterError::OutOfOrder));
-        assert!(
-            registrar
-                .register(now(0), "1001", "a.cn", &asked(1, Change::None), &BOUNDS)
-                .is_ok()
-        );
+        assert!(registrar.register(now(0), "1001", "a.cn", &asked(1, Change::None), &BOUNDS).is_ok());
     }
 
     #[test]
@@ -447,10 +365,7 @@ mod tests {
         register(&mut registrar, 0, 1, &[(ONE, Some(60)), (TWO, Some(90))]).unwrap();
         let at = registrar.find("1001", "a.cn").unwrap();
         assert_eq!(registrar.alarm(at).0, Some(Mono::from_ms(60_000)));
-        assert_eq!(
-            (registrar.expire(now(59_999), at), registrar.expire(now(60_000), at)),
-            (false, true)
-        );
+        assert_eq!((registrar.expire(now(59_999), at), registrar.expire(now(60_000), at)), (false, true));
         assert_eq!(registrar.alarm(at).0, Some(Mono::from_ms(90_000)));
         let mut copy = Registrar::new([3, 4]);
         let at = copy.replicate(now(0), registrar.bindings(at));
@@ -462,22 +377,12 @@ mod tests {
         let mut registrar = Registrar::new([1, 2]);
         register(&mut registrar, 0, 7, &[(ONE, Some(60))]).unwrap();
         let mut restored = Registrar::new([1, 2]);
-        let later = Now {
-            mono: Mono::from_ms(5),
-            wall: Wall(1_000_000),
-        }
-        .after(Duration::from_secs(20));
+        let later = Now { mono: Mono::from_ms(5), wall: Wall(1_000_000) }.after(Duration::from_secs(20));
         for saved in registrar.snapshot() {
             restored.restore(later, saved);
         }
         let at = restored.find("1001", "a.cn").unwrap();
-        assert_eq!(
-            restored
-                .contacts(at, later)
-                .map(|(_, left_s)| left_s)
-                .collect::<Vec<_>>(),
-            [40]
-        );
+        assert_eq!(restored.contacts(at, later).map(|(_, left_s)| left_s).collect::<Vec<_>>(), [40]);
         assert_eq!(restored.snapshot(), registrar.snapshot());
     }
 }

@@ -48,16 +48,8 @@ impl Ua {
             Contacts::All => Change::RemoveAll,
             Contacts::Some(_) => Change::Contacts(&wanted),
         };
-        let asked = Asked {
-            call_id: &call_id,
-            cseq: request.cseq().number,
-            change,
-            flow,
-        };
-        let bounds = Bounds {
-            expires_s: settings.expires_s,
-            contacts_max: settings.limits.contacts_max,
-        };
+        let asked = Asked { call_id: &call_id, cseq: request.cseq().number, change, flow };
+        let bounds = Bounds { expires_s: settings.expires_s, contacts_max: settings.limits.contacts_max };
         match self.registrar.register(pass.now, &user, domain, &asked, &bounds) {
             Ok(record) => self.registered(pass, key, record, !matches!(change, Change::None)),
             Err(error) => self.answer(pass, key, status(error), |writer| {
@@ -71,9 +63,7 @@ impl Ua {
     fn registered(&mut self, pass: &mut Pass, key: ServerKey, record: u32, changed: bool) {
         let contacts: Vec<(Box<str>, u64)> = {
             let contacts = self.registrar.contacts(record, pass.now);
-            contacts
-                .map(|(binding, left_s)| (binding.uri.clone(), left_s))
-                .collect()
+            contacts.map(|(binding, left_s)| (binding.uri.clone(), left_s)).collect()
         };
         self.answer(pass, key, 200, |writer| {
             for (uri, left_s) in contacts {

@@ -22,10 +22,7 @@ struct Bench {
 
 fn settings() -> Settings {
     Settings {
-        domains: vec![DomainSettings {
-            name: "fz.cn".into(),
-            aliases: vec!["10.0.0.1".into()],
-        }],
+        domains: vec![DomainSettings { name: "fz.cn".into(), aliases: vec!["10.0.0.1".into()] }],
         credentials: Arc::new(vec![Credential::new("1001", "fz.cn", "pw")]),
         digests: vec![Algorithm::Sha256, Algorithm::Md5],
         ..wire::settings(0)
@@ -34,17 +31,8 @@ fn settings() -> Settings {
 
 fn bench(settings: Settings) -> Bench {
     let ua = Ua::new(1, ShardId(0), Mint::new(1, [5, 6]), [5, 6], Arc::new(settings));
-    let now = Now {
-        mono: Mono::from_ms(5_000),
-        wall: Wall(9_000_000),
-    };
-    Bench {
-        ua,
-        now,
-        notices: Vec::new(),
-        bindings: Vec::new(),
-        count: 0,
-    }
+    let now = Now { mono: Mono::from_ms(5_000), wall: Wall(9_000_000) };
+    Bench { ua, now, notices: Vec::new(), bindings: Vec::new(), count: 0 }
 }
 
 impl Bench {
@@ -68,15 +56,8 @@ impl Bench {
     }
 
     fn raw(&mut self, peer: &str, bytes: impl Into<Vec<u8>>) -> Vec<(Flow, String)> {
-        let flow = Flow {
-            listener: 0,
-            connection: 0,
-            peer: peer.parse().unwrap(),
-        };
-        self.event(Event::Received {
-            flow,
-            bytes: Bytes::from(bytes.into()),
-        })
+        let flow = Flow { listener: 0, connection: 0, peer: peer.parse().unwrap() };
+        self.event(Event::Received { flow, bytes: Bytes::from(bytes.into()) })
     }
 
     /// Sends a request with a branch, Call-ID and CSeq of its own; `more` are further header lines.
@@ -120,11 +101,7 @@ fn request(method: &str, peer: &str, count: u32, more: &str) -> String {
         }
     }
     // Only what has a body has ended its headers.
-    if more.contains("\r\n\r\n") {
-        text + more
-    } else {
-        text + more + "\r\n"
-    }
+    if more.contains("\r\n\r\n") { text + more } else { text + more + "\r\n" }
 }
 
 fn status(text: &str) -> u16 {
@@ -132,9 +109,7 @@ fn status(text: &str) -> u16 {
 }
 
 fn header<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
-    text.lines()
-        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-        .collect()
+    text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).collect()
 }
 
 #[test]
@@ -142,12 +117,7 @@ fn each_fault_has_its_answer() {
     let cases: [(&str, &str, u16, &str); 14] = [
         ("OPTIONS", "", 200, "Allow: INVITE"),
         ("OPTIONS", "Max-Forwards: 0\r\n", 483, ""),
-        (
-            "INVITE",
-            "Require: 100rel, timer\r\n",
-            420,
-            "Unsupported: 100rel, timer",
-        ),
+        ("INVITE", "Require: 100rel, timer\r\n", 420, "Unsupported: 100rel, timer"),
         ("REFER", "", 405, "Allow: INVITE"),
         ("UPDATE", "To: <sip:a@b>;tag=x\r\n", 405, "Allow: INVITE"),
         ("FOO", "", 501, "Allow: INVITE"),
@@ -157,12 +127,7 @@ fn each_fault_has_its_answer() {
         ("CANCEL", "", 481, ""),
         ("INVITE", "Contact: <<\r\n", 400, "Contact"),
         ("INVITE", "CSeq: 1 BYE\r\n", 400, ""),
-        (
-            "INVITE",
-            "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi",
-            415,
-            "Accept: application/sdp",
-        ),
+        ("INVITE", "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi", 415, "Accept: application/sdp"),
         ("REGISTER", "To: <sip:1001@other.cn>\r\n", 404, ""),
     ];
     let mut bench = bench(settings());
@@ -180,16 +145,7 @@ fn each_fault_has_its_answer() {
 #[test]
 fn what_is_no_message_is_nothing_and_answers_go_where_via_says() {
     let mut bench = bench(settings());
-    for junk in [
-        &b"\r\n\r\n"[..],
-        b"\r\n",
-        b"\0\0\0\0",
-        b"",
-        b"  ",
-        b"hello",
-        b"SIP/2.0 200 OK\r\n\r\n",
-        b"\xff\xfe",
-    ] {
+    for junk in [&b"\r\n\r\n"[..], b"\r\n", b"\0\0\0\0", b"", b"  ", b"hello", b"SIP/2.0 200 OK\r\n\r\n", b"\xff\xfe"] {
         assert!(bench.raw(TRUNK, junk).is_empty(), "{junk:?}");
     }
     // No rport: the answer goes to the port of sent-by at the address it came from.
@@ -199,11 +155,7 @@ fn what_is_no_message_is_nothing_and_answers_go_where_via_says() {
     let sent = bench.send(PHONE, "OPTIONS", "");
     assert_eq!(sent[0].0.peer.to_string(), PHONE);
     let ping = Event::Received {
-        flow: Flow {
-            listener: 0,
-            connection: 4,
-            peer: PHONE.parse().unwrap(),
-        },
+        flow: Flow { listener: 0, connection: 4, peer: PHONE.parse().unwrap() },
         bytes: Bytes::from_static(b"\r\n\r\n"),
     };
     assert_eq!(bench.event(ping)[0].1, "\r\n");
@@ -225,60 +177,25 @@ fn repetitions_are_answered_alike_and_other_ways_are_merged() {
 #[test]
 fn who_may_call() {
     let mut bench = bench(settings());
-    assert_eq!(
-        bench.status(PHONE, "INVITE", "From: <sip:a@elsewhere.cn>;tag=1\r\n"),
-        403
-    );
+    assert_eq!(bench.status(PHONE, "INVITE", "From: <sip:a@elsewhere.cn>;tag=1\r\n"), 403);
     let challenged = bench.send(PHONE, "INVITE", "").pop().unwrap().1;
     assert_eq!(status(&challenged), 401);
     let challenges = header(&challenged, "WWW-Authenticate");
-    assert!(
-        challenges[0].contains("SHA-256") && challenges[1].contains("MD5"),
-        "{challenges:?}"
-    );
-    let nonce = challenges[0]
-        .split("nonce=\"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap()
-        .to_owned();
-    let proof = |nc| {
-        answer(
-            Algorithm::Sha256,
-            ("1001", "fz.cn", "pw"),
-            ("INVITE", "sip:1001@fz.cn"),
-            &nonce,
-            Some(nc),
-        )
-    };
+    assert!(challenges[0].contains("SHA-256") && challenges[1].contains("MD5"), "{challenges:?}");
+    let nonce = challenges[0].split("nonce=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let proof = |nc| answer(Algorithm::Sha256, ("1001", "fz.cn", "pw"), ("INVITE", "sip:1001@fz.cn"), &nonce, Some(nc));
     let asserted = "P-Asserted-Identity: <tel:+8613800000000>\r\nContent-Type: application/sdp\r\n";
-    assert_eq!(
-        bench.status(PHONE, "INVITE", &format!("{asserted}Authorization: {}\r\n", proof(1))),
-        100
-    );
-    let Some(Notice::Incoming(it)) = bench.notices.pop() else {
-        panic!()
-    };
-    let phone = Source::Phone {
-        user: "1001".into(),
-        domain: "fz.cn".into(),
-    };
-    assert_eq!(
-        (it.source, &*it.caller),
-        (phone, "1001"),
-        "a phone's own claim is not believed"
-    );
+    assert_eq!(bench.status(PHONE, "INVITE", &format!("{asserted}Authorization: {}\r\n", proof(1))), 100);
+    let Some(Notice::Incoming(it)) = bench.notices.pop() else { panic!() };
+    let phone = Source::Phone { user: "1001".into(), domain: "fz.cn".into() };
+    assert_eq!((it.source, &*it.caller), (phone, "1001"), "a phone's own claim is not believed");
     // Proved, but calling as another.
     let from = format!("From: <sip:1002@fz.cn>;tag=2\r\nAuthorization: {}\r\n", proof(2));
     assert_eq!(bench.status(PHONE, "INVITE", &from), 403);
     // The trunk's assertion is believed, unless the number is withheld.
     for (privacy, caller) in [("", "+8613800000000"), ("Privacy: id\r\n", "")] {
         assert_eq!(bench.status(TRUNK, "INVITE", &format!("{asserted}{privacy}")), 100);
-        let Some(Notice::Incoming(it)) = bench.notices.pop() else {
-            panic!()
-        };
+        let Some(Notice::Incoming(it)) = bench.notices.pop() else { panic!() };
         assert_eq!((it.source, &*it.caller), (Source::Trunk("peer".into()), caller));
     }
 }
@@ -294,35 +211,16 @@ fn register(bench: &mut Bench, password: &str, nc: u32, nonce: &str, more: &str)
 fn a_phone_registers_is_dialled_where_it_came_from_and_runs_out() {
     let mut bench = bench(settings());
     let challenged = bench.send(PHONE, "REGISTER", "").pop().unwrap().1;
-    let nonce = challenged
-        .split("nonce=\"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap()
-        .to_owned();
+    let nonce = challenged.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let wrong = register(&mut bench, "guess", 1, &nonce, "");
     assert_eq!((status(&wrong), wrong.contains("stale")), (401, false));
-    let ok = register(
-        &mut bench,
-        "pw",
-        1,
-        &nonce,
-        "Expires: 120\r\nTo: <sip:1001@10.0.0.1>\r\n",
-    );
-    assert_eq!(
-        (status(&ok), header(&ok, "Contact")),
-        (200, vec!["<sip:1001@192.0.2.7:40000>;expires=120"])
-    );
+    let ok = register(&mut bench, "pw", 1, &nonce, "Expires: 120\r\nTo: <sip:1001@10.0.0.1>\r\n");
+    assert_eq!((status(&ok), header(&ok, "Contact")), (200, vec!["<sip:1001@192.0.2.7:40000>;expires=120"]));
     let replayed = register(&mut bench, "pw", 1, &nonce, "Expires: 120\r\n");
     assert_eq!((status(&replayed), replayed.contains("stale=true")), (401, true));
     let brief = register(&mut bench, "pw", 2, &nonce, "Expires: 10\r\n");
     assert_eq!((status(&brief), header(&brief, "Min-Expires")), (423, vec!["60"]));
-    for (nc, more) in [
-        (3, "Contact: *\r\n"),
-        (4, "Contact: *\r\nContact: <sip:a@b>\r\nExpires: 0\r\n"),
-    ] {
+    for (nc, more) in [(3, "Contact: *\r\n"), (4, "Contact: *\r\nContact: <sip:a@b>\r\nExpires: 0\r\n")] {
         assert_eq!(status(&register(&mut bench, "pw", nc, &nonce, more)), 400);
     }
     let other = register(&mut bench, "pw", 0x1000, &nonce, "To: <sip:1002@fz.cn>\r\n");
@@ -359,17 +257,10 @@ fn limits_refuse_or_drop_new_work_only() {
 fn inside_a_dialog() {
     let mut bench = bench(settings());
     bench.send(TRUNK, "INVITE", "Call-ID: d\r\nRecord-Route: <sip:10.0.0.8;lr>\r\n");
-    let Some(Notice::Incoming(it)) = bench.notices.pop() else {
-        panic!()
-    };
+    let Some(Notice::Incoming(it)) = bench.notices.pop() else { panic!() };
     let sdp = Some(Bytes::from_static(b"v=0"));
     let ok = bench
-        .event(Event::Do(Action::Respond {
-            leg: it.leg,
-            status: 200,
-            sdp,
-            q850: None, retry_after_s: None
-        }))
+        .event(Event::Do(Action::Respond { leg: it.leg, status: 200, sdp, q850: None, retry_after_s: None }))
         .pop()
         .unwrap()
         .1;
@@ -379,26 +270,13 @@ fn inside_a_dialog() {
     assert_eq!(bench.status(TRUNK, "INVITE", &inside), 500);
     let ack = format!("{inside}CSeq: 1 ACK\r\nContent-Type: application/sdp\r\nContent-Length: 6\r\n\r\nanswer");
     assert!(bench.send(TRUNK, "ACK", &ack).is_empty());
-    let told = Notice::Acknowledged {
-        leg: it.leg,
-        sdp: Some(Bytes::from_static(b"answer")),
-    };
+    let told = Notice::Acknowledged { leg: it.leg, sdp: Some(Bytes::from_static(b"answer")) };
     assert_eq!(bench.notices.pop(), Some(told));
     assert_eq!(bench.status(TRUNK, "OPTIONS", &inside), 200);
     assert_eq!(bench.status(TRUNK, "INFO", &inside), 405);
-    assert_eq!(
-        bench.status(TRUNK, "BYE", &format!("{inside}CSeq: 2 BYE\r\n")),
-        500,
-        "out of order"
-    );
-    assert_eq!(
-        bench.status(TRUNK, "BYE", &inside.replace("Call-ID: d", "Call-ID: e")),
-        481
-    );
-    let bye = bench
-        .event(Event::Do(Action::HangUp { leg: it.leg, q850: 16 }))
-        .pop()
-        .unwrap();
+    assert_eq!(bench.status(TRUNK, "BYE", &format!("{inside}CSeq: 2 BYE\r\n")), 500, "out of order");
+    assert_eq!(bench.status(TRUNK, "BYE", &inside.replace("Call-ID: d", "Call-ID: e")), 481);
+    let bye = bench.event(Event::Do(Action::HangUp { leg: it.leg, q850: 16 })).pop().unwrap();
     assert_eq!(bye.0.peer.to_string(), "10.0.0.8:5060", "by the route set");
     assert!(bye.1.starts_with("BYE sip:1001@10.0.0.9:5080 ") && bye.1.contains("Route: <sip:10.0.0.8;lr>"));
     assert!(bye.1.contains("Reason: Q.850;cause=16"));
@@ -409,29 +287,15 @@ fn a_strict_router_is_the_request_uri_and_strangers_are_no_next_hop() {
     let mut bench = bench(settings());
     let more = "Record-Route: <sip:203.0.113.5:5099>\r\nContact: <sip:gw@10.0.0.9:5080>\r\n";
     bench.send(TRUNK, "INVITE", more);
-    let Some(Notice::Incoming(it)) = bench.notices.pop() else {
-        panic!()
-    };
+    let Some(Notice::Incoming(it)) = bench.notices.pop() else { panic!() };
     let ok = bench
-        .event(Event::Do(Action::Respond {
-            leg: it.leg,
-            status: 200,
-            sdp: None,
-            q850: None, retry_after_s: None
-        }))
+        .event(Event::Do(Action::Respond { leg: it.leg, status: 200, sdp: None, q850: None, retry_after_s: None }))
         .pop()
         .unwrap()
         .1;
     let ack = format!("Call-ID: c1\r\nTo: {}\r\nCSeq: 1 ACK\r\n", header(&ok, "To")[0]);
     bench.send(TRUNK, "ACK", &ack);
-    let bye = bench
-        .event(Event::Do(Action::HangUp { leg: it.leg, q850: 16 }))
-        .pop()
-        .unwrap();
-    assert_eq!(
-        bye.0.peer.to_string(),
-        TRUNK,
-        "203.0.113.5 is none of the trunk's addresses"
-    );
+    let bye = bench.event(Event::Do(Action::HangUp { leg: it.leg, q850: 16 })).pop().unwrap();
+    assert_eq!(bye.0.peer.to_string(), TRUNK, "203.0.113.5 is none of the trunk's addresses");
     assert!(bye.1.starts_with("BYE sip:203.0.113.5:5099 ") && bye.1.contains("Route: <sip:gw@10.0.0.9:5080>"));
 }

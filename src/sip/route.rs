@@ -65,9 +65,7 @@ impl<'a> Marked<'a> {
         let (start, _, mut lines) = Lines::behind_start_line(bytes);
         let mut found = Marked::default();
         if !start.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
-            found.method = Some(Method::parse(
-                lex::split_once(start, b' ').map_or(start, |(method, _)| method),
-            ));
+            found.method = Some(Method::parse(lex::split_once(start, b' ').map_or(start, |(method, _)| method)));
         }
         while found.to.is_none() || found.call_id.is_none() || found.via.is_none() {
             match lines.next() {
@@ -92,9 +90,7 @@ impl<'a> Marked<'a> {
             let top = lex::find_bare(via, b',').map_or(via, |end| &via[..end]);
             Via::parse(top).ok()?.branch()?.strip_prefix(MAGIC_COOKIE.as_bytes())
         };
-        tag.and_then(read_mark)
-            .or_else(|| branch().and_then(read_mark))
-            .or_else(|| self.call_id.and_then(read_mark))
+        tag.and_then(read_mark).or_else(|| branch().and_then(read_mark)).or_else(|| self.call_id.and_then(read_mark))
     }
 
     fn hashed(&self, seed: [u64; 2]) -> Option<Route> {
@@ -148,22 +144,14 @@ impl Marks {
 
 /// Reads a mark of ours. Anyone may write one: it only says which shard looks, never what it finds.
 fn read_mark(text: &[u8]) -> Option<Route> {
-    let digits = text
-        .strip_prefix(PREFIX.as_bytes())
-        .filter(|_| text.len() == MARK_BYTES)?;
+    let digits = text.strip_prefix(PREFIX.as_bytes()).filter(|_| text.len() == MARK_BYTES)?;
     if !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
-    let number = |digits: &[u8]| {
-        digits
-            .iter()
-            .fold(0, |sum, &digit| sum << 4 | u16::from(lex::hex(digit).unwrap_or(0)))
-    };
+    let number =
+        |digits: &[u8]| digits.iter().fold(0, |sum, &digit| sum << 4 | u16::from(lex::hex(digit).unwrap_or(0)));
     let shard = u8::try_from(number(&digits[..2])).ok()?;
-    Some(Route::Marked {
-        node: number(&digits[2..6]),
-        shard: ShardId(shard),
-    })
+    Some(Route::Marked { node: number(&digits[2..6]), shard: ShardId(shard) })
 }
 
 #[cfg(test)]
@@ -186,10 +174,7 @@ mod tests {
     #[test]
     fn our_marks_bring_everything_back() {
         let mut marks = Marks::new(0x1f2e, ShardId(3), Mint::new(3, SEED));
-        let ours = Route::Marked {
-            node: 0x1f2e,
-            shard: ShardId(3),
-        };
+        let ours = Route::Marked { node: 0x1f2e, shard: ShardId(3) };
         let (tag, branch, call_id) = (marks.tag(), marks.branch(), marks.call_id());
         assert!(branch.starts_with("z9hG4bK"));
         assert_ne!(tag, call_id);
@@ -197,45 +182,25 @@ mod tests {
         assert_eq!(route("BYE sip:2@b SIP/2.0", &tagged, "c", "z9hG4bK1"), ours);
         assert_eq!(route("ACK sip:2@b SIP/2.0", &tagged, "c", "z9hG4bK1"), ours);
         assert_eq!(route("SIP/2.0 200 OK", "<sip:2@b>;tag=theirs", "c", &branch), ours);
-        assert_eq!(
-            route("SIP/2.0 200 OK", "<sip:2@b>;tag=theirs", &call_id, "z9hG4bK1"),
-            ours
-        );
+        assert_eq!(route("SIP/2.0 200 OK", "<sip:2@b>;tag=theirs", &call_id, "z9hG4bK1"), ours);
         // A request's branch is its sender's; ours in it means nothing.
-        assert_eq!(
-            route("INVITE sip:2@b SIP/2.0", "<sip:2@b>", "c", &branch),
-            Route::Hashed(keyed_hash(SEED, b"c"))
-        );
+        assert_eq!(route("INVITE sip:2@b SIP/2.0", "<sip:2@b>", "c", &branch), Route::Hashed(keyed_hash(SEED, b"c")));
     }
 
     #[test]
     fn an_invite_its_repetition_cancel_and_ack_meet() {
         let call = Route::Hashed(keyed_hash(SEED, b"c@x"));
-        for start in [
-            "INVITE sip:2@b SIP/2.0",
-            "CANCEL sip:2@b SIP/2.0",
-            "ACK sip:2@b SIP/2.0",
-        ] {
+        for start in ["INVITE sip:2@b SIP/2.0", "CANCEL sip:2@b SIP/2.0", "ACK sip:2@b SIP/2.0"] {
             assert_eq!(route(start, "<sip:2@b>", "c@x", "z9hG4bK1"), call, "{start}");
         }
-        assert_eq!(
-            route("BYE sip:2@b SIP/2.0", "<sip:2@b>;tag=stranger", "c@x", "z9hG4bK1"),
-            call
-        );
-        assert_eq!(
-            route("SIP/2.0 200 OK", "<sip:2@b>;tag=stranger", "c@x", "z9hG4bK1"),
-            call
-        );
+        assert_eq!(route("BYE sip:2@b SIP/2.0", "<sip:2@b>;tag=stranger", "c@x", "z9hG4bK1"), call);
+        assert_eq!(route("SIP/2.0 200 OK", "<sip:2@b>;tag=stranger", "c@x", "z9hG4bK1"), call);
     }
 
     #[test]
     fn registrations_go_by_user_and_nothing_else() {
         let user = Route::Hashed(keyed_hash(SEED, b"1001"));
-        for (to, call_id) in [
-            ("<sip:1001@a>", "c"),
-            ("\"A\" <sip:100%31@b:5070>;x=y", "d"),
-            ("sip:1001@a", "e"),
-        ] {
+        for (to, call_id) in [("<sip:1001@a>", "c"), ("\"A\" <sip:100%31@b:5070>;x=y", "d"), ("sip:1001@a", "e")] {
             assert_eq!(route("REGISTER sip:a SIP/2.0", to, call_id, "z9hG4bK1"), user, "{to}");
         }
         assert_eq!(route("OPTIONS sip:a SIP/2.0", "<sip:1001@a>", "c", "z9hG4bK1"), user);
@@ -243,18 +208,9 @@ mod tests {
 
     #[test]
     fn strangers_marks_and_rubbish() {
-        for tag in [
-            "js",
-            "js01000200112233445566778",
-            "js0100020011223344556677Z",
-            "xx010002001122334455667788",
-        ] {
+        for tag in ["js", "js01000200112233445566778", "js0100020011223344556677Z", "xx010002001122334455667788"] {
             let to = format!("<sip:2@b>;tag={tag}");
-            assert_eq!(
-                route("BYE sip:2@b SIP/2.0", &to, "c", "b"),
-                Route::Hashed(keyed_hash(SEED, b"c")),
-                "{tag}"
-            );
+            assert_eq!(route("BYE sip:2@b SIP/2.0", &to, "c", "b"), Route::Hashed(keyed_hash(SEED, b"c")), "{tag}");
         }
         assert_eq!(Route::of(b"\r\n\r\n", SEED), Route::KeepAlive);
         assert_eq!(Route::of(b"", SEED), Route::KeepAlive);

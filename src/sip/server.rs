@@ -56,11 +56,7 @@ pub(super) struct Servers {
 
 impl Servers {
     pub(super) fn new(seed: [u64; 2]) -> Servers {
-        Servers {
-            table: SlotMap::with_key(),
-            index: KeyedMap::new(seed),
-            merged: KeyedMap::new(seed),
-        }
+        Servers { table: SlotMap::with_key(), index: KeyedMap::new(seed), merged: KeyedMap::new(seed) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -201,11 +197,7 @@ impl Server {
             Step::Start(timer) if timer.repeats() && reliable => {}
             Step::Start(timer) => {
                 let lasts = timer.lasts(self.repeats, reliable);
-                let place = if timer.repeats() {
-                    &mut self.repeat
-                } else {
-                    &mut self.life
-                };
+                let place = if timer.repeats() { &mut self.repeat } else { &mut self.life };
                 self.repeats += u32::from(timer.repeats());
                 alarms.set(place, pass.now.mono + lasts, Due::Server(key, timer));
             }
@@ -222,11 +214,7 @@ impl Server {
 
     /// Whether the timer that rang is the one the transaction waits for.
     pub(super) fn rings(&mut self, timer: Timer, serial: u32) -> bool {
-        let place = if timer.repeats() {
-            &mut self.repeat
-        } else {
-            &mut self.life
-        };
+        let place = if timer.repeats() { &mut self.repeat } else { &mut self.life };
         Alarms::<Due>::rings(place, serial)
     }
 

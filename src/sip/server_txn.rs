@@ -158,9 +158,7 @@ mod tests {
 
     /// Every pair stands in the list of moves, or does nothing at all.
     fn exhaust(kind: Kind, moves: &[(State, Event, State, &[Step])], reachable: &[State]) {
-        let events = [Repeated, Ack, Provisional, Success, Refusal]
-            .into_iter()
-            .chain(TIMERS.map(Event::Timer));
+        let events = [Repeated, Ack, Provisional, Success, Refusal].into_iter().chain(TIMERS.map(Event::Timer));
         for event in events {
             for &state in reachable {
                 let expected = moves.iter().find(|(from, on, ..)| (*from, *on) == (state, event));
@@ -178,20 +176,10 @@ mod tests {
                 (Proceeding, Repeated, Proceeding, &[SendAgain]),
                 (Proceeding, Provisional, Proceeding, &[Send]),
                 (Proceeding, Success, Accepted, &[Send, Start(Timer::L)]),
-                (
-                    Proceeding,
-                    Refusal,
-                    Completed,
-                    &[Send, Start(Timer::G), Start(Timer::H)],
-                ),
+                (Proceeding, Refusal, Completed, &[Send, Start(Timer::G), Start(Timer::H)]),
                 (Completed, Repeated, Completed, &[SendAgain]),
                 (Completed, Ack, Confirmed, &[StopRepeating, Start(Timer::I)]),
-                (
-                    Completed,
-                    Event::Timer(Timer::G),
-                    Completed,
-                    &[SendAgain, Start(Timer::G)],
-                ),
+                (Completed, Event::Timer(Timer::G), Completed, &[SendAgain, Start(Timer::G)]),
                 (Completed, Event::Timer(Timer::H), Terminated, &[StopRepeating]),
                 (Confirmed, Event::Timer(Timer::I), Terminated, &[]),
                 (Accepted, Ack, Accepted, &[Tell]),

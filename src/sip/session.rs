@@ -51,13 +51,7 @@ impl Ua {
             // The BYEs crossed: the answer to ours ends the leg.
             State::Ending { .. } | State::Calling(_) => return,
         }
-        self.end(
-            pass,
-            leg,
-            Ending::Bye {
-                q850: request.reason_q850(),
-            },
-        );
+        self.end(pass, leg, Ending::Bye { q850: request.reason_q850() });
     }
 
     /// A re-INVITE must not outlive its session: theirs has 487, ours is cancelled.
@@ -107,10 +101,7 @@ impl Ua {
             return;
         };
         dialog.local_cseq += 1;
-        leg.state = State::Ending {
-            dialog: dialog.clone(),
-            why,
-        };
+        leg.state = State::Ending { dialog: dialog.clone(), why };
         self.send_bye(pass, &dialog, q850.into(), Purpose::Bye(key));
     }
 
@@ -165,10 +156,7 @@ impl Ua {
         let id = it.id;
         if let State::Established { dialog, reoffer } = &mut it.state {
             dialog.refresh(request);
-            *reoffer = Reoffer::Asked {
-                server: key,
-                has_offer: offer.is_some(),
-            };
+            *reoffer = Reoffer::Asked { server: key, has_offer: offer.is_some() };
         }
         self.set(leg, LegTimer::Life, pass.now.mono + REOFFER_MAX);
         pass.tell(Notice::Reoffered { leg: id, sdp: offer });
@@ -256,13 +244,8 @@ impl Ua {
         let bytes = writer.body(SDP, &wanted.sdp);
         let flow = dialog.next_flow(&self.settings);
         let purpose = Purpose::Reinvite(key);
-        let client = self
-            .clients
-            .open(&mut self.alarms, pass, flow, (Method::Invite, &branch), bytes, purpose);
-        self.legs[key].state = State::Established {
-            dialog,
-            reoffer: Reoffer::Asking { client, wanted },
-        };
+        let client = self.clients.open(&mut self.alarms, pass, flow, (Method::Invite, &branch), bytes, purpose);
+        self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Asking { client, wanted } };
         self.set(key, LegTimer::Life, pass.now.mono + REOFFER_MAX);
     }
 
@@ -312,13 +295,9 @@ impl Ua {
             return;
         }
         let asking = self.legs.get(key).is_some_and(|leg| match &leg.state {
+            State::Established { reoffer: Reoffer::Asking { client: asking, .. }, .. } => *asking == client,
             State::Established {
-                reoffer: Reoffer::Asking { client: asking, .. },
-                ..
-            } => *asking == client,
-            State::Established {
-                reoffer: Reoffer::Idle | Reoffer::Asked { .. } | Reoffer::Accepting { .. },
-                ..
+                reoffer: Reoffer::Idle | Reoffer::Asked { .. } | Reoffer::Accepting { .. }, ..
             }
             | State::Offered { .. }
             | State::Answered { .. }
@@ -341,10 +320,7 @@ impl Ua {
         };
         dialog.refresh(response);
         self.acknowledge(pass, &mut dialog);
-        self.legs[key].state = State::Established {
-            dialog,
-            reoffer: Reoffer::Idle,
-        };
+        self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Idle };
         self.stop(key, LegTimer::Life);
         let answer = sdp(response).ok().flatten().ok_or(488);
         pass.tell(Notice::ReofferAnswered { leg: id, answer });
@@ -366,16 +342,10 @@ impl Ua {
             // A later wish replaces the one that collided.
             491 if self.legs[key].wanted.is_some() => self.wait(pass, key),
             491 if wanted.tries + 1 < REOFFER_TRIES => {
-                self.legs[key].wanted = Some(Wanted {
-                    tries: wanted.tries + 1,
-                    ..wanted
-                });
+                self.legs[key].wanted = Some(Wanted { tries: wanted.tries + 1, ..wanted });
                 self.wait(pass, key);
             }
-            _ => pass.tell(Notice::ReofferAnswered {
-                leg: id,
-                answer: Err(status),
-            }),
+            _ => pass.tell(Notice::ReofferAnswered { leg: id, answer: Err(status) }),
         }
     }
 

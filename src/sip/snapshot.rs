@@ -73,12 +73,7 @@ impl Ua {
     pub fn snapshot(&self) -> Snapshot {
         let mut legs: Vec<LegSnapshot> = self.legs.values().filter_map(leg_snapshot).collect();
         legs.sort_by_key(|saved| saved.leg);
-        Snapshot {
-            version: VERSION,
-            incoming: self.incoming,
-            legs,
-            contacts: self.registrar.snapshot(),
-        }
+        Snapshot { version: VERSION, incoming: self.incoming, legs, contacts: self.registrar.snapshot() }
     }
 
     /// A user agent that goes on where the snapshot was taken. `mint` must not be one used before.
@@ -115,50 +110,17 @@ impl Ua {
         let tag = dialog.local.tag.clone();
         match stands {
             Stands::Established => {
-                self.add(Leg::new(
-                    leg,
-                    tag,
-                    State::Established {
-                        dialog,
-                        reoffer: Reoffer::Idle,
-                    },
-                ));
+                self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle }));
             }
-            Stands::Answered {
-                bytes,
-                flow,
-                cseq,
-                has_offer,
-                hang_up,
-            } => {
-                let mut it = Leg::new(
-                    leg,
-                    tag,
-                    State::Answered {
-                        dialog,
-                        has_offer,
-                        hang_up,
-                    },
-                );
-                it.answer = Some(Answer {
-                    bytes: Bytes::from(bytes),
-                    flow,
-                    cseq,
-                    repeats: 0,
-                });
+            Stands::Answered { bytes, flow, cseq, has_offer, hang_up } => {
+                let mut it = Leg::new(leg, tag, State::Answered { dialog, has_offer, hang_up });
+                it.answer = Some(Answer { bytes: Bytes::from(bytes), flow, cseq, repeats: 0 });
                 let key = self.add(it);
                 self.set(key, LegTimer::Repeat, pass.now.mono + T1);
                 self.set(key, LegTimer::Life, pass.now.mono + T1_64);
             }
             Stands::Ending(why) => {
-                let key = self.add(Leg::new(
-                    leg,
-                    tag,
-                    State::Established {
-                        dialog,
-                        reoffer: Reoffer::Idle,
-                    },
-                ));
+                let key = self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle }));
                 self.bye(pass, key, why, None);
             }
         }
@@ -170,28 +132,11 @@ fn leg_snapshot(leg: &Leg) -> Option<LegSnapshot> {
         State::Offered { .. } | State::Calling(_) => return None,
         State::Established { dialog, .. } => (dialog, Stands::Established),
         State::Ending { dialog, why } => (dialog, Stands::Ending(*why)),
-        State::Answered {
-            dialog,
-            has_offer,
-            hang_up,
-        } => {
+        State::Answered { dialog, has_offer, hang_up } => {
             let Answer { bytes, flow, cseq, .. } = leg.answer.as_ref()?;
             let (bytes, has_offer, hang_up) = (bytes.to_vec(), *has_offer, *hang_up);
-            (
-                dialog,
-                Stands::Answered {
-                    bytes,
-                    flow: *flow,
-                    cseq: *cseq,
-                    has_offer,
-                    hang_up,
-                },
-            )
+            (dialog, Stands::Answered { bytes, flow: *flow, cseq: *cseq, has_offer, hang_up })
         }
     };
-    Some(LegSnapshot {
-        leg: leg.id,
-        dialog: dialog.clone(),
-        stands,
-    })
+    Some(LegSnapshot { leg: leg.id, dialog: dialog.clone(), stands })
 }

@@ -112,10 +112,7 @@ mod tests {
     fn every_status_of_the_protocol_has_a_phrase() {
         assert!((100..700).all(|status| !reason_phrase(status).is_empty()));
         assert_eq!(reason_phrase(481), "Call/Transaction Does Not Exist");
-        assert_eq!(
-            (reason_phrase(499), reason_phrase(599)),
-            ("Request Failure", "Server Failure")
-        );
+        assert_eq!((reason_phrase(499), reason_phrase(599)), ("Request Failure", "Server Failure"));
         assert_eq!(reason_phrase(700), "");
     }
 }

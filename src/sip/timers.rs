@@ -86,10 +86,7 @@ pub struct Alarms<W> {
 impl<W> Default for Alarms<W> {
     /// A wheel of 1 ms steps.
     fn default() -> Self {
-        Alarms {
-            wheel: Wheel::new(Duration::from_millis(1)),
-            serial: 0,
-        }
+        Alarms { wheel: Wheel::new(Duration::from_millis(1)), serial: 0 }
     }
 }
 
@@ -98,10 +95,7 @@ impl<W: Copy> Alarms<W> {
     pub fn set(&mut self, place: &mut Option<Alarm>, at: Mono, whose: W) {
         self.stop(place);
         self.serial = self.serial.wrapping_add(1);
-        *place = Some(Alarm {
-            id: self.wheel.set(at, (whose, self.serial)),
-            serial: self.serial,
-        });
+        *place = Some(Alarm { id: self.wheel.set(at, (whose, self.serial)), serial: self.serial });
     }
 
     /// Stops the timer that `place` keeps, if it runs.

@@ -154,11 +154,7 @@ impl Ua {
         assert_eq!(self.by_tag.len(), self.legs.len(), "every leg is found by its tag");
         for (key, leg) in &self.legs {
             assert_eq!(self.by_id.at(&leg.id), Some(&key), "a leg is found by its own id");
-            assert_eq!(
-                self.by_tag.at(leg.tag.as_bytes()),
-                Some(&key),
-                "a leg is found by its own tag"
-            );
+            assert_eq!(self.by_tag.at(leg.tag.as_bytes()), Some(&key), "a leg is found by its own tag");
             let bounded = match &leg.state {
                 State::Offered { .. } | State::Answered { .. } => leg.life.is_some(),
                 State::Calling(calling) => !calling.branches.is_empty(),
@@ -179,31 +175,19 @@ impl Ua {
     fn ring(&mut self, pass: &mut Pass, due: Due, serial: u32) {
         match due {
             Due::Client(key, timer) => {
-                if self
-                    .clients
-                    .at_mut(key)
-                    .is_some_and(|client| super::client::rings(client, timer, serial))
-                {
+                if self.clients.at_mut(key).is_some_and(|client| super::client::rings(client, timer, serial)) {
                     let event = client_txn::Event::Timer(timer);
                     let told = self.clients.handle(&mut self.alarms, pass, key, event, None);
                     self.told(pass, key, told, None);
                 }
             }
             Due::Guard(key) => {
-                if self
-                    .clients
-                    .at_mut(key)
-                    .is_some_and(|client| Alarms::<Due>::rings(&mut client.guard, serial))
-                {
+                if self.clients.at_mut(key).is_some_and(|client| Alarms::<Due>::rings(&mut client.guard, serial)) {
                     self.guard_rang(pass, key);
                 }
             }
             Due::Server(key, timer) => {
-                if self
-                    .servers
-                    .at_mut(key)
-                    .is_some_and(|server| server.rings(timer, serial))
-                {
+                if self.servers.at_mut(key).is_some_and(|server| server.rings(timer, serial)) {
                     let event = server_txn::Event::Timer(timer);
                     self.servers.handle(&mut self.alarms, pass, key, event, None);
                 }
@@ -261,11 +245,7 @@ impl Ua {
     fn request(&mut self, pass: &mut Pass, flow: Flow, request: Message) {
         let method = request.cseq().method;
         if let Some(key) = self.servers.find(&request, method) {
-            let event = if method == Method::Ack {
-                server_txn::Event::Ack
-            } else {
-                server_txn::Event::Repeated
-            };
+            let event = if method == Method::Ack { server_txn::Event::Ack } else { server_txn::Event::Repeated };
             if self.servers.handle(&mut self.alarms, pass, key, event, None) {
                 self.acknowledged(pass, &request);
             }

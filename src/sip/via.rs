@@ -71,13 +71,7 @@ impl<'a> Via<'a> {
         }
         let (transport, sent_by) = protocol(sent).ok_or(ViaError::Protocol)?;
         let (host, port) = host_port_of(sent_by)?;
-        Ok(Via {
-            sent,
-            transport,
-            host,
-            port,
-            params: Params::new(params),
-        })
+        Ok(Via { sent, transport, host, port, params: Params::new(params) })
     }
 
     /// The branch; that of an RFC 3261 element begins with [`MAGIC_COOKIE`].
@@ -144,22 +138,13 @@ mod tests {
     #[test]
     fn transport_sent_by_and_parameters_are_found() {
         let via = Via::parse(b"SIP/2.0/UDP 192.0.2.1:5070;rport;branch=z9hG4bK7;received=192.0.2.9").unwrap();
-        assert_eq!(
-            (via.transport, via.host, via.port),
-            (Transport::Udp, Host::Ip([192, 0, 2, 1].into()), Some(5070))
-        );
-        assert_eq!(
-            (via.branch(), via.params.value("rport")),
-            (Some(&b"z9hG4bK7"[..]), Some(&b""[..]))
-        );
+        assert_eq!((via.transport, via.host, via.port), (Transport::Udp, Host::Ip([192, 0, 2, 1].into()), Some(5070)));
+        assert_eq!((via.branch(), via.params.value("rport")), (Some(&b"z9hG4bK7"[..]), Some(&b""[..])));
         assert_eq!(via.params.value("received"), Some(&b"192.0.2.9"[..]));
 
         let loose = Via::parse(b"SIP  / 2.0\t / tcp   spindle.example.com : 5060 ;  branch  =  z9hG4bK9ikj8 ").unwrap();
         assert_eq!((loose.transport, loose.port), (Transport::Tcp, Some(5060)));
-        assert_eq!(
-            (loose.host, loose.branch()),
-            (Host::Name("spindle.example.com"), Some(&b"z9hG4bK9ikj8"[..]))
-        );
+        assert_eq!((loose.host, loose.branch()), (Host::Name("spindle.example.com"), Some(&b"z9hG4bK9ikj8"[..])));
 
         let v6 = Via::parse(b"SIP/2.0/WSS [2001:db8::9:1]:443;received=[2001:db8::9:255];branch=z9hG4bKas3").unwrap();
         assert_eq!((v6.transport, v6.port), (Transport::Wss, Some(443)));
@@ -169,28 +154,11 @@ mod tests {
 
     #[test]
     fn what_is_no_via_is_refused() {
-        for value in [
-            "",
-            "SIP/2.0/UDP",
-            "SIP/(/UDP 192.0.2.1",
-            "HTTP/2.0/UDP a",
-            "SIP/2.0/ ;x",
-            "SIP/2.0/U@P a",
-        ] {
-            assert_eq!(
-                Via::parse(value.as_bytes()).map(|_| ()),
-                Err(ViaError::Protocol),
-                "{value}"
-            );
+        for value in ["", "SIP/2.0/UDP", "SIP/(/UDP 192.0.2.1", "HTTP/2.0/UDP a", "SIP/2.0/ ;x", "SIP/2.0/U@P a"] {
+            assert_eq!(Via::parse(value.as_bytes()).map(|_| ()), Err(ViaError::Protocol), "{value}");
         }
-        assert_eq!(
-            Via::parse(b"SIP/2.0/UDP 192.0.2.1:x").map(|_| ()),
-            Err(ViaError::SentBy(UriError::Port))
-        );
-        assert_eq!(
-            Via::parse(b"SIP/2.0/UDP a b").map(|_| ()),
-            Err(ViaError::SentBy(UriError::Host))
-        );
+        assert_eq!(Via::parse(b"SIP/2.0/UDP 192.0.2.1:x").map(|_| ()), Err(ViaError::SentBy(UriError::Port)));
+        assert_eq!(Via::parse(b"SIP/2.0/UDP a b").map(|_| ()), Err(ViaError::SentBy(UriError::Host)));
     }
 
     #[test]

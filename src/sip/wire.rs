@@ -34,18 +34,12 @@ pub(super) fn address(who: usize) -> std::net::SocketAddr {
 }
 
 pub(super) fn flow(to: usize) -> Flow {
-    Flow {
-        listener: 0,
-        connection: 0,
-        peer: address(to),
-    }
+    Flow { listener: 0, connection: 0, peer: address(to) }
 }
 
 pub(super) fn settings(who: usize) -> Settings {
     Settings {
-        listeners: vec![ListenerSettings {
-            advertised: address(who),
-        }],
+        listeners: vec![ListenerSettings { advertised: address(who) }],
         trunks: vec![TrunkSettings {
             name: "peer".into(),
             sources: vec![("10.0.0.0".parse().unwrap(), 24)],
@@ -65,10 +59,7 @@ impl Wire {
         };
         Wire {
             uas: (0..count).map(ua).collect(),
-            now: Now {
-                mono: Mono::from_ms(1_000),
-                wall: Wall(1_000_000),
-            },
+            now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_000_000) },
             notices: vec![Vec::new(); count],
             sent: Vec::new(),
             lost: Vec::new(),
@@ -82,16 +73,10 @@ impl Wire {
     /// `who` dials user `1001`, whom it believes at `at`.
     pub(super) fn dial(&mut self, who: usize, at: &[usize]) -> LegId {
         let expires = self.now.wall + Duration::from_secs(1_000);
-        let contact = |&at: &usize| Binding {
-            uri: format!("sip:1001@{}", address(at)).into(),
-            flow: flow(at),
-            expires,
-        };
-        let bindings = Bindings {
-            user: "1001".into(),
-            domain: "a.cn".into(),
-            contacts: at.iter().map(contact).collect(),
-        };
+        let contact =
+            |&at: &usize| Binding { uri: format!("sip:1001@{}", address(at)).into(), flow: flow(at), expires };
+        let bindings =
+            Bindings { user: "1001".into(), domain: "a.cn".into(), contacts: at.iter().map(contact).collect() };
         self.event(who, Event::Bindings(bindings));
         let leg = LegId::outgoing(ShardId(who as u8), self.sent.len() as u64);
         self.event(
@@ -125,9 +110,7 @@ impl Wire {
         for command in out {
             match command {
                 Command::Send { flow, bytes } => {
-                    let to = (0..self.uas.len())
-                        .find(|&to| address(to) == flow.peer)
-                        .unwrap_or(usize::MAX);
+                    let to = (0..self.uas.len()).find(|&to| address(to) == flow.peer).unwrap_or(usize::MAX);
                     if to != usize::MAX && !self.lost.contains(&self.sent.len()) {
                         self.flying.push_back((who, to, bytes.clone()));
                     }
@@ -135,8 +118,7 @@ impl Wire {
                 }
                 Command::Tell(notice) => {
                     for (after_ms, who, action) in (self.plan)(who, &notice) {
-                        self.asked
-                            .push((self.now.mono + Duration::from_millis(after_ms), who, action));
+                        self.asked.push((self.now.mono + Duration::from_millis(after_ms), who, action));
                     }
                     self.notices[who].push(notice);
                 }
@@ -150,13 +132,7 @@ impl Wire {
         let end = self.now.mono + Duration::from_millis(ms);
         loop {
             while let Some((from, to, bytes)) = self.flying.pop_front() {
-                self.event(
-                    to,
-                    Event::Received {
-                        flow: flow(from),
-                        bytes,
-                    },
-                );
+                self.event(to, Event::Received { flow: flow(from), bytes });
             }
             let timers = self.uas.iter().filter_map(Ua::next_deadline).min();
             let asked = self.asked.iter().map(|(at, ..)| *at).min();

@@ -35,9 +35,7 @@ impl Writer {
     /// Begins a request. [`Method::Other`] has no name and must not be sent.
     pub fn request(method: Method, uri: &Uri<'_>) -> Writer {
         debug_assert_ne!(method, Method::Other, "an unknown method has no name to be written");
-        let mut writer = Writer {
-            bytes: Vec::with_capacity(TYPICAL_BYTES),
-        };
+        let mut writer = Writer { bytes: Vec::with_capacity(TYPICAL_BYTES) };
         writer.bytes.extend_from_slice(method.as_str().as_bytes());
         writer.bytes.push(b' ');
         writer.bytes.extend_from_slice(uri.as_bytes());
@@ -53,9 +51,7 @@ impl Writer {
     /// Begins a response with a reason phrase of its own. `status` is 100–699.
     pub fn response_with(status: u16, reason: &str) -> Writer {
         debug_assert!((100..700).contains(&status), "a status is 100 to 699");
-        let mut writer = Writer {
-            bytes: Vec::with_capacity(TYPICAL_BYTES),
-        };
+        let mut writer = Writer { bytes: Vec::with_capacity(TYPICAL_BYTES) };
         writer.text(format_args!("SIP/2.0 {status} {reason}"));
         writer.end_line();
         writer
@@ -290,18 +286,10 @@ mod tests {
 
     fn invite(via: &str, to: &str) -> Message {
         let mut writer = Writer::request(Method::Invite, &uri("sip:12345@10.0.0.1"));
-        writer
-            .header(Name::Via, via)
-            .header(Name::Via, "SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKb");
-        writer
-            .address(Name::From, "张三".as_bytes(), "sip:1001@a", Some("f1"))
-            .header(Name::To, to);
-        writer
-            .header(Name::CallId, "c@x")
-            .line(Name::CSeq, format_args!("{} {}", 7, Method::Invite));
-        writer
-            .header(Name::RecordRoute, "<sip:p1;lr>, <sip:p2;lr>")
-            .header(Name::RecordRoute, "<sip:p3;lr>");
+        writer.header(Name::Via, via).header(Name::Via, "SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKb");
+        writer.address(Name::From, "张三".as_bytes(), "sip:1001@a", Some("f1")).header(Name::To, to);
+        writer.header(Name::CallId, "c@x").line(Name::CSeq, format_args!("{} {}", 7, Method::Invite));
+        writer.header(Name::RecordRoute, "<sip:p1;lr>, <sip:p2;lr>").header(Name::RecordRoute, "<sip:p3;lr>");
         writer.header(Name::Timestamp, "54.2");
         read(&writer.body("application/sdp", b"v=0\r\n"))
     }
@@ -313,51 +301,19 @@ mod tests {
     #[test]
     fn the_top_via_is_completed_from_the_source() {
         let cases = [
-            (
-                "SIP/2.0/UDP 10.0.0.2:5070;branch=z9hG4bKa",
-                "10.0.0.2:5070",
-                ";branch=z9hG4bKa",
-            ),
-            (
-                "SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKa",
-                "10.0.0.3:9",
-                ";branch=z9hG4bKa;received=10.0.0.3",
-            ),
-            (
-                "SIP/2.0/UDP pc.a;branch=z9hG4bKa",
-                "10.0.0.3:9",
-                ";branch=z9hG4bKa;received=10.0.0.3",
-            ),
-            (
-                "SIP/2.0/UDP 10.0.0.2;rport;branch=z9hG4bKa",
-                "10.0.0.2:6",
-                ";branch=z9hG4bKa;received=10.0.0.2;rport=6",
-            ),
-            (
-                "SIP/2.0/UDP 10.0.0.2;received=1.1.1.1;rport=9",
-                "10.0.0.2:6",
-                ";received=10.0.0.2;rport=6",
-            ),
+            ("SIP/2.0/UDP 10.0.0.2:5070;branch=z9hG4bKa", "10.0.0.2:5070", ";branch=z9hG4bKa"),
+            ("SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKa", "10.0.0.3:9", ";branch=z9hG4bKa;received=10.0.0.3"),
+            ("SIP/2.0/UDP pc.a;branch=z9hG4bKa", "10.0.0.3:9", ";branch=z9hG4bKa;received=10.0.0.3"),
+            ("SIP/2.0/UDP 10.0.0.2;rport;branch=z9hG4bKa", "10.0.0.2:6", ";branch=z9hG4bKa;received=10.0.0.2;rport=6"),
+            ("SIP/2.0/UDP 10.0.0.2;received=1.1.1.1;rport=9", "10.0.0.2:6", ";received=10.0.0.2;rport=6"),
             ("SIP/2.0/UDP 10.0.0.2;received=1.1.1.1;x", "10.0.0.2:6", ";x"),
-            (
-                "SIP/2.0/WS df7j.invalid;branch=z9hG4bKa",
-                "[2001:db8::9]:6",
-                ";branch=z9hG4bKa;received=2001:db8::9",
-            ),
-            (
-                "SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKa",
-                "[::ffff:10.0.0.2]:6",
-                ";branch=z9hG4bKa",
-            ),
+            ("SIP/2.0/WS df7j.invalid;branch=z9hG4bKa", "[2001:db8::9]:6", ";branch=z9hG4bKa;received=2001:db8::9"),
+            ("SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKa", "[::ffff:10.0.0.2]:6", ";branch=z9hG4bKa"),
         ];
         for (via, source, params) in cases {
             let response = reply(&invite(via, "<sip:2@b>"), 200, source);
             let sent = via.split(';').next().unwrap();
-            assert_eq!(
-                response.header(Name::Via),
-                Some(format!("{sent}{params}").as_bytes()),
-                "{via}"
-            );
+            assert_eq!(response.header(Name::Via), Some(format!("{sent}{params}").as_bytes()), "{via}");
             assert_eq!(response.vias().nth(1).unwrap().branch(), Some(&b"z9hG4bKb"[..]));
         }
     }
@@ -366,28 +322,15 @@ mod tests {
     fn a_response_copies_what_it_must_and_no_more() {
         let request = invite("SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKa", "\"B\" <sip:2@b>");
         let trying = reply(&request, 100, "10.0.0.2:5060");
-        assert_eq!(
-            (trying.to().tag(), trying.header(Name::Timestamp)),
-            (None, Some(&b"54.2"[..]))
-        );
+        assert_eq!((trying.to().tag(), trying.header(Name::Timestamp)), (None, Some(&b"54.2"[..])));
         assert_eq!(trying.record_routes().count(), 0);
         let ringing = reply(&request, 180, "10.0.0.2:5060");
-        assert_eq!(
-            (ringing.to().tag(), ringing.header(Name::Timestamp)),
-            (Some(&b"t1"[..]), None)
-        );
+        assert_eq!((ringing.to().tag(), ringing.header(Name::Timestamp)), (Some(&b"t1"[..]), None));
         assert_eq!((ringing.record_routes().count(), ringing.cseq()), (3, request.cseq()));
         assert_eq!(ringing.header(Name::From), request.header(Name::From));
         let busy = reply(&request, 486, "10.0.0.2:5060");
-        assert_eq!(
-            (busy.record_routes().count(), busy.reason_phrase()),
-            (0, Some(&b"Busy Here"[..]))
-        );
-        let inside = reply(
-            &invite("SIP/2.0/UDP 10.0.0.2", "<sip:2@b>;tag=old"),
-            200,
-            "10.0.0.2:5060",
-        );
+        assert_eq!((busy.record_routes().count(), busy.reason_phrase()), (0, Some(&b"Busy Here"[..])));
+        let inside = reply(&invite("SIP/2.0/UDP 10.0.0.2", "<sip:2@b>;tag=old"), 200, "10.0.0.2:5060");
         assert_eq!(inside.to().tag(), Some(&b"old"[..]));
     }
 
@@ -401,9 +344,7 @@ mod tests {
             format_args!("sip:1@a;x={evil}"),
             Some(evil),
         );
-        writer
-            .address(Name::To, br#"a"b\"#, "sip:2@b;x=>;tag=evil", None)
-            .header(Name::CallId, "c");
+        writer.address(Name::To, br#"a"b\"#, "sip:2@b;x=>;tag=evil", None).header(Name::CallId, "c");
         writer
             .line(Name::CSeq, format_args!("1 MESSAGE"))
             .header(Name::Subject, evil)
@@ -416,31 +357,19 @@ mod tests {
         assert_eq!(memchr::memmem::find_iter(&bytes, b"\r\n").count(), 11);
         let message = read(&bytes);
         assert_eq!(message.vias().count(), 1);
-        assert_eq!(
-            message.header(Name::Subject),
-            Some(&b"x  Via: SIP/2.0/UDP evil    body"[..])
-        );
+        assert_eq!(message.header(Name::Subject), Some(&b"x  Via: SIP/2.0/UDP evil    body"[..]));
         assert_eq!(
             message.from().uri.params.value("x"),
             Some(&b"x%0D%0AVia:%20SIP/2.0/UDP%20evil%0D%0A%0D%0Abody"[..])
         );
-        assert_eq!(
-            (&*message.to().display_name(), message.to().tag()),
-            (&br#"a"b\"#[..], None)
-        );
+        assert_eq!((&*message.to().display_name(), message.to().tag()), (&br#"a"b\"#[..], None));
         assert_eq!(message.to().uri.as_bytes(), b"sip:2@b;x=%3E;tag=evil");
     }
 
     #[test]
     fn what_is_written_is_read_back() {
-        const NAMES: [Name; 6] = [
-            Name::Subject,
-            Name::UserAgent,
-            Name::Organization,
-            Name::Server,
-            Name::Date,
-            Name::Priority,
-        ];
+        const NAMES: [Name; 6] =
+            [Name::Subject, Name::UserAgent, Name::Organization, Name::Server, Name::Date, Name::Priority];
         let mut mint = Mint::new(0, [5, 6]);
         for _ in 0..2000 {
             let number = u32::try_from(mint.random() >> 33).unwrap();
@@ -448,27 +377,17 @@ mod tests {
             let mut writer = Writer::request(Method::Info, &uri("sip:2@b;x=y"));
             writer.header(Name::Via, "SIP/2.0/TCP a:1;branch=z9hG4bK1");
             let display: Vec<u8> = (0..mint.random() % 20).map(|_| value_byte(&mut mint)).collect();
-            writer
-                .address(Name::From, &display, "sip:1@a", Some("f"))
-                .address(Name::To, b"", "tel:+86591", None);
-            writer
-                .header(Name::CallId, &*call_id)
-                .line(Name::CSeq, format_args!("{number} INFO"));
-            let values: Vec<Vec<u8>> = NAMES
-                .map(|_| (0..mint.random() % 60).map(|_| value_byte(&mut mint)).collect())
-                .to_vec();
+            writer.address(Name::From, &display, "sip:1@a", Some("f")).address(Name::To, b"", "tel:+86591", None);
+            writer.header(Name::CallId, &*call_id).line(Name::CSeq, format_args!("{number} INFO"));
+            let values: Vec<Vec<u8>> =
+                NAMES.map(|_| (0..mint.random() % 60).map(|_| value_byte(&mut mint)).collect()).to_vec();
             for (name, value) in NAMES.iter().zip(&values) {
                 writer.header(*name, value);
             }
-            let body: Vec<u8> = (0..mint.random() % 100)
-                .map(|_| mint.random().to_le_bytes()[0])
-                .collect();
+            let body: Vec<u8> = (0..mint.random() % 100).map(|_| mint.random().to_le_bytes()[0]).collect();
             let message = read(&writer.body("application/octet-stream", &body));
             assert_eq!((message.cseq().number, message.call_id()), (number, call_id.as_bytes()));
-            assert_eq!(
-                (message.body(), &*message.from().display_name()),
-                (&body[..], &display[..])
-            );
+            assert_eq!((message.body(), &*message.from().display_name()), (&body[..], &display[..]));
             for (name, value) in NAMES.iter().zip(&values) {
                 assert_eq!(message.header(*name), Some(value.trim_ascii()), "{name}");
             }
@@ -486,51 +405,25 @@ mod tests {
     #[test]
     fn another_stack_reads_what_we_write() {
         let mut writer = Writer::request(Method::Invite, &uri("sip:1001@10.0.0.9:5062"));
-        writer
-            .header(Name::Via, "SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKjs01;rport")
-            .header(Name::MaxForwards, "70");
+        writer.header(Name::Via, "SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKjs01;rport").header(Name::MaxForwards, "70");
         writer.address(Name::From, b"Hot \"line\"", "sip:13800138000@fz.12345", Some("js1"));
         writer.address(Name::To, b"", format_args!("sip:{}@fz.12345", User("1001")), None);
-        writer
-            .header(Name::CallId, "c1")
-            .line(Name::CSeq, format_args!("1 INVITE"));
-        writer
-            .header(Name::Contact, "<sip:10.0.0.1:5060>")
-            .header(Name::Allow, "INVITE, ACK, BYE, CANCEL");
+        writer.header(Name::CallId, "c1").line(Name::CSeq, format_args!("1 INVITE"));
+        writer.header(Name::Contact, "<sip:10.0.0.1:5060>").header(Name::Allow, "INVITE, ACK, BYE, CANCEL");
         let bytes = writer.body("application/sdp", b"v=0\r\n");
         let theirs = rsip::Request::try_from(bytes.as_ref()).unwrap();
-        assert_eq!(
-            (theirs.method, theirs.uri.to_string()),
-            (rsip::Method::Invite, "sip:1001@10.0.0.9:5062".into())
-        );
+        assert_eq!((theirs.method, theirs.uri.to_string()), (rsip::Method::Invite, "sip:1001@10.0.0.9:5062".into()));
         assert_eq!(theirs.call_id_header().unwrap().value(), "c1");
         assert_eq!(theirs.from_header().unwrap().tag().unwrap().unwrap().value(), "js1");
         assert_eq!(theirs.to_header().unwrap().uri().unwrap().auth.unwrap().user, "1001");
-        assert_eq!(
-            theirs.via_header().unwrap().typed().unwrap().branch().unwrap().value(),
-            "z9hG4bKjs01"
-        );
+        assert_eq!(theirs.via_header().unwrap().typed().unwrap().branch().unwrap().value(), "z9hG4bKjs01");
         assert_eq!(theirs.max_forwards_header().unwrap().num().unwrap(), 70);
         assert_eq!(theirs.body, b"v=0\r\n");
 
         let response = Writer::reply(&read(&bytes), 180, "10.0.0.1:5060".parse().unwrap(), "t9").finish();
         let theirs = rsip::Response::try_from(response.as_ref()).unwrap();
-        assert_eq!(
-            (theirs.status_code.code(), theirs.cseq_header().unwrap().seq().unwrap()),
-            (180, 1)
-        );
+        assert_eq!((theirs.status_code.code(), theirs.cseq_header().unwrap().seq().unwrap()), (180, 1));
         assert_eq!(theirs.to_header().unwrap().tag().unwrap().unwrap().value(), "t9");
-        assert_eq!(
-            theirs
-                .via_header()
-                .unwrap()
-                .typed()
-                .unwrap()
-                .received()
-                .unwrap()
-                .unwrap()
-                .to_string(),
-            "10.0.0.1"
-        );
+        assert_eq!(theirs.via_header().unwrap().typed().unwrap().received().unwrap().unwrap().to_string(), "10.0.0.1");
     }
 }

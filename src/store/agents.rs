@@ -91,19 +91,9 @@ impl AgentRow {
     /// What the ACD needs of them. `skills` lists the site's skill names in the order of their ids; a skill that no queue
     /// of the configuration asks for is left out.
     pub fn settings(&self, skills: &[Box<str>]) -> AgentSettings {
-        let id_of = |name: &str| {
-            u8::try_from(skills.iter().position(|known| **known == *name)?)
-                .ok()
-                .map(SkillId)
-        };
-        let held = self
-            .skills
-            .iter()
-            .filter_map(|held| Some((id_of(&held.skill)?, held.level)));
-        AgentSettings {
-            agent: AgentId(self.number),
-            skills: held.collect(),
-        }
+        let id_of = |name: &str| u8::try_from(skills.iter().position(|known| **known == *name)?).ok().map(SkillId);
+        let held = self.skills.iter().filter_map(|held| Some((id_of(&held.skill)?, held.level)));
+        AgentSettings { agent: AgentId(self.number), skills: held.collect() }
     }
 }
 
@@ -117,11 +107,7 @@ impl Site<'_> {
         // The number is chosen inside the statement; under a second writer the loser's UNIQUE fails and can be retried.
         let insert = "INSERT INTO agents (site, name, number, display_name, domain, ha1_md5, ha1_sha256, enabled) \
                       SELECT $1, $2, COALESCE(MAX(number) + 1, 0), $3, $4, $5, $6, TRUE FROM agents RETURNING number";
-        let insert = sqlx::query_scalar(insert)
-            .bind(self.code)
-            .bind(new.name)
-            .bind(new.display_name)
-            .bind(new.domain);
+        let insert = sqlx::query_scalar(insert).bind(self.code).bind(new.name).bind(new.display_name).bind(new.domain);
         let insert = insert.bind(secret.ha1_md5).bind(secret.ha1_sha256);
         let number: i64 = insert.fetch_one(&self.store.writer).await.map_err(refusal)?;
         Ok(AgentId(dense(number)))
@@ -145,12 +131,7 @@ impl Site<'_> {
         let skills_of = |name: &str| {
             let first = skills.partition_point(|(agent, ..)| agent.as_str() < name);
             let of_agent = skills[first..].iter().take_while(|(agent, ..)| agent == name);
-            of_agent
-                .map(|(_, skill, level)| Skill {
-                    skill: skill.clone(),
-                    level: level_of(*level),
-                })
-                .collect()
+            of_agent.map(|(_, skill, level)| Skill { skill: skill.clone(), level: level_of(*level) }).collect()
         };
         let agent = |row: Row| AgentRow {
             site: self.code.into(),
@@ -167,19 +148,11 @@ impl Site<'_> {
     /// Gives an agent a new password.
     pub async fn set_password(&self, name: &str, password: &str) -> Result<(), AgentError> {
         let domain = "SELECT domain FROM agents WHERE site = $1 AND name = $2";
-        let domain = sqlx::query_scalar(domain)
-            .bind(self.code)
-            .bind(name)
-            .fetch_optional(&self.store.writer)
-            .await?;
+        let domain = sqlx::query_scalar(domain).bind(self.code).bind(name).fetch_optional(&self.store.writer).await?;
         let domain: String = domain.ok_or(AgentError::UnknownAgent)?;
         let secret = Secret::of(name, &domain, password)?;
         let update = "UPDATE agents SET ha1_md5 = $3, ha1_sha256 = $4 WHERE site = $1 AND name = $2";
-        let update = sqlx::query(update)
-            .bind(self.code)
-            .bind(name)
-            .bind(secret.ha1_md5)
-            .bind(secret.ha1_sha256);
+        let update = sqlx::query(update).bind(self.code).bind(name).bind(secret.ha1_md5).bind(secret.ha1_sha256);
         found(update.execute(&self.store.writer).await?.rows_affected())
     }
 
@@ -210,23 +183,15 @@ impl Site<'_> {
             return Err(AgentError::BadSkill);
         }
         let mut transaction = self.store.begin().await?;
-        let forget = sqlx::query("DELETE FROM agent_skills WHERE site = $1 AND agent = $2")
-            .bind(self.code)
-            .bind(name);
+        let forget = sqlx::query("DELETE FROM agent_skills WHERE site = $1 AND agent = $2").bind(self.code).bind(name);
         forget.execute(&mut *transaction).await?;
-        let known = sqlx::query("SELECT number FROM agents WHERE site = $1 AND name = $2")
-            .bind(self.code)
-            .bind(name);
+        let known = sqlx::query("SELECT number FROM agents WHERE site = $1 AND name = $2").bind(self.code).bind(name);
         if known.fetch_optional(&mut *transaction).await?.is_none() {
             return Err(AgentError::UnknownAgent);
         }
         for held in skills {
             let insert = sqlx::query("INSERT INTO agent_skills (site, agent, skill, level) VALUES ($1, $2, $3, $4)");
-            let insert = insert
-                .bind(self.code)
-                .bind(name)
-                .bind(&held.skill)
-                .bind(i64::from(held.level));
+            let insert = insert.bind(self.code).bind(name).bind(&held.skill).bind(i64::from(held.level));
             insert.execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)
@@ -264,10 +229,7 @@ impl Secret {
             return Err(AgentError::EmptyPassword);
         }
         let a1 = format!("{name}:{domain}:{password}");
-        Ok(Secret {
-            ha1_md5: hexadecimal(&Md5::digest(&a1)),
-            ha1_sha256: hexadecimal(&Sha256::digest(&a1)),
-        })
+        Ok(Secret { ha1_md5: hexadecimal(&Md5::digest(&a1)), ha1_sha256: hexadecimal(&Sha256::digest(&a1)) })
     }
 }
 
@@ -300,11 +262,7 @@ fn refusal(error: sqlx::Error) -> AgentError {
 }
 
 fn found(rows: u64) -> Result<(), AgentError> {
-    if rows == 0 {
-        Err(AgentError::UnknownAgent)
-    } else {
-        Ok(())
-    }
+    if rows == 0 { Err(AgentError::UnknownAgent) } else { Ok(()) }
 }
 
 /// The schema keeps numbers from 0 upwards, one by one.
@@ -329,37 +287,22 @@ mod tests {
     }
 
     fn agent<'a>(name: &'a str, domain: &'a str) -> NewAgent<'a> {
-        NewAgent {
-            name,
-            display_name: "张三",
-            domain,
-            password: "Circle of Life",
-        }
+        NewAgent { name, display_name: "张三", domain, password: "Circle of Life" }
     }
 
     fn skill(skill: &str, level: u8) -> Skill {
-        Skill {
-            skill: skill.into(),
-            level,
-        }
+        Skill { skill: skill.into(), level }
     }
 
     #[tokio::test]
     async fn secrets_are_those_of_rfc_7616_and_the_password_is_nowhere() {
         let store = store().await;
-        store
-            .site("a")
-            .add_agent(&agent("Mufasa", "http-auth@example.org"))
-            .await
-            .unwrap();
+        store.site("a").add_agent(&agent("Mufasa", "http-auth@example.org")).await.unwrap();
         let credentials = store.credentials().await.unwrap();
         assert_eq!(hexadecimal(&credentials[0].ha1_md5), "3d78807defe7de2157e2b0b6573a855f");
         let sha256 = "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232";
         assert_eq!(hexadecimal(&credentials[0].ha1_sha256), sha256);
-        assert_eq!(
-            (&*credentials[0].user, &*credentials[0].domain),
-            ("Mufasa", "http-auth@example.org")
-        );
+        assert_eq!((&*credentials[0].user, &*credentials[0].domain), ("Mufasa", "http-auth@example.org"));
         let columns = "SELECT name || display_name || domain || ha1_md5 || ha1_sha256 FROM agents";
         let row: String = sqlx::query_scalar(columns).fetch_one(&store.readers).await.unwrap();
         assert!(!row.contains("Circle"));
@@ -374,15 +317,9 @@ mod tests {
         }
         assert_eq!(numbers, [AgentId(0), AgentId(1), AgentId(2)]);
         store.site("a").set_enabled("1002", false).await.unwrap();
-        assert_eq!(
-            store.site("b").add_agent(&agent("1002", "b")).await.unwrap(),
-            AgentId(3)
-        );
+        assert_eq!(store.site("b").add_agent(&agent("1002", "b")).await.unwrap(), AgentId(3));
         let listed = store.site("a").agents().await.unwrap();
-        assert_eq!(
-            listed.iter().map(|row| (row.number, row.enabled)).collect::<Vec<_>>(),
-            [(0, true), (2, false)]
-        );
+        assert_eq!(listed.iter().map(|row| (row.number, row.enabled)).collect::<Vec<_>>(), [(0, true), (2, false)]);
     }
 
     #[tokio::test]
@@ -391,37 +328,16 @@ mod tests {
         store.site("a").add_agent(&agent("1001", "a")).await.unwrap();
         let add = async |site: &str, new: NewAgent<'_>| store.site(site).add_agent(&new).await;
         assert!(matches!(add("a", agent("1001", "a")).await, Err(AgentError::Taken)));
-        assert!(
-            matches!(add("b", agent("1001", "a")).await, Err(AgentError::Taken)),
-            "one domain, one user"
-        );
-        assert!(matches!(
-            add("nowhere", agent("1001", "n")).await,
-            Err(AgentError::UnknownSite)
-        ));
+        assert!(matches!(add("b", agent("1001", "a")).await, Err(AgentError::Taken)), "one domain, one user");
+        assert!(matches!(add("nowhere", agent("1001", "n")).await, Err(AgentError::UnknownSite)));
         for name in ["", "a:b", "a b", "张三", &"x".repeat(65)] {
-            assert!(
-                matches!(add("a", agent(name, "a")).await, Err(AgentError::BadName)),
-                "{name}"
-            );
+            assert!(matches!(add("a", agent(name, "a")).await, Err(AgentError::BadName)), "{name}");
         }
-        let mute = NewAgent {
-            password: "",
-            ..agent("1009", "a")
-        };
+        let mute = NewAgent { password: "", ..agent("1009", "a") };
         assert!(matches!(add("a", mute).await, Err(AgentError::EmptyPassword)));
-        assert!(matches!(
-            store.site("b").set_password("1001", "x").await,
-            Err(AgentError::UnknownAgent)
-        ));
-        assert!(matches!(
-            store.site("b").set_enabled("1001", false).await,
-            Err(AgentError::UnknownAgent)
-        ));
-        assert!(matches!(
-            store.site("b").set_skills("1001", &[]).await,
-            Err(AgentError::UnknownAgent)
-        ));
+        assert!(matches!(store.site("b").set_password("1001", "x").await, Err(AgentError::UnknownAgent)));
+        assert!(matches!(store.site("b").set_enabled("1001", false).await, Err(AgentError::UnknownAgent)));
+        assert!(matches!(store.site("b").set_skills("1001", &[]).await, Err(AgentError::UnknownAgent)));
     }
 
     #[tokio::test]
@@ -445,22 +361,12 @@ mod tests {
         let a = store.site("a");
         a.add_agent(&agent("1001", "a")).await.unwrap();
         a.set_skills("1001", &[skill("old", 3)]).await.unwrap();
-        a.set_skills("1001", &[skill("water", 9), skill("heating", 1), skill("unasked", 5)])
-            .await
-            .unwrap();
-        for bad in [
-            &[skill("water", 0)][..],
-            &[skill("water", 10)],
-            &[skill("x", 1), skill("x", 2)],
-            &[skill("", 1)],
-        ] {
+        a.set_skills("1001", &[skill("water", 9), skill("heating", 1), skill("unasked", 5)]).await.unwrap();
+        for bad in [&[skill("water", 0)][..], &[skill("water", 10)], &[skill("x", 1), skill("x", 2)], &[skill("", 1)]] {
             assert!(matches!(a.set_skills("1001", bad).await, Err(AgentError::BadSkill)));
         }
         let settings = a.agents().await.unwrap()[0].settings(&["heating".into(), "power".into(), "water".into()]);
-        let expected = AgentSettings {
-            agent: AgentId(0),
-            skills: vec![(SkillId(0), 1), (SkillId(2), 9)],
-        };
+        let expected = AgentSettings { agent: AgentId(0), skills: vec![(SkillId(0), 1), (SkillId(2), 9)] };
         assert_eq!(settings, expected);
     }
 }

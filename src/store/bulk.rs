@@ -25,12 +25,7 @@ pub(super) struct Bulk {
 impl Bulk {
     /// A statement whose rows have `columns` values each. `head` ends in `VALUES `.
     pub(super) const fn new(head: &'static str, columns: usize, tail: &'static str) -> Bulk {
-        Bulk {
-            head,
-            columns,
-            tail,
-            texts: [const { OnceLock::new() }; ROWS.len()],
-        }
+        Bulk { head, columns, tail, texts: [const { OnceLock::new() }; ROWS.len()] }
     }
 
     /// The statements that together carry all `rows`, in order, with the values bound by `bind`.
@@ -77,11 +72,7 @@ mod tests {
     fn rows_of_any_number_are_carried_by_the_fewest_statements() {
         for (rows, statements) in [(0, 0), (1, 1), (7, 3), (8, 1), (64, 1), (73, 3), (138, 4)] {
             let list = vec![(); rows];
-            assert_eq!(
-                PAIRS.statements(&list, |statement, ()| statement).count(),
-                statements,
-                "{rows} rows"
-            );
+            assert_eq!(PAIRS.statements(&list, |statement, ()| statement).count(), statements, "{rows} rows");
         }
     }
 }

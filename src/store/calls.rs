@@ -152,30 +152,16 @@ impl Site<'_> {
     pub async fn call(&self, contact: ContactId) -> Result<Option<CallDetail>, StoreError> {
         let id = contact.to_string();
         let mut moment = self.store.readers.begin().await?;
-        let call = sqlx::query_as("SELECT * FROM calls WHERE site = $1 AND id = $2")
-            .bind(self.code)
-            .bind(&id);
+        let call = sqlx::query_as("SELECT * FROM calls WHERE site = $1 AND id = $2").bind(self.code).bind(&id);
         let Some(call) = call.fetch_optional(&mut *moment).await? else {
             return Ok(None);
         };
         let attempts = "SELECT agent, assigned, ringing, ended, outcome FROM call_attempts \
                         WHERE site = $1 AND contact = $2 ORDER BY position";
-        let attempts = sqlx::query_as(attempts)
-            .bind(self.code)
-            .bind(&id)
-            .fetch_all(&mut *moment)
-            .await?;
+        let attempts = sqlx::query_as(attempts).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
         let digits = "SELECT node, digits FROM call_digits WHERE site = $1 AND contact = $2 ORDER BY position";
-        let collected = sqlx::query_as(digits)
-            .bind(self.code)
-            .bind(&id)
-            .fetch_all(&mut *moment)
-            .await?;
-        Ok(Some(CallDetail {
-            call,
-            attempts,
-            collected,
-        }))
+        let collected = sqlx::query_as(digits).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
+        Ok(Some(CallDetail { call, attempts, collected }))
     }
 }
 
@@ -193,11 +179,7 @@ static UPSERT: Bulk = Bulk::new(
      end_sip_status = excluded.end_sip_status, end_q850 = excluded.end_q850, recording = excluded.recording, \
      order_id = excluded.order_id WHERE excluded.revision > calls.revision",
 );
-static STORED: Bulk = Bulk::new(
-    "SELECT site, id, revision FROM calls WHERE (site, id) IN (VALUES ",
-    2,
-    ")",
-);
+static STORED: Bulk = Bulk::new("SELECT site, id, revision FROM calls WHERE (site, id) IN (VALUES ", 2, ")");
 static FORGET_ATTEMPTS: Bulk = Bulk::new("DELETE FROM call_attempts WHERE (site, contact) IN (VALUES ", 2, ")");
 static FORGET_DIGITS: Bulk = Bulk::new("DELETE FROM call_digits WHERE (site, contact) IN (VALUES ", 2, ")");
 static ATTEMPTS: Bulk = Bulk::new(
@@ -205,11 +187,7 @@ static ATTEMPTS: Bulk = Bulk::new(
     8,
     "",
 );
-static DIGITS: Bulk = Bulk::new(
-    "INSERT INTO call_digits (site, contact, position, node, digits) VALUES ",
-    5,
-    "",
-);
+static DIGITS: Bulk = Bulk::new("INSERT INTO call_digits (site, contact, position, node, digits) VALUES ", 5, "");
 
 /// Site and contact: the key of a call.
 type Key<'a> = (&'a str, ContactId);
@@ -219,10 +197,7 @@ pub(super) async fn write(
     calls: &BTreeMap<Key<'_>, &CallRecord>,
     database: &mut SqliteConnection,
 ) -> Result<(), sqlx::Error> {
-    let keys: Vec<(&str, String)> = calls
-        .keys()
-        .map(|(site, contact)| (*site, contact.to_string()))
-        .collect();
+    let keys: Vec<(&str, String)> = calls.keys().map(|(site, contact)| (*site, contact.to_string())).collect();
     let mut stored: Vec<(String, String, i64)> = Vec::new();
     for statement in STORED.statements(&keys, bind_key) {
         for row in statement.fetch_all(&mut *database).await? {
@@ -240,30 +215,19 @@ pub(super) async fn write(
         }
     }
     let forgotten: Vec<(&str, String)> = replaced.iter().map(|(key, _)| key.clone()).collect();
-    for forget in FORGET_ATTEMPTS
-        .statements(&forgotten, bind_key)
-        .chain(FORGET_DIGITS.statements(&forgotten, bind_key))
+    for forget in FORGET_ATTEMPTS.statements(&forgotten, bind_key).chain(FORGET_DIGITS.statements(&forgotten, bind_key))
     {
         forget.execute(&mut *database).await?;
     }
     let rows: Vec<((&str, String), &CallRecord)> = told.into_iter().chain(replaced).collect();
     let (mut attempts, mut digits) = (Vec::new(), Vec::new());
     for (key, call) in &rows {
-        attempts.extend(
-            (0i64..)
-                .zip(&call.attempts)
-                .map(|(position, attempt)| (key, position, attempt)),
-        );
-        digits.extend(
-            (0i64..)
-                .zip(&call.collected)
-                .map(|(position, given)| (key, position, given)),
-        );
+        attempts.extend((0i64..).zip(&call.attempts).map(|(position, attempt)| (key, position, attempt)));
+        digits.extend((0i64..).zip(&call.collected).map(|(position, given)| (key, position, given)));
     }
     let calls = UPSERT.statements(&rows, bind);
-    for write in calls
-        .chain(ATTEMPTS.statements(&attempts, bind_attempt))
-        .chain(DIGITS.statements(&digits, bind_digits))
+    for write in
+        calls.chain(ATTEMPTS.statements(&attempts, bind_attempt)).chain(DIGITS.statements(&digits, bind_digits))
     {
         write.execute(&mut *database).await?;
     }
@@ -322,12 +286,7 @@ fn bind_digits(
     statement: Bound,
     ((site, contact), position, (node, digits)): &(&(&str, String), i64, &(Box<str>, Box<str>)),
 ) -> Bound {
-    statement
-        .bind(*site)
-        .bind(contact)
-        .bind(*position)
-        .bind(&**node)
-        .bind(&**digits)
+    statement.bind(*site).bind(contact).bind(*position).bind(&**node).bind(&**digits)
 }
 
 const fn stage_word(stage: Stage) -> &'static str {

@@ -27,9 +27,7 @@ impl<'a> Batch<'a> {
             match &stamped.fact {
                 Fact::Call(call) => newest(&mut batch.calls, (site, call.contact), &**call, |call| call.revision),
                 Fact::Recording(fact) => {
-                    newest(&mut batch.recordings, (site, fact.recording), &**fact, |fact| {
-                        fact.revision
-                    });
+                    newest(&mut batch.recordings, (site, fact.recording), &**fact, |fact| fact.revision);
                 }
                 Fact::Order(order) => newest(&mut batch.orders, (site, order.order), &**order, |order| order.revision),
                 Fact::Agent(change) => batch.agents.push((stamped, change)),
@@ -94,15 +92,8 @@ mod tests {
                         .or_else(|_| row.try_get::<i64, _>(at).map(|n| n.to_string()))
                         .unwrap(),
                 };
-                let columns = row
-                    .columns()
-                    .iter()
-                    .map(|c| format!("{}={}", c.name(), column(c.ordinal())));
-                rows.push(format!(
-                    "{} {}",
-                    &question[14..20],
-                    columns.collect::<Vec<_>>().join(" ")
-                ));
+                let columns = row.columns().iter().map(|c| format!("{}={}", c.name(), column(c.ordinal())));
+                rows.push(format!("{} {}", &question[14..20], columns.collect::<Vec<_>>().join(" ")));
             }
         }
         rows
@@ -143,9 +134,7 @@ mod tests {
     #[tokio::test]
     async fn a_lists_later_telling_replaces_it_as_a_whole() {
         let mut facts = sample::call("a", 1);
-        let Fact::Call(record) = &mut facts[5].fact else {
-            panic!("the sixth fact ends the call")
-        };
+        let Fact::Call(record) = &mut facts[5].fact else { panic!("the sixth fact ends the call") };
         record.revision = 3;
         record.attempts.truncate(1);
         record.collected.clear();
@@ -156,10 +145,7 @@ mod tests {
                 store.apply(std::slice::from_ref(fact)).await.unwrap();
             }
             let call = store.site("a").call(ContactId(sample::id(1))).await.unwrap().unwrap();
-            assert_eq!(
-                (call.call.revision, call.attempts.len(), call.collected.len()),
-                (3, 1, 0)
-            );
+            assert_eq!((call.call.revision, call.attempts.len(), call.collected.len()), (3, 1, 0));
         }
     }
 
@@ -167,18 +153,8 @@ mod tests {
     async fn a_batch_is_taken_whole_or_not_at_all() {
         let store = Store::memory().await.unwrap();
         sqlx::query("DROP TABLE audit").execute(&store.writer).await.unwrap();
-        assert!(matches!(
-            store.apply(&sample::call("a", 1)).await,
-            Err(StoreError::Away(_))
-        ));
-        assert_eq!(
-            store
-                .site("a")
-                .calls(&CallFilter::default(), Page::default())
-                .await
-                .unwrap(),
-            []
-        );
+        assert!(matches!(store.apply(&sample::call("a", 1)).await, Err(StoreError::Away(_))));
+        assert_eq!(store.site("a").calls(&CallFilter::default(), Page::default()).await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -186,22 +162,13 @@ mod tests {
         let store = Store::memory().await.unwrap();
         let facts = sample::call("a", 1);
         store.apply(&facts[..2]).await.unwrap();
-        sqlx::query("UPDATE orders SET state = 'accepted'")
-            .execute(&store.writer)
-            .await
-            .unwrap();
+        sqlx::query("UPDATE orders SET state = 'accepted'").execute(&store.writer).await.unwrap();
         store.apply(&facts).await.unwrap();
         let order = store.site("a").order(OrderId(sample::id(1))).await.unwrap().unwrap();
-        assert_eq!(
-            (order.state.as_str(), order.agent.as_deref(), order.revision),
-            ("accepted", Some("1001"), 2)
-        );
+        assert_eq!((order.state.as_str(), order.agent.as_deref(), order.revision), ("accepted", Some("1001"), 2));
         let history = store.site("a").order_history(OrderId(sample::id(1))).await.unwrap();
         assert_eq!(history.len(), 1, "the opening is told once");
-        assert_eq!(
-            (history[0].to_state.as_str(), history[0].at),
-            ("draft", sample::START + 1901)
-        );
+        assert_eq!((history[0].to_state.as_str(), history[0].at), ("draft", sample::START + 1901));
     }
 
     /// Site `b` knows calls 6, 7 and 8 only, although `a` has calls of the same ids.
@@ -210,57 +177,23 @@ mod tests {
         let store = Store::memory().await.unwrap();
         store.apply(&two_sites()).await.unwrap();
         let (b, nowhere) = (store.site("b"), store.site("nowhere"));
-        let ids = |numbers: &[u32]| {
-            numbers
-                .iter()
-                .map(|n| ContactId(sample::id(*n)).to_string())
-                .collect::<Vec<_>>()
-        };
+        let ids = |numbers: &[u32]| numbers.iter().map(|n| ContactId(sample::id(*n)).to_string()).collect::<Vec<_>>();
         let calls = b.calls(&CallFilter::default(), Page::default()).await.unwrap();
-        assert_eq!(
-            calls.iter().map(|row| row.id.clone()).collect::<Vec<_>>(),
-            ids(&[8, 7, 6])
-        );
+        assert_eq!(calls.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), ids(&[8, 7, 6]));
         assert!(calls.iter().all(|row| row.site == "b"));
         let orders = b.orders(&OrderFilter::default(), Page::default()).await.unwrap();
-        assert_eq!(
-            orders.iter().map(|row| row.id.clone()).collect::<Vec<_>>(),
-            ids(&[8, 7, 6])
-        );
+        assert_eq!(orders.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), ids(&[8, 7, 6]));
         assert_eq!(b.recordings(None, Page::default()).await.unwrap().len(), 3);
-        assert_eq!(
-            b.agent_states(&AgentStateFilter::default(), Page::default())
-                .await
-                .unwrap()
-                .len(),
-            12
-        );
-        assert_eq!(
-            b.audit(&AuditFilter::default(), Page::default()).await.unwrap().len(),
-            3
-        );
+        assert_eq!(b.agent_states(&AgentStateFilter::default(), Page::default()).await.unwrap().len(), 12);
+        assert_eq!(b.audit(&AuditFilter::default(), Page::default()).await.unwrap().len(), 3);
         let of_a = sample::id(2);
         assert!(b.call(ContactId(of_a)).await.unwrap().is_none());
         assert!(b.order(OrderId(of_a)).await.unwrap().is_none());
         assert!(b.recording(RecordingId(of_a)).await.unwrap().is_none());
         assert!(b.order_history(OrderId(of_a)).await.unwrap().is_empty());
-        assert!(
-            b.recordings(Some(ContactId(of_a)), Page::default())
-                .await
-                .unwrap()
-                .is_empty()
-        );
-        assert_eq!(
-            b.call(ContactId(sample::id(6))).await.unwrap().unwrap().attempts.len(),
-            2
-        );
-        assert!(
-            nowhere
-                .calls(&CallFilter::default(), Page::default())
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        assert!(b.recordings(Some(ContactId(of_a)), Page::default()).await.unwrap().is_empty());
+        assert_eq!(b.call(ContactId(sample::id(6))).await.unwrap().unwrap().attempts.len(), 2);
+        assert!(nowhere.calls(&CallFilter::default(), Page::default()).await.unwrap().is_empty());
         assert!(b.agents().await.unwrap().is_empty());
     }
 
@@ -268,23 +201,14 @@ mod tests {
     async fn pages_follow_each_other_without_gap_or_overlap() {
         let store = Store::memory().await.unwrap();
         store.apply(&two_sites()).await.unwrap();
-        let (mut page, mut seen) = (
-            Page {
-                before: None,
-                limit: Limit::new(5),
-            },
-            Vec::new(),
-        );
+        let (mut page, mut seen) = (Page { before: None, limit: Limit::new(5) }, Vec::new());
         loop {
             let rows = store.site("a").calls(&CallFilter::default(), page).await.unwrap();
             let Some(last) = rows.last() else { break };
             page.before = Some(last.id.parse().unwrap());
             seen.extend(rows.into_iter().map(|row| row.id));
         }
-        let expected: Vec<_> = (0..12)
-            .rev()
-            .map(|number| ContactId(sample::id(number)).to_string())
-            .collect();
+        let expected: Vec<_> = (0..12).rev().map(|number| ContactId(sample::id(number)).to_string()).collect();
         assert_eq!(seen, expected);
     }
 
@@ -299,74 +223,21 @@ mod tests {
         let at = |number: i64| Some(Wall(sample::START + number * 1000));
         let all = CallFilter::default();
         let cases = [
-            (
-                CallFilter {
-                    from: at(2),
-                    to: at(5),
-                    ..all.clone()
-                },
-                3,
-            ),
-            (
-                CallFilter {
-                    agent: Some("1001".into()),
-                    ..all.clone()
-                },
-                11,
-            ),
-            (
-                CallFilter {
-                    agent: Some("nobody".into()),
-                    ..all.clone()
-                },
-                0,
-            ),
-            (
-                CallFilter {
-                    state: Some(CallState::Live),
-                    ..all.clone()
-                },
-                1,
-            ),
-            (
-                CallFilter {
-                    state: Some(CallState::Answered),
-                    ..all.clone()
-                },
-                11,
-            ),
-            (
-                CallFilter {
-                    state: Some(CallState::Unanswered),
-                    from: at(0),
-                    ..all
-                },
-                0,
-            ),
+            (CallFilter { from: at(2), to: at(5), ..all.clone() }, 3),
+            (CallFilter { agent: Some("1001".into()), ..all.clone() }, 11),
+            (CallFilter { agent: Some("nobody".into()), ..all.clone() }, 0),
+            (CallFilter { state: Some(CallState::Live), ..all.clone() }, 1),
+            (CallFilter { state: Some(CallState::Answered), ..all.clone() }, 11),
+            (CallFilter { state: Some(CallState::Unanswered), from: at(0), ..all }, 0),
         ];
         for (filter, count) in cases {
-            assert_eq!(
-                a.calls(&filter, Page::default()).await.unwrap().len(),
-                count,
-                "{filter:?}"
-            );
+            assert_eq!(a.calls(&filter, Page::default()).await.unwrap().len(), count, "{filter:?}");
         }
-        let draft = OrderFilter {
-            state: Some("draft".into()),
-            from: at(10),
-            ..OrderFilter::default()
-        };
+        let draft = OrderFilter { state: Some("draft".into()), from: at(10), ..OrderFilter::default() };
         assert_eq!(a.orders(&draft, Page::default()).await.unwrap().len(), 2);
-        let closed = OrderFilter {
-            state: Some("closed".into()),
-            ..OrderFilter::default()
-        };
+        let closed = OrderFilter { state: Some("closed".into()), ..OrderFilter::default() };
         assert_eq!(a.orders(&closed, Page::default()).await.unwrap().len(), 0);
-        let refused = AuditFilter {
-            allowed: Some(false),
-            actor: Some("王主任".into()),
-            ..AuditFilter::default()
-        };
+        let refused = AuditFilter { allowed: Some(false), actor: Some("王主任".into()), ..AuditFilter::default() };
         assert_eq!(a.audit(&refused, Page::default()).await.unwrap().len(), 6);
     }
 }

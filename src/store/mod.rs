@@ -88,18 +88,12 @@ impl From<sqlx::Error> for StoreError {
                 | Kind::CheckViolation
                 | Kind::ExclusionViolation => true,
                 // 22xxx of PostgreSQL: a value its types cannot hold, such as U+0000 in a text.
-                _ => database
-                    .code()
-                    .is_some_and(|code| code.len() == 5 && code.starts_with("22")),
+                _ => database.code().is_some_and(|code| code.len() == 5 && code.starts_with("22")),
             },
             sqlx::Error::Encode(_) => true,
             _ => false,
         };
-        if rejected {
-            StoreError::Rejected(error)
-        } else {
-            StoreError::Away(error)
-        }
+        if rejected { StoreError::Rejected(error) } else { StoreError::Away(error) }
     }
 }
 
@@ -109,30 +103,18 @@ impl Store {
     /// WAL lets readers and the writer work side by side. `synchronous=FULL` because the journal drops what SQL has
     /// acknowledged: a commit must survive a power cut. It costs one sync per batch of facts, not per fact.
     pub async fn open(path: impl AsRef<Path>) -> Result<Store, OpenError> {
-        let options = options()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal);
+        let options = options().filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         let writer = pool(1).connect_with(options.clone()).await.map_err(OpenError::Open)?;
         migrate(&writer).await?;
-        let readers = pool(READERS_MAX)
-            .connect_with(options.read_only(true))
-            .await
-            .map_err(OpenError::Open)?;
+        let readers = pool(READERS_MAX).connect_with(options.read_only(true)).await.map_err(OpenError::Open)?;
         Ok(Store { writer, readers })
     }
 
     /// An empty store in memory, for tests and trials: one connection, gone with the last clone.
     pub async fn memory() -> Result<Store, OpenError> {
-        let writer = pool(1)
-            .connect_with(options().in_memory(true))
-            .await
-            .map_err(OpenError::Open)?;
+        let writer = pool(1).connect_with(options().in_memory(true)).await.map_err(OpenError::Open)?;
         migrate(&writer).await?;
-        Ok(Store {
-            readers: writer.clone(),
-            writer,
-        })
+        Ok(Store { readers: writer.clone(), writer })
     }
 
     /// The part of the store that belongs to the site of this code. A site nobody knows is simply empty.
@@ -174,29 +156,17 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
     const STEPS: [(&str, &str); 4] = [
-        (
-            "sites and agents",
-            include_str!("../../migrations/0001_sites_and_agents.sql"),
-        ),
+        ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
-        (
-            "recordings and orders",
-            include_str!("../../migrations/0003_recordings_and_orders.sql"),
-        ),
-        (
-            "agent states and audit",
-            include_str!("../../migrations/0004_agent_states_and_audit.sql"),
-        ),
+        ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
+        ("agent states and audit", include_str!("../../migrations/0004_agent_states_and_audit.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();
         Migration::new(number, name.into(), MigrationType::Simple, sql, false)
     };
     let steps = (1..).zip(STEPS).map(step).collect();
-    Migrator::with_migrations(steps)
-        .run(writer)
-        .await
-        .map_err(OpenError::Migrate)
+    Migrator::with_migrations(steps).run(writer).await.map_err(OpenError::Migrate)
 }
 
 #[cfg(test)]

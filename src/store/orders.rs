@@ -101,11 +101,7 @@ impl Site<'_> {
     /// One order.
     pub async fn order(&self, order: OrderId) -> Result<Option<OrderRow>, StoreError> {
         let question = sqlx::query_as("SELECT * FROM orders WHERE site = $1 AND id = $2");
-        Ok(question
-            .bind(self.code)
-            .bind(order.to_string())
-            .fetch_optional(&self.store.readers)
-            .await?)
+        Ok(question.bind(self.code).bind(order.to_string()).fetch_optional(&self.store.readers).await?)
     }
 
     /// An order's life so far, oldest step first.
@@ -141,10 +137,7 @@ pub(super) async fn write(
     database: &mut SqliteConnection,
 ) -> Result<(), sqlx::Error> {
     let rows: Vec<(&str, &OrderOpened)> = orders.iter().map(|((site, _), fact)| (*site, *fact)).collect();
-    for statement in UPSERT
-        .statements(&rows, bind)
-        .chain(OPENING.statements(&rows, bind_opening))
-    {
+    for statement in UPSERT.statements(&rows, bind).chain(OPENING.statements(&rows, bind_opening)) {
         statement.execute(&mut *database).await?;
     }
     Ok(())

@@ -38,10 +38,7 @@ pub struct Page<Id> {
 
 impl<Id> Default for Page<Id> {
     fn default() -> Self {
-        Page {
-            before: None,
-            limit: Limit::default(),
-        }
+        Page { before: None, limit: Limit::default() }
     }
 }
 

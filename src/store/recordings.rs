@@ -53,11 +53,7 @@ impl Site<'_> {
     /// One recording.
     pub async fn recording(&self, recording: RecordingId) -> Result<Option<RecordingRow>, StoreError> {
         let question = sqlx::query_as("SELECT * FROM recordings WHERE site = $1 AND id = $2");
-        Ok(question
-            .bind(self.code)
-            .bind(recording.to_string())
-            .fetch_optional(&self.store.readers)
-            .await?)
+        Ok(question.bind(self.code).bind(recording.to_string()).fetch_optional(&self.store.readers).await?)
     }
 }
 

@@ -18,13 +18,7 @@ pub(crate) fn call(site: &str, number: u32) -> Vec<Stamped> {
     let at = |ms: i64| Wall(START + i64::from(number) * 1000 + ms);
     let agent = |from: &str, to: &str| {
         let contact = Some(ContactId(id(number)));
-        Fact::Agent(AgentChanged {
-            agent: "1001".into(),
-            from: from.into(),
-            to: to.into(),
-            reason: "".into(),
-            contact,
-        })
+        Fact::Agent(AgentChanged { agent: "1001".into(), from: from.into(), to: to.into(), reason: "".into(), contact })
     };
     let facts = [
         (900, Fact::Call(Box::new(record(number, 1)))),
@@ -39,12 +33,8 @@ pub(crate) fn call(site: &str, number: u32) -> Vec<Stamped> {
         (9004, agent("wrap_up", "ready")),
         (9005, Fact::Audit(Box::new(act(number)))),
     ];
-    let stamp = |(position, (ms, fact))| Stamped {
-        id: FactId(id(number) + position),
-        at: at(ms),
-        site: site.into(),
-        fact,
-    };
+    let stamp =
+        |(position, (ms, fact))| Stamped { id: FactId(id(number) + position), at: at(ms), site: site.into(), fact };
     (1u128..).zip(facts).map(stamp).collect()
 }
 
@@ -81,20 +71,12 @@ fn record(number: u32, revision: u32) -> CallRecord {
             ended: ended.then(|| at(9_000)),
         },
         attempts: if ended {
-            vec![
-                attempt(AttemptOutcome::NoAnswer, 900),
-                attempt(AttemptOutcome::Answered, 1_500),
-            ]
+            vec![attempt(AttemptOutcome::NoAnswer, 900), attempt(AttemptOutcome::Answered, 1_500)]
         } else {
             Vec::new()
         },
         collected: vec![("menu".into(), "1".into())],
-        end: ended.then_some(End {
-            stage: Stage::Talking,
-            by: EndedBy::Caller,
-            sip_status: 200,
-            q850: 16,
-        }),
+        end: ended.then_some(End { stage: Stage::Talking, by: EndedBy::Caller, sip_status: 200, q850: 16 }),
         recording: ended.then_some(RecordingId(id(number))),
         order: ended.then_some(OrderId(id(number))),
     }

@@ -23,11 +23,8 @@ impl Store {
             let upsert = "INSERT INTO sites (code, name, time_zone, area) VALUES ($1, $2, $3, $4) \
                           ON CONFLICT (code) DO UPDATE SET name = excluded.name, time_zone = excluded.time_zone, \
                           area = excluded.area";
-            let statement = sqlx::query(upsert)
-                .bind(&site.code)
-                .bind(&site.name)
-                .bind(&site.time_zone)
-                .bind(&site.area);
+            let statement =
+                sqlx::query(upsert).bind(&site.code).bind(&site.name).bind(&site.time_zone).bind(&site.area);
             statement.execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)
@@ -35,9 +32,7 @@ impl Store {
 
     /// All sites ever configured, by code.
     pub async fn sites(&self) -> Result<Vec<SiteRow>, StoreError> {
-        Ok(sqlx::query_as("SELECT * FROM sites ORDER BY code")
-            .fetch_all(&self.readers)
-            .await?)
+        Ok(sqlx::query_as("SELECT * FROM sites ORDER BY code").fetch_all(&self.readers).await?)
     }
 }
 
@@ -58,10 +53,7 @@ pub(super) mod tests {
     async fn the_configuration_wins_and_a_site_once_known_stays() {
         let store = Store::memory().await.unwrap();
         store.sync_sites(&[site("a"), site("b")]).await.unwrap();
-        let renamed = SiteRow {
-            name: "renamed".into(),
-            ..site("a")
-        };
+        let renamed = SiteRow { name: "renamed".into(), ..site("a") };
         store.sync_sites(std::slice::from_ref(&renamed)).await.unwrap();
         assert_eq!(store.sites().await.unwrap(), [renamed, site("b")]);
     }

@@ -88,17 +88,9 @@ mod tests {
         draft.answered(Wall(30), "1001");
         draft.answered(Wall(40), "1002");
         draft.ended(Wall(50));
-        let Fact::Order(order) = draft.fact() else {
-            panic!("an order tells an order fact")
-        };
-        assert_eq!(
-            (order.revision, order.answered, order.agent.as_deref()),
-            (4, Some(Wall(30)), Some("1002"))
-        );
-        assert_eq!(
-            (order.called, order.opened, order.ended),
-            (Wall(10), Wall(20), Some(Wall(50)))
-        );
+        let Fact::Order(order) = draft.fact() else { panic!("an order tells an order fact") };
+        assert_eq!((order.revision, order.answered, order.agent.as_deref()), (4, Some(Wall(30)), Some("1002")));
+        assert_eq!((order.called, order.opened, order.ended), (Wall(10), Wall(20), Some(Wall(50))));
         assert_eq!((&*order.category, order.recording), ("010203", Some(RecordingId(2))));
     }
 }

@@ -41,21 +41,13 @@ fn complaint_1_no_agent_is_stuck_in_any_state() {
 fn complaint_2_nothing_waits_for_a_round_of_looking() {
     let mut bench = Bench::with_ready(site(), &[0]);
     bench.enqueue(1, 0);
-    assert_eq!(
-        bench.offers(),
-        [(1, 0)],
-        "a caller is offered in the step in which they come"
-    );
+    assert_eq!(bench.offers(), [(1, 0)], "a caller is offered in the step in which they come");
     bench.answered(1, 0);
     bench.enqueue(2, 0);
     assert_eq!(bench.acd.next_deadline(), None, "a waiting caller costs no timer");
     bench.ended(1, 0);
     bench.want(0, Want::Ready);
-    assert_eq!(
-        bench.offers(),
-        [(2, 0)],
-        "and a free agent in the step in which they become free"
-    );
+    assert_eq!(bench.offers(), [(2, 0)], "and a free agent in the step in which they become free");
 }
 
 #[test]
@@ -64,11 +56,7 @@ fn complaint_3_two_agents_never_answer_one_call() {
     bench.enqueue(1, 0);
     bench.advance(RING);
     assert_eq!(bench.offers(), [(1, 1)]);
-    assert_eq!(
-        bench.answered(1, 0),
-        [],
-        "the first lease is dead, even if its agent picks up now"
-    );
+    assert_eq!(bench.answered(1, 0), [], "the first lease is dead, even if its agent picks up now");
     bench.answered(2, 1);
     assert_eq!((bench.state(0), bench.state(1)), (paused("rona"), AgentState::Talking));
     assert_eq!(bench.acd.position(call(1)), None);
@@ -78,18 +66,10 @@ fn complaint_3_two_agents_never_answer_one_call() {
 fn complaint_4_when_the_caller_is_gone_nobody_rings() {
     let mut bench = Bench::with_ready(site(), &[0, 1]);
     bench.enqueue(1, 0);
-    assert_eq!(
-        bench.cancel(1).len(),
-        1,
-        "the agent's change of state, nothing to the call"
-    );
+    assert_eq!(bench.cancel(1).len(), 1, "the agent's change of state, nothing to the call");
     assert_eq!(bench.state(0), AgentState::Ready);
     bench.enqueue(2, 0);
-    assert_eq!(
-        bench.offers(),
-        [(2, 0)],
-        "and whose caller gave up is still the longest idle"
-    );
+    assert_eq!(bench.offers(), [(2, 0)], "and whose caller gave up is still the longest idle");
 }
 
 #[test]
@@ -119,23 +99,11 @@ fn complaint_6_ringing_goes_on_whatever_happens_around_it() {
     bench.enqueue(1, 0);
     for event in [
         Event::Ringing { lease: lease(1, 0) },
-        Event::Phone {
-            agent: AgentId(1),
-            up: true,
-        },
-        Event::Want {
-            agent: AgentId(1),
-            state: Want::Ready,
-        },
-        Event::Want {
-            agent: AgentId(0),
-            state: Want::Offline,
-        },
+        Event::Phone { agent: AgentId(1), up: true },
+        Event::Want { agent: AgentId(1), state: Want::Ready },
+        Event::Want { agent: AgentId(0), state: Want::Offline },
         Event::Configure(Arc::new(site())),
-        Event::Declined {
-            lease: lease(1, 1),
-            why: Declined::Rejected,
-        },
+        Event::Declined { lease: lease(1, 1), why: Declined::Rejected },
         Event::Cancel { call: call(9) },
     ] {
         bench.handle(event.clone());
@@ -159,10 +127,7 @@ fn complaint_7_no_event_waits_for_another() {
     assert_eq!(bench.offers(), [(1, 3)]);
     bench.answered(1, 0);
     bench.cancel(2);
-    assert_eq!(
-        (bench.state(0), bench.state(2)),
-        (AgentState::Talking, AgentState::Ready)
-    );
+    assert_eq!((bench.state(0), bench.state(2)), (AgentState::Talking, AgentState::Ready));
 }
 
 #[test]
@@ -180,10 +145,7 @@ fn complaint_8_wrap_up_survives_a_transfer_and_a_reload() {
     bench.handle(Event::Configure(Arc::new(changed)));
     bench.ended(1, 0);
     bench.ended(2, 3);
-    assert_eq!(
-        (bench.state(0), bench.state(3)),
-        (AgentState::WrapUp, AgentState::WrapUp)
-    );
+    assert_eq!((bench.state(0), bench.state(3)), (AgentState::WrapUp, AgentState::WrapUp));
     bench.handle(Event::Configure(Arc::new(site())));
     bench.advance(WRAP_UP - Duration::from_millis(1));
     assert_eq!(bench.state(0), AgentState::WrapUp);
@@ -212,15 +174,9 @@ fn complaint_9_nobody_starves_across_queues() {
         bench.want(0, Want::Ready);
         served.extend(bench.offers().iter().map(|offer| offer.0));
     }
-    let turn = served
-        .iter()
-        .position(|&slot| slot == 1_000)
-        .expect("the ordinary caller is served");
+    let turn = served.iter().position(|&slot| slot == 1_000).expect("the ordinary caller is served");
     let overtakers = served[..turn].iter().map(|&slot| came + Duration::from_secs(5) * slot);
-    assert!(
-        overtakers.max() < Some(came + head_start),
-        "nobody overtakes who came later than the bonus allows"
-    );
+    assert!(overtakers.max() < Some(came + head_start), "nobody overtakes who came later than the bonus allows");
     assert!(turn > 30, "and priority is worth something");
 }
 
@@ -288,28 +244,15 @@ fn limits_and_policies_release_with_their_reason() {
     bench.pause(3);
     assert_eq!(bench.enqueue(1, 1), [], "somebody is logged in");
     bench.want(3, Want::Offline);
-    assert_eq!(
-        bench.to_calls(),
-        [released(1, Released::NoAgents)],
-        "the last one logs off"
-    );
+    assert_eq!(bench.to_calls(), [released(1, Released::NoAgents)], "the last one logs off");
     bench.enqueue(2, 0);
     bench.enqueue(3, 0);
     assert_eq!(bench.enqueue(4, 0), [released(4, Released::Full)]);
-    assert_eq!(
-        bench.advance(MINUTE),
-        [
-            released(2, Released::WaitedTooLong),
-            released(3, Released::WaitedTooLong)
-        ]
-    );
+    assert_eq!(bench.advance(MINUTE), [released(2, Released::WaitedTooLong), released(3, Released::WaitedTooLong)]);
     bench.enqueue(5, 0);
     let mut smaller = settings;
     smaller.queues.remove(0);
-    assert_eq!(
-        bench.handle(Event::Configure(Arc::new(smaller))),
-        [released(5, Released::QueueGone)]
-    );
+    assert_eq!(bench.handle(Event::Configure(Arc::new(smaller))), [released(5, Released::QueueGone)]);
 }
 
 #[test]
@@ -366,12 +309,7 @@ fn what_an_agent_asks_for_while_booked_takes_effect_afterwards() {
     for (asked, after_cancel, after_rona, after_talk) in [
         (Want::Ready, AgentState::Ready, paused("rona"), AgentState::WrapUp),
         (lunch(), paused("lunch"), paused("lunch"), paused("lunch")),
-        (
-            Want::Offline,
-            AgentState::Offline,
-            AgentState::Offline,
-            AgentState::Offline,
-        ),
+        (Want::Offline, AgentState::Offline, AgentState::Offline, AgentState::Offline),
     ] {
         let run = |then: fn(&mut Bench)| {
             let mut bench = Bench::with_ready(site(), &[0]);
@@ -398,29 +336,14 @@ fn a_call_moves_to_another_queue_and_a_slots_next_tenant_takes_its_place() {
     bench.enqueue(1, 0);
     bench.enqueue(1, 1);
     assert_eq!(bench.to_calls(), [revoked(1, 1, 0)]);
-    assert_eq!(
-        (bench.state(0), bench.acd.position(call(1)).unwrap().queue),
-        (AgentState::Ready, Some(QueueId(1)))
-    );
-    let next = CallId {
-        generation: 1,
-        ..call(1)
-    };
-    let caller = Enqueue {
-        call: next,
-        contact: contact(1),
-        queue: QueueId(1),
-        priority: 0,
-        since: bench.now.mono,
-    };
+    assert_eq!((bench.state(0), bench.acd.position(call(1)).unwrap().queue), (AgentState::Ready, Some(QueueId(1))));
+    let next = CallId { generation: 1, ..call(1) };
+    let caller = Enqueue { call: next, contact: contact(1), queue: QueueId(1), priority: 0, since: bench.now.mono };
     bench.handle(Event::Enqueue(caller));
     assert_eq!(bench.acd.position(call(1)), None);
     assert!(bench.acd.position(next).is_some());
     bench.cancel(1);
-    assert!(
-        bench.acd.position(next).is_some(),
-        "the old call's end is not the new one's"
-    );
+    assert!(bench.acd.position(next).is_some(), "the old call's end is not the new one's");
 }
 
 #[test]
@@ -435,31 +358,12 @@ fn views_tell_what_supervisors_ask() {
     bench.advance(Duration::from_secs(1));
     let general = bench.acd.queue(bench.now, QueueId(0)).unwrap();
     let longest_wait = Some(Duration::from_secs(3));
-    assert_eq!(
-        general,
-        QueueView {
-            waiting: 2,
-            offered: 1,
-            longest_wait,
-            logged_in: 2,
-            ready: 0,
-            talking: 1
-        }
-    );
+    assert_eq!(general, QueueView { waiting: 2, offered: 1, longest_wait, logged_in: 2, ready: 0, talking: 1 });
     let expert = bench.acd.queue(bench.now, QueueId(1)).unwrap();
-    assert_eq!(
-        expert,
-        QueueView {
-            logged_in: 1,
-            ..QueueView::default()
-        }
-    );
+    assert_eq!(expert, QueueView { logged_in: 1, ..QueueView::default() });
     assert_eq!(bench.acd.queue(bench.now, QueueId(2)), None);
     let view = bench.acd.agent(AgentId(0)).unwrap();
-    assert_eq!(
-        (view.state, view.lease, view.contact),
-        (AgentState::Talking, Some(lease(1, 0)), Some(contact(1)))
-    );
+    assert_eq!((view.state, view.lease, view.contact), (AgentState::Talking, Some(lease(1, 0)), Some(contact(1))));
     assert_eq!(bench.acd.agent(AgentId(77)), None);
     assert_eq!(bench.acd.position(call(4)).unwrap().ahead, Some(1));
 }

@@ -51,27 +51,11 @@ fn leases_of_the_snapshot_stay_good_and_later_ones_of_the_dead_owner_mean_nothin
     assert_eq!(bench.answered(3, 1), [], "given after the snapshot");
     bench.answered(2, 1);
     bench.ended(1, 0);
-    assert_eq!(
-        (bench.state(0), bench.state(1)),
-        (AgentState::WrapUp, AgentState::Talking)
-    );
+    assert_eq!((bench.state(0), bench.state(1)), (AgentState::WrapUp, AgentState::Talking));
     bench.want(0, Want::Ready);
     bench.enqueue(3, 0);
     let offer = bench.to_calls();
-    assert!(
-        matches!(
-            &offer[..],
-            [Command::Offer {
-                lease: Lease {
-                    epoch: 9,
-                    number: 1,
-                    ..
-                },
-                ..
-            }]
-        ),
-        "{offer:?}"
-    );
+    assert!(matches!(&offer[..], [Command::Offer { lease: Lease { epoch: 9, number: 1, .. }, .. }]), "{offer:?}");
 }
 
 #[test]
@@ -135,37 +119,19 @@ fn a_damaged_or_newer_snapshot_is_refused() {
         Acd::restore(Arc::new(site()), snapshot, Now::default(), 2, &mut Vec::new()).map(|acd| acd.check())
     };
     assert_eq!(restore(&text), Ok(()));
-    assert_eq!(
-        restore(&text.replace("\"version\":1", "\"version\":2")),
-        Err(RestoreError::Version(2))
-    );
-    for (from, to) in [
-        ("\"number\":1", "\"number\":2"),
-        ("\"slot\":1", "\"slot\":4294967295"),
-        ("\"turns\":1", "\"turns\":0"),
-    ] {
+    assert_eq!(restore(&text.replace("\"version\":1", "\"version\":2")), Err(RestoreError::Version(2)));
+    for (from, to) in
+        [("\"number\":1", "\"number\":2"), ("\"slot\":1", "\"slot\":4294967295"), ("\"turns\":1", "\"turns\":0")]
+    {
         assert!(text.contains(from));
-        assert_eq!(
-            restore(&text.replacen(from, to, 1)),
-            Err(RestoreError::Damaged),
-            "{from} → {to}"
-        );
+        assert_eq!(restore(&text.replacen(from, to, 1)), Err(RestoreError::Damaged), "{from} → {to}");
     }
 }
 
 /// What the shards say after the crash.
 fn live(slot: u32, held: Option<(Lease, bool)>, since: Mono) -> Live {
-    let caller = Enqueue {
-        call: call(slot),
-        contact: contact(slot),
-        queue: QueueId(0),
-        priority: 0,
-        since,
-    };
-    Live {
-        caller,
-        held: held.map(|(lease, answered)| Held { lease, answered }),
-    }
+    let caller = Enqueue { call: call(slot), contact: contact(slot), queue: QueueId(0), priority: 0, since };
+    Live { caller, held: held.map(|(lease, answered)| Held { lease, answered }) }
 }
 
 #[test]
@@ -188,11 +154,7 @@ fn the_shards_word_bends_a_stale_snapshot() {
     bench.out.clear();
     bench.acd.adopt(bench.now, &truth, &mut bench.out);
     bench.acd.check();
-    assert_eq!(
-        bench.offers(),
-        [(4, 3)],
-        "the agent whose caller gave up takes the next"
-    );
+    assert_eq!(bench.offers(), [(4, 3)], "the agent whose caller gave up takes the next");
     assert_eq!(bench.to_calls().len(), 1);
     let states = [0, 1, 2, 3].map(|agent| bench.state(agent).word());
     assert_eq!(states, ["wrap_up", "talking", "offered", "offered"]);
@@ -231,46 +193,20 @@ fn truth(acd: &Acd) -> Vec<Live> {
             Standing::Waiting | Standing::Between => None,
         };
         let queue = caller.queue.unwrap();
-        let caller = Enqueue {
-            call: caller.call,
-            contact: caller.contact,
-            queue,
-            priority: 0,
-            since: caller.since,
-        };
+        let caller = Enqueue { call: caller.call, contact: caller.contact, queue, priority: 0, since: caller.since };
         Live { caller, held }
     });
     let talking = acd.agents.iter().filter_map(|agent| match &agent.state {
         State::Talking(booking) => {
-            let (call, contact, held) = (
-                booking.call,
-                booking.contact,
-                Held {
-                    lease: booking.lease,
-                    answered: true,
-                },
-            );
-            let caller = Enqueue {
-                call,
-                contact,
-                queue: QueueId(0),
-                priority: 0,
-                since: Mono(0),
-            };
-            Some(Live {
-                caller,
-                held: Some(held),
-            })
+            let (call, contact, held) = (booking.call, booking.contact, Held { lease: booking.lease, answered: true });
+            let caller = Enqueue { call, contact, queue: QueueId(0), priority: 0, since: Mono(0) };
+            Some(Live { caller, held: Some(held) })
         }
         State::Offline | State::NotReady { .. } | State::Ready | State::Offered { .. } | State::WrapUp { .. } => None,
     });
     let mut live: Vec<Live> = waiting.collect();
     // A call that talks and queues again is told of once, as what it waits for.
-    live.extend(
-        talking
-            .filter(|talk| acd.line.find(talk.caller.call).is_none())
-            .collect::<Vec<_>>(),
-    );
+    live.extend(talking.filter(|talk| acd.line.find(talk.caller.call).is_none()).collect::<Vec<_>>());
     live
 }
 
@@ -298,23 +234,13 @@ fn whatever_was_lost_with_the_owner_the_shards_word_brings_back() {
             for live in &live {
                 let call = live.caller.call;
                 let talks = acd.agents.iter().filter_map(|agent| agent.state.booking());
-                let talks = talks
-                    .filter(|booking| Some(booking.lease) == live.held.map(|held| held.lease))
-                    .count();
-                let told = out
-                    .iter()
-                    .any(|one| matches!(one, Command::Released { call: gone, .. } if *gone == call));
-                assert!(
-                    acd.line.find(call).is_some() || talks == 1 || told,
-                    "step {step}: {live:?} is lost"
-                );
+                let talks = talks.filter(|booking| Some(booking.lease) == live.held.map(|held| held.lease)).count();
+                let told = out.iter().any(|one| matches!(one, Command::Released { call: gone, .. } if *gone == call));
+                assert!(acd.line.find(call).is_some() || talks == 1 || told, "step {step}: {live:?} is lost");
                 brought_back += 1;
             }
             let known = |call| live.iter().any(|live| live.caller.call == call);
-            assert!(
-                acd.line.callers().all(|(_, caller)| known(caller.call)),
-                "step {step}: a caller nobody knows"
-            );
+            assert!(acd.line.callers().all(|(_, caller)| known(caller.call)), "step {step}: a caller nobody knows");
         }
     }
     assert!(brought_back > 1_000, "{brought_back}");

@@ -33,10 +33,7 @@ pub(super) fn queue(name: &str, skills: &[(SkillId, u8)]) -> QueueSettings {
 /// Queues `general` (skill 0) and `expert` (skill 1 at level 5); agents 0–2 serve the first, 3 both.
 fn site() -> Settings {
     let (general, expert) = ((SkillId(0), 1), (SkillId(1), 5));
-    let agent = |agent, skills: &[(SkillId, u8)]| AgentSettings {
-        agent: AgentId(agent),
-        skills: skills.to_vec(),
-    };
+    let agent = |agent, skills: &[(SkillId, u8)]| AgentSettings { agent: AgentId(agent), skills: skills.to_vec() };
     Settings {
         queues: vec![queue("general", &[general]), queue("expert", &[expert])],
         agents: vec![
@@ -50,11 +47,7 @@ fn site() -> Settings {
 }
 
 fn call(slot: u32) -> CallId {
-    CallId {
-        shard: ShardId(0),
-        slot,
-        generation: 0,
-    }
+    CallId { shard: ShardId(0), slot, generation: 0 }
 }
 
 fn contact(slot: u32) -> ContactId {
@@ -62,11 +55,7 @@ fn contact(slot: u32) -> ContactId {
 }
 
 fn lease(number: u64, agent: u32) -> Lease {
-    Lease {
-        epoch: 1,
-        number,
-        agent: AgentId(agent),
-    }
+    Lease { epoch: 1, number, agent: AgentId(agent) }
 }
 
 fn paused(reason: &str) -> AgentState {
@@ -82,15 +71,8 @@ struct Bench {
 
 impl Bench {
     fn new(settings: Settings) -> Bench {
-        let now = Now {
-            mono: Mono::from_ms(1_000_000),
-            wall: crate::base::Wall(0),
-        };
-        Bench {
-            acd: Acd::new(Arc::new(settings), 1),
-            now,
-            out: Vec::new(),
-        }
+        let now = Now { mono: Mono::from_ms(1_000_000), wall: crate::base::Wall(0) };
+        Bench { acd: Acd::new(Arc::new(settings), 1), now, out: Vec::new() }
     }
 
     /// With `ready` agents, in this order.
@@ -124,13 +106,7 @@ impl Bench {
     }
 
     fn enqueue_as(&mut self, slot: u32, queue: u16, priority: u8, since: Mono) -> &[Command] {
-        let caller = Enqueue {
-            call: call(slot),
-            contact: contact(slot),
-            queue: QueueId(queue),
-            priority,
-            since,
-        };
+        let caller = Enqueue { call: call(slot), contact: contact(slot), queue: QueueId(queue), priority, since };
         self.handle(Event::Enqueue(caller))
     }
 
@@ -139,10 +115,7 @@ impl Bench {
     }
 
     fn want(&mut self, agent: u32, state: Want) -> &[Command] {
-        self.handle(Event::Want {
-            agent: AgentId(agent),
-            state,
-        })
+        self.handle(Event::Want { agent: AgentId(agent), state })
     }
 
     fn pause(&mut self, agent: u32) -> &[Command] {
@@ -150,35 +123,23 @@ impl Bench {
     }
 
     fn phone(&mut self, agent: u32, up: bool) -> &[Command] {
-        self.handle(Event::Phone {
-            agent: AgentId(agent),
-            up,
-        })
+        self.handle(Event::Phone { agent: AgentId(agent), up })
     }
 
     fn answered(&mut self, number: u64, agent: u32) -> &[Command] {
-        self.handle(Event::Answered {
-            lease: lease(number, agent),
-        })
+        self.handle(Event::Answered { lease: lease(number, agent) })
     }
 
     fn declined(&mut self, number: u64, agent: u32, why: Declined) -> &[Command] {
-        self.handle(Event::Declined {
-            lease: lease(number, agent),
-            why,
-        })
+        self.handle(Event::Declined { lease: lease(number, agent), why })
     }
 
     fn ended(&mut self, number: u64, agent: u32) -> &[Command] {
-        self.handle(Event::Ended {
-            lease: lease(number, agent),
-        })
+        self.handle(Event::Ended { lease: lease(number, agent) })
     }
 
     fn state(&self, agent: u32) -> AgentState {
-        self.acd
-            .agent(AgentId(agent))
-            .map_or(AgentState::Offline, |view| view.state)
+        self.acd.agent(AgentId(agent)).map_or(AgentState::Offline, |view| view.state)
     }
 
     /// Whom the last step offered to whom.
@@ -188,11 +149,7 @@ impl Bench {
 
     /// What the last step said to calls, agents' states left out.
     fn to_calls(&self) -> Vec<Command> {
-        self.out
-            .iter()
-            .filter(|command| !matches!(command, Command::Agent(_)))
-            .cloned()
-            .collect()
+        self.out.iter().filter(|command| !matches!(command, Command::Agent(_))).cloned().collect()
     }
 }
 
@@ -209,8 +166,5 @@ fn released(slot: u32, why: Released) -> Command {
 }
 
 fn revoked(slot: u32, number: u64, agent: u32) -> Command {
-    Command::Revoke {
-        call: call(slot),
-        lease: lease(number, agent),
-    }
+    Command::Revoke { call: call(slot), lease: lease(number, agent) }
 }

@@ -41,19 +41,9 @@ enum State {
     Offline,
     Paused(Box<str>),
     Ready,
-    Offered {
-        lease: Lease,
-        until: (Mono, u64),
-        next: Option<Want>,
-    },
-    Talking {
-        lease: Lease,
-        queue: usize,
-        next: Option<Want>,
-    },
-    WrapUp {
-        until: (Mono, u64),
-    },
+    Offered { lease: Lease, until: (Mono, u64), next: Option<Want> },
+    Talking { lease: Lease, queue: usize, next: Option<Want> },
+    WrapUp { until: (Mono, u64) },
 }
 
 struct Agent {
@@ -83,21 +73,10 @@ pub(super) struct Model {
 impl Model {
     /// Agent ids must be 0, 1, 2 ….
     pub(super) fn new(settings: Arc<Settings>) -> Model {
-        let agent = |settings: &AgentSettings| Agent {
-            settings: settings.clone(),
-            state: State::Offline,
-            up: false,
-            turn: 0,
-        };
+        let agent =
+            |settings: &AgentSettings| Agent { settings: settings.clone(), state: State::Offline, up: false, turn: 0 };
         let agents = settings.agents.iter().map(agent).collect();
-        Model {
-            settings,
-            agents,
-            callers: Vec::new(),
-            count: 0,
-            leases: 0,
-            decided: Vec::new(),
-        }
+        Model { settings, agents, callers: Vec::new(), count: 0, leases: 0, decided: Vec::new() }
     }
 
     pub(super) fn handle(&mut self, now: Mono, event: &Event) {
@@ -108,17 +87,9 @@ impl Model {
             Event::Answered { lease } => {
                 let Some(at) = self.holder(*lease) else { return };
                 if let State::Offered { next, .. } = self.agents[at].state.clone() {
-                    let caller = self
-                        .callers
-                        .iter()
-                        .position(|caller| caller.lease == Some(*lease))
-                        .unwrap();
+                    let caller = self.callers.iter().position(|caller| caller.lease == Some(*lease)).unwrap();
                     let queue = self.callers.remove(caller).queue;
-                    self.agents[at].state = State::Talking {
-                        lease: *lease,
-                        queue,
-                        next,
-                    };
+                    self.agents[at].state = State::Talking { lease: *lease, queue, next };
                 }
             }
             Event::Declined { lease, why } => {
@@ -157,9 +128,7 @@ impl Model {
         for (until, agent, call) in due {
             match (agent, call) {
                 (Some(at), _) => match self.agents[at].state.clone() {
-                    State::Offered {
-                        lease, until: present, ..
-                    } if present == until => {
+                    State::Offered { lease, until: present, .. } if present == until => {
                         let caller = self.callers.iter().find(|caller| caller.lease == Some(lease)).unwrap();
                         self.decided.push(Decision::Revoke(caller.call, lease.agent));
                         self.back(now, at, RONA);
@@ -207,18 +176,13 @@ impl Model {
     }
 
     fn waiting(&self, queue: usize) -> usize {
-        self.callers
-            .iter()
-            .filter(|caller| caller.queue == queue && caller.lease.is_none())
-            .count()
+        self.callers.iter().filter(|caller| caller.queue == queue && caller.lease.is_none()).count()
     }
 
     fn able(&self, agent: usize, queue: usize) -> bool {
         let has = &self.agents[agent].settings.skills;
         let asked = &self.settings.queues[queue].skills;
-        asked
-            .iter()
-            .all(|(skill, level)| has.iter().any(|(own, at)| own == skill && at >= level))
+        asked.iter().all(|(skill, level)| has.iter().any(|(own, at)| own == skill && at >= level))
     }
 
     fn settle(&mut self, now: Mono, call: CallId, room: bool) {
@@ -245,12 +209,7 @@ impl Model {
     fn pair(&mut self, now: Mono) {
         loop {
             let mut best: Option<((i128, u64), u64, usize, usize)> = None;
-            for (at, caller) in self
-                .callers
-                .iter()
-                .enumerate()
-                .filter(|(_, caller)| caller.lease.is_none())
-            {
+            for (at, caller) in self.callers.iter().enumerate().filter(|(_, caller)| caller.lease.is_none()) {
                 for (id, agent) in self.agents.iter().enumerate() {
                     if agent.state == State::Ready && self.able(id, caller.queue) {
                         let pair = (caller.place, agent.turn, at, id);
@@ -261,18 +220,10 @@ impl Model {
             let Some((_, _, at, id)) = best else { return };
             self.leases += 1;
             self.count += 1;
-            let lease = Lease {
-                epoch: 1,
-                number: self.leases,
-                agent: AgentId(id as u32),
-            };
+            let lease = Lease { epoch: 1, number: self.leases, agent: AgentId(id as u32) };
             let until = (now + self.settings.queues[self.callers[at].queue].ring_max, self.count);
             self.callers[at].lease = Some(lease);
-            self.agents[id].state = State::Offered {
-                lease,
-                until,
-                next: None,
-            };
+            self.agents[id].state = State::Offered { lease, until, next: None };
             self.decided.push(Decision::Offer(self.callers[at].call, lease.agent));
         }
     }
@@ -299,11 +250,7 @@ impl Model {
 
     fn back(&mut self, now: Mono, id: usize, reason: &str) {
         if let State::Offered { lease, next, .. } = self.agents[id].state.clone() {
-            let at = self
-                .callers
-                .iter()
-                .position(|caller| caller.lease == Some(lease))
-                .unwrap();
+            let at = self.callers.iter().position(|caller| caller.lease == Some(lease)).unwrap();
             let caller = self.callers.remove(at);
             let call = caller.call;
             self.become_next(now, id, &next.unwrap_or(Want::NotReady { reason: reason.into() }), true);
@@ -315,12 +262,7 @@ impl Model {
     fn ended(&mut self, now: Mono, id: usize, lease: Lease) {
         match self.agents[id].state.clone() {
             State::Offered { .. } => {
-                let call = self
-                    .callers
-                    .iter()
-                    .find(|caller| caller.lease == Some(lease))
-                    .unwrap()
-                    .call;
+                let call = self.callers.iter().find(|caller| caller.lease == Some(lease)).unwrap().call;
                 self.leave(now, call, false);
             }
             State::Talking { queue, next, .. } => {
@@ -329,9 +271,7 @@ impl Model {
                     return self.become_next(now, id, &next.unwrap_or(Want::Ready), true);
                 }
                 self.count += 1;
-                self.agents[id].state = State::WrapUp {
-                    until: (now + wrap_up, self.count),
-                };
+                self.agents[id].state = State::WrapUp { until: (now + wrap_up, self.count) };
             }
             _ => {}
         }

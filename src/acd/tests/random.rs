@@ -11,11 +11,7 @@ use std::time::Duration;
 /// Calls that exist at most at once.
 const SLOTS: u64 = 40;
 const AGENTS: u64 = 10;
-const NEVER: Lease = Lease {
-    epoch: 0,
-    number: 1,
-    agent: AgentId(3),
-};
+const NEVER: Lease = Lease { epoch: 0, number: 1, agent: AgentId(3) };
 
 /// A site of every policy: levels, priorities, limits, and a queue that nobody can serve.
 pub(super) fn mixed_site(variant: u64) -> Settings {
@@ -52,15 +48,8 @@ pub(super) fn mixed_site(variant: u64) -> Settings {
             skills: skills.map(|(skill, level)| (SkillId(skill), level as u8)).collect(),
         }
     };
-    let agents = (0..AGENTS)
-        .filter(|id| variant.is_multiple_of(3) || id % 4 != 1)
-        .map(agent)
-        .collect();
-    Settings {
-        queues,
-        agents,
-        ..Settings::default()
-    }
+    let agents = (0..AGENTS).filter(|id| variant.is_multiple_of(3) || id % 4 != 1).map(agent).collect();
+    Settings { queues, agents, ..Settings::default() }
 }
 
 /// Throws events: mostly sensible ones, with stale leases, doubled calls and unknown ids among them.
@@ -73,16 +62,8 @@ pub(super) struct Dice {
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Dice {
-        let now = Now {
-            mono: Mono::from_ms(1_000_000),
-            wall: Wall(0),
-        };
-        Dice {
-            mint: Mint::new(7, [seed, 0]),
-            now,
-            leases: [[NEVER; 2]; AGENTS as usize],
-            generation: 0,
-        }
+        let now = Now { mono: Mono::from_ms(1_000_000), wall: Wall(0) };
+        Dice { mint: Mint::new(7, [seed, 0]), now, leases: [[NEVER; 2]; AGENTS as usize], generation: 0 }
     }
 
     pub(super) fn below(&mut self, end: u64) -> u64 {
@@ -106,10 +87,7 @@ impl Dice {
 
     fn call(&mut self) -> CallId {
         let slot = self.below(SLOTS) as u32;
-        CallId {
-            generation: self.generation,
-            ..call(slot)
-        }
+        CallId { generation: self.generation, ..call(slot) }
     }
 
     pub(super) fn event(&mut self) -> Event {
@@ -122,23 +100,14 @@ impl Dice {
                 let since = self.now.mono - Duration::from_millis(self.below(5) * self.below(5_000));
                 let priority = [0, 0, 0, 1, 30][self.below(5) as usize];
                 let queue = QueueId(self.below(13) as u16 / 2);
-                Event::Enqueue(Enqueue {
-                    call,
-                    contact: contact(call.slot),
-                    queue,
-                    priority,
-                    since,
-                })
+                Event::Enqueue(Enqueue { call, contact: contact(call.slot), queue, priority, since })
             }
             26..29 => Event::Cancel { call: self.call() },
             29..30 => Event::Ringing { lease: self.lease() },
             30..48 => Event::Answered { lease: self.lease() },
             48..51 => {
                 let why = [Declined::Rejected, Declined::NoAnswer, Declined::Unreachable][self.below(3) as usize];
-                Event::Declined {
-                    lease: self.lease(),
-                    why,
-                }
+                Event::Declined { lease: self.lease(), why }
             }
             51..68 => Event::Ended { lease: self.lease() },
             68..96 => {
@@ -150,10 +119,7 @@ impl Dice {
                 };
                 Event::Want { agent, state }
             }
-            _ => Event::Phone {
-                agent: AgentId(self.below(AGENTS) as u32),
-                up: self.below(8) != 0,
-            },
+            _ => Event::Phone { agent: AgentId(self.below(AGENTS) as u32), up: self.below(8) != 0 },
         }
     }
 
@@ -166,12 +132,7 @@ impl Dice {
 
 /// Releases of one step in one order: which leaves first among those forsaken together means nothing.
 fn in_order(mut decided: Vec<Decision>) -> Vec<Decision> {
-    if decided
-        .iter()
-        .filter(|one| matches!(one, Decision::Released(..)))
-        .count()
-        > 1
-    {
+    if decided.iter().filter(|one| matches!(one, Decision::Released(..))).count() > 1 {
         decided.sort();
     }
     decided
@@ -212,11 +173,8 @@ fn all_invariants_hold_after_every_event_with_reloads_among_them() {
     let mut out = Vec::new();
     for step in 0..200_000u64 {
         out.clear();
-        let event = if step % 500 == 499 {
-            Event::Configure(Arc::new(mixed_site(dice.below(6))))
-        } else {
-            dice.event()
-        };
+        let event =
+            if step % 500 == 499 { Event::Configure(Arc::new(mixed_site(dice.below(6)))) } else { dice.event() };
         acd.handle(dice.now, event, &mut out);
         acd.check();
         dice.pass();

@@ -65,21 +65,10 @@ impl Bench {
         let word = |command: &Command| match command {
             Command::Offer { .. } => Some("offer "),
             Command::Revoke { .. } => Some("revoke "),
-            Command::Released {
-                why: Released::WaitedTooLong,
-                ..
-            } => Some("waited_too_long "),
-            Command::Released {
-                why: Released::NoAgents,
-                ..
-            } => Some("no_agents "),
-            Command::Released {
-                why: Released::Full, ..
-            } => Some("full "),
-            Command::Released {
-                why: Released::QueueGone,
-                ..
-            } => Some("queue_gone "),
+            Command::Released { why: Released::WaitedTooLong, .. } => Some("waited_too_long "),
+            Command::Released { why: Released::NoAgents, .. } => Some("no_agents "),
+            Command::Released { why: Released::Full, .. } => Some("full "),
+            Command::Released { why: Released::QueueGone, .. } => Some("queue_gone "),
             Command::Agent(_) => None,
         };
         self.out.iter().filter_map(word).collect()
@@ -87,10 +76,7 @@ impl Bench {
 }
 
 fn want(state: Want) -> Input {
-    Input::Event(Event::Want {
-        agent: AgentId(0),
-        state,
-    })
+    Input::Event(Event::Want { agent: AgentId(0), state })
 }
 
 fn shown(state: &AgentState) -> String {
@@ -116,27 +102,12 @@ fn agent_table() -> Vec<(&'static str, Input, [Then; 6])> {
     let event = Input::Event;
     let lunch = Moves("not_ready lunch");
     vec![
-        (
-            "ready",
-            want(Want::Ready),
-            [Moves("ready"), Moves("ready"), TOLD, TOLD, TOLD, Moves("ready")],
-        ),
-        (
-            "lunch",
-            want(Want::NotReady { reason: "lunch".into() }),
-            [lunch, TOLD, lunch, Remembered, Remembered, lunch],
-        ),
+        ("ready", want(Want::Ready), [Moves("ready"), Moves("ready"), TOLD, TOLD, TOLD, Moves("ready")]),
+        ("lunch", want(Want::NotReady { reason: "lunch".into() }), [lunch, TOLD, lunch, Remembered, Remembered, lunch]),
         (
             "offline",
             want(Want::Offline),
-            [
-                TOLD,
-                Moves("offline"),
-                Moves("offline"),
-                Remembered,
-                Remembered,
-                Moves("offline"),
-            ],
+            [TOLD, Moves("offline"), Moves("offline"), Remembered, Remembered, Moves("offline")],
         ),
         ("phone up", phone(true), [TOLD; 6]),
         (
@@ -154,14 +125,7 @@ fn agent_table() -> Vec<(&'static str, Input, [Then; 6])> {
         (
             "ringing",
             event(Event::Ringing { lease: by(2) }),
-            [
-                FENCED,
-                FENCED,
-                FENCED,
-                Ignored("the offer has its deadline"),
-                Ignored("answered already"),
-                FENCED,
-            ],
+            [FENCED, FENCED, FENCED, Ignored("the offer has its deadline"), Ignored("answered already"), FENCED],
         ),
         (
             "answered",
@@ -171,38 +135,17 @@ fn agent_table() -> Vec<(&'static str, Input, [Then; 6])> {
         (
             "rejected",
             declined(Declined::Rejected),
-            [
-                FENCED,
-                FENCED,
-                FENCED,
-                Moves("not_ready rejected"),
-                Moves("wrap_up"),
-                FENCED,
-            ],
+            [FENCED, FENCED, FENCED, Moves("not_ready rejected"), Moves("wrap_up"), FENCED],
         ),
         (
             "no answer",
             declined(Declined::NoAnswer),
-            [
-                FENCED,
-                FENCED,
-                FENCED,
-                Moves("not_ready rona"),
-                Moves("wrap_up"),
-                FENCED,
-            ],
+            [FENCED, FENCED, FENCED, Moves("not_ready rona"), Moves("wrap_up"), FENCED],
         ),
         (
             "unreachable",
             declined(Declined::Unreachable),
-            [
-                FENCED,
-                FENCED,
-                FENCED,
-                Moves("not_ready phone_lost"),
-                Moves("wrap_up"),
-                FENCED,
-            ],
+            [FENCED, FENCED, FENCED, Moves("not_ready phone_lost"), Moves("wrap_up"), FENCED],
         ),
         (
             "ended",
@@ -210,56 +153,21 @@ fn agent_table() -> Vec<(&'static str, Input, [Then; 6])> {
             [FENCED, FENCED, FENCED, Moves("ready"), Moves("wrap_up"), FENCED],
         ),
         ("stale answered", event(Event::Answered { lease: by(1) }), [FENCED; 6]),
-        (
-            "stale declined",
-            event(Event::Declined {
-                lease: by(1),
-                why: Declined::Rejected,
-            }),
-            [FENCED; 6],
-        ),
+        ("stale declined", event(Event::Declined { lease: by(1), why: Declined::Rejected }), [FENCED; 6]),
         ("stale ended", event(Event::Ended { lease: by(1) }), [FENCED; 6]),
-        (
-            "other epoch",
-            event(Event::Ended {
-                lease: Lease { epoch: 0, ..by(2) },
-            }),
-            [FENCED; 6],
-        ),
+        ("other epoch", event(Event::Ended { lease: Lease { epoch: 0, ..by(2) } }), [FENCED; 6]),
         (
             "cancel",
             event(Event::Cancel { call: call(2) }),
             [NO_CALLER, NO_CALLER, NO_CALLER, Moves("ready"), ANSWERED, NO_CALLER],
         ),
-        (
-            "ring time",
-            Input::Time(RING),
-            [
-                NOT_DUE,
-                NOT_DUE,
-                NOT_DUE,
-                Moves("revoke not_ready rona"),
-                NOT_DUE,
-                NOT_DUE,
-            ],
-        ),
+        ("ring time", Input::Time(RING), [NOT_DUE, NOT_DUE, NOT_DUE, Moves("revoke not_ready rona"), NOT_DUE, NOT_DUE]),
         (
             "wrap-up time",
             Input::Time(WRAP_UP),
-            [
-                NOT_DUE,
-                NOT_DUE,
-                NOT_DUE,
-                Moves("revoke not_ready rona"),
-                NOT_DUE,
-                Moves("ready"),
-            ],
+            [NOT_DUE, NOT_DUE, NOT_DUE, Moves("revoke not_ready rona"), NOT_DUE, Moves("ready")],
         ),
-        (
-            "reload",
-            event(Event::Configure(Arc::new(same))),
-            [Ignored("they still exist"); 6],
-        ),
+        ("reload", event(Event::Configure(Arc::new(same))), [Ignored("they still exist"); 6]),
         (
             "reload without them",
             event(Event::Configure(Arc::new(without))),
@@ -278,10 +186,7 @@ fn agent_table() -> Vec<(&'static str, Input, [Then; 6])> {
 #[test]
 fn every_agent_state_meets_every_event() {
     for (name, input, row) in agent_table() {
-        for (state, then) in ["offline", "not_ready", "ready", "offered", "talking", "wrap_up"]
-            .into_iter()
-            .zip(row)
-        {
+        for (state, then) in ["offline", "not_ready", "ready", "offered", "talking", "wrap_up"].into_iter().zip(row) {
             let mut bench = agent_in(state);
             let before = (bench.acd.snapshot(), shown(&bench.state(0)));
             bench.apply(&input);
@@ -290,11 +195,7 @@ fn every_agent_state_meets_every_event() {
             match then {
                 Moves(to) => {
                     assert_eq!(bench.said() + &after.1, to, "{at}");
-                    let told = bench
-                        .out
-                        .iter()
-                        .filter(|command| matches!(command, Command::Agent(_)))
-                        .count();
+                    let told = bench.out.iter().filter(|command| matches!(command, Command::Agent(_))).count();
                     assert_eq!(told, 1, "the world is told once: {at}");
                 }
                 Remembered => {
@@ -367,90 +268,34 @@ fn caller_table() -> Vec<(&'static str, Input, [Then; 4])> {
     let kept = Ignored("in this queue already: the place is kept");
     let unbooked = Ignored("no lease is theirs");
     vec![
-        (
-            "enqueue",
-            enqueue(0),
-            [Moves("offer offered"), kept, kept, Moves("waiting")],
-        ),
-        (
-            "elsewhere",
-            enqueue(1),
-            [
-                Moves("waiting"),
-                Moves("waiting"),
-                Moves("revoke waiting"),
-                Moves("waiting"),
-            ],
-        ),
-        (
-            "full",
-            enqueue(2),
-            [
-                Moves("full out"),
-                Moves("full out"),
-                Moves("revoke full out"),
-                Moves("full out"),
-            ],
-        ),
+        ("enqueue", enqueue(0), [Moves("offer offered"), kept, kept, Moves("waiting")]),
+        ("elsewhere", enqueue(1), [Moves("waiting"), Moves("waiting"), Moves("revoke waiting"), Moves("waiting")]),
+        ("full", enqueue(2), [Moves("full out"), Moves("full out"), Moves("revoke full out"), Moves("full out")]),
         (
             "unknown",
             enqueue(8),
-            [
-                Moves("queue_gone out"),
-                Moves("queue_gone out"),
-                Moves("revoke queue_gone out"),
-                Moves("queue_gone out"),
-            ],
+            [Moves("queue_gone out"), Moves("queue_gone out"), Moves("revoke queue_gone out"), Moves("queue_gone out")],
         ),
-        (
-            "cancel",
-            event(Event::Cancel { call: call(2) }),
-            [NO_CALLER, Moves("out"), Moves("out"), ANSWERED],
-        ),
+        ("cancel", event(Event::Cancel { call: call(2) }), [NO_CALLER, Moves("out"), Moves("out"), ANSWERED]),
         ("ready", want(Want::Ready), [TOLD, Moves("offer offered"), TOLD, TOLD]),
         (
             "wait time",
             Input::Time(RING - Duration::from_secs(5)),
-            [
-                NOT_DUE,
-                Moves("waited_too_long out"),
-                Ignored("never while somebody is rung"),
-                NOT_DUE,
-            ],
+            [NOT_DUE, Moves("waited_too_long out"), Ignored("never while somebody is rung"), NOT_DUE],
         ),
         (
             "ring time",
             Input::Time(RING),
-            [
-                NOT_DUE,
-                Moves("waited_too_long out"),
-                Moves("revoke waited_too_long out"),
-                NOT_DUE,
-            ],
+            [NOT_DUE, Moves("waited_too_long out"), Moves("revoke waited_too_long out"), NOT_DUE],
         ),
-        (
-            "answered",
-            event(Event::Answered { lease: by }),
-            [unbooked, unbooked, Moves("out"), Ignored("said twice")],
-        ),
+        ("answered", event(Event::Answered { lease: by }), [unbooked, unbooked, Moves("out"), Ignored("said twice")]),
         (
             "declined",
-            event(Event::Declined {
-                lease: by,
-                why: Declined::Rejected,
-            }),
+            event(Event::Declined { lease: by, why: Declined::Rejected }),
             [unbooked, unbooked, Moves("waiting"), Moves("out")],
         ),
-        (
-            "ended",
-            event(Event::Ended { lease: by }),
-            [unbooked, unbooked, Moves("out"), Moves("out")],
-        ),
-        (
-            "reload",
-            event(Event::Configure(Arc::new(caller_site()))),
-            [Ignored("everything still exists"); 4],
-        ),
+        ("ended", event(Event::Ended { lease: by }), [unbooked, unbooked, Moves("out"), Moves("out")]),
+        ("reload", event(Event::Configure(Arc::new(caller_site()))), [Ignored("everything still exists"); 4]),
         (
             "reload without the queue",
             event(Event::Configure(Arc::new(without))),
@@ -487,43 +332,20 @@ fn every_caller_meets_every_event() {
 fn what_names_nobody_is_dropped() {
     let mut bench = Bench::with_ready(site(), &[0]);
     for event in [
-        Event::Want {
-            agent: AgentId(77),
-            state: Want::Ready,
-        },
-        Event::Want {
-            agent: AgentId(u32::MAX),
-            state: Want::Ready,
-        },
-        Event::Phone {
-            agent: AgentId(u32::MAX),
-            up: true,
-        },
-        Event::Phone {
-            agent: AgentId(77),
-            up: false,
-        },
-        Event::Ended {
-            lease: lease(1, u32::MAX),
-        },
+        Event::Want { agent: AgentId(77), state: Want::Ready },
+        Event::Want { agent: AgentId(u32::MAX), state: Want::Ready },
+        Event::Phone { agent: AgentId(u32::MAX), up: true },
+        Event::Phone { agent: AgentId(77), up: false },
+        Event::Ended { lease: lease(1, u32::MAX) },
         Event::Answered { lease: lease(1, 77) },
-        Event::Cancel {
-            call: CallId {
-                shard: ShardId(200),
-                slot: u32::MAX,
-                generation: 1,
-            },
-        },
+        Event::Cancel { call: CallId { shard: ShardId(200), slot: u32::MAX, generation: 1 } },
     ] {
         assert_eq!(bench.handle(event.clone()), [], "{event:?}");
     }
     // A phone that was there before its agent came with a reload is not forgotten.
     let mut settings = site();
     bench.phone(5, true);
-    settings.agents.push(AgentSettings {
-        agent: AgentId(5),
-        skills: vec![(SkillId(0), 9)],
-    });
+    settings.agents.push(AgentSettings { agent: AgentId(5), skills: vec![(SkillId(0), 9)] });
     bench.handle(Event::Configure(Arc::new(settings)));
     bench.want(5, Want::Ready);
     assert_eq!(bench.state(5), AgentState::Ready);

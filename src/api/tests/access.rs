@@ -10,15 +10,8 @@ fn operations() -> Vec<(Method, String, String)> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         let plain = path.strip_prefix("/api/v1").unwrap();
-        let id = if plain.starts_with("/orders") {
-            order(0).to_string()
-        } else {
-            recording(0).to_string()
-        };
-        let filled = plain
-            .replace("{contact}", &contact(0).to_string())
-            .replace("{id}", &id)
-            .replace("{name}", "1001");
+        let id = if plain.starts_with("/orders") { order(0).to_string() } else { recording(0).to_string() };
+        let filled = plain.replace("{contact}", &contact(0).to_string()).replace("{id}", &id).replace("{name}", "1001");
         for method in item.as_object().unwrap().keys() {
             let method: Method = method.to_uppercase().parse().unwrap();
             operations.push((method, plain.to_owned(), filled.clone()));
@@ -28,11 +21,7 @@ fn operations() -> Vec<(Method, String, String)> {
 }
 
 fn body(method: &Method) -> &'static str {
-    if method == Method::PUT {
-        r#"{"state":"ready"}"#
-    } else {
-        ""
-    }
+    if method == Method::PUT { r#"{"state":"ready"}"# } else { "" }
 }
 
 #[tokio::test]
@@ -52,14 +41,8 @@ async fn every_route_wants_a_token_and_a_right() {
         site.audit();
         // Handlers have no grant at all.
         for token in ["fz-handler", "ly-handler", "all-handler"] {
-            let filled = if token == "all-handler" {
-                format!("{filled}?site=fz")
-            } else {
-                filled.clone()
-            };
-            site.ask(method.clone(), &filled, token, body(&method))
-                .await
-                .problem(403);
+            let filled = if token == "all-handler" { format!("{filled}?site=fz") } else { filled.clone() };
+            site.ask(method.clone(), &filled, token, body(&method)).await.problem(403);
             let audit = site.audit();
             assert_eq!(audit.len(), 1, "{method} {path}");
             assert_eq!((&*audit[0].1.role, audit[0].1.allowed), ("handler", false));
@@ -80,9 +63,7 @@ async fn no_token_of_one_site_sees_anything_of_the_other() {
         for role in ROLES {
             for query in ["", "?site=fz"] {
                 let token = format!("ly-{}", role.word());
-                let answer = site
-                    .ask(method.clone(), &format!("{filled}{query}"), &token, body(&method))
-                    .await;
+                let answer = site.ask(method.clone(), &format!("{filled}{query}"), &token, body(&method)).await;
                 let about = format!("{method} {path}{query} as {token}: {}", answer.text());
                 match answer.status.as_u16() {
                     403 | 404 => {}
@@ -107,35 +88,19 @@ async fn no_token_of_one_site_sees_anything_of_the_other() {
 async fn what_is_absent_answers_like_what_is_foreign() {
     let site = two_sites().await;
     let pairs = [
-        (
-            format!("/calls/{}", contact(0)),
-            format!("/calls/{}", ContactId(9)),
-            "ly-team_lead",
-        ),
-        (
-            format!("/orders/{}", order(0)),
-            "/orders/nonsense".into(),
-            "ly-dispatcher",
-        ),
-        (
-            format!("/recordings/{}/audio", recording(0)),
-            format!("/recordings/{}/audio", RecordingId(9)),
-            "ly-qc",
-        ),
+        (format!("/calls/{}", contact(0)), format!("/calls/{}", ContactId(9)), "ly-team_lead"),
+        (format!("/orders/{}", order(0)), "/orders/nonsense".into(), "ly-dispatcher"),
+        (format!("/recordings/{}/audio", recording(0)), format!("/recordings/{}/audio", RecordingId(9)), "ly-qc"),
         ("/queues?site=fz".into(), "/queues?site=xx".into(), "ly-admin"),
     ];
     for (foreign, absent, token) in pairs {
-        let (foreign, absent) = (
-            site.get(&foreign, token).await.problem(404),
-            site.get(&absent, token).await.problem(404),
-        );
+        let (foreign, absent) =
+            (site.get(&foreign, token).await.problem(404), site.get(&absent, token).await.problem(404));
         assert_eq!(foreign.detail, absent.detail);
     }
     let hang_up = |contact: ContactId| format!("/calls/live/{contact}/hang-up");
     for contact in [contact(0), ContactId(9)] {
-        site.ask(Method::POST, &hang_up(contact), "ly-team_lead", "")
-            .await
-            .problem(404);
+        site.ask(Method::POST, &hang_up(contact), "ly-team_lead", "").await.problem(404);
     }
 }
 
@@ -160,11 +125,7 @@ async fn numbers_are_shown_by_role() {
     ];
     for (path, pointer, token, expected) in cases {
         let answer = site.get(path, token).await;
-        assert_eq!(
-            answer.json().pointer(pointer),
-            Some(&Value::from(expected)),
-            "{path} as {token}"
-        );
+        assert_eq!(answer.json().pointer(pointer), Some(&Value::from(expected)), "{path} as {token}");
     }
     let citizens = ["/calls", "/calls/live", &call, "/orders", &order, "/recordings"];
     for path in citizens {
@@ -178,19 +139,10 @@ async fn numbers_are_shown_by_role() {
 async fn an_agent_has_their_own_calls_only() {
     let site = two_sites().await;
     // 1002 talks now; 1001 of this token has nothing to do with it.
-    site.node.live.apply(
-        Wall(6_000),
-        [Delta::Call(call_view(0, 7, Some(Stage::Talking), Some(1)))],
-    );
+    site.node.live.apply(Wall(6_000), [Delta::Call(call_view(0, 7, Some(Stage::Talking), Some(1)))]);
     let live = site.get("/calls/live", "fz-agent").await.json();
     assert_eq!(live["items"].as_array().unwrap().len(), 1);
-    assert_eq!(
-        site.get("/calls/live", "fz-team_lead").await.json()["items"]
-            .as_array()
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(site.get("/calls/live", "fz-team_lead").await.json()["items"].as_array().unwrap().len(), 2);
     let others = format!("/calls/live/{}/hang-up", ContactId(107));
     site.ask(Method::POST, &others, "fz-agent", "").await.problem(403);
     site.get("/agents/1002", "fz-agent").await.problem(403);
@@ -206,13 +158,7 @@ async fn a_token_for_all_sites_names_the_site_of_records() {
     site.get("/calls", "all-team_lead").await.problem(400);
     let answer = site.get("/calls?site=ly", "all-team_lead").await.json();
     assert_eq!(answer["items"][0]["site"], "ly");
-    assert_eq!(
-        site.get("/agents", "all-admin").await.json()["items"]
-            .as_array()
-            .unwrap()
-            .len(),
-        3
-    );
+    assert_eq!(site.get("/agents", "all-admin").await.json()["items"].as_array().unwrap().len(), 3);
     assert_eq!(site.get("/health/internals", "all-admin").await.json()["shards"], 3);
     site.get("/health/internals", "fz-admin").await.problem(403);
 }
@@ -225,9 +171,6 @@ async fn strangers_do_not_fill_the_audit() {
     }
     let audit = site.audit();
     assert!((20..=40).contains(&audit.len()), "{}", audit.len());
-    assert_eq!(
-        (&*audit[0].1.action, &*audit[0].1.object),
-        ("token.check", "/agents")
-    );
+    assert_eq!((&*audit[0].1.action, &*audit[0].1.object), ("token.check", "/agents"));
     assert!(audit.iter().all(|(_, fact)| !fact.object.contains("guess")));
 }

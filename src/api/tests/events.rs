@@ -18,13 +18,7 @@ struct Message {
     data: Value,
 }
 
-async fn start(
-    site: &Two,
-) -> (
-    SocketAddr,
-    oneshot::Sender<()>,
-    tokio::task::JoinHandle<std::io::Result<()>>,
-) {
+async fn start(site: &Two) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -73,12 +67,7 @@ impl Stream {
 }
 
 fn agent(site: &Two, at: i64, to: AgentState) {
-    let change = AgentChange {
-        agent: AgentId(1),
-        from: AgentState::Offline,
-        to,
-        contact: None,
-    };
+    let change = AgentChange { agent: AgentId(1), from: AgentState::Offline, to, contact: None };
     site.node.live.apply(Wall(at), [Delta::Agent(change)]);
 }
 
@@ -95,10 +84,7 @@ async fn a_stream_begins_with_a_snapshot_and_resumes_after_a_break() {
     agent(&site, 10, AgentState::Ready);
     let ready = stream.expect("agent.changed").await;
     assert!(ready.id > snapshot.id);
-    assert_eq!(
-        (&ready.data["data"]["state"], &ready.data["at"]),
-        (&"ready".into(), &10.into())
-    );
+    assert_eq!((&ready.data["data"]["state"], &ready.data["at"]), (&"ready".into(), &10.into()));
     assert_eq!(ready.data["site"], "fz");
     drop(stream);
 
@@ -123,9 +109,7 @@ async fn a_reader_of_one_site_hears_nothing_of_another() {
     let mut stream = open(address, "/events", "ly-team_lead", None).await;
     stream.expect("snapshot").await;
     agent(&site, 10, AgentState::Ready);
-    site.node
-        .live
-        .apply(Wall(11), [Delta::Call(call_view(1, 1, None, None))]);
+    site.node.live.apply(Wall(11), [Delta::Call(call_view(1, 1, None, None))]);
     let ended = stream.expect("call.ended").await;
     assert_eq!(ended.data["site"], "ly");
     assert_eq!(ended.data["data"]["stage"], Value::Null);
@@ -139,14 +123,9 @@ async fn an_agent_learns_when_a_call_is_theirs_no_more() {
     let snapshot = stream.expect("snapshot").await;
     assert_eq!(snapshot.data["data"]["agents"].as_array().unwrap().len(), 1);
     assert_eq!(snapshot.data["data"]["calls"][0]["caller"], CALLER);
-    site.node
-        .live
-        .apply(Wall(10), [Delta::Call(call_view(0, 0, Some(Stage::Queued), None))]);
+    site.node.live.apply(Wall(10), [Delta::Call(call_view(0, 0, Some(Stage::Queued), None))]);
     let left = stream.expect("call.left").await;
-    assert_eq!(
-        left.data["data"],
-        serde_json::json!({ "contact": contact(0).to_string() })
-    );
+    assert_eq!(left.data["data"], serde_json::json!({ "contact": contact(0).to_string() }));
 }
 
 #[tokio::test]
@@ -190,15 +169,7 @@ async fn a_reader_who_does_not_read_costs_one_message() {
     let mut stream = open(address, "/events", "fz-team_lead", None).await;
     stream.expect("snapshot").await;
     for round in 0..20_000 {
-        agent(
-            &site,
-            round,
-            if round % 2 == 0 {
-                AgentState::Ready
-            } else {
-                AgentState::WrapUp
-            },
-        );
+        agent(&site, round, if round % 2 == 0 { AgentState::Ready } else { AgentState::WrapUp });
     }
     let mut told = 0;
     loop {

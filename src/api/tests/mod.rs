@@ -78,10 +78,7 @@ fn tokens() -> Vec<TokenSettings> {
             token_sha256: Sha256::digest(format!("{scope}-{}", role.word())).into(),
         })
     };
-    [("fz", "1001"), ("ly", "2001"), ("all", "1001")]
-        .into_iter()
-        .flat_map(of)
-        .collect()
+    [("fz", "1001"), ("ly", "2001"), ("all", "1001")].into_iter().flat_map(of).collect()
 }
 
 fn contact(site: u16) -> ContactId {
@@ -98,11 +95,7 @@ fn recording(site: u16) -> RecordingId {
 
 fn call_view(site: u16, slot: u32, stage: Option<Stage>, agent: Option<u32>) -> CallView {
     CallView {
-        call: CallId {
-            shard: ShardId(0),
-            slot,
-            generation: 1,
-        },
+        call: CallId { shard: ShardId(0), slot, generation: 1 },
         contact: ContactId(100 + u128::from(slot)),
         site: SiteId(site),
         caller: CALLER.into(),
@@ -122,12 +115,7 @@ fn configuration() -> Delta {
         area_code: "".into(),
         queues: vec![],
     };
-    let agent = |site, name: &str| {
-        Some(AgentIdentity {
-            site: SiteId(site),
-            name: name.into(),
-        })
-    };
+    let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into() });
     let calls = CallSettings {
         sites: vec![site("fz"), site("ly")],
         agents: vec![agent(0, "1001"), agent(0, "1002"), agent(1, "2001")],
@@ -144,17 +132,9 @@ fn configuration() -> Delta {
         waiting_max: 10,
         no_agents: crate::acd::event::NoAgents::Wait,
     };
-    let acd = |site, name: &str| {
-        Arc::new(AcdSettings {
-            site: SiteId(site),
-            queues: vec![queue(name)],
-            agents: vec![],
-        })
-    };
-    Delta::Configure {
-        calls: Arc::new(calls),
-        acd: vec![acd(0, "fz-general"), acd(1, "ly-general")],
-    }
+    let acd =
+        |site, name: &str| Arc::new(AcdSettings { site: SiteId(site), queues: vec![queue(name)], agents: vec![] });
+    Delta::Configure { calls: Arc::new(calls), acd: vec![acd(0, "fz-general"), acd(1, "ly-general")] }
 }
 
 fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
@@ -167,10 +147,7 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         sip_call_id: format!("{code}@example").into(),
         queue: None,
         agent: Some(agent.into()),
-        times: Times {
-            offered: Wall(4_000),
-            ..Times::default()
-        },
+        times: Times { offered: Wall(4_000), ..Times::default() },
         attempts: vec![],
         collected: vec![],
         end: None,
@@ -220,12 +197,8 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         Fact::Recording(recorded.into()),
         Fact::Audit(act.into()),
     ];
-    let stamp = |(id, fact)| Stamped {
-        id: FactId(id + 10 * u128::from(site)),
-        at: Wall(9_000),
-        site: code.into(),
-        fact,
-    };
+    let stamp =
+        |(id, fact)| Stamped { id: FactId(id + 10 * u128::from(site)), at: Wall(9_000), site: code.into(), fact };
     (1u128..).zip(all).map(stamp).collect()
 }
 
@@ -234,19 +207,11 @@ async fn two_sites() -> Two {
     let live = Arc::new(Live::new(Wall(1_000)));
     let ready = |agent| {
         let (from, to) = (AgentState::Ready, AgentState::Talking);
-        Delta::Agent(AgentChange {
-            agent: AgentId(agent),
-            from,
-            to,
-            contact: None,
-        })
+        Delta::Agent(AgentChange { agent: AgentId(agent), from, to, contact: None })
     };
     let calls = [(0, 0, 0), (1, 1, 2)]
         .map(|(site, slot, agent)| Delta::Call(call_view(site, slot, Some(Stage::Talking), Some(agent))));
-    live.apply(
-        Wall(1_000),
-        [configuration(), ready(0), ready(2)].into_iter().chain(calls),
-    );
+    live.apply(Wall(1_000), [configuration(), ready(0), ready(2)].into_iter().chain(calls));
     let store = Store::memory().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     for (site, code, agent) in [(0, "fz", "1001"), (1, "ly", "2001")] {
@@ -280,32 +245,19 @@ async fn two_sites() -> Two {
         seed: [1, 2],
         closing: is_closing,
     };
-    Two {
-        router: router(node.clone()),
-        node,
-        asked,
-        closing,
-        _folder: folder,
-    }
+    Two { router: router(node.clone()), node, asked, closing, _folder: folder }
 }
 
 impl Two {
     async fn send(&self, request: Request<Body>) -> Answer {
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
-        let stream = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind == "text/event-stream");
+        let stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
         // A stream has no end: its first message is what a test looks at.
         let body = match stream {
             true => body.into_data_stream().next().await.unwrap().unwrap(),
             false => axum::body::to_bytes(body, usize::MAX).await.unwrap(),
         };
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        }
+        Answer { status: parts.status, headers: parts.headers, body }
     }
 
     async fn ask(&self, method: Method, path: &str, token: &str, body: &str) -> Answer {

@@ -4,10 +4,7 @@ use super::*;
 
 async fn audio(site: &Two, method: Method, headers: &[(header::HeaderName, &str)]) -> Answer {
     let path = format!("/api/v1/recordings/{}/audio", recording(0));
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::AUTHORIZATION, "Bearer fz-qc");
+    let mut request = Request::builder().method(method).uri(path).header(header::AUTHORIZATION, "Bearer fz-qc");
     for (name, value) in headers {
         request = request.header(name, *value);
     }
@@ -38,38 +35,16 @@ async fn ranges_by_rfc_9110() {
     let length = SOUND.len();
     let cases = [
         ("bytes=4-7", 206, SOUND[4..8].to_vec(), format!("bytes 4-7/{length}")),
-        (
-            "bytes=40-",
-            206,
-            SOUND[40..].to_vec(),
-            format!("bytes 40-{}/{length}", length - 1),
-        ),
-        (
-            "bytes=-5",
-            206,
-            SOUND[length - 5..].to_vec(),
-            format!("bytes {}-{}/{length}", length - 5, length - 1),
-        ),
-        (
-            "bytes=40-9999",
-            206,
-            SOUND[40..].to_vec(),
-            format!("bytes 40-{}/{length}", length - 1),
-        ),
+        ("bytes=40-", 206, SOUND[40..].to_vec(), format!("bytes 40-{}/{length}", length - 1)),
+        ("bytes=-5", 206, SOUND[length - 5..].to_vec(), format!("bytes {}-{}/{length}", length - 5, length - 1)),
+        ("bytes=40-9999", 206, SOUND[40..].to_vec(), format!("bytes 40-{}/{length}", length - 1)),
         ("bytes=0-1,4-5", 200, SOUND.to_vec(), String::new()),
         ("seconds=1-2", 200, SOUND.to_vec(), String::new()),
     ];
     for (range, status, body, content_range) in cases {
         let answer = audio(&site, Method::GET, &[(header::RANGE, range)]).await;
-        assert_eq!(
-            (answer.status.as_u16(), &answer.body[..]),
-            (status, &body[..]),
-            "{range}"
-        );
-        let told = answer
-            .headers
-            .get(header::CONTENT_RANGE)
-            .map_or("", |value| value.to_str().unwrap());
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (status, &body[..]), "{range}");
+        let told = answer.headers.get(header::CONTENT_RANGE).map_or("", |value| value.to_str().unwrap());
         assert_eq!(told, content_range, "{range}");
     }
     let beyond = audio(&site, Method::GET, &[(header::RANGE, "bytes=9999-")]).await;

@@ -24,20 +24,14 @@ async fn a_state_is_asked_for_and_told_to_the_audit() {
     let site = two_sites().await;
     let put = |name: &'static str, token: &'static str, body: &'static str| {
         let site = &site;
-        async move {
-            site.ask(Method::PUT, &format!("/agents/{name}/state"), token, body)
-                .await
-        }
+        async move { site.ask(Method::PUT, &format!("/agents/{name}/state"), token, body).await }
     };
     let answer = put("1001", "fz-agent", r#"{"state":"not_ready","reason":"lunch"}"#).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
     let wanted = vec![(SiteId(0), AgentId(0), Want::NotReady { reason: "lunch".into() })];
     assert_eq!(site.asked.lock().unwrap().wanted, wanted);
     let audit = site.audit();
-    assert_eq!(
-        (audit.len(), audit[0].0, &*audit[0].1.action),
-        (1, Some(SiteId(0)), "agent.set")
-    );
+    assert_eq!((audit.len(), audit[0].0, &*audit[0].1.action), (1, Some(SiteId(0)), "agent.set"));
     assert!(audit[0].1.allowed);
 
     put("1002", "fz-agent", r#"{"state":"ready"}"#).await.problem(403);
@@ -46,9 +40,7 @@ async fn a_state_is_asked_for_and_told_to_the_audit() {
     put("1001", "fz-agent", "{").await.problem(400);
     put("1001", "fz-agent", "").await.problem(415);
     let long = format!(r#"{{"state":"not_ready","reason":"{}"}}"#, "长".repeat(65));
-    site.ask(Method::PUT, "/agents/1001/state", "fz-agent", &long)
-        .await
-        .problem(400);
+    site.ask(Method::PUT, "/agents/1001/state", "fz-agent", &long).await.problem(400);
     assert_eq!(site.asked.lock().unwrap().wanted.len(), 1);
 }
 
@@ -66,21 +58,14 @@ async fn a_hang_up_is_done_once_for_one_key() {
     assert_eq!(first.status, StatusCode::ACCEPTED);
     assert_eq!(first.json()["contact"], contact(0).to_string());
     // The call is over when the answer got lost and is asked for again.
-    site.node
-        .live
-        .apply(Wall(7_000), [Delta::Call(call_view(0, 0, None, None))]);
+    site.node.live.apply(Wall(7_000), [Delta::Call(call_view(0, 0, None, None))]);
     let again = hang_up(&site, contact(0), "k1").await;
     assert_eq!((again.status, again.json()), (StatusCode::ACCEPTED, first.json()));
     assert_eq!(site.asked.lock().unwrap().hung_up, [call_view(0, 0, None, None).call]);
     hang_up(&site, contact(0), "k2").await.problem(404);
     hang_up(&site, ContactId(9), "k1").await.problem(422);
     let done: Vec<_> = site.audit();
-    assert_eq!(
-        done.iter()
-            .filter(|(_, fact)| fact.allowed && &*fact.action == "call.hang_up")
-            .count(),
-        1
-    );
+    assert_eq!(done.iter().filter(|(_, fact)| fact.allowed && &*fact.action == "call.hang_up").count(), 1);
 }
 
 #[tokio::test]
@@ -97,9 +82,7 @@ async fn records_come_in_pages() {
     let site = two_sites().await;
     let more = (1..=4u128).map(|n| {
         let mut fact = facts(0, "fz", "1001").swap_remove(0);
-        let Fact::Call(call) = &mut fact.fact else {
-            unreachable!()
-        };
+        let Fact::Call(call) = &mut fact.fact else { unreachable!() };
         call.contact = ContactId(1_000 + n);
         fact
     });
@@ -107,13 +90,7 @@ async fn records_come_in_pages() {
     let (mut path, mut seen) = ("/calls?limit=2".to_owned(), Vec::new());
     loop {
         let page = site.get(&path, "fz-team_lead").await.json();
-        seen.extend(
-            page["items"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|row| row["id"].as_str().unwrap().to_owned()),
-        );
+        seen.extend(page["items"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()));
         let Some(next) = page["next"].as_str() else { break };
         path = format!("/calls?limit=2&before={next}");
     }
@@ -123,10 +100,7 @@ async fn records_come_in_pages() {
     let detail = site.get(&format!("/calls/{}", contact(0)), "fz-team_lead").await.json();
     assert_eq!(detail["call"]["order_id"], order(0).to_string());
     let detail = site.get(&format!("/orders/{}", order(0)), "fz-team_lead").await.json();
-    assert_eq!(
-        (&detail["order"]["state"], &detail["history"][0]["to_state"]),
-        (&json!("draft"), &json!("draft"))
-    );
+    assert_eq!((&detail["order"]["state"], &detail["history"][0]["to_state"]), (&json!("draft"), &json!("draft")));
     let audit = site.get("/audit", "fz-auditor").await.json();
     assert_eq!(audit["items"][0]["object"], "fz");
 }
@@ -135,31 +109,21 @@ async fn records_come_in_pages() {
 async fn every_error_is_a_problem() {
     let site = two_sites().await;
     site.get("/nowhere", "fz-admin").await.problem(404);
-    site.send(Request::get("/").body(Body::empty()).unwrap())
-        .await
-        .problem(404);
+    site.send(Request::get("/").body(Body::empty()).unwrap()).await.problem(404);
     let answer = site.ask(Method::DELETE, "/agents", "fz-admin", "").await;
     answer.problem(405);
     assert_eq!(answer.headers[header::ALLOW], "GET,HEAD");
     let query = site.get("/calls?limit=many", "fz-team_lead").await.problem(400);
     assert!(query.detail.contains("limit"), "{}", query.detail);
     let large = format!(r#"{{"state":"ready","reason":"{}"}}"#, "x".repeat(BODY_BYTES_MAX));
-    site.ask(Method::PUT, "/agents/1001/state", "fz-agent", &large)
-        .await
-        .problem(413);
+    site.ask(Method::PUT, "/agents/1001/state", "fz-agent", &large).await.problem(413);
 }
 
 #[tokio::test]
 async fn a_panic_is_a_problem_and_tells_nothing() {
     let site = two_sites().await;
     let internals = Arc::new(|| panic!("secret inside"));
-    let broken = Two {
-        router: router(Node {
-            internals,
-            ..site.node.clone()
-        }),
-        ..site
-    };
+    let broken = Two { router: router(Node { internals, ..site.node.clone() }), ..site };
     let problem = broken.get("/health/internals", "all-admin").await.problem(500);
     assert!(!problem.detail.contains("secret"));
 }
@@ -180,12 +144,7 @@ async fn the_description_is_openapi_3_1_and_whole() {
     let document = told.json();
     assert_eq!(document, serde_json::to_value(description()).unwrap());
     assert_eq!(document["openapi"], "3.1.0");
-    let paths: Vec<&str> = document["paths"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     let mut expected = [
         "/agents",
         "/agents/{name}",

@@ -49,10 +49,8 @@ const ALL_NODES: &str = r##"
 "##;
 
 pub(in crate::ivr) fn compiled(name: &str, text: &str) -> Arc<Flow> {
-    let names = Names {
-        prompt: &|name| name.parse().ok().map(PromptId),
-        queue: &|name| name.parse().ok().map(QueueId),
-    };
+    let names =
+        Names { prompt: &|name| name.parse().ok().map(PromptId), queue: &|name| name.parse().ok().map(QueueId) };
     Arc::new(toml::from_str::<Draft>(text).unwrap().compile(name, names).unwrap())
 }
 
@@ -61,10 +59,7 @@ pub(in crate::ivr) fn flow(name: &str) -> Arc<Flow> {
 }
 
 fn at(ms: u64) -> Now {
-    Now {
-        mono: Mono::from_ms(ms),
-        wall: crate::base::Wall(0),
-    }
+    Now { mono: Mono::from_ms(ms), wall: crate::base::Wall(0) }
 }
 
 /// A run led by keys (`.` = played to the end, `!` = its deadline comes).
@@ -170,12 +165,7 @@ fn every_event_in_every_state() {
                     digit.is_ascii_digit() && (matches!(before.state, State::Waiting { .. } | State::Collecting { .. }))
                 }
             };
-            assert_eq!(
-                moved,
-                !out.is_empty() || silent_move,
-                "{state}: {:?}",
-                char::from(*event)
-            );
+            assert_eq!(moved, !out.is_empty() || silent_move, "{state}: {:?}", char::from(*event));
         }
     }
 }
@@ -250,10 +240,7 @@ fn a_snapshot_goes_on_where_the_run_was() {
 #[test]
 fn a_snapshot_of_a_changed_flow_or_version_is_refused() {
     let of = |script| led(script).0.snapshot();
-    assert_eq!(
-        Run::restore(of("s.."), flow("direct")).unwrap_err(),
-        RestoreError::Changed
-    );
+    assert_eq!(Run::restore(of("s.."), flow("direct")).unwrap_err(), RestoreError::Changed);
     let other = compiled("all", "start='main'\nhuman='main'\n[queue.main]\nqueue='0'");
     assert_eq!(Run::restore(of("s.."), other).unwrap_err(), RestoreError::Changed);
     let newer = Snapshot { version: 2, ..of("s") };
@@ -302,23 +289,13 @@ fn whatever_is_pressed_it_ends_once_and_in_time() {
                 1 => Event::Deadline,
                 _ => Event::Digit(b"0123456789*#ABCD\xff"[(random >> 8) as usize % 17]),
             };
-            let pause = if event == Event::Deadline {
-                due.ms() - now
-            } else {
-                (random >> 16) % 3_000
-            };
+            let pause = if event == Event::Deadline { due.ms() - now } else { (random >> 16) % 3_000 };
             now += pause.min(due.ms() - now);
             run.handle(at(now), event, &mut out);
         }
-        let ends = out
-            .iter()
-            .filter(|command| matches!(command, Command::Queue { .. } | Command::HangUp))
-            .count();
+        let ends = out.iter().filter(|command| matches!(command, Command::Queue { .. } | Command::HangUp)).count();
         assert_eq!(ends, 1, "round {round}: {}", told(&out));
-        assert!(
-            matches!(out.last(), Some(Command::Queue { .. } | Command::HangUp)),
-            "round {round}"
-        );
+        assert!(matches!(out.last(), Some(Command::Queue { .. } | Command::HangUp)), "round {round}");
         assert!(now <= LONGEST_MS, "round {round} took {now} ms");
     }
 }
@@ -338,18 +315,10 @@ fn zero_reaches_a_human_after_any_history() {
         }
         out.clear();
         // Where digits have been given a wrong key discards them, and the next 0 is the first one again.
-        let keys: &[u8] = if matches!(run.state, State::Collecting { .. }) {
-            b"A0!"
-        } else {
-            b"0!"
-        };
+        let keys: &[u8] = if matches!(run.state, State::Collecting { .. }) { b"A0!" } else { b"0!" };
         for step in keys {
             press(&mut run, *step, &mut out);
         }
-        assert!(
-            run.is_over() && told(&out).ends_with("queue 0+0"),
-            "round {round}: {}",
-            told(&out)
-        );
+        assert!(run.is_over() && told(&out).ends_with("queue 0+0"), "round {round}: {}", told(&out));
     }
 }

@@ -26,46 +26,20 @@ fn queue(name: &str, skill: u8, level: u8) -> QueueSettings {
 }
 
 fn configure(agents: &[(SiteId, &str)]) -> Delta {
-    let site = |code: &str| SiteSettings {
-        code: code.into(),
-        domain: "".into(),
-        area_code: "".into(),
-        queues: vec![],
-    };
-    let identity = |(site, name): &(SiteId, &str)| {
-        Some(AgentIdentity {
-            site: *site,
-            name: (*name).into(),
-        })
-    };
+    let site = |code: &str| SiteSettings { code: code.into(), domain: "".into(), area_code: "".into(), queues: vec![] };
+    let identity = |(site, name): &(SiteId, &str)| Some(AgentIdentity { site: *site, name: (*name).into() });
     let calls = CallSettings {
         sites: vec![site("fz"), site("ly")],
         agents: agents.iter().map(identity).collect(),
         ..CallSettings::default()
     };
     let of = |site| {
-        let ids = (0u32..)
-            .map(AgentId)
-            .zip(agents)
-            .filter(move |(_, (of, _))| *of == site);
-        ids.map(|(agent, _)| AgentSettings {
-            agent,
-            skills: vec![(SkillId(0), 5)],
-        })
-        .collect()
+        let ids = (0u32..).map(AgentId).zip(agents).filter(move |(_, (of, _))| *of == site);
+        ids.map(|(agent, _)| AgentSettings { agent, skills: vec![(SkillId(0), 5)] }).collect()
     };
     let queues = vec![queue("general", 0, 1), queue("experts", 0, 9)];
-    let acd = [FZ, LY].map(|site| {
-        Arc::new(AcdSettings {
-            site,
-            queues: queues.clone(),
-            agents: of(site),
-        })
-    });
-    Delta::Configure {
-        calls: Arc::new(calls),
-        acd: acd.into(),
-    }
+    let acd = [FZ, LY].map(|site| Arc::new(AcdSettings { site, queues: queues.clone(), agents: of(site) }));
+    Delta::Configure { calls: Arc::new(calls), acd: acd.into() }
 }
 
 fn live() -> Live {
@@ -76,11 +50,7 @@ fn live() -> Live {
 
 fn view(slot: u32, stage: Option<Stage>, since: i64) -> CallView {
     CallView {
-        call: CallId {
-            shard: ShardId(0),
-            slot,
-            generation: 1,
-        },
+        call: CallId { shard: ShardId(0), slot, generation: 1 },
         contact: ContactId(u128::from(slot)),
         site: FZ,
         caller: "+8613800138000".into(),
@@ -98,12 +68,7 @@ fn call(slot: u32, stage: Stage, since: i64) -> Delta {
 }
 
 fn state(agent: u32, from: AgentState, to: AgentState) -> Delta {
-    Delta::Agent(AgentChange {
-        agent: AgentId(agent),
-        from,
-        to,
-        contact: None,
-    })
+    Delta::Agent(AgentChange { agent: AgentId(agent), from, to, contact: None })
 }
 
 fn line(live: &Live, id: QueueId) -> Queue {
@@ -118,42 +83,21 @@ fn line(live: &Live, id: QueueId) -> Queue {
 #[test]
 fn queues_count_the_waiting_the_talking_and_the_ready() {
     let live = live();
-    live.apply(
-        Wall(3_000),
-        [call(1, Stage::Queued, 3_000), call(2, Stage::Queued, 3_500)],
-    );
+    live.apply(Wall(3_000), [call(1, Stage::Queued, 3_000), call(2, Stage::Queued, 3_500)]);
     live.apply(Wall(3_000), [state(0, AgentState::Offline, AgentState::Ready)]);
     let general = line(&live, GENERAL);
-    assert_eq!(
-        (general.waiting, general.longest_since, general.talking, general.ready),
-        (2, Some(Wall(3_000)), 0, 1)
-    );
+    assert_eq!((general.waiting, general.longest_since, general.talking, general.ready), (2, Some(Wall(3_000)), 0, 1));
     assert_eq!(line(&live, EXPERTS).ready, 0, "level 5 does not reach 9");
 
-    live.apply(
-        Wall(4_000),
-        [
-            state(0, AgentState::Ready, AgentState::Offered),
-            call(1, Stage::Ringing, 4_000),
-        ],
-    );
+    live.apply(Wall(4_000), [state(0, AgentState::Ready, AgentState::Offered), call(1, Stage::Ringing, 4_000)]);
     let general = line(&live, GENERAL);
-    assert_eq!(
-        (general.waiting, general.longest_since, general.ready),
-        (2, Some(Wall(3_000)), 0)
-    );
+    assert_eq!((general.waiting, general.longest_since, general.ready), (2, Some(Wall(3_000)), 0));
 
     live.apply(Wall(5_000), [call(1, Stage::Talking, 5_000)]);
     let general = line(&live, GENERAL);
-    assert_eq!(
-        (general.waiting, general.longest_since, general.talking),
-        (1, Some(Wall(3_500)), 1)
-    );
+    assert_eq!((general.waiting, general.longest_since, general.talking), (1, Some(Wall(3_500)), 1));
 
-    live.apply(
-        Wall(6_000),
-        [Delta::Call(view(1, None, 6_000)), Delta::Call(view(2, None, 6_000))],
-    );
+    live.apply(Wall(6_000), [Delta::Call(view(1, None, 6_000)), Delta::Call(view(2, None, 6_000))]);
     let general = line(&live, GENERAL);
     assert_eq!((general.waiting, general.longest_since, general.talking), (0, None, 0));
     assert_eq!(live.call(ContactId(1)), None);
@@ -202,14 +146,7 @@ fn ends_are_told_until_too_many_are_gone() {
     let ends = u32::try_from(GONE_MAX).unwrap();
     let ended = |slot| [call(slot, Stage::Ivr, 0), Delta::Call(view(slot, None, 1))];
     live.apply(Wall(0), (0..ends).flat_map(ended));
-    assert_eq!(
-        live.since(since, usize::MAX)
-            .unwrap()
-            .iter()
-            .filter(|change| change.gone)
-            .count(),
-        GONE_MAX
-    );
+    assert_eq!(live.since(since, usize::MAX).unwrap().iter().filter(|change| change.gone).count(), GONE_MAX);
     live.apply(Wall(0), ended(ends));
     assert_eq!(live.since(since, 1), Err(Resync));
     let board = live.board();
@@ -224,11 +161,7 @@ fn a_seq_of_another_life_is_answered_with_a_resync() {
     assert_eq!(live.since(now + 1, 1), Err(Resync));
     assert_eq!(live.since(0, 1), Err(Resync));
     let later = Live::new(Wall(1_001));
-    assert_eq!(
-        later.since(now, 1),
-        Err(Resync),
-        "a restart a millisecond later is already above"
-    );
+    assert_eq!(later.since(now, 1), Err(Resync), "a restart a millisecond later is already above");
 }
 
 #[test]
@@ -248,29 +181,16 @@ fn a_reload_keeps_who_stays_and_tells_who_went() {
     let live = live();
     live.apply(
         Wall(0),
-        [
-            state(0, AgentState::Offline, AgentState::Ready),
-            Delta::Phone {
-                agent: AgentId(0),
-                up: true,
-            },
-        ],
+        [state(0, AgentState::Offline, AgentState::Ready), Delta::Phone { agent: AgentId(0), up: true }],
     );
     live.apply(Wall(0), [call(1, Stage::Queued, 7)]);
     let since = live.snapshot(None).seq;
     live.apply(Wall(9), [configure(&[(FZ, "1001"), (FZ, "1003"), (LY, "1001")])]);
     let kept = live.agent(FZ, "1001").unwrap();
     assert_eq!((kept.state, kept.phone_up), (AgentState::Ready, true));
-    assert_eq!(
-        (live.agent(FZ, "1002"), live.agent(FZ, "1003").unwrap().id),
-        (None, AgentId(1))
-    );
+    assert_eq!((live.agent(FZ, "1002"), live.agent(FZ, "1003").unwrap().id), (None, AgentId(1)));
     let told: Vec<_> = live.since(since, 99).unwrap();
-    assert_eq!(
-        told.iter().map(|change| change.gone).collect::<Vec<_>>(),
-        [true, false],
-        "{told:?}"
-    );
+    assert_eq!(told.iter().map(|change| change.gone).collect::<Vec<_>>(), [true, false], "{told:?}");
     assert_eq!((line(&live, GENERAL).waiting, line(&live, GENERAL).ready), (1, 1));
 }
 
@@ -279,23 +199,8 @@ fn readers_are_woken_only_by_changes() {
     let live = live();
     let mut watch = live.watch();
     watch.borrow_and_update();
-    live.apply(
-        Wall(0),
-        [
-            Delta::Phone {
-                agent: AgentId(0),
-                up: false,
-            },
-            Delta::Call(view(9, None, 0)),
-        ],
-    );
+    live.apply(Wall(0), [Delta::Phone { agent: AgentId(0), up: false }, Delta::Call(view(9, None, 0))]);
     assert!(!watch.has_changed().unwrap());
-    live.apply(
-        Wall(0),
-        [Delta::Phone {
-            agent: AgentId(0),
-            up: true,
-        }],
-    );
+    live.apply(Wall(0), [Delta::Phone { agent: AgentId(0), up: true }]);
     assert!(watch.has_changed().unwrap());
 }

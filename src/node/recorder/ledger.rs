@@ -24,22 +24,14 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Opens or creates the manifest in `folder` and cuts off a torn last line.
     pub(super) fn open(folder: &Path) -> io::Result<Ledger> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(folder.join(NAME))?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(folder.join(NAME))?;
         let length = file.metadata()?.len();
         let from = length.saturating_sub(TAIL_BYTES);
         let mut bytes = vec![0; (length - from) as usize];
         file.read_exact_at(&mut bytes, from)?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         bytes.truncate(whole);
-        let mut lines: Vec<&[u8]> = bytes
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .collect();
+        let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
         if from > 0 && !lines.is_empty() {
             // Its beginning lies before the tail.
             lines.remove(0);
@@ -52,10 +44,7 @@ impl Ledger {
 
     /// The line of a recording that was sealed just before a crash.
     pub(super) fn find(&self, recording: RecordingId) -> Option<&[u8]> {
-        self.tail
-            .iter()
-            .find(|(known, _)| *known == recording)
-            .map(|(_, line)| line.as_slice())
+        self.tail.iter().find(|(known, _)| *known == recording).map(|(_, line)| line.as_slice())
     }
 
     /// Appends an entry, on disk when this returns; gives its line.
@@ -78,15 +67,8 @@ impl Ledger {
 /// [`verify`]: crate::recording::manifest::verify
 fn standing(lines: &[&[u8]]) -> Chain {
     let Some(last) = lines.last() else { return Chain::EMPTY };
-    let readable = lines
-        .iter()
-        .rev()
-        .zip(0u64..)
-        .find_map(|(line, after)| Some(read(line).ok()?.number + after));
-    Chain {
-        number: readable.unwrap_or(0),
-        head: Digest::of(last),
-    }
+    let readable = lines.iter().rev().zip(0u64..).find_map(|(line, after)| Some(read(line).ok()?.number + after));
+    Chain { number: readable.unwrap_or(0), head: Digest::of(last) }
 }
 
 fn known(lines: &[&[u8]]) -> Vec<(RecordingId, Vec<u8>)> {

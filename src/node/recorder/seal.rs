@@ -108,9 +108,7 @@ impl Opened {
 
     /// Where the note stands.
     pub(super) fn note_path(&self, root: &Path) -> PathBuf {
-        root.join(&*self.site)
-            .join(OPEN)
-            .join(format!("{}.json", self.fact.recording))
+        root.join(&*self.site).join(OPEN).join(format!("{}.json", self.fact.recording))
     }
 }
 
@@ -136,12 +134,7 @@ pub(super) fn left_open(root: &Path) -> io::Result<Vec<Opened>> {
 
 impl Sealer {
     pub(super) fn new(shared: Arc<Shared>, inbox: Receiver<ToSealer>, left_open: Vec<Opened>) -> Sealer {
-        let job = |opened| Job {
-            opened,
-            finished: None,
-            counted: false,
-            line: None,
-        };
+        let job = |opened| Job { opened, finished: None, counted: false, line: None };
         Sealer {
             shared,
             inbox,
@@ -204,14 +197,8 @@ impl Sealer {
     }
 
     fn wait(&self, now: Instant) -> Duration {
-        let next = [
-            self.due.front().map(|(at, _)| *at),
-            self.later.front().map(|(at, _)| *at),
-        ];
-        next.into_iter()
-            .flatten()
-            .min()
-            .map_or(SYNC_EVERY, |at| at.saturating_duration_since(now))
+        let next = [self.due.front().map(|(at, _)| *at), self.later.front().map(|(at, _)| *at)];
+        next.into_iter().flatten().min().map_or(SYNC_EVERY, |at| at.saturating_duration_since(now))
     }
 
     /// Syncs the file that is due first, if one is; all at once when many are.
@@ -221,18 +208,14 @@ impl Sealer {
         let mut live: Vec<RecordingId> = self.due.drain(..taken).map(|(_, recording)| recording).collect();
         live.retain(|recording| self.open.contains_key(recording));
         if let Some(first) = live.first().and_then(|recording| self.open.get_mut(recording)) {
-            let synced = if live.len() == 1 {
-                first.sync()
-            } else {
-                rustix::fs::syncfs(&first.file).map_err(io::Error::from)
-            };
+            let synced =
+                if live.len() == 1 { first.sync() } else { rustix::fs::syncfs(&first.file).map_err(io::Error::from) };
             if let Err(error) = synced {
                 self.shared.disk_error("sync", &error);
             }
         }
         // All periods are equal, so the back of the queue is the right place.
-        self.due
-            .extend(live.into_iter().map(|recording| (now + SYNC_EVERY, recording)));
+        self.due.extend(live.into_iter().map(|recording| (now + SYNC_EVERY, recording)));
         taken > 0
     }
 
@@ -282,13 +265,7 @@ impl Sealer {
     fn publish(&self, opened: &Opened, line: &[u8]) -> io::Result<RecordingFact> {
         let entry = read(line).map_err(io::Error::other)?;
         let root = &self.shared.settings.root;
-        replace(
-            &root
-                .join(&*opened.site)
-                .join(&*entry.recorded.path)
-                .with_extension("json"),
-            line,
-        )?;
+        replace(&root.join(&*opened.site).join(&*entry.recorded.path).with_extension("json"), line)?;
         match fs::remove_file(opened.note_path(root)) {
             Ok(()) => {}
             // It could never be written.
@@ -311,12 +288,7 @@ impl Sealer {
 fn recorded(job: &Job, wav: &Path) -> io::Result<Recorded> {
     let Opened { site, fact } = &job.opened;
     fs::create_dir_all(wav.parent().expect("below the site's folder"))?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(wav)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(wav)?;
     let samples = mend(&file)?;
     file.sync_all()?;
     let length = Duration::from_nanos(samples * 1_000_000_000 / u64::from(SAMPLE_HZ));

@@ -15,10 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// 2026-11-22T16:30:00Z.
-const START: Now = Now {
-    mono: Mono::from_ms(5_000),
-    wall: Wall(1_795_365_000_000),
-};
+const START: Now = Now { mono: Mono::from_ms(5_000), wall: Wall(1_795_365_000_000) };
 
 /// A recorder whose clock stands before all taps, so that only taps move time.
 struct Bench {
@@ -29,15 +26,9 @@ struct Bench {
 
 fn bench_on(root: TempDir, clock: Clock) -> Bench {
     let (to, facts) = std::sync::mpsc::channel();
-    let settings = Settings {
-        root: root.path().join("recordings"),
-        threads: 2,
-        recordings_max: 100,
-    };
+    let settings = Settings { root: root.path().join("recordings"), threads: 2, recordings_max: 100 };
     let tell = move |site: &str, fact: Fact| {
-        let Fact::Recording(fact) = fact else {
-            panic!("facts of recordings only")
-        };
+        let Fact::Recording(fact) = fact else { panic!("facts of recordings only") };
         // A test that has seen enough no longer listens.
         let _ = to.send((site.to_owned(), *fact));
     };
@@ -46,10 +37,7 @@ fn bench_on(root: TempDir, clock: Clock) -> Bench {
 }
 
 fn bench() -> Bench {
-    bench_on(TempDir::new().expect("a folder"), || Now {
-        mono: Mono(0),
-        wall: Wall(0),
-    })
+    bench_on(TempDir::new().expect("a folder"), || Now { mono: Mono(0), wall: Wall(0) })
 }
 
 impl Bench {
@@ -75,12 +63,7 @@ impl Bench {
 
 fn start(recording: u128) -> Tap {
     let (contact, site) = (ContactId(recording + 1_000), "hefei".into());
-    Tap::Start(RecordingStart {
-        recording: RecordingId(recording),
-        contact,
-        site,
-        started: START,
-    })
+    Tap::Start(RecordingStart { recording: RecordingId(recording), contact, site, started: START })
 }
 
 fn audio(recording: u128, channel: Channel, count: u64) -> Tap {
@@ -98,20 +81,11 @@ fn audio(recording: u128, channel: Channel, count: u64) -> Tap {
 
 fn finish(recording: u128, ms: u64) -> Tap {
     let Now { mono: at, wall } = START.after(Duration::from_millis(ms));
-    Tap::Finish {
-        recording: RecordingId(recording),
-        at,
-        wall,
-    }
+    Tap::Finish { recording: RecordingId(recording), at, wall }
 }
 
 fn side(file: &[u8], channel: usize) -> Vec<u8> {
-    file[format::HEADER_BYTES as usize..]
-        .iter()
-        .skip(channel)
-        .step_by(2)
-        .copied()
-        .collect()
+    file[format::HEADER_BYTES as usize..].iter().skip(channel).step_by(2).copied().collect()
 }
 
 fn verified(site: &Path) -> Chain {
@@ -134,10 +108,7 @@ fn a_recording_from_end_to_end() {
     let told = bench.finished(1);
     let finished = told.finished.clone().expect("finished");
     assert_eq!((told.revision, &told.path, finished.damaged), (2, &begun.path, false));
-    assert_eq!(
-        (finished.duration_ms, finished.ended),
-        (3_000, START.wall + Duration::from_secs(3))
-    );
+    assert_eq!((finished.duration_ms, finished.ended), (3_000, START.wall + Duration::from_secs(3)));
 
     let file = fs::read(bench.site().join(&*told.path)).expect("the file");
     assert_eq!((format::parse(&file), file.len() as u64), (Ok(24_000), finished.bytes));
@@ -148,16 +119,8 @@ fn a_recording_from_end_to_end() {
     assert_eq!(verified(&bench.site()).number, 1);
     let beside = fs::read(bench.site().join(&*told.path).with_extension("json")).expect("the entry beside");
     let entry = read(&beside).expect("an entry").recorded;
-    assert_eq!(
-        (entry.samples, entry.sha256, &entry.path),
-        (24_000, Digest::of(&file), &told.path)
-    );
-    assert_eq!(
-        fs::read_dir(bench.site().join("open"))
-            .expect("the folder of notes")
-            .count(),
-        0
-    );
+    assert_eq!((entry.samples, entry.sha256, &entry.path), (24_000, Digest::of(&file), &told.path));
+    assert_eq!(fs::read_dir(bench.site().join("open")).expect("the folder of notes").count(), 0);
     assert_eq!(bench.recorder.faults(), Faults::default());
     bench.recorder.stop();
 }
@@ -188,43 +151,25 @@ fn what_a_crash_leaves_is_playable_and_sealed_by_the_next_start() {
 
     let after = TempDir::new().expect("a folder");
     copy(before.root.path(), after.path());
-    let wav = after
-        .path()
-        .join(format!("recordings/hefei/2026/11/22/{}.wav", ContactId(1_002)));
+    let wav = after.path().join(format!("recordings/hefei/2026/11/22/{}.wav", ContactId(1_002)));
     let file = fs::read(&wav).expect("the file");
     let playable = format::parse(&file).expect("a header");
-    assert!(
-        playable >= 8 * 2_000 && format::frames_in(file.len() as u64) == playable,
-        "within a second of the end"
-    );
+    assert!(playable >= 8 * 2_000 && format::frames_in(file.len() as u64) == playable, "within a second of the end");
     // A torn write at the very end.
     fs::write(&wav, [&file[..], &[1]].concat()).expect("written");
 
-    let after = bench_on(after, || Now {
-        mono: Mono(0),
-        wall: Wall(0),
-    });
+    let after = bench_on(after, || Now { mono: Mono(0), wall: Wall(0) });
     let told = after.finished(2);
     let finished = told.finished.expect("finished");
     let mended = fs::read(&wav).expect("the file");
-    assert_eq!(
-        (told.revision, finished.damaged, finished.duration_ms),
-        (2, true, playable / 8)
-    );
+    assert_eq!((told.revision, finished.damaged, finished.duration_ms), (2, true, playable / 8));
     assert_eq!((format::parse(&mended), mended.len()), (Ok(playable), file.len()));
     assert_eq!(*finished.sha256, Digest::of(&mended).to_string());
-    assert_eq!(
-        verified(&after.site()).number,
-        2,
-        "the chain goes on across the restart"
-    );
+    assert_eq!(verified(&after.site()).number, 2, "the chain goes on across the restart");
 
     // The restored call begins another recording of the same contact: another file.
     after.recorder.intake().give([start(2), finish(2, 40)]);
-    assert_eq!(
-        &*after.finished(2).path,
-        format!("2026/11/22/{}-2.wav", ContactId(1_002))
-    );
+    assert_eq!(&*after.finished(2).path, format!("2026/11/22/{}-2.wav", ContactId(1_002)));
     after.recorder.stop();
     before.recorder.stop();
 }
@@ -248,27 +193,20 @@ fn a_disk_error_marks_the_recording_and_writing_goes_on_when_it_is_over() {
     assert_eq!((finished.damaged, finished.duration_ms), (true, 3_000));
     let file = fs::read(bench.site().join(&*told.path)).expect("the file");
     let heard = side(&file, 0);
-    assert_eq!(
-        (format::parse(&file), heard[0], heard[23_999]),
-        (Ok(24_000), SILENCE, 149)
-    );
+    assert_eq!((format::parse(&file), heard[0], heard[23_999]), (Ok(24_000), SILENCE, 149));
     bench.recorder.stop();
 }
 
 #[test]
 fn stopping_finishes_and_seals_everything() {
-    let bench = bench_on(TempDir::new().expect("a folder"), || {
-        START.after(Duration::from_secs(10))
-    });
+    let bench = bench_on(TempDir::new().expect("a folder"), || START.after(Duration::from_secs(10)));
     let mut intake = bench.recorder.intake();
     for recording in 1..=20 {
         intake.give([start(recording), audio(recording, Channel::Others, 0)]);
     }
     let (site, facts) = (bench.site(), bench.facts);
     bench.recorder.stop();
-    let lengths = facts
-        .try_iter()
-        .filter_map(|(_, fact)| Some(fact.finished?.duration_ms));
+    let lengths = facts.try_iter().filter_map(|(_, fact)| Some(fact.finished?.duration_ms));
     assert_eq!(lengths.collect::<Vec<_>>(), [10_000; 20]);
     assert_eq!(verified(&site).number, 20);
     intake.give([start(99)]);
@@ -279,13 +217,8 @@ fn what_cannot_be_admitted_is_refused() {
     let bench = bench();
     let mut intake = bench.recorder.intake();
     for site in ["", "..", "a/b", "合肥"] {
-        let Tap::Start(good) = start(1) else {
-            unreachable!("a start")
-        };
-        intake.give([Tap::Start(RecordingStart {
-            site: site.into(),
-            ..good
-        })]);
+        let Tap::Start(good) = start(1) else { unreachable!("a start") };
+        intake.give([Tap::Start(RecordingStart { site: site.into(), ..good })]);
     }
     (1..=101).for_each(|recording| intake.give([start(2 * recording)]));
     intake.give([finish(2, 10)]);
@@ -298,13 +231,7 @@ fn what_cannot_be_admitted_is_refused() {
 fn a_full_channel_loses_sound_but_no_start_and_no_end() {
     let bench = bench();
     let (to, writer) = sync_channel(1);
-    let mut intake = Intake {
-        shared: bench.recorder.shared.clone(),
-        lanes: vec![Lane {
-            to,
-            next: Batch::default(),
-        }],
-    };
+    let mut intake = Intake { shared: bench.recorder.shared.clone(), lanes: vec![Lane { to, next: Batch::default() }] };
     intake.give([start(1)]);
     intake.give([start(2), audio(1, Channel::Citizen, 0), audio(1, Channel::Others, 0)]);
     intake.give([audio(2, Channel::Citizen, 1), finish(1, 40)]);
@@ -353,18 +280,12 @@ fn a_manifest_goes_on_after_whatever_a_crash_left_of_it() {
     let mut foreign = fs::read(&path).expect("the manifest");
     foreign.extend(b"rubbish\n");
     fs::write(&path, &foreign).expect("written");
-    let line = Ledger::open(folder.path())
-        .expect("a manifest")
-        .append(recorded(303))
-        .expect("appended");
+    let line = Ledger::open(folder.path()).expect("a manifest").append(recorded(303)).expect("appended");
     let entry = read(&line).expect("an entry");
     assert_eq!((entry.number, entry.previous), (303, Digest::of(b"rubbish")));
     let manifest = fs::read(&path).expect("the manifest");
     let broken = verify(manifest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()));
-    assert_eq!(
-        broken.map_err(|broken| (broken.line, broken.why)),
-        Err((302, Why::Unreadable))
-    );
+    assert_eq!(broken.map_err(|broken| (broken.line, broken.why)), Err((302, Why::Unreadable)));
 }
 
 /// The entry beside the file cannot be written at first: the seal is tried again, and the chain holds one line only.

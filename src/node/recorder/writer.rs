@@ -46,14 +46,7 @@ struct Recording {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, intake: Receiver<Message>, sealer: SyncSender<ToSealer>) -> Writer {
-        Writer {
-            shared,
-            intake,
-            sealer,
-            open: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            commands: Vec::new(),
-        }
+        Writer { shared, intake, sealer, open: BTreeMap::new(), deadlines: BTreeSet::new(), commands: Vec::new() }
     }
 
     /// Works until told to stop.
@@ -82,9 +75,7 @@ impl Writer {
     }
 
     fn wait(&self, now: Mono) -> Duration {
-        self.deadlines
-            .first()
-            .map_or(WAIT_MAX, |(at, _)| at.since(now).min(WAIT_MAX))
+        self.deadlines.first().map_or(WAIT_MAX, |(at, _)| at.since(now).min(WAIT_MAX))
     }
 
     fn take(&mut self, Batch { taps, damaged }: Batch) {
@@ -126,18 +117,9 @@ impl Writer {
         let mut commands = Vec::new();
         let session = Session::begin(&start, &mut commands);
         let opened = Opened { site: start.site, fact };
-        let mut recording = Recording {
-            session,
-            opened,
-            file: None,
-            damaged: false,
-            deadline: None,
-        };
+        let mut recording = Recording { session, opened, file: None, damaged: false, deadline: None };
         recording.carry_out(&self.shared, &self.sealer, &mut commands);
-        (self.shared.facts)(
-            &recording.opened.site,
-            Fact::Recording(Box::new(recording.opened.fact.clone())),
-        );
+        (self.shared.facts)(&recording.opened.site, Fact::Recording(Box::new(recording.opened.fact.clone())));
         let key = start.recording;
         self.open.insert(key, recording);
         self.after(key, None);
@@ -178,18 +160,10 @@ impl Writer {
         }
         if let Some(finished) = finished {
             let Recording { opened, damaged, .. } = self.open.remove(&key).expect("just looked at");
-            let finished = Finished {
-                damaged: finished.damaged || damaged,
-                ..finished
-            };
+            let finished = Finished { damaged: finished.damaged || damaged, ..finished };
             tell(
                 &self.sealer,
-                ToSealer::Seal(Box::new(Job {
-                    opened,
-                    finished: Some(finished),
-                    counted: true,
-                    line: None,
-                })),
+                ToSealer::Seal(Box::new(Job { opened, finished: Some(finished), counted: true, line: None })),
             );
         }
     }
@@ -226,14 +200,7 @@ impl Recording {
         if self.file.is_none() {
             let file = Arc::new(self.opened.create(&shared.settings.root)?);
             let note = self.opened.note_path(&shared.settings.root);
-            tell(
-                sealer,
-                ToSealer::Opened {
-                    recording: self.opened.fact.recording,
-                    file: file.clone(),
-                    note,
-                },
-            );
+            tell(sealer, ToSealer::Opened { recording: self.opened.fact.recording, file: file.clone(), note });
             self.file = Some(SoundFile::new(file));
         }
         let file = self.file.as_mut().expect("just opened");
@@ -283,10 +250,7 @@ fn tell(sealer: &SyncSender<ToSealer>, message: ToSealer) {
 
 fn path_of(start: &RecordingStart, number: u32) -> String {
     let started = jiff::Timestamp::from_millisecond(start.started.wall.0).unwrap_or_default();
-    numbered(
-        &format!("{}/{}.wav", started.strftime("%Y/%m/%d"), start.contact),
-        number,
-    )
+    numbered(&format!("{}/{}.wav", started.strftime("%Y/%m/%d"), start.contact), number)
 }
 
 /// `x.wav`, `x-2.wav` …

@@ -24,19 +24,12 @@ pub(super) struct Torture {
 
 /// As it stands on the wire: every line feed is CRLF.
 pub(super) fn wire(text: &[u8]) -> Bytes {
-    text.split(|&byte| byte == b'\n')
-        .collect::<Vec<_>>()
-        .join(&b"\r\n"[..])
-        .into()
+    text.split(|&byte| byte == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]).into()
 }
 
 /// Every message here, for the fuzzer to start from.
 pub(super) fn all() -> impl Iterator<Item = &'static Torture> {
-    VALID
-        .iter()
-        .chain(IPV6)
-        .chain(INVALID.iter().map(|(torture, ..)| torture))
-        .chain(APPLICATION)
+    VALID.iter().chain(IPV6).chain(INVALID.iter().map(|(torture, ..)| torture)).chain(APPLICATION)
 }
 
 fn read(text: &[u8]) -> Result<Message, ParseError> {
@@ -44,9 +37,7 @@ fn read(text: &[u8]) -> Result<Message, ParseError> {
 }
 
 fn message(name: &str) -> Message {
-    let torture = all()
-        .find(|torture| torture.section == name)
-        .expect("a section that is in this module");
+    let torture = all().find(|torture| torture.section == name).expect("a section that is in this module");
     read(torture.text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -62,39 +53,21 @@ fn every_valid_message_is_read() {
 fn every_invalid_message_is_refused_or_dropped_for_its_reason() {
     for (torture, kind, refusable) in INVALID {
         let error = read(torture.text).map(|_| ()).expect_err(torture.section);
-        assert_eq!(
-            (error.kind, error.refusable.is_some()),
-            (*kind, *refusable),
-            "{}",
-            torture.section
-        );
+        assert_eq!((error.kind, error.refusable.is_some()), (*kind, *refusable), "{}", torture.section);
         let refusal = refuse(&error, "192.0.2.200:5060".parse().unwrap(), "t");
         assert_eq!(refusal.is_some(), *refusable, "{}", torture.section);
         let expected = format!("SIP/2.0 {} ", kind.status());
-        assert!(
-            refusal.is_none_or(|bytes| bytes.starts_with(expected.as_bytes())),
-            "{}",
-            torture.section
-        );
+        assert!(refusal.is_none_or(|bytes| bytes.starts_with(expected.as_bytes())), "{}", torture.section);
     }
 }
 
 #[test]
 fn blanks_folds_and_odd_case() {
     let wsinv = message("3.1.1.1");
-    assert_eq!(
-        (wsinv.method(), wsinv.cseq().number, wsinv.max_forwards()),
-        (Some(Method::Invite), 9, Some(68))
-    );
-    assert_eq!(
-        (wsinv.to().tag(), wsinv.from().tag()),
-        (Some(&b"1918181833n"[..]), Some(&b"98asjd8"[..]))
-    );
+    assert_eq!((wsinv.method(), wsinv.cseq().number, wsinv.max_forwards()), (Some(Method::Invite), 9, Some(68)));
+    assert_eq!((wsinv.to().tag(), wsinv.from().tag()), (Some(&b"1918181833n"[..]), Some(&b"98asjd8"[..])));
     assert_eq!(&*wsinv.from().display_name(), br#"J Rosenberg \""#);
-    let vias: Vec<_> = wsinv
-        .vias()
-        .map(|via| (via.transport, via.branch().unwrap().to_vec()))
-        .collect();
+    let vias: Vec<_> = wsinv.vias().map(|via| (via.transport, via.branch().unwrap().to_vec())).collect();
     let expected = [
         (Transport::Udp, b"390skdjuw".to_vec()),
         (Transport::Tcp, b"z9hG4bK9ikj8".to_vec()),
@@ -102,14 +75,9 @@ fn blanks_folds_and_odd_case() {
     ];
     assert_eq!(vias, expected);
     assert_eq!(wsinv.header(Name::Subject), Some(&b""[..]));
-    assert_eq!(
-        wsinv.other("newfangledheader"),
-        Some(&b"newfangled value   continued newfangled value"[..])
-    );
+    assert_eq!(wsinv.other("newfangledheader"), Some(&b"newfangled value   continued newfangled value"[..]));
     assert!(wsinv.routes().next().unwrap().unwrap().uri.params.has("lr"));
-    let Some(Ok(Contact::At(contact))) = wsinv.contacts().next() else {
-        panic!("one contact")
-    };
+    let Some(Ok(Contact::At(contact))) = wsinv.contacts().next() else { panic!("one contact") };
     assert_eq!(&*contact.display_name(), br#"Quoted string """#);
     assert_eq!(
         (contact.params.value("newparam"), contact.params.value("q")),
@@ -123,26 +91,17 @@ fn blanks_folds_and_odd_case() {
 fn unusual_characters_and_escapes() {
     let intmeth = message("3.1.1.2");
     assert_eq!(intmeth.method(), Some(Method::Other));
-    assert_eq!(
-        intmeth.method_name(),
-        Some(&b"!interesting-Method0123456789_*+`.%indeed'~"[..])
-    );
+    assert_eq!(intmeth.method_name(), Some(&b"!interesting-Method0123456789_*+`.%indeed'~"[..]));
     let uri = intmeth.request_uri().unwrap();
     assert_eq!(uri.user, Some(&b"1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"[..]));
     assert_eq!(uri.password, Some(&b"&it+has=1,weird!*pas$wo~d_too.(doesn't-it)"[..]));
     assert_eq!(&*intmeth.to().display_name(), b"BEL:\x07 NUL:\0 DEL:\x7f");
     assert_eq!(intmeth.from().tag(), Some(&b"_token~1'+`*%!-."[..]));
-    assert_eq!(
-        (intmeth.cseq().number, intmeth.max_forwards()),
-        (139_122_385, Some(255))
-    );
+    assert_eq!((intmeth.cseq().number, intmeth.max_forwards()), (139_122_385, Some(255)));
 
     let esc01 = message("3.1.1.3");
     assert_eq!(esc01.request_uri().unwrap().user_text(), "sips:user@example.com");
-    assert_eq!(
-        (esc01.to().uri.user_text(), esc01.from().uri.user_text()),
-        ("user".into(), "I have spaces".into())
-    );
+    assert_eq!((esc01.to().uri.user_text(), esc01.from().uri.user_text()), ("user".into(), "I have spaces".into()));
     assert_eq!(esc01.sdp().as_deref(), Some(&b"v=0\r\n"[..]));
 
     let escnull = message("3.1.1.4");
@@ -164,28 +123,14 @@ fn the_other_valid_ones() {
     assert_eq!(semiuri.request_uri().unwrap().user_text(), "user;par=u@example.net");
     assert_eq!(semiuri.values(Name::Accept).count(), 6);
     let transports: Vec<_> = message("3.1.1.10").vias().map(|via| via.transport).collect();
-    let expected = [
-        Transport::Udp,
-        Transport::Sctp,
-        Transport::Tls,
-        Transport::Other,
-        Transport::Tcp,
-    ];
+    let expected = [Transport::Udp, Transport::Sctp, Transport::Tls, Transport::Other, Transport::Tcp];
     assert_eq!(transports, expected);
     let mpart01 = message("3.1.1.11");
     assert!(mpart01.content_type().unwrap().is("multipart", "mixed"));
-    assert_eq!(
-        (mpart01.sdp(), mpart01.body().ends_with(b"--7a9cbec02ceef655--\r\n")),
-        (None, true)
-    );
+    assert_eq!((mpart01.sdp(), mpart01.body().ends_with(b"--7a9cbec02ceef655--\r\n")), (None, true));
     let unreason = message("3.1.1.12");
     assert_eq!((unreason.status(), unreason.method()), (Some(200), None));
-    assert!(
-        unreason
-            .reason_phrase()
-            .unwrap()
-            .starts_with("= 2**3 * 5**2 но".as_bytes())
-    );
+    assert!(unreason.reason_phrase().unwrap().starts_with("= 2**3 * 5**2 но".as_bytes()));
     assert_eq!(message("3.1.1.13").reason_phrase(), Some(&b""[..]));
 }
 
@@ -211,10 +156,7 @@ fn long_values_are_read() {
 fn addresses_of_ipv6() {
     let register = message("5118 4.1");
     assert_eq!(register.top_via().host, Host::Ip("2001:db8::9:1".parse().unwrap()));
-    assert_eq!(
-        register.request_uri().unwrap().host.unwrap().to_string(),
-        "[2001:db8::10]"
-    );
+    assert_eq!(register.request_uri().unwrap().host.unwrap().to_string(), "[2001:db8::10]");
     let bye = message("5118 4.5");
     // Without brackets around it, what looks like a port belongs to the address.
     assert_eq!(bye.request_uri().unwrap().port, None);
@@ -222,10 +164,7 @@ fn addresses_of_ipv6() {
         (bye.top_via().port, bye.top_via().params.value("received")),
         (Some(6050), Some(&b"2001:db8::9:255"[..]))
     );
-    assert_eq!(
-        bye.vias().nth(1).unwrap().params.value("received"),
-        Some(&b"[2001:db8::9:255]"[..])
-    );
+    assert_eq!(bye.vias().nth(1).unwrap().params.value("received"), Some(&b"[2001:db8::9:255]"[..]));
 }
 
 #[test]
@@ -236,36 +175,17 @@ fn what_only_its_reader_can_judge() {
     assert_eq!(message("3.2.1").top_via().branch(), Some(&b"z9hG4bK"[..]));
     assert_eq!(message("3.3.2").request_uri().unwrap().scheme, Scheme::Other);
     let unksm2 = message("3.3.4");
-    assert_eq!(
-        (unksm2.to().uri.scheme, unksm2.from().uri.as_bytes()),
-        (Scheme::Other, &b"http://www.example.com"[..])
-    );
+    assert_eq!((unksm2.to().uri.scheme, unksm2.from().uri.as_bytes()), (Scheme::Other, &b"http://www.example.com"[..]));
     let required: Vec<_> = message("3.3.5").require().map(<[u8]>::to_vec).collect();
-    assert_eq!(
-        required,
-        [b"nothingSupportsThis".to_vec(), b"nothingSupportsThisEither".to_vec()]
-    );
+    assert_eq!(required, [b"nothingSupportsThis".to_vec(), b"nothingSupportsThisEither".to_vec()]);
     assert_eq!(message("3.3.7").authorizations().count(), 0);
     let cparam01 = message("3.3.12");
-    let Some(Ok(Contact::At(contact))) = cparam01.contacts().next() else {
-        panic!("one contact")
-    };
-    assert_eq!(
-        (
-            contact.params.has("unknownparam"),
-            contact.uri.params.has("unknownparam")
-        ),
-        (true, false)
-    );
+    let Some(Ok(Contact::At(contact))) = cparam01.contacts().next() else { panic!("one contact") };
+    assert_eq!((contact.params.has("unknownparam"), contact.uri.params.has("unknownparam")), (true, false));
     let regescrt = message("3.3.14");
-    let Some(Ok(Contact::At(contact))) = regescrt.contacts().next() else {
-        panic!("one contact")
-    };
+    let Some(Ok(Contact::At(contact))) = regescrt.contacts().next() else { panic!("one contact") };
     assert_eq!(contact.uri.headers, b"Route=%3Csip:sip.example.com%3E");
     let old = message("3.4.1");
-    assert_eq!(
-        (old.from().tag(), old.to().tag(), old.top_via().branch()),
-        (None, None, None)
-    );
+    assert_eq!((old.from().tag(), old.to().tag(), old.top_via().branch()), (None, None, None));
     assert_eq!(old.to().params.value("user"), Some(&b"phone"[..]));
 }

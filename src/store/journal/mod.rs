@@ -184,10 +184,7 @@ impl Journal {
             return Err(error.into());
         }
         current.length += self.pending.len() as u64;
-        self.end = Position {
-            segment: current.number,
-            offset: current.length,
-        };
+        self.end = Position { segment: current.number, offset: current.length };
         self.pending.clear();
         Ok(self.end)
     }
@@ -230,16 +227,10 @@ impl Journal {
     fn find_end(&mut self) -> Result<(), JournalError> {
         if let Some(last) = self.last_segment()? {
             self.next = last + 1;
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(segment::path(&self.folder, last))?;
+            let file = OpenOptions::new().read(true).write(true).open(segment::path(&self.folder, last))?;
             let found = segment::scan(&file)?;
             self.newest = found.created.unwrap_or_default();
-            self.end = Position {
-                segment: last,
-                offset: found.whole_bytes,
-            };
+            self.end = Position { segment: last, offset: found.whole_bytes };
             match found.rest {
                 Scan::Whole => {}
                 Scan::Torn { bytes } => {
@@ -251,12 +242,7 @@ impl Journal {
             }
             let created = found.created.filter(|_| found.rest != Scan::Damaged);
             let length = found.whole_bytes;
-            self.current = created.map(|created| Current {
-                number: last,
-                file,
-                length,
-                created,
-            });
+            self.current = created.map(|created| Current { number: last, file, length, created });
         }
         if self.end < self.acknowledged {
             // Segments were taken away by hand. New records must lie behind what counts as done.
@@ -289,12 +275,7 @@ impl Journal {
         if !goes_on {
             self.current = None;
             let file = segment::create(&self.folder, self.next, self.newest)?;
-            let current = Current {
-                number: self.next,
-                file,
-                length: segment::HEADER_BYTES,
-                created: self.newest,
-            };
+            let current = Current { number: self.next, file, length: segment::HEADER_BYTES, created: self.newest };
             self.current = Some(current);
             self.next += 1;
         }

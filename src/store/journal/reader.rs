@@ -30,13 +30,7 @@ pub struct Reader {
 
 impl Reader {
     pub(super) fn new(folder: PathBuf, position: Position) -> Reader {
-        Reader {
-            folder,
-            position,
-            open: None,
-            payload: Vec::new(),
-            damage: Damage::default(),
-        }
+        Reader { folder, position, open: None, payload: Vec::new(), damage: Damage::default() }
     }
 
     /// Where the next record begins.
@@ -97,10 +91,7 @@ impl Reader {
 
     fn next_segment(&mut self) {
         self.open = None;
-        self.position = Position {
-            segment: self.position.segment + 1,
-            offset: 0,
-        };
+        self.position = Position { segment: self.position.segment + 1, offset: 0 };
     }
 
     /// Opens the file of the present position, or the first segment behind it. None before `until`: then that is reached.
@@ -113,10 +104,7 @@ impl Reader {
                 break;
             };
             if number != self.position.segment {
-                self.position = Position {
-                    segment: number,
-                    offset: 0,
-                };
+                self.position = Position { segment: number, offset: 0 };
             }
             let mut file = BufReader::with_capacity(1 << 16, File::open(segment::path(&self.folder, number))?);
             if segment::read_header(&mut file)?.is_none() {

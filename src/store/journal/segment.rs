@@ -102,10 +102,7 @@ pub(super) fn next(from: &mut impl Read, payload: &mut Vec<u8>) -> io::Result<(F
     let [l0, l1, l2, l3, k0, k1, v0, v1, c0, c1, c2, c3] = frame;
     let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
     if frame == [0; FRAME_BYTES] {
-        return Ok((
-            if only_zeros(from)? { Found::Torn } else { Found::Lost },
-            FRAME_BYTES as u64,
-        ));
+        return Ok((if only_zeros(from)? { Found::Torn } else { Found::Lost }, FRAME_BYTES as u64));
     }
     if length > PAYLOAD_BYTES_MAX {
         return Ok((Found::Lost, FRAME_BYTES as u64));
@@ -119,13 +116,7 @@ pub(super) fn next(from: &mut impl Read, payload: &mut Vec<u8>) -> io::Result<(F
     if checksum(&frame[..8], payload) != u32::from_le_bytes([c0, c1, c2, c3]) {
         return Ok((Found::Damaged, bytes));
     }
-    Ok((
-        Found::Record {
-            kind: u16::from_le_bytes([k0, k1]),
-            version: u16::from_le_bytes([v0, v1]),
-        },
-        bytes,
-    ))
+    Ok((Found::Record { kind: u16::from_le_bytes([k0, k1]), version: u16::from_le_bytes([v0, v1]) }, bytes))
 }
 
 /// Reads until `bytes` are full or the file ends; how many came.
@@ -183,11 +174,7 @@ pub(super) fn scan(file: &File) -> io::Result<Scanned> {
     let length = file.metadata()?.len();
     let mut from = BufReader::with_capacity(1 << 18, file);
     let Some(created) = read_header(&mut from)? else {
-        return Ok(Scanned {
-            created: None,
-            whole_bytes: length,
-            rest: Scan::Damaged,
-        });
+        return Ok(Scanned { created: None, whole_bytes: length, rest: Scan::Damaged });
     };
     let (mut whole_bytes, mut at, mut payload) = (HEADER_BYTES, HEADER_BYTES, Vec::new());
     let rest = loop {
@@ -197,25 +184,17 @@ pub(super) fn scan(file: &File) -> io::Result<Scanned> {
             Found::Record { .. } => whole_bytes = at,
             // The last record's checksum: the pages of one commit reach the disk in any order.
             Found::Damaged if at == length => {
-                break Scan::Torn {
-                    bytes: length - whole_bytes,
-                };
+                break Scan::Torn { bytes: length - whole_bytes };
             }
             Found::Damaged => {}
             Found::End if whole_bytes == length => break Scan::Whole,
             Found::End | Found::Torn => {
-                break Scan::Torn {
-                    bytes: length - whole_bytes,
-                };
+                break Scan::Torn { bytes: length - whole_bytes };
             }
             Found::Lost => break Scan::Damaged,
         }
     };
-    Ok(Scanned {
-        created: Some(created),
-        whole_bytes,
-        rest,
-    })
+    Ok(Scanned { created: Some(created), whole_bytes, rest })
 }
 
 /// Reads a segment's header; `None` when it is not one.
@@ -237,12 +216,7 @@ pub(super) fn create(folder: &Path, number: u64, created: Wall) -> io::Result<Fi
     header.extend_from_slice(&checksum(&MAGIC, &header[8..16]).to_le_bytes());
     // A file left by an attempt that failed half-way is begun anew: no record of it was ever called durable.
     let path = path(folder, number);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
     file.write_all(&header)?;
     file.sync_all()?;
     File::open(folder)?.sync_all()?;
@@ -264,10 +238,7 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();
-        numbers.extend(
-            name.to_str()
-                .and_then(|name| name.strip_suffix(".journal")?.parse::<u64>().ok()),
-        );
+        numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".journal")?.parse::<u64>().ok()));
     }
     numbers.sort_unstable();
     Ok(numbers)

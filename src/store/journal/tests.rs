@@ -80,11 +80,7 @@ fn a_tail_torn_at_any_byte_is_cut_and_nothing_before_it_is_lost() {
             torn.resize(torn.len() + zeros, 0);
             std::fs::write(&path, &torn).unwrap();
             let mut journal = open(folder.path());
-            assert_eq!(
-                read(&journal),
-                (facts(0..3), Damage::default()),
-                "torn at {length}, {zeros} zeros behind"
-            );
+            assert_eq!(read(&journal), (facts(0..3), Damage::default()), "torn at {length}, {zeros} zeros behind");
             write(&mut journal, 4..5);
             let expected = [facts(0..3), facts(4..5)].concat();
             let found = read(&journal);
@@ -111,10 +107,7 @@ fn a_crash_before_the_header_leaves_no_trace() {
 
 /// Three segments of two records each.
 fn three_segments(folder: &Path) -> Journal {
-    let limits = Limits {
-        segment_bytes_max: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { segment_bytes_max: 1, ..Limits::default() };
     let mut journal = Journal::open(folder, limits).unwrap();
     for first in [0, 2, 4] {
         write(&mut journal, first..first + 2);
@@ -126,24 +119,12 @@ fn three_segments(folder: &Path) -> Journal {
 #[test]
 fn damage_in_the_middle_is_reported_and_never_fatal() {
     let header = usize::try_from(segment::HEADER_BYTES).unwrap();
-    let record = |records| Damage {
-        records,
-        ..Damage::default()
-    };
-    let segment = |segments| Damage {
-        segments,
-        ..Damage::default()
-    };
+    let record = |records| Damage { records, ..Damage::default() };
+    let segment = |segments| Damage { segments, ..Damage::default() };
     // Byte to spoil in segment 2, its new value, what is left, what is reported.
     let cases = [
         ("magic", 0, 0, vec![0, 1, 4, 5], segment(1)),
-        (
-            "length beyond all bounds",
-            header + 3,
-            0xff,
-            vec![0, 1, 4, 5],
-            segment(1),
-        ),
+        ("length beyond all bounds", header + 3, 0xff, vec![0, 1, 4, 5], segment(1)),
         ("length beyond the file", header + 1, 0x7f, vec![0, 1, 4, 5], segment(1)),
         ("payload", header + 40, b'#', vec![0, 1, 3, 4, 5], record(1)),
         ("checksum", header + 8, 0, vec![0, 1, 3, 4, 5], record(1)),
@@ -175,16 +156,7 @@ fn damage_in_the_last_segment_is_kept_and_a_new_one_begun() {
     std::fs::write(&path, &bytes).unwrap();
     let mut journal = open(folder.path());
     write(&mut journal, 3..5);
-    assert_eq!(
-        read(&journal),
-        (
-            facts(3..5),
-            Damage {
-                segments: 1,
-                ..Damage::default()
-            }
-        )
-    );
+    assert_eq!(read(&journal), (facts(3..5), Damage { segments: 1, ..Damage::default() }));
     assert_eq!(std::fs::read(&path).unwrap(), bytes, "evidence is not touched");
 }
 
@@ -193,12 +165,7 @@ fn segments_end_by_size_and_by_age() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = open(folder.path());
     for hour in [0, 23, 24, 30, 49] {
-        journal
-            .append(&Stamped {
-                at: Wall(hour * HOUR_MS),
-                ..fact(1)
-            })
-            .unwrap();
+        journal.append(&Stamped { at: Wall(hour * HOUR_MS), ..fact(1) }).unwrap();
         journal.commit().unwrap();
     }
     assert_eq!(segment::list(folder.path()).unwrap(), [1, 2, 3]);
@@ -208,27 +175,15 @@ fn segments_end_by_size_and_by_age() {
 #[test]
 fn segments_go_a_week_after_all_of_them_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
-    let limits = Limits {
-        segment_bytes_max: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { segment_bytes_max: 1, ..Limits::default() };
     let mut journal = Journal::open(folder.path(), limits).unwrap();
     let mut ends = Vec::new();
     for day in [0, 1, 2, 9] {
-        journal
-            .append(&Stamped {
-                at: Wall(day * 24 * HOUR_MS),
-                ..fact(1)
-            })
-            .unwrap();
+        journal.append(&Stamped { at: Wall(day * 24 * HOUR_MS), ..fact(1) }).unwrap();
         ends.push(journal.commit().unwrap());
     }
     journal.acknowledge(ends[0]).unwrap();
-    assert_eq!(
-        segment::list(folder.path()).unwrap(),
-        [1, 2, 3, 4],
-        "the end of a segment is still in it"
-    );
+    assert_eq!(segment::list(folder.path()).unwrap(), [1, 2, 3, 4], "the end of a segment is still in it");
     journal.acknowledge(ends[3]).unwrap();
     assert_eq!(
         segment::list(folder.path()).unwrap(),
@@ -252,11 +207,7 @@ fn what_is_acknowledged_is_remembered_and_never_taken_back() {
     assert_eq!(read(&journal).0, facts(4..6));
     drop(journal);
     std::fs::write(folder.path().join(ACKNOWLEDGED), "not a position").unwrap();
-    assert_eq!(
-        read(&open(folder.path())).0,
-        facts(0..6),
-        "unreadable: all is read again"
-    );
+    assert_eq!(read(&open(folder.path())).0, facts(0..6), "unreadable: all is read again");
 }
 
 #[test]
@@ -277,10 +228,7 @@ fn records_written_after_segments_were_taken_away_are_not_taken_for_done() {
 fn two_writers_never_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let first = open(folder.path());
-    assert!(matches!(
-        Journal::open(folder.path(), Limits::default()),
-        Err(JournalError::InUse)
-    ));
+    assert!(matches!(Journal::open(folder.path(), Limits::default()), Err(JournalError::InUse)));
     drop(first);
     open(folder.path());
 }
@@ -289,10 +237,7 @@ fn two_writers_never_share_a_folder() {
 #[test]
 fn a_full_disk_is_reported_memory_is_bounded_and_nothing_is_lost() {
     let folder = tempfile::tempdir().unwrap();
-    let limits = Limits {
-        pending_bytes_max: 1000,
-        ..Limits::default()
-    };
+    let limits = Limits { pending_bytes_max: 1000, ..Limits::default() };
     let mut journal = Journal::open(folder.path(), limits).unwrap();
     write(&mut journal, 0..2);
     drop(journal);
@@ -322,10 +267,7 @@ fn a_record_beyond_all_bounds_is_refused_and_its_neighbours_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = open(folder.path());
     journal.append(&fact(0)).unwrap();
-    let huge = Stamped {
-        site: "x".repeat(segment::PAYLOAD_BYTES_MAX).into(),
-        ..fact(1)
-    };
+    let huge = Stamped { site: "x".repeat(segment::PAYLOAD_BYTES_MAX).into(), ..fact(1) };
     assert!(matches!(journal.append(&huge), Err(JournalError::TooLarge)));
     write(&mut journal, 1..2);
     assert_eq!(read(&journal).0, facts(0..2));
@@ -342,16 +284,7 @@ fn records_of_a_newer_program_are_stepped_over_and_unknown_fields_ignored() {
     future["fact"]["type"] = "telepathy".into();
     segment::append(&mut journal.pending, Kind::Fact, &future).unwrap();
     write(&mut journal, 1..2);
-    assert_eq!(
-        read(&journal),
-        (
-            facts(0..2),
-            Damage {
-                unknown: 1,
-                ..Damage::default()
-            }
-        )
-    );
+    assert_eq!(read(&journal), (facts(0..2), Damage { unknown: 1, ..Damage::default() }));
 }
 
 /// A file written by version 1 when it was new. It is never written again.

@@ -64,21 +64,10 @@ fn library() -> Arc<Library> {
 
 impl Stage {
     fn new() -> Stage {
-        let now = Now {
-            mono: Mono::from_ms(1_000),
-            wall: Wall(1_700_000_000_000),
-        };
+        let now = Now { mono: Mono::from_ms(1_000), wall: Wall(1_700_000_000_000) };
         let plane = Plane::new(library(), 9);
         let (sounds, reports, notices, taps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Stage {
-            plane,
-            now,
-            out: Sink::new(),
-            sounds,
-            reports,
-            notices,
-            taps,
-        }
+        Stage { plane, now, out: Sink::new(), sounds, reports, notices, taps }
     }
 
     /// Two connected legs.
@@ -86,10 +75,7 @@ impl Stage {
         let mut stage = Stage::new();
         for leg in [A, B] {
             stage.act(Action::Open { leg, seed: leg.0 });
-            stage.act(Action::Connect {
-                leg,
-                remote: remote(leg),
-            });
+            stage.act(Action::Connect { leg, remote: remote(leg) });
         }
         stage
     }
@@ -120,28 +106,14 @@ impl Stage {
         payload: &[u8],
     ) {
         let mut bytes = Vec::new();
-        Header {
-            marker: false,
-            payload_type,
-            sequence,
-            timestamp,
-            ssrc: 0x1234 + leg.0 as u32,
-        }
-        .write(&mut bytes);
+        Header { marker: false, payload_type, sequence, timestamp, ssrc: 0x1234 + leg.0 as u32 }.write(&mut bytes);
         bytes.extend_from_slice(payload);
         self.receive(leg, Kind::Rtp, from, &bytes);
     }
 
     /// The `count`-th packet of the phone of `leg`.
     fn speak(&mut self, leg: LegId, count: u16, payload: &[u8]) {
-        self.speak_from(
-            leg,
-            address(leg),
-            8,
-            count.wrapping_sub(5),
-            u32::from(count) * 160,
-            payload,
-        );
+        self.speak_from(leg, address(leg), 8, count.wrapping_sub(5), u32::from(count) * 160, payload);
     }
 
     fn digit(&mut self, leg: LegId, count: u16, start: u32, event: [u8; 4]) {
@@ -165,31 +137,12 @@ impl Stage {
                 self.reports.push((at_ms, datagram.leg, datagram.bytes.to_vec()));
                 continue;
             }
-            let Packet {
-                marker,
-                payload_type,
-                sequence,
-                timestamp,
-                ssrc,
-                payload,
-            } = Packet::read(datagram.bytes).unwrap();
-            let header = Header {
-                marker,
-                payload_type,
-                sequence,
-                timestamp,
-                ssrc,
-            };
-            self.sounds.push(Sound {
-                at_ms,
-                leg: datagram.leg,
-                to: datagram.to,
-                header,
-                payload: payload.to_vec(),
-            });
+            let Packet { marker, payload_type, sequence, timestamp, ssrc, payload } =
+                Packet::read(datagram.bytes).unwrap();
+            let header = Header { marker, payload_type, sequence, timestamp, ssrc };
+            self.sounds.push(Sound { at_ms, leg: datagram.leg, to: datagram.to, header, payload: payload.to_vec() });
         }
-        self.notices
-            .extend(self.out.notices.drain(..).map(|notice| (at_ms, notice)));
+        self.notices.extend(self.out.notices.drain(..).map(|notice| (at_ms, notice)));
         self.taps.append(&mut self.out.taps);
         self.out.clear();
     }
@@ -209,12 +162,7 @@ fn assert_one_line(sounds: &[Sound]) {
     for pair in sounds.windows(2) {
         let (one, next) = (&pair[0], &pair[1]);
         assert_eq!(next.header.ssrc, one.header.ssrc);
-        assert_eq!(
-            next.header.sequence,
-            one.header.sequence.wrapping_add(1),
-            "at {} ms",
-            next.at_ms
-        );
+        assert_eq!(next.header.sequence, one.header.sequence.wrapping_add(1), "at {} ms", next.at_ms);
         let step = next.header.timestamp.wrapping_sub(one.header.timestamp);
         assert!((160..100_000).contains(&step), "a step of {step} at {} ms", next.at_ms);
     }

@@ -11,51 +11,23 @@ fn digits_are_told_once_and_relayed_on_the_same_line() {
     stage.speak(A, 0, &sound);
     stage.speak(A, 1, &sound);
     // The first packet of the event is lost, the last is sent three times.
-    for (count, event) in [
-        (3, [5, 10, 1, 64]),
-        (4, [5, 0x8a, 1, 224]),
-        (5, [5, 0x8a, 1, 224]),
-        (6, [5, 0x8a, 1, 224]),
-    ] {
+    for (count, event) in [(3, [5, 10, 1, 64]), (4, [5, 0x8a, 1, 224]), (5, [5, 0x8a, 1, 224]), (6, [5, 0x8a, 1, 224])]
+    {
         stage.digit(A, count, start, event);
     }
     stage.speak(A, 7, &sound);
     let digits: Vec<_> = stage.notices.iter().map(|(_, notice)| notice.clone()).collect();
     assert_eq!(digits, [Notice::Digit { leg: A, digit: b'5' }]);
-    let sounds: Vec<Sound> = stage
-        .heard_by(B)
-        .into_iter()
-        .filter(|sound| sound.payload != [0xd5; 160])
-        .collect();
+    let sounds: Vec<Sound> = stage.heard_by(B).into_iter().filter(|sound| sound.payload != [0xd5; 160]).collect();
     let first = sounds[0].header;
     let places: Vec<_> = sounds
         .iter()
         .map(|sound| {
-            let Header {
-                sequence,
-                timestamp,
-                payload_type,
-                ..
-            } = sound.header;
-            (
-                sequence.wrapping_sub(first.sequence),
-                timestamp.wrapping_sub(first.timestamp),
-                payload_type,
-            )
+            let Header { sequence, timestamp, payload_type, .. } = sound.header;
+            (sequence.wrapping_sub(first.sequence), timestamp.wrapping_sub(first.timestamp), payload_type)
         })
         .collect();
-    assert_eq!(
-        places,
-        [
-            (0, 0, 8),
-            (1, 160, 8),
-            (3, 320, 96),
-            (4, 320, 96),
-            (5, 320, 96),
-            (6, 320, 96),
-            (7, 1_120, 8)
-        ]
-    );
+    assert_eq!(places, [(0, 0, 8), (1, 160, 8), (3, 320, 96), (4, 320, 96), (5, 320, 96), (6, 320, 96), (7, 1_120, 8)]);
     assert_eq!(sounds[3].payload, [5, 0x8a, 1, 224]);
     // A.8 by hand: (160 + 960 − 160/16) / 16 samples, from the three sounds alone.
     assert_eq!(stage.counters(A).jitter_us, 8_625, "events do not count");
@@ -74,14 +46,7 @@ fn a_peer_without_events_hears_no_gap() {
     let sounds = stage.heard_by(B);
     assert_eq!(sounds.len(), 2);
     assert_one_line(&sounds);
-    assert_eq!(
-        (
-            stage.counters(A).received,
-            stage.counters(A).dropped,
-            stage.counters(A).lost
-        ),
-        (3, 1, 0)
-    );
+    assert_eq!((stage.counters(A).received, stage.counters(A).dropped, stage.counters(A).lost), (3, 1, 0));
 }
 
 #[test]
@@ -106,19 +71,9 @@ fn packets_of_strangers_never_enter() {
     stage.connect(A, |_| {});
     stage.speak_from(A, second, 8, 4, 640, &[3; 160]);
     stage.speak(A, 10, &[4; 160]);
-    assert_eq!(
-        stage
-            .heard_by(B)
-            .iter()
-            .map(|sound| sound.payload[0])
-            .collect::<Vec<_>>(),
-        [3]
-    );
+    assert_eq!(stage.heard_by(B).iter().map(|sound| sound.payload[0]).collect::<Vec<_>>(), [3]);
     stage.pass(600);
-    assert!(
-        stage.heard_by(A).iter().all(|sound| sound.to == second),
-        "ours go where theirs come from"
-    );
+    assert!(stage.heard_by(A).iter().all(|sound| sound.to == second), "ours go where theirs come from");
 }
 
 #[test]
@@ -126,30 +81,15 @@ fn nothing_is_sent_or_believed_before_connect_nor_after_close() {
     let mut stage = Stage::new();
     stage.act(Action::Open { leg: A, seed: 1 });
     stage.act(Action::Open { leg: A, seed: 2 });
-    stage.act(Action::Play {
-        leg: A,
-        play: 1,
-        prompts: vec![PromptId(1)],
-        repeat: false,
-    });
+    stage.act(Action::Play { leg: A, play: 1, prompts: vec![PromptId(1)], repeat: false });
     stage.speak(A, 0, &[1; 160]);
     stage.pass(30_000);
-    assert_eq!(
-        (stage.sounds.len(), stage.notices.len(), stage.plane.next_deadline()),
-        (0, 0, None)
-    );
+    assert_eq!((stage.sounds.len(), stage.notices.len(), stage.plane.next_deadline()), (0, 0, None));
     stage.connect(A, |_| {});
     stage.pass(40);
-    assert!(
-        matches!(stage.notices[..], [(_, Notice::Played { .. })]),
-        "it begins when somebody is there"
-    );
+    assert!(matches!(stage.notices[..], [(_, Notice::Played { .. })]), "it begins when somebody is there");
     stage.act(Action::Close { leg: A });
-    let counters = Counters {
-        sent: 2,
-        dropped: 1,
-        ..Counters::default()
-    };
+    let counters = Counters { sent: 2, dropped: 1, ..Counters::default() };
     assert_eq!(stage.notices.last().unwrap().1, Notice::Closed { leg: A, counters });
     stage.speak(A, 1, &[1; 160]);
     stage.act(Action::Close { leg: A });
@@ -170,28 +110,10 @@ fn quiet_is_told_each_ten_seconds_but_not_of_held_legs() {
     stage.pass(200);
     let seconds = Duration::from_secs;
     let expected = [
-        (
-            11_000,
-            Notice::Quiet {
-                leg: A,
-                silent: seconds(10),
-            },
-        ),
-        (
-            21_000,
-            Notice::Quiet {
-                leg: A,
-                silent: seconds(20),
-            },
-        ),
+        (11_000, Notice::Quiet { leg: A, silent: seconds(10) }),
+        (21_000, Notice::Quiet { leg: A, silent: seconds(20) }),
         (22_000, Notice::Heard { leg: A }),
-        (
-            32_000,
-            Notice::Quiet {
-                leg: A,
-                silent: seconds(10),
-            },
-        ),
+        (32_000, Notice::Quiet { leg: A, silent: seconds(10) }),
     ];
     assert_eq!(stage.notices, expected);
 }
@@ -200,67 +122,31 @@ fn quiet_is_told_each_ten_seconds_but_not_of_held_legs() {
 fn a_recording_gets_the_citizen_and_all_he_is_sent_but_no_silence_and_no_digits() {
     let mut stage = Stage::pair();
     let recording = RecordingId(77);
-    let start = RecordingStart {
-        recording,
-        contact: ContactId(1),
-        site: "hz".into(),
-        started: stage.now,
-    };
-    stage.act(Action::Record {
-        citizen: A,
-        recording: start.clone(),
-    });
+    let start = RecordingStart { recording, contact: ContactId(1), site: "hz".into(), started: stage.now };
+    stage.act(Action::Record { citizen: A, recording: start.clone() });
     stage.pass(100);
-    stage.act(Action::Play {
-        leg: A,
-        play: 1,
-        prompts: vec![PromptId(0)],
-        repeat: false,
-    });
+    stage.act(Action::Play { leg: A, play: 1, prompts: vec![PromptId(0)], repeat: false });
     stage.pass(100);
     stage.act(Action::Bridge { a: A, b: B });
     stage.speak(A, 0, &[1; 160]);
     stage.speak(B, 0, &[2; 160]);
     stage.digit(B, 1, 160, [5, 10, 0, 160]);
     stage.digit(A, 1, 160, [5, 10, 0, 160]);
-    stage.act(Action::StopRecording { recording });
+    stage.act(Action::StopRecording { citizen: A, recording });
     stage.speak(A, 3, &[3; 160]);
     let sent = stage.heard_by(A);
     let (first, rest) = stage.taps.split_first().unwrap();
     assert_eq!(*first, Tap::Start(start));
     let (last, audio) = rest.split_last().unwrap();
-    assert_eq!(
-        *last,
-        Tap::Finish {
-            recording,
-            at: stage.now.mono,
-            wall: stage.now.wall
-        }
-    );
-    let audio: Vec<&Audio> = audio
-        .iter()
-        .map(|tap| {
-            if let Tap::Audio(audio) = tap {
-                audio
-            } else {
-                panic!("{tap:?}")
-            }
-        })
-        .collect();
+    assert_eq!(*last, Tap::Finish { recording, at: stage.now.mono, wall: stage.now.wall });
+    let audio: Vec<&Audio> =
+        audio.iter().map(|tap| if let Tap::Audio(audio) = tap { audio } else { panic!("{tap:?}") }).collect();
     let sides: Vec<Channel> = audio.iter().map(|audio| audio.channel).collect();
-    assert_eq!(
-        sides,
-        [Channel::Others, Channel::Others, Channel::Citizen, Channel::Others]
-    );
-    assert_eq!(
-        (&audio[2].payload, audio[2].sequence, audio[2].at),
-        (&vec![1; 160], 65_531, stage.now.mono)
-    );
+    assert_eq!(sides, [Channel::Others, Channel::Others, Channel::Citizen, Channel::Others]);
+    assert_eq!((&audio[2].payload, audio[2].sequence, audio[2].at), (&vec![1; 160], 65_531, stage.now.mono));
     for tapped in audio.iter().filter(|audio| audio.channel == Channel::Others) {
-        let sent = sent
-            .iter()
-            .find(|sound| sound.header.sequence == tapped.sequence)
-            .expect("what was tapped was sent");
+        let sent =
+            sent.iter().find(|sound| sound.header.sequence == tapped.sequence).expect("what was tapped was sent");
         assert_eq!(
             (sent.header.ssrc, sent.header.timestamp, &sent.payload),
             (tapped.ssrc, tapped.timestamp, &tapped.payload)
@@ -271,12 +157,8 @@ fn a_recording_gets_the_citizen_and_all_he_is_sent_but_no_silence_and_no_digits(
 #[test]
 fn closing_finishes_the_recording_and_a_new_one_the_old() {
     let mut stage = Stage::pair();
-    let start = |id, now| RecordingStart {
-        recording: RecordingId(id),
-        contact: ContactId(1),
-        site: "hz".into(),
-        started: now,
-    };
+    let start =
+        |id, now| RecordingStart { recording: RecordingId(id), contact: ContactId(1), site: "hz".into(), started: now };
     for id in [1, 2] {
         let recording = start(id, stage.now);
         stage.act(Action::Record { citizen: A, recording });
@@ -312,23 +194,13 @@ fn reports_flow_with_rtp_and_end_with_bye() {
     assert!((2..=4).contains(&reports.len()), "{}", reports.len());
     let (at_ms, _, bytes) = &reports[1];
     assert_eq!(bytes[1], 200);
-    let about_source = rtcp::Compound::read(bytes, 0x1234 + A.0 as u32)
-        .unwrap()
-        .about_us
-        .unwrap();
+    let about_source = rtcp::Compound::read(bytes, 0x1234 + A.0 as u32).unwrap().about_us.unwrap();
     assert_eq!((about_source.lost, about_source.fraction_lost), (0, 0));
     let packets = u32::from_be_bytes(bytes[20..24].try_into().unwrap());
-    assert!(
-        u64::from(packets).abs_diff((at_ms - 1_000) / 20) <= 1,
-        "{packets} packets by {at_ms} ms"
-    );
+    assert!(u64::from(packets).abs_diff((at_ms - 1_000) / 20) <= 1, "{packets} packets by {at_ms} ms");
     // The report's time stamp is that of sound sent at this instant.
     let stamp = u32::from_be_bytes(bytes[16..20].try_into().unwrap());
-    let near = stage
-        .sounds
-        .iter()
-        .find(|sound| sound.leg == A && sound.at_ms >= *at_ms)
-        .unwrap();
+    let near = stage.sounds.iter().find(|sound| sound.leg == A && sound.at_ms >= *at_ms).unwrap();
     assert!(near.header.timestamp.wrapping_sub(stamp) <= 160);
     stage.act(Action::Close { leg: A });
     let bye = &stage.reports.last().unwrap().2;
@@ -346,22 +218,9 @@ fn survives_whatever_is_received() {
             let mut bytes = Vec::new();
             match dice.random() % 3 {
                 0 => rtcp::write_report(&mut bytes, 1, None, Some(rtcp::ReportBlock::default())),
-                1 => Header {
-                    marker: false,
-                    payload_type: 101,
-                    sequence: count,
-                    timestamp: 7,
-                    ssrc: 1,
-                }
-                .write(&mut bytes),
-                _ => Header {
-                    marker: true,
-                    payload_type: 8,
-                    sequence: count,
-                    timestamp: 9,
-                    ssrc: 1,
-                }
-                .write(&mut bytes),
+                1 => Header { marker: false, payload_type: 101, sequence: count, timestamp: 7, ssrc: 1 }
+                    .write(&mut bytes),
+                _ => Header { marker: true, payload_type: 8, sequence: count, timestamp: 9, ssrc: 1 }.write(&mut bytes),
             }
             bytes.resize(bytes.len() + (dice.random() % 200) as usize, dice.random() as u8);
             for _ in 0..dice.random() % 4 {
@@ -370,11 +229,7 @@ fn survives_whatever_is_received() {
             }
             bytes.truncate((dice.random() % 400) as usize);
             let leg = if dice.random().is_multiple_of(2) { A } else { B };
-            let (kind, port) = if dice.random().is_multiple_of(3) {
-                (Kind::Rtcp, 4_001)
-            } else {
-                (Kind::Rtp, 4_000)
-            };
+            let (kind, port) = if dice.random().is_multiple_of(3) { (Kind::Rtcp, 4_001) } else { (Kind::Rtp, 4_000) };
             stage.receive(leg, kind, SocketAddr::new(address(leg).ip(), port), &bytes);
             random_action(&mut stage, &mut dice);
             stage.pass(dice.random() % 30);
@@ -386,23 +241,11 @@ fn survives_whatever_is_received() {
 }
 
 fn random_action(stage: &mut Stage, dice: &mut Mint) {
-    let (leg, other) = if dice.random().is_multiple_of(2) {
-        (A, B)
-    } else {
-        (B, A)
-    };
-    let direction = [
-        Direction::SendRecv,
-        Direction::SendOnly,
-        Direction::RecvOnly,
-        Direction::Inactive,
-    ];
+    let (leg, other) = if dice.random().is_multiple_of(2) { (A, B) } else { (B, A) };
+    let direction = [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
     match dice.random() % 40 {
         0 => stage.act(Action::Close { leg }),
-        1 => stage.act(Action::Open {
-            leg,
-            seed: dice.random(),
-        }),
+        1 => stage.act(Action::Open { leg, seed: dice.random() }),
         2 | 3 => stage.connect(leg, |remote| {
             remote.direction = direction[(dice.random() % 4) as usize];
             remote.ptime_ms = dice.random() as u8;

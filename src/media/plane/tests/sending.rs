@@ -13,11 +13,7 @@ fn a_minute_of_silence_is_three_thousand_even_packets() {
         assert_eq!(pair[1].header.timestamp.wrapping_sub(pair[0].header.timestamp), 160);
         assert_eq!(pair[1].at_ms - pair[0].at_ms, 20);
     }
-    assert!(
-        sounds
-            .iter()
-            .all(|sound| sound.payload == [0xd5; 160] && sound.to == address(A))
-    );
+    assert!(sounds.iter().all(|sound| sound.payload == [0xd5; 160] && sound.to == address(A)));
     assert_eq!(sounds.iter().filter(|sound| sound.header.marker).count(), 1);
     let other = stage.heard_by(B);
     assert_eq!(other.len(), 3_000);
@@ -56,19 +52,14 @@ fn prompts_are_chained_exactly_and_told_at_their_end() {
         });
         stage.pass(300);
         let mut bytes: Vec<u8> = stage.heard_by(A).into_iter().flat_map(|sound| sound.payload).collect();
-        let expected: Vec<u8> = [2, 0, 1]
-            .iter()
-            .flat_map(|&id| library().find(PromptId(id)).unwrap().bytes(codec).to_vec())
-            .collect();
+        let expected: Vec<u8> =
+            [2, 0, 1].iter().flat_map(|&id| library().find(PromptId(id)).unwrap().bytes(codec).to_vec()).collect();
         let silence = bytes.split_off(expected.len());
         assert_eq!(bytes, expected);
         assert!(silence.iter().all(|&byte| byte == g711::silence(codec)));
         // 1,320 samples are nine packets.
-        let played: Vec<_> = stage
-            .notices
-            .iter()
-            .filter(|(_, notice)| matches!(notice, Notice::Played { .. }))
-            .collect();
+        let played: Vec<_> =
+            stage.notices.iter().filter(|(_, notice)| matches!(notice, Notice::Played { .. })).collect();
         assert!(
             matches!(played[..], [(at, Notice::Played { leg: A, play: 4 })] if (1_260..=1_300).contains(at)),
             "{played:?}"
@@ -79,27 +70,12 @@ fn prompts_are_chained_exactly_and_told_at_their_end() {
 #[test]
 fn stop_and_newer_plays_tell_nothing_and_music_keeps_its_place() {
     let mut stage = Stage::pair();
-    let music = |play| Action::Play {
-        leg: A,
-        play,
-        prompts: vec![PromptId(0), PromptId(2)],
-        repeat: true,
-    };
-    stage.act(Action::Play {
-        leg: A,
-        play: 1,
-        prompts: vec![PromptId(2)],
-        repeat: false,
-    });
+    let music = |play| Action::Play { leg: A, play, prompts: vec![PromptId(0), PromptId(2)], repeat: true };
+    stage.act(Action::Play { leg: A, play: 1, prompts: vec![PromptId(2)], repeat: false });
     stage.pass(40);
     stage.act(music(2));
     stage.pass(40);
-    stage.act(Action::Play {
-        leg: A,
-        play: 3,
-        prompts: vec![PromptId(1)],
-        repeat: false,
-    });
+    stage.act(Action::Play { leg: A, play: 3, prompts: vec![PromptId(1)], repeat: false });
     stage.pass(40);
     stage.heard_by(A);
     stage.act(music(4));
@@ -116,12 +92,7 @@ fn stop_and_newer_plays_tell_nothing_and_music_keeps_its_place() {
 #[test]
 fn one_line_of_numbers_through_prompt_bridge_prompt_and_hold() {
     let mut stage = Stage::pair();
-    stage.act(Action::Play {
-        leg: A,
-        play: 1,
-        prompts: vec![PromptId(2)],
-        repeat: true,
-    });
+    stage.act(Action::Play { leg: A, play: 1, prompts: vec![PromptId(2)], repeat: true });
     stage.pass(203);
     stage.act(Action::Bridge { a: A, b: B });
     for count in 0..50 {
@@ -129,12 +100,7 @@ fn one_line_of_numbers_through_prompt_bridge_prompt_and_hold() {
         stage.pass(20);
     }
     stage.act(Action::Unbridge { leg: B });
-    stage.act(Action::Play {
-        leg: A,
-        play: 2,
-        prompts: vec![PromptId(0)],
-        repeat: true,
-    });
+    stage.act(Action::Play { leg: A, play: 2, prompts: vec![PromptId(0)], repeat: true });
     stage.pass(200);
     stage.connect(A, |remote| remote.direction = Direction::Inactive);
     let held_from = stage.now.mono.ms();
@@ -144,30 +110,11 @@ fn one_line_of_numbers_through_prompt_bridge_prompt_and_hold() {
     stage.pass(200);
     let sounds = stage.heard_by(A);
     assert_one_line(&sounds);
-    assert!(
-        sounds
-            .iter()
-            .all(|sound| !(held_from + 5..resumed).contains(&sound.at_ms)),
-        "nothing while held"
-    );
-    assert_eq!(
-        sounds.iter().filter(|sound| sound.header.marker).count(),
-        4,
-        "start, bridge, prompt, end of hold"
-    );
+    assert!(sounds.iter().all(|sound| !(held_from + 5..resumed).contains(&sound.at_ms)), "nothing while held");
+    assert_eq!(sounds.iter().filter(|sound| sound.header.marker).count(), 4, "start, bridge, prompt, end of hold");
     let elapsed_ms = sounds.last().unwrap().at_ms - sounds[0].at_ms;
-    let told_ms = u64::from(
-        sounds
-            .last()
-            .unwrap()
-            .header
-            .timestamp
-            .wrapping_sub(sounds[0].header.timestamp),
-    ) / 8;
-    assert!(
-        told_ms.abs_diff(elapsed_ms) <= 40,
-        "{told_ms} ms of stamps in {elapsed_ms} ms"
-    );
+    let told_ms = u64::from(sounds.last().unwrap().header.timestamp.wrapping_sub(sounds[0].header.timestamp)) / 8;
+    assert!(told_ms.abs_diff(elapsed_ms) <= 40, "{told_ms} ms of stamps in {elapsed_ms} ms");
 }
 
 #[test]
@@ -181,26 +128,15 @@ fn a_bridge_relays_exactly_and_mirrors_gaps() {
         stage.speak(A, count, &payload);
     }
     let sounds = stage.heard_by(B);
-    assert!(
-        sounds
-            .iter()
-            .all(|sound| sound.payload == payload && sound.header.payload_type == 8)
-    );
+    assert!(sounds.iter().all(|sound| sound.payload == payload && sound.header.payload_type == 8));
     let first = sounds[0].header;
     let places: Vec<_> = sounds
         .iter()
         .map(|sound| {
-            (
-                sound.header.sequence.wrapping_sub(first.sequence),
-                sound.header.timestamp.wrapping_sub(first.timestamp),
-            )
+            (sound.header.sequence.wrapping_sub(first.sequence), sound.header.timestamp.wrapping_sub(first.timestamp))
         })
         .collect();
-    assert_eq!(
-        places,
-        [(0, 0), (1, 160), (3, 480), (4, 640), (2, 320), (8, 1_280)],
-        "the duplicate is not relayed"
-    );
+    assert_eq!(places, [(0, 0), (1, 160), (3, 480), (4, 640), (2, 320), (8, 1_280)], "the duplicate is not relayed");
     assert_eq!(stage.counters(A).lost, 9 - 7);
     assert_eq!(stage.counters(A).received, 7);
 }
@@ -212,10 +148,7 @@ fn a_bridge_of_two_laws_converts_and_a_held_leg_hears_nothing() {
     stage.act(Action::Bridge { a: B, b: A });
     stage.speak(A, 0, &[0xaa, 0x2a, 0xd5]);
     let sounds = stage.heard_by(B);
-    assert_eq!(
-        (sounds[0].header.payload_type, &sounds[0].payload[..]),
-        (0, &[0x80, 0x00, 0xfe][..])
-    );
+    assert_eq!((sounds[0].header.payload_type, &sounds[0].payload[..]), (0, &[0x80, 0x00, 0xfe][..]));
     for (direction, to_b, to_a) in [
         (Direction::SendOnly, 1, 0),
         (Direction::RecvOnly, 0, 1),
@@ -242,30 +175,16 @@ fn a_bridge_drops_prompts_delays_new_ones_and_never_leaves_a_third_behind() {
     let mut stage = Stage::pair();
     stage.act(Action::Open { leg: C, seed: 5 });
     stage.connect(C, |_| {});
-    stage.act(Action::Play {
-        leg: A,
-        play: 1,
-        prompts: vec![PromptId(0)],
-        repeat: false,
-    });
+    stage.act(Action::Play { leg: A, play: 1, prompts: vec![PromptId(0)], repeat: false });
     stage.act(Action::Bridge { a: A, b: B });
     assert_eq!((stage.plane.counts().bridges, stage.plane.counts().playing), (1, 0));
-    stage.act(Action::Play {
-        leg: A,
-        play: 2,
-        prompts: vec![PromptId(0)],
-        repeat: false,
-    });
+    stage.act(Action::Play { leg: A, play: 2, prompts: vec![PromptId(0)], repeat: false });
     stage.pass(400);
     assert_eq!(stage.notices, []);
     stage.act(Action::Bridge { a: B, b: C });
     assert_eq!(stage.plane.counts().bridges, 1);
     stage.pass(400);
-    assert!(
-        matches!(stage.notices[..], [(_, Notice::Played { leg: A, play: 2 })]),
-        "{:?}",
-        stage.notices
-    );
+    assert!(matches!(stage.notices[..], [(_, Notice::Played { leg: A, play: 2 })]), "{:?}", stage.notices);
     stage.act(Action::Close { leg: C });
     assert_eq!((stage.plane.counts().bridges, stage.plane.counts().legs), (0, 2));
     for action in [
