@@ -13,6 +13,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Hops a request of ours may take (RFC 3261 §8.1.1.6).
 const MAX_FORWARDS: &str = "70";
+/// Most routes a dialog keeps; a longer path is no path.
+const ROUTES_MAX: usize = 32;
 /// Where an address has no port.
 const PORT_DEFAULT: u16 = 5060;
 
@@ -232,6 +234,9 @@ pub fn via(settings: &Settings, flow: Flow, branch: &str) -> String {
 /// Record-Route as it stands (§12.1.1); URIs without brackets and parameters.
 fn route_set(message: &Message) -> Result<Vec<Box<str>>, NoDialog> {
     let wrong = NoDialog(Name::RecordRoute);
+    if message.record_routes().count() > ROUTES_MAX {
+        return Err(wrong);
+    }
     message
         .record_routes()
         .map(|route| text(route.map_err(|_| wrong)?.uri.as_bytes()).ok_or(wrong))

@@ -118,7 +118,7 @@ impl Ua {
         let dialog = self
             .clients
             .at(client)
-            .and_then(|it| Dialog::of_client(&it.message(), response, it.flow).ok());
+            .and_then(|it| Dialog::of_client(&it.message()?, response, it.flow).ok());
         match (wins, dialog, answer) {
             (true, Some(dialog), Some(answer)) => self.win(pass, key, client, dialog, answer),
             (true, ..) => {
@@ -180,7 +180,8 @@ impl Ua {
     /// A 2xx that nobody wants: ACK, and at its first coming BYE.
     pub(super) fn stray(&mut self, pass: &mut Pass, client: ClientKey, response: &Message) {
         let Some(it) = self.clients.at_mut(client) else { return };
-        let Ok(mut dialog) = Dialog::of_client(&it.message(), response, it.flow) else {
+        let dialog = it.message().map(|invite| Dialog::of_client(&invite, response, it.flow));
+        let Some(Ok(mut dialog)) = dialog else {
             return;
         };
         let tag = response.to().tag().unwrap_or_default();

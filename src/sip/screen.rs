@@ -37,8 +37,9 @@ impl Ua {
     /// Takes a request that is no repetition, no ACK and no CANCEL.
     pub(super) fn begin(&mut self, pass: &mut Pass, flow: Flow, request: Message) {
         let outside = request.to().tag().is_none();
-        if outside && self.servers.len() >= self.settings.limits.transactions_max {
-            // Dropped: the sender repeats, and by then some are over.
+        let limit = self.settings.limits.transactions_max;
+        if self.servers.len() >= limit && self.leg_of(&request).is_none() {
+            // Dropped: the sender repeats, and by then some are over. Only live dialogs are served beyond.
             return;
         }
         let merged = outside && self.servers.is_merged(&request);
@@ -161,7 +162,10 @@ pub(super) fn sdp(message: &Message) -> Result<Option<Bytes>, UnsupportedBody> {
         return Ok(found);
     }
     // Content whose loss its sender can bear is ignored (§20.11).
-    let optional = message.params(Name::ContentDisposition).value("handling").unwrap_or_default();
+    let optional = message
+        .params(Name::ContentDisposition)
+        .value("handling")
+        .unwrap_or_default();
     if optional.eq_ignore_ascii_case(b"optional") {
         Ok(None)
     } else {
