@@ -193,8 +193,9 @@ impl Clients {
             (State::Proceeding, Cancel::No | Cancel::Wanted(_)) => {
                 client.cancel = Cancel::Sent;
                 alarms.set(&mut client.guard, pass.now.mono + T1_64, Due::Guard(key));
-                let (flow, branch, request) = client.cancelling(why);
-                self.open(alarms, pass, flow, (Method::Cancel, &branch), request, Purpose::Nobody);
+                if let Some((flow, branch, request)) = client.cancelling(why) {
+                    self.open(alarms, pass, flow, (Method::Cancel, &branch), request, Purpose::Nobody);
+                }
             }
             (State::Calling, Cancel::Wanted(_) | Cancel::Sent)
             | (State::Proceeding, Cancel::Sent)
@@ -216,8 +217,9 @@ impl Client {
             Step::Send => pass.send(self.flow, self.request.clone()),
             Step::Ack => {
                 let response = response.expect("only a refusal is acknowledged");
-                let ack = self.ack(response);
-                pass.send(self.flow, ack);
+                if let Some(ack) = self.ack(response) {
+                    pass.send(self.flow, ack);
+                }
             }
             Step::Start(timer) => {
                 let lasts = timer.lasts(self.repeats, self.flow.connection != 0);
@@ -234,29 +236,30 @@ impl Client {
         }
     }
 
-    /// The request as it was sent.
-    pub(super) fn message(&self) -> Message {
-        Message::parse(self.request.clone()).expect("what we write can be read")
+    /// The request as it was sent; `None` when what others told us to write into it made it unreadable (too long, a
+    /// header twice): then nobody can have answered it by the rules.
+    pub(super) fn message(&self) -> Option<Message> {
+        Message::parse(self.request.clone()).ok()
     }
 
     /// The ACK of a refusal: the same Request-URI, Via, Route, From, Call-ID; the To of the response (§17.1.1.3).
-    fn ack(&self, response: &Message) -> Bytes {
-        let invite = self.message();
+    fn ack(&self, response: &Message) -> Option<Bytes> {
+        let invite = self.message()?;
         let mut writer = hop_by_hop(&invite, Method::Ack);
         writer.header(Name::To, response.header(Name::To).unwrap_or_default());
         writer.line(Name::CSeq, format_args!("{} ACK", invite.cseq().number));
-        writer.finish()
+        Some(writer.finish())
     }
 
     /// Its CANCEL: the same but for the method (§9.1).
-    fn cancelling(&self, why: Reason) -> (Flow, Box<str>, Bytes) {
-        let invite = self.message();
+    fn cancelling(&self, why: Reason) -> Option<(Flow, Box<str>, Bytes)> {
+        let invite = self.message()?;
         let branch = String::from_utf8_lossy(invite.top_via().branch().unwrap_or_default()).into();
         let mut writer = hop_by_hop(&invite, Method::Cancel);
         writer.header(Name::To, invite.header(Name::To).unwrap_or_default());
         writer.line(Name::CSeq, format_args!("{} CANCEL", invite.cseq().number));
         why.write(&mut writer);
-        (self.flow, branch, writer.finish())
+        Some((self.flow, branch, writer.finish()))
     }
 }
 

@@ -299,3 +299,16 @@ fn a_strict_router_is_the_request_uri_and_strangers_are_no_next_hop() {
     assert_eq!(bye.0.peer.to_string(), TRUNK, "203.0.113.5 is none of the trunk's addresses");
     assert!(bye.1.starts_with("BYE sip:203.0.113.5:5099 ") && bye.1.contains("Route: <sip:gw@10.0.0.9:5080>"));
 }
+
+#[test]
+fn a_path_too_long_is_refused_and_unknown_dialogs_count_as_strangers() {
+    let mut limited = settings();
+    limited.limits.transactions_max = 1;
+    let mut bench = bench(limited);
+    let routes = vec!["<sip:10.0.0.8;lr>"; 300].join(",");
+    assert_eq!(
+        bench.status(TRUNK, "INVITE", &format!("Record-Route: {routes}\r\n")),
+        400
+    );
+    assert!(bench.send(TRUNK, "BYE", "To: <sip:a@b>;tag=nobody\r\n").is_empty());
+}
