@@ -67,10 +67,7 @@ impl Dialog {
     pub fn of_server(request: &Message, tag: Box<str>, flow: Flow, trunk: bool) -> Result<Dialog, NoDialog> {
         Ok(Dialog {
             call_id: text(request.call_id()).ok_or(NoDialog(Name::CallId))?,
-            local: Party {
-                uri: lossy(request.to().uri),
-                tag,
-            },
+            local: Party { uri: lossy(request.to().uri), tag },
             remote: Party {
                 uri: lossy(request.from().uri),
                 tag: text(request.from().tag().unwrap_or_default()).ok_or(NoDialog(Name::From))?,
@@ -157,10 +154,7 @@ impl Dialog {
             None => (&self.target, Vec::new()),
             Some((first, _)) if loose(first) => (&self.target, self.routes.iter().map(|route| &**route).collect()),
             // A strict router (RFC 2543) is the Request-URI itself and finds the target at the end.
-            Some((first, rest)) => (
-                first,
-                rest.iter().map(|route| &**route).chain([&*self.target]).collect(),
-            ),
+            Some((first, rest)) => (first, rest.iter().map(|route| &**route).chain([&*self.target]).collect()),
         };
         let uri = Uri::parse(uri.as_bytes()).expect("targets and routes are kept only when they are URIs");
         let mut writer = Writer::request(method, &uri);
@@ -181,21 +175,14 @@ impl Dialog {
 impl Settings {
     /// Our address on the listener of `flow`.
     pub fn advertised(&self, flow: Flow) -> SocketAddr {
-        let listener = self
-            .listeners
-            .get(usize::from(flow.listener))
-            .or(self.listeners.first());
-        listener.map_or(SocketAddr::from(([0, 0, 0, 0], PORT_DEFAULT)), |listener| {
-            listener.advertised
-        })
+        let listener = self.listeners.get(usize::from(flow.listener)).or(self.listeners.first());
+        listener.map_or(SocketAddr::from(([0, 0, 0, 0], PORT_DEFAULT)), |listener| listener.advertised)
     }
 
     /// The trunk that sends from this address.
     pub fn trunk_of(&self, ip: IpAddr) -> Option<&super::event::TrunkSettings> {
         let ip = ip.to_canonical();
-        self.trunks
-            .iter()
-            .find(|trunk| trunk.sources.iter().any(|&(network, bits)| contains(network, bits, ip)))
+        self.trunks.iter().find(|trunk| trunk.sources.iter().any(|&(network, bits)| contains(network, bits, ip)))
     }
 
     /// The canonical name of the domain that this host means.
@@ -225,10 +212,7 @@ fn contains(network: IpAddr, bits: u8, ip: IpAddr) -> bool {
 /// The value of a Via of ours. `rport` asks for symmetric answers (RFC 3581 §3).
 pub fn via(settings: &Settings, flow: Flow, branch: &str) -> String {
     let transport = if flow.connection == 0 { "UDP" } else { "TCP" };
-    format!(
-        "SIP/2.0/{transport} {};rport;branch={branch}",
-        settings.advertised(flow)
-    )
+    format!("SIP/2.0/{transport} {};rport;branch={branch}", settings.advertised(flow))
 }
 
 /// Record-Route as it stands (§12.1.1); URIs without brackets and parameters.
@@ -237,10 +221,7 @@ fn route_set(message: &Message) -> Result<Vec<Box<str>>, NoDialog> {
     if message.record_routes().count() > ROUTES_MAX {
         return Err(wrong);
     }
-    message
-        .record_routes()
-        .map(|route| text(route.map_err(|_| wrong)?.uri.as_bytes()).ok_or(wrong))
-        .collect()
+    message.record_routes().map(|route| text(route.map_err(|_| wrong)?.uri.as_bytes()).ok_or(wrong)).collect()
 }
 
 /// The first Contact, when it is a SIP or tel URI.

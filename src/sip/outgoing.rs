@@ -21,33 +21,20 @@ impl Ua {
     pub(super) fn invite(&mut self, pass: &mut Pass, invite: Invite) {
         let record = self.registrar.find(&invite.user, &invite.domain);
         let bindings: Vec<Binding> = record.map_or_else(Vec::new, |record| {
-            self.registrar
-                .contacts(record, pass.now)
-                .map(|(binding, _)| binding.clone())
-                .collect()
+            self.registrar.contacts(record, pass.now).map(|(binding, _)| binding.clone()).collect()
         });
         if bindings.is_empty() {
-            return pass.tell(Notice::Failed {
-                leg: invite.leg,
-                status: 480,
-                q850: None,
-            });
+            return pass.tell(Notice::Failed { leg: invite.leg, status: 480, q850: None });
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
-        let calling = Calling {
-            branches: Vec::new(),
-            best: None,
-            given_up: None,
-        };
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None };
         let key = self.add(Leg::new(invite.leg, tag.clone(), State::Calling(calling)));
         for binding in bindings {
             let branch = self.marks.branch();
             let bytes = self.compose(&invite, &binding, (&tag, &call_id, &branch));
             let request = (Method::Invite, &*branch);
             let purpose = Purpose::Invite(key);
-            let client = self
-                .clients
-                .open(&mut self.alarms, pass, binding.flow, request, bytes, purpose);
+            let client = self.clients.open(&mut self.alarms, pass, binding.flow, request, bytes, purpose);
             if let State::Calling(calling) = &mut self.legs[key].state {
                 calling.branches.push(client);
             }
@@ -98,10 +85,7 @@ impl Ua {
             Some(Cancel::Wanted(why)) => self.clients.cancel(&mut self.alarms, pass, client, why),
             Some(Cancel::No) if status > 100 => {
                 let Some(leg) = self.legs.get(key) else { return };
-                pass.tell(Notice::Ringing {
-                    leg: leg.id,
-                    sdp: sdp(response).ok().flatten(),
-                });
+                pass.tell(Notice::Ringing { leg: leg.id, sdp: sdp(response).ok().flatten() });
             }
             Some(Cancel::No | Cancel::Sent) | None => {}
         }
@@ -115,10 +99,7 @@ impl Ua {
             State::Offered { .. } | State::Answered { .. } | State::Established { .. } | State::Ending { .. } => false,
         });
         let answer = sdp(response).ok().flatten();
-        let dialog = self
-            .clients
-            .at(client)
-            .and_then(|it| Dialog::of_client(&it.message()?, response, it.flow).ok());
+        let dialog = self.clients.at(client).and_then(|it| Dialog::of_client(&it.message()?, response, it.flow).ok());
         match (wins, dialog, answer) {
             (true, Some(dialog), Some(answer)) => self.win(pass, key, client, dialog, answer),
             (true, ..) => {
@@ -137,10 +118,7 @@ impl Ua {
     fn win(&mut self, pass: &mut Pass, key: LegKey, winner: ClientKey, mut dialog: Dialog, answer: Bytes) {
         self.acknowledge(pass, &mut dialog);
         let leg = &mut self.legs[key];
-        let state = State::Established {
-            dialog,
-            reoffer: Reoffer::Idle,
-        };
+        let state = State::Established { dialog, reoffer: Reoffer::Idle };
         let before = std::mem::replace(&mut leg.state, state);
         let id = leg.id;
         self.stop(key, LegTimer::Life);
@@ -202,14 +180,7 @@ impl Ua {
         let mut writer = dialog.request(Method::Bye, dialog.local_cseq, &self.settings, &branch);
         why.write(&mut writer);
         let flow = dialog.next_flow(&self.settings);
-        self.clients.open(
-            &mut self.alarms,
-            pass,
-            flow,
-            (Method::Bye, &branch),
-            writer.finish(),
-            purpose,
-        );
+        self.clients.open(&mut self.alarms, pass, flow, (Method::Bye, &branch), writer.finish(), purpose);
     }
 
     /// A branch has its final answer. The leg fails with the best when it was the last (§16.7).

@@ -43,10 +43,7 @@ impl Ua {
             return;
         }
         let merged = outside && self.servers.is_merged(&request);
-        let refusal = screen(&request).or(merged.then_some(Refusal {
-            status: 482,
-            header: None,
-        }));
+        let refusal = screen(&request).or(merged.then_some(Refusal { status: 482, header: None }));
         let tag = self.marks.tag();
         let key = self.servers.open(request, flow, tag);
         match refusal {
@@ -92,10 +89,7 @@ impl Ua {
     /// The leg of a request inside a dialog (§12.2.2).
     pub(super) fn leg_of(&self, request: &Message) -> Option<LegKey> {
         let key = *self.by_tag.at(request.to().tag()?)?;
-        self.legs[key]
-            .dialog()
-            .filter(|dialog| dialog.owns_request(request))
-            .map(|_| key)
+        self.legs[key].dialog().filter(|dialog| dialog.owns_request(request)).map(|_| key)
     }
 
     /// Whom a request outside dialogs is from; refused already when nobody.
@@ -115,20 +109,14 @@ impl Ua {
             self.answer(pass, key, 403, |_| {});
             return None;
         }
-        Some(Source::Phone {
-            user,
-            domain: domain.into(),
-        })
+        Some(Source::Phone { user, domain: domain.into() })
     }
 
     /// Which user of a domain sent a request; challenged already when none.
     pub(super) fn authenticate(&mut self, pass: &mut Pass, key: ServerKey, domain: &str) -> Option<Box<str>> {
         let request = self.asked(key);
         let method = request.method_name().unwrap_or_default();
-        match self
-            .auth
-            .verify(pass.now.mono, domain, method, request.authorizations())
-        {
+        match self.auth.verify(pass.now.mono, domain, method, request.authorizations()) {
             Ok(user) => Some(user),
             Err(error) => {
                 let algorithms: &[Algorithm] = match &*self.settings.digests {
@@ -162,15 +150,8 @@ pub(super) fn sdp(message: &Message) -> Result<Option<Bytes>, UnsupportedBody> {
         return Ok(found);
     }
     // Content whose loss its sender can bear is ignored (§20.11).
-    let optional = message
-        .params(Name::ContentDisposition)
-        .value("handling")
-        .unwrap_or_default();
-    if optional.eq_ignore_ascii_case(b"optional") {
-        Ok(None)
-    } else {
-        Err(UnsupportedBody)
-    }
+    let optional = message.params(Name::ContentDisposition).value("handling").unwrap_or_default();
+    if optional.eq_ignore_ascii_case(b"optional") { Ok(None) } else { Err(UnsupportedBody) }
 }
 
 /// The host of a URI as settings write it.
@@ -194,38 +175,23 @@ fn screen(request: &Message) -> Option<Refusal> {
         | Method::Refer
         | Method::Message
         | Method::Update => {
-            return Some(Refusal {
-                status: 405,
-                header: allow(),
-            });
+            return Some(Refusal { status: 405, header: allow() });
         }
         Method::Other => {
-            return Some(Refusal {
-                status: 501,
-                header: allow(),
-            });
+            return Some(Refusal { status: 501, header: allow() });
         }
     }
     let scheme = request.request_uri().map(|uri| uri.scheme);
     if scheme == Some(Scheme::Other) {
-        return Some(Refusal {
-            status: 416,
-            header: None,
-        });
+        return Some(Refusal { status: 416, header: None });
     }
     if request.max_forwards() == Some(0) {
-        return Some(Refusal {
-            status: 483,
-            header: None,
-        });
+        return Some(Refusal { status: 483, header: None });
     }
     // No extension of ours changes how a request is understood yet (§8.2.2.3).
     let unsupported: Vec<&[u8]> = request.require().collect();
     if !unsupported.is_empty() {
-        return Some(Refusal {
-            status: 420,
-            header: Some((Name::Unsupported, unsupported.join(&b", "[..]))),
-        });
+        return Some(Refusal { status: 420, header: Some((Name::Unsupported, unsupported.join(&b", "[..]))) });
     }
     None
 }

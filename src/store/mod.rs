@@ -61,6 +61,15 @@ pub enum OpenError {
     /// The file or its folder cannot be used.
     #[error("the database cannot be opened")]
     Open(#[source] sqlx::Error),
+    /// The folder of the file is not there and cannot be made.
+    #[error("the database's folder {folder} cannot be made")]
+    Folder {
+        /// Which.
+        folder: String,
+        /// What the system said.
+        #[source]
+        error: std::io::Error,
+    },
     /// The schema is of a newer program, was altered, or a step failed.
     #[error("the database's schema cannot be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
@@ -103,6 +112,11 @@ impl Store {
     /// WAL lets readers and the writer work side by side. `synchronous=FULL` because the journal drops what SQL has
     /// acknowledged: a commit must survive a power cut. It costs one sync per batch of facts, not per fact.
     pub async fn open(path: impl AsRef<Path>) -> Result<Store, OpenError> {
+        let path = path.as_ref();
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| OpenError::Folder { folder: folder.display().to_string(), error })?;
+        }
         let options = options().filename(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         let writer = pool(1).connect_with(options.clone()).await.map_err(OpenError::Open)?;
         migrate(&writer).await?;
