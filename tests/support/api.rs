@@ -130,6 +130,28 @@ impl Events {
         });
     }
 
+    /// Waits until the agent's phone is seen registered, or not.
+    pub fn phone(&mut self, name: &str, up: bool) {
+        self.until(&format!("phone of {name} up: {up}"), |event| {
+            let is = |agent: &Value| agent["name"] == name && agent["phone_up"] == up;
+            is(&event["data"]) || event["data"]["agents"].as_array().is_some_and(|agents| agents.iter().any(is))
+        });
+    }
+
+    /// Waits until the agent is seen paused for this reason.
+    pub fn paused(&mut self, name: &str, reason: &str) {
+        self.until(&format!("agent {name} paused: {reason}"), |event| {
+            let agent = &event["data"];
+            agent["name"] == name && agent["state"] == "not_ready" && agent["reason"] == reason
+        });
+    }
+
+    /// Waits until a call is over; returns its contact.
+    pub fn call_over(&mut self) -> String {
+        let event = self.until("a call over", |event| event["type"] == "call.ended");
+        event["data"]["contact"].as_str().expect("a contact").into()
+    }
+
     /// Waits until a call is seen at this stage; returns its contact.
     pub fn call(&mut self, stage: &str) -> String {
         let event = self.until(&format!("a call {stage}"), |event| event["data"]["stage"] == stage);
