@@ -1,10 +1,9 @@
 //! Calls from end to end: sipp as citizen and as agent.
 
 use crate::support::hotline::{AGENT_HZ, APOLOGY_HZ, CITIZEN_HZ, Hotline, MUSIC_HZ, PROMPT_HZ, folder, prompt};
-use crate::support::{eventually, wav};
+use crate::support::wav;
 use serde_json::Value;
 use std::net::UdpSocket;
-use std::time::Duration;
 
 /// What a voice may take from one phone to the recording of the other, and the first packets of a phone.
 const SETTLE_MS: usize = 400;
@@ -113,7 +112,7 @@ fn an_agent_who_rejects_is_paused_and_the_next_one_gets_the_call() {
     let citizen = hotline.citizen("citizen-hangs-up", &["-d", "4000"]);
     hotline.events.paused("1001", "rejected");
     first.succeeds();
-    hotline.ready("1002");
+    hotline.want("1002", "ready");
     let contact = hotline.events.call("talking");
     citizen.succeeds();
     second.succeeds();
@@ -141,7 +140,7 @@ fn an_agent_who_does_not_answer_is_paused_and_the_caller_keeps_their_place() {
         event["data"]["stage"] == "queued" && event["data"]["contact"] != *contact
     });
     let agent = hotline.behaves(&phone, "agent-hangs-up", &["-d", "500"]);
-    hotline.ready("1001");
+    hotline.want("1001", "ready");
     let talking = hotline.events.until("talking", |event| event["data"]["stage"] == "talking");
     assert_eq!(talking["data"]["contact"], *contact, "who came first is served first");
     hotline.want("1001", "not_ready");
@@ -192,7 +191,7 @@ fn a_phone_that_has_vanished_costs_the_caller_only_the_ringing() {
     let mut invite = [0; 4096];
     let size = deaf.recv(&mut invite).unwrap();
     assert!(invite[..size].starts_with(b"INVITE "));
-    hotline.ready("1002");
+    hotline.want("1002", "ready");
     let contact = hotline.events.call("talking");
     citizen.succeeds();
     agent.succeeds();
@@ -260,9 +259,6 @@ fn zero_in_the_greeting_reaches_a_human_at_once() {
 #[test]
 fn a_number_that_is_not_ours_is_refused() {
     let hotline = Hotline::new();
-    hotline.citizen_dials("0591-99999999", "citizen-refused", &["-key", "status", "404"]).succeeds();
-    eventually("no call stands", Duration::from_secs(5), || {
-        (hotline.lead.read("/calls/live").body["items"] == Value::Array(Vec::new())).then_some(())
-    });
+    hotline.citizen_is_refused("0591-99999999", "404");
     hotline.nothing_is_left();
 }

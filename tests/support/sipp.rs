@@ -32,10 +32,15 @@ pub fn ports(count: u16) -> u16 {
 }
 
 impl Sipp {
-    /// Starts `scenario` against `engine` with further arguments; files go to `folder`.
+    /// Starts `scenario` against `engine` with further arguments; files go to `folder`. A second word of `scenario` is the
+    /// status that it awaits: sipp takes none from the command line.
     pub fn start(folder: &Path, engine: SocketAddr, scenario: &str, arguments: &[&str]) -> Sipp {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(format!("{scenario}.xml"));
+        let (scenario, status) = scenario.split_once(' ').unwrap_or((scenario, ""));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(format!("{scenario}.xml"));
+        let text = std::fs::read_to_string(&source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         let media = ports(4).to_string();
+        let file = folder.join(format!("sipp-{scenario}-{media}.xml"));
+        std::fs::write(&file, text.replace("[status]", status)).unwrap();
         let log = folder.join(format!("sipp-{scenario}-{media}.log"));
         let output = std::fs::File::create(&log).unwrap();
         let mut command = Command::new("sipp");
