@@ -2,5 +2,6 @@
 
 mod calls;
 mod digest;
+mod sites;
 mod support;
 mod tidy;
