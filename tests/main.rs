@@ -2,6 +2,8 @@
 
 mod calls;
 mod digest;
+mod events;
+mod robust;
 mod sites;
 mod support;
 mod tidy;

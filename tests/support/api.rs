@@ -64,12 +64,21 @@ impl Api {
 
     /// The event stream from here on, its first snapshot included.
     pub fn events(&self) -> Events {
-        let response = self
-            .agent
-            .get(format!("{}/events", self.base))
-            .header("Authorization", format!("Bearer {}", self.token))
-            .call()
-            .expect("the event stream opens");
+        self.follow(None)
+    }
+
+    /// The event stream of one who has heard everything up to `seq`, as a browser resumes it.
+    pub fn events_after(&self, seq: u64) -> Events {
+        self.follow(Some(seq))
+    }
+
+    fn follow(&self, last: Option<u64>) -> Events {
+        let url = format!("{}/events", self.base);
+        let mut request = self.agent.get(url).header("Authorization", format!("Bearer {}", self.token));
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last.to_string());
+        }
+        let response = request.call().expect("the event stream opens");
         assert_eq!(response.status(), 200);
         let (told, events) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -108,6 +117,11 @@ pub struct Events {
 }
 
 impl Events {
+    /// Everything waited through so far.
+    pub fn seen(&self) -> &[Value] {
+        &self.seen
+    }
+
     /// Waits for the next event that `satisfies`.
     pub fn until(&mut self, what: &str, satisfies: impl Fn(&Value) -> bool) -> Value {
         loop {

@@ -94,7 +94,14 @@ impl Hotline {
         self.engine.folder.path()
     }
 
-    fn database(&self) -> PathBuf {
+    /// Starts again after an end or a crash.
+    pub fn start_again(&mut self) {
+        self.engine.start_again();
+        self.lead = self.engine.api("demo-fuzhou-lead-token");
+        self.events = self.lead.events();
+    }
+
+    pub fn database(&self) -> PathBuf {
         self.folder().join("data/jiesu.db")
     }
 
@@ -142,8 +149,8 @@ impl Hotline {
     }
 
     /// A citizen whose call is refused with this status.
-    pub fn citizen_is_refused(&self, number: &str, status: &str) {
-        self.citizen_dials(number, &format!("citizen-refused {status}"), &[]).succeeds();
+    pub fn citizen_is_refused(&self, number: &str, status: &str) -> String {
+        self.citizen_dials(number, &format!("citizen-refused {status}"), &[]).succeeds()
     }
 
     /// The agent as the API shows them.
@@ -194,7 +201,7 @@ impl Hotline {
     }
 
     /// The recording as the API serves it, after checking that it is the file on disk, whole and in parts.
-    fn sound(&self, recording: &Value) -> wav::Stereo {
+    pub fn sound(&self, recording: &Value) -> wav::Stereo {
         let path = recording["path"].as_str().expect("a path");
         let file = std::fs::read(self.engine.recordings().join(self.site).join(path)).expect("the recording's file");
         assert_eq!(recording["bytes"], file.len());

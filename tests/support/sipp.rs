@@ -82,8 +82,8 @@ impl Sipp {
         });
     }
 
-    /// Waits for its end, which must be success.
-    pub fn succeeds(mut self) {
+    /// Waits for its end, which must be success. Returns the messages sent and received.
+    pub fn succeeds(mut self) -> String {
         let status = super::eventually("sipp ends", super::api::EVENT_MAX * 2, || self.child.try_wait().unwrap());
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let error = std::fs::read_to_string(self.log.with_extension("err")).unwrap_or_default();
@@ -95,6 +95,7 @@ impl Sipp {
             self.scenario,
             tail.into_iter().rev().collect::<Vec<_>>().join("\n")
         );
+        messages
     }
 }
 
