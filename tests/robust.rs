@@ -174,7 +174,7 @@ fn a_crash_in_mid_call_costs_no_order_and_less_than_a_second_of_sound() {
     let contact = talking["data"]["contact"].as_str().unwrap().to_owned();
     let folder = hotline.engine.recordings().join("fuzhou");
     let spoken = eventually("two seconds of talk are written", Duration::from_secs(10), || {
-        let bytes = std::fs::metadata(the_only_wav(&folder)?).ok()?.len();
+        let bytes = std::fs::metadata(wav::files(&folder).pop()?).ok()?.len();
         (bytes > 3 * 16_000).then_some(bytes)
     });
     let killed = now_ms();
@@ -206,13 +206,4 @@ fn a_crash_in_mid_call_costs_no_order_and_less_than_a_second_of_sound() {
 
 fn now_ms() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64
-}
-
-/// The one recording below `folder`, however deep.
-fn the_only_wav(folder: &std::path::Path) -> Option<std::path::PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path());
-    entries.into_iter().find_map(|path| match path.is_dir() {
-        true => the_only_wav(&path),
-        false => path.extension().is_some_and(|extension| extension == "wav").then_some(path),
-    })
 }

@@ -1,7 +1,7 @@
 //! Ears: tones in G.711 and PCM files.
 
 use std::f64::consts::TAU;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub const RATE: usize = 8_000;
 
@@ -79,6 +79,19 @@ pub fn write_pcm(path: &Path, hertz: f64, milliseconds: usize) {
     let mut writer = hound::WavWriter::create(path, spec).unwrap();
     sine(hertz, milliseconds).for_each(|sample| writer.write_sample(sample).unwrap());
     writer.finalize().unwrap();
+}
+
+/// WAV files below `folder`, however deep; none when there is no such folder yet.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.extend(path.extension().is_some_and(|extension| extension == "wav").then_some(path)),
+        }
+    }
+    found
 }
 
 /// Amplitude of `hertz` in the samples (Goertzel).
