@@ -1,7 +1,7 @@
 //! Calls from end to end: sipp as citizen and as agent.
 
 use crate::support::hotline::{AGENT_HZ, APOLOGY_HZ, CITIZEN_HZ, Hotline, MUSIC_HZ, PROMPT_HZ, folder, prompt};
-use crate::support::wav;
+use crate::support::{sql, wav};
 use serde_json::Value;
 use std::net::UdpSocket;
 
@@ -201,7 +201,7 @@ fn a_phone_that_has_vanished_costs_the_caller_only_the_ringing() {
     assert_eq!((outcomes.len(), outcomes[1]), (2, ("1002", "answered")));
     assert!(matches!(outcomes[0], ("1001", "no_answer" | "unreachable")), "{outcomes:?}");
     assert!(past.record["attempts"][0]["ringing"].is_null(), "it never rang");
-    hotline.nothing_is_left();
+    hotline.nobody_is_left();
 }
 
 #[test]
@@ -261,4 +261,36 @@ fn a_number_that_is_not_ours_is_refused() {
     let hotline = Hotline::new();
     hotline.citizen_is_refused("0591-99999999", "404");
     hotline.nothing_is_left();
+}
+
+#[test]
+fn a_trunk_that_leaves_the_offer_to_us_is_served_alike() {
+    let mut hotline = Hotline::new();
+    let phone = hotline.phone("1001");
+    let agent = hotline.behaves(&phone, "agent-answers", &[]);
+    hotline.ready("1001");
+    let citizen = hotline.citizen("citizen-late-offer", &["-d", "3000"]);
+    let contact = hotline.events.call("talking");
+    citizen.succeeds();
+    agent.succeeds();
+    let past = hotline.past(&contact);
+    assert_eq!(past.end(), ("talking", "caller"));
+    let (from, to) = (past.at_ms("answered") + SETTLE_MS, past.at_ms("ended") - 100);
+    assert!(wav::heard_ms(part(&past.sound.left, from, to), CITIZEN_HZ) >= 1_000);
+    assert!(wav::heard_ms(part(&past.sound.right, from, to), AGENT_HZ) >= 1_000);
+    hotline.nothing_is_left();
+}
+
+#[test]
+fn forty_callers_at_once_leave_forty_records_and_nothing_else() {
+    let hotline = Hotline::new();
+    let citizens = hotline.citizen("citizen-hangs-up", &["-d", "2000", "-m", "40", "-r", "40", "-rp", "1000"]);
+    citizens.succeeds();
+    hotline.nothing_is_left();
+    let database = hotline.database();
+    let whole = "end_by = 'caller' AND end_stage = 'queued' AND connected IS NOT NULL AND ended IS NOT NULL";
+    assert_eq!(sql::count(&database, "calls", whole), 40);
+    assert_eq!(sql::count(&database, "orders", "state = 'draft' AND ended IS NOT NULL"), 40);
+    assert_eq!(sql::count(&database, "recordings", "sha256 IS NOT NULL AND NOT damaged"), 40);
+    assert_eq!(wav::files(&hotline.engine.recordings()).len(), 40);
 }

@@ -8,7 +8,11 @@ use std::collections::BTreeMap;
 fn object(event: &Value) -> String {
     let data = &event["data"];
     let name = data["contact"].as_str().filter(|_| event["type"].as_str().unwrap().starts_with("call."));
-    format!("{} {}", event["type"].as_str().unwrap().split('.').next().unwrap(), name.unwrap_or_else(|| data["name"].as_str().unwrap()))
+    format!(
+        "{} {}",
+        event["type"].as_str().unwrap().split('.').next().unwrap(),
+        name.unwrap_or_else(|| data["name"].as_str().unwrap())
+    )
 }
 
 fn sequence(event: &Value) -> u64 {
@@ -35,7 +39,8 @@ fn a_reader_who_resumes_misses_nothing_and_hears_nothing_twice() {
     resumed.until("the call's end", |event| event["type"] == "call.ended");
     citizen.succeeds();
     agent.succeeds();
-    resumed.until("the agent ready again", |event| event["data"]["name"] == "1001" && event["data"]["state"] == "ready");
+    resumed
+        .until("the agent ready again", |event| event["data"]["name"] == "1001" && event["data"]["state"] == "ready");
 
     let all: Vec<&Value> = before.iter().chain(resumed.seen()).collect();
     assert!(all.windows(2).all(|pair| sequence(pair[0]) < sequence(pair[1])), "seq rises over the break");
@@ -46,7 +51,12 @@ fn a_reader_who_resumes_misses_nothing_and_hears_nothing_twice() {
         .filter(|event| event["data"]["contact"] == *contact && event["type"].as_str().unwrap().starts_with("call."))
         .map(|event| event["data"]["stage"].as_str().unwrap_or("over"))
         .collect();
-    assert!(stages.is_sorted_by_key(|stage| ["offered", "ivr", "queued", "ringing", "talking", "over"].iter().position(|known| known == stage)), "{stages:?}");
+    assert!(
+        stages.is_sorted_by_key(|stage| ["offered", "ivr", "queued", "ringing", "talking", "over"]
+            .iter()
+            .position(|known| known == stage)),
+        "{stages:?}"
+    );
     assert_eq!(&stages[stages.len() - 2..], ["talking", "over"], "{stages:?}");
 
     // The snapshot with every change laid over it is what a newcomer is shown.

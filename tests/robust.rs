@@ -105,8 +105,18 @@ fn an_address_in_use_is_named_with_its_cure() {
 fn a_mistake_in_the_configuration_is_told_with_file_line_and_cure() {
     let cases = [
         ("sip-profiles/queues.toml", "ring_max_s = 3", "ring_maxs = 3", "ring_max_s"),
-        ("sip-profiles/queues.toml", "site = \"fuzhou\"\nname = \"社保\"", "site = \"fuzhuo\"\nname = \"社保\"", "fuzhou"),
-        ("ivr-flows/numbers.toml", "greeting = \"quanzhou-greeting\"", "greeting = \"nobody-spoke\"", "nobody-spoke.wav"),
+        (
+            "sip-profiles/queues.toml",
+            "site = \"fuzhou\"\nname = \"社保\"",
+            "site = \"fuzhuo\"\nname = \"社保\"",
+            "fuzhou",
+        ),
+        (
+            "ivr-flows/numbers.toml",
+            "greeting = \"quanzhou-greeting\"",
+            "greeting = \"nobody-spoke\"",
+            "nobody-spoke.wav",
+        ),
         ("jiesu.toml", "calls_max = 2500", "calls_max = many", "must be quoted"),
         ("jiesu.toml", "calls_max = 2500", "calls_max = 0", "cure: "),
     ];

@@ -160,12 +160,6 @@ impl Events {
         });
     }
 
-    /// Waits until a call is over; returns its contact.
-    pub fn call_over(&mut self) -> String {
-        let event = self.until("a call over", |event| event["type"] == "call.ended");
-        event["data"]["contact"].as_str().expect("a contact").into()
-    }
-
     /// Waits until a call is seen at this stage; returns its contact.
     pub fn call(&mut self, stage: &str) -> String {
         let event = self.until(&format!("a call {stage}"), |event| event["data"]["stage"] == stage);

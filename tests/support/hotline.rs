@@ -43,7 +43,6 @@ pub struct Hotline {
 
 /// A telephone that is registered, and where it listens.
 pub struct Phone {
-    pub name: &'static str,
     pub port: u16,
 }
 
@@ -111,7 +110,7 @@ impl Hotline {
         let domain = format!("{}.12345.example", self.site);
         Sipp::register(self.folder(), self.engine.sip, &domain, name, port);
         self.events.phone(name, true);
-        Phone { name, port }
+        Phone { port }
     }
 
     /// Lets a phone do as `scenario` says with its next call.
@@ -143,8 +142,7 @@ impl Hotline {
 
     pub fn citizen_dials(&self, number: &str, scenario: &str, arguments: &[&str]) -> Sipp {
         let port = ports(2).to_string();
-        let arguments: Vec<&str> =
-            ["-s", number, "-p", &port].into_iter().chain(arguments.iter().copied()).collect();
+        let arguments: Vec<&str> = ["-s", number, "-p", &port].into_iter().chain(arguments.iter().copied()).collect();
         Sipp::start(self.folder(), self.engine.sip, scenario, &arguments)
     }
 
@@ -161,8 +159,7 @@ impl Hotline {
     /// The record of an ended call with all that belongs to it, after checking that the API, SQL and the disk agree, that
     /// its times are in order, and that its length is its recording's.
     pub fn past(&self, contact: &str) -> Past {
-        let record =
-            self.lead.until(&format!("/calls/{contact}"), |record| record["call"]["end_stage"].is_string());
+        let record = self.lead.until(&format!("/calls/{contact}"), |record| record["call"]["end_stage"].is_string());
         let call = &record["call"];
         sql::agrees(&self.database(), "calls", call);
         in_order(call);
@@ -173,14 +170,18 @@ impl Hotline {
         let opened = sql::count(&self.database(), "orders", &format!("contact = '{contact}'"));
         assert_eq!(opened, i64::from(order.is_some()), "one order for a call that came to a queue");
         assert_eq!(order.is_some(), call["queued"].is_i64(), "an order opens with the queue");
-        let recording = self.lead.until(
-            &format!("/recordings/{}", call["recording"].as_str().expect("a recording")),
-            |recording| recording["sha256"].is_string(),
-        );
+        let recording = self
+            .lead
+            .until(&format!("/recordings/{}", call["recording"].as_str().expect("a recording")), |recording| {
+                recording["sha256"].is_string()
+            });
         let sound = self.sound(&recording);
         let length = call["ended"].as_i64().unwrap() - call["connected"].as_i64().unwrap();
         let recorded = recording["duration_ms"].as_i64().expect("a length");
-        assert!((length - recorded).abs() <= LENGTH_TOLERANCE_MS, "the call is {length} ms, its recording {recorded} ms");
+        assert!(
+            (length - recorded).abs() <= LENGTH_TOLERANCE_MS,
+            "the call is {length} ms, its recording {recorded} ms"
+        );
         assert_eq!(recording["damaged"], false, "{recording}");
         assert_eq!(recording["contact"], contact);
         Past { record, order, recording, sound }
@@ -191,9 +192,13 @@ impl Hotline {
         let order = self.lead.until(&format!("/orders/{id}"), |order| order["order"]["ended"].is_i64())["order"].take();
         sql::agrees(&self.database(), "orders", &order);
         assert_eq!(order["state"], "draft");
-        for (of_order, of_call) in
-            [("contact", "id"), ("recording", "recording"), ("caller", "caller"), ("agent", "agent"), ("ended", "ended")]
-        {
+        for (of_order, of_call) in [
+            ("contact", "id"),
+            ("recording", "recording"),
+            ("caller", "caller"),
+            ("agent", "agent"),
+            ("ended", "ended"),
+        ] {
             assert_eq!(order[of_order], record["call"][of_call], "order {of_order}");
         }
         assert_eq!(order["answered"], answered);
@@ -216,12 +221,26 @@ impl Hotline {
         let sound = wav::Stereo::read(&file);
         assert_eq!(sound.left.len(), sound.right.len());
         let told = recording["duration_ms"].as_i64().unwrap();
-        assert!((sound.duration_ms() - told as f64).abs() <= 1.0, "{} ms in the file, {told} told", sound.duration_ms());
+        assert!(
+            (sound.duration_ms() - told as f64).abs() <= 1.0,
+            "{} ms in the file, {told} told",
+            sound.duration_ms()
+        );
         sound
     }
 
-    /// No call, leg, lease or caller is left; transactions may run out for 32 s (RFC 3261 §17) and are not asked for.
+    /// No call, leg, dialog, lease or caller is left; transactions may run out for 32 s (RFC 3261 §17) and are not asked
+    /// for.
     pub fn nothing_is_left(&self) {
+        self.is_left(&["/calls/live", "/calls/calls", "/calls/legs", "/sip/dialogs"]);
+    }
+
+    /// As [`Hotline::nothing_is_left`], but for an INVITE that nobody has answered and that may run out (Timer B).
+    pub fn nobody_is_left(&self) {
+        self.is_left(&["/calls/live"]);
+    }
+
+    fn is_left(&self, counts: &[&str]) {
         let admin = self.engine.api("demo-admin-token");
         eventually("everything of the call is gone and every fact is in SQL", LEFT_MAX, || {
             let inside = admin.read("/health/internals").body;
@@ -229,7 +248,8 @@ impl Hotline {
                 let parts = inside[part].as_array().expect("a list").iter();
                 parts.map(|one| one.pointer(name).and_then(Value::as_u64).expect("a count")).sum()
             };
-            let standing = sum("shards", "/calls/live") + sum("acds", "/callers") + sum("acds", "/leases");
+            let calls: u64 = counts.iter().map(|count| sum("shards", count)).sum();
+            let standing = calls + sum("acds", "/callers") + sum("acds", "/leases");
             let facts = &inside["facts"];
             assert_eq!(facts["refused"], 0);
             (standing == 0 && facts["told"] == facts["applied"]).then_some(())

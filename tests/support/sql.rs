@@ -30,7 +30,9 @@ pub fn agrees(database: &Path, table: &str, shown: &Value) {
         .as_object()
         .unwrap_or_else(|| panic!("no object for {table}: {shown}"))
         .iter()
-        .map(|(key, value)| (key.clone(), value.as_bool().map_or_else(|| value.clone(), |truth| u8::from(truth).into())))
+        .map(|(key, value)| {
+            (key.clone(), value.as_bool().map_or_else(|| value.clone(), |truth| u8::from(truth).into()))
+        })
         .collect();
     let stored = row(database, table, shown["id"].as_str().expect("an id"), &shown);
     assert_eq!(stored, Value::Object(shown), "{table}: SQL and API");
