@@ -41,10 +41,8 @@ fn both_voices_are_recorded_each_on_its_side_and_only_there() {
 
     let (from, to) = (past.at_ms("answered") + SETTLE_MS, past.at_ms("ended") - 100);
     let (left, right) = (part(&past.sound.left, from, to), part(&past.sound.right, from, to));
-    let talk_ms = (to - from) / 100 * 100;
-    assert!(talk_ms >= 1_000, "talked for {talk_ms} ms");
-    assert_eq!((wav::heard_ms(left, CITIZEN_HZ), wav::heard_ms(left, AGENT_HZ)), (talk_ms, 0));
-    assert_eq!((wav::heard_ms(right, CITIZEN_HZ), wav::heard_ms(right, AGENT_HZ)), (0, talk_ms));
+    wav::speaks_alone(left, CITIZEN_HZ, AGENT_HZ);
+    wav::speaks_alone(right, AGENT_HZ, CITIZEN_HZ);
     let before = part(&past.sound.right, 0, past.at_ms("answered"));
     assert_eq!(wav::heard_ms(before, AGENT_HZ), 0, "the agent is heard only after the answer");
     assert!(wav::heard_ms(before, PROMPT_HZ) >= 300, "the greeting and the announcement are recorded");

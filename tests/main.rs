@@ -5,6 +5,7 @@ mod calls;
 mod digest;
 mod events;
 mod robust;
+mod sip;
 mod sites;
 mod support;
 mod tidy;

@@ -72,10 +72,8 @@ fn garbage_disturbs_no_call() {
     let past = hotline.past(&contact);
     assert_eq!(past.end(), ("talking", "caller"));
     let (from, to) = (past.at_ms("answered") + 400, past.at_ms("ended") - 100);
-    let talk_ms = (to - from) / 100 * 100;
-    for (side, hertz) in [(&past.sound.left, CITIZEN_HZ), (&past.sound.right, AGENT_HZ)] {
-        assert_eq!(wav::heard_ms(&side[from * 8..to * 8], hertz), talk_ms, "{hertz} Hz is heard all the time");
-    }
+    wav::speaks_alone(&past.sound.left[from * 8..to * 8], CITIZEN_HZ, AGENT_HZ);
+    wav::speaks_alone(&past.sound.right[from * 8..to * 8], AGENT_HZ, CITIZEN_HZ);
     hotline.nothing_is_left();
     let log = hotline.engine.log();
     assert!(!log.contains("panicked"), "{log}");

@@ -108,6 +108,35 @@ impl Client {
         }
     }
 
+    /// Sends a request within or outside a dialog; `to_tag` is empty outside. Returns its CSeq number.
+    pub fn request(&mut self, method: &str, number: &str, to_tag: &str, body: &str) -> u32 {
+        // An ACK has the number of what it acknowledges (RFC 3261 §13.2.2.4).
+        self.sequence += u32::from(method != "ACK");
+        let text = self.text_of(method, number, to_tag, body);
+        self.send(text.as_bytes());
+        self.sequence
+    }
+
+    /// The last request once more, as UDP phones repeat it.
+    pub fn repeat(&self, method: &str, number: &str, body: &str) {
+        self.send(self.text_of(method, number, "", body).as_bytes());
+    }
+
+    fn text_of(&self, method: &str, number: &str, to_tag: &str, body: &str) -> String {
+        let (local, engine, sequence, id) =
+            (self.socket.local_addr().unwrap(), self.engine, self.sequence, &self.call_id);
+        let tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        format!(
+            "{method} sip:{number}@{engine} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK{id}.{sequence}{method};rport\r\n\
+             From: <sip:{user}@{local}>;tag=t\r\nTo: <sip:{number}@{engine}>{tag}\r\nCall-ID: {id}\r\n\
+             CSeq: {sequence} {method}\r\nContact: <sip:{user}@{local}>\r\nMax-Forwards: 70\r\n{kind}\
+             Content-Length: {length}\r\n\r\n{body}",
+            user = self.user,
+            length = body.len(),
+        )
+    }
+
     /// Registers `contacts` (header values) for `expires` seconds, with or without a proof.
     pub fn register(&mut self, contacts: &[&str], expires: u32, proof: Option<&Proof>) -> Response {
         self.sequence += 1;

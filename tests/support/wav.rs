@@ -108,3 +108,12 @@ pub fn tone(samples: &[i16], hertz: f64) -> f64 {
 pub fn heard_ms(samples: &[i16], hertz: f64) -> usize {
     samples.chunks_exact(RATE / 10).filter(|window| tone(window, hertz) > 2_000.0).count() * 100
 }
+
+/// That `hertz` is heard all the time and `other` never. A busy machine makes a phone stumble: a tenth may be missing.
+pub fn speaks_alone(samples: &[i16], hertz: f64, other: f64) {
+    let whole = samples.len() / (RATE / 10) * 100;
+    assert!(whole >= 1_000, "only {whole} ms to listen to");
+    let heard = heard_ms(samples, hertz);
+    assert!(heard >= whole - whole / 10, "{hertz} Hz is heard for {heard} of {whole} ms");
+    assert_eq!(heard_ms(samples, other), 0, "{other} Hz beside {hertz} Hz");
+}
