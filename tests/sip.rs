@@ -72,8 +72,8 @@ fn questions_and_mistakes_get_the_answers_of_the_rfc() {
     let cases = [
         ("OPTIONS", "12345", "", "", 200, "Allow"),
         ("BYE", "12345", "nobody", "", 481, ""),
-        ("INFO", "12345", "nobody", "", 481, ""),
-        ("FROBNICATE", "12345", "", "", 405, "Allow"),
+        ("INFO", "12345", "nobody", "", 405, "Allow"),
+        ("FROBNICATE", "12345", "", "", 501, "Allow"),
         ("INVITE", "12345", "", &unusable, 488, ""),
         ("INVITE", "12345", "nobody", SDP, 481, ""),
         ("INVITE", "no-number", "", SDP, 404, ""),

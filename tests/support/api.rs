@@ -162,7 +162,15 @@ impl Events {
 
     /// Waits until a call is seen at this stage; returns its contact.
     pub fn call(&mut self, stage: &str) -> String {
-        let event = self.until(&format!("a call {stage}"), |event| event["data"]["stage"] == stage);
-        event["data"]["contact"].as_str().expect("a contact").into()
+        let at = |call: &Value| {
+            let contact = (call["stage"] == stage).then(|| call["contact"].as_str().expect("a contact"))?;
+            Some(contact.to_owned())
+        };
+        let found = |event: &Value| {
+            let calls = event["data"]["calls"].as_array().into_iter().flatten();
+            std::iter::once(&event["data"]).chain(calls).find_map(at)
+        };
+        let event = self.until(&format!("a call {stage}"), |event| found(event).is_some());
+        found(&event).expect("it was found")
     }
 }
