@@ -113,3 +113,29 @@ fn who_is_held_hears_music_and_then_the_agent_again() {
     assert!(wav::heard_ms(&heard, MUSIC_HZ) >= 2_000 && wav::heard_ms(&heard, AGENT_HZ) >= 3_000);
     hotline.nothing_is_left();
 }
+
+#[test]
+fn a_citizen_who_holds_comes_back_to_the_same_agent() {
+    let mut hotline = Hotline::new();
+    let Phones { mut citizen, mut agent } = phones(&mut hotline);
+    citizen.command("dial", &format!("sip:12345@{}", hotline.engine.sip));
+    let contact = hotline.events.call("talking");
+    citizen.until("CALL_ESTABLISHED");
+    goes_on(&hotline, 1_000);
+    citizen.command("hold", "");
+    goes_on(&hotline, 2_000);
+    assert_eq!(hotline.lead.read("/calls/live").body["items"][0]["stage"], "talking");
+    citizen.command("resume", "");
+    goes_on(&hotline, 3_000);
+    citizen.command("hangup", "");
+    agent.until("CALL_CLOSED");
+    let past = hotline.past(&contact);
+    assert_eq!(past.end(), ("talking", "caller"));
+    assert_eq!(past.attempts(), [("1001", "answered")]);
+    let last = past.at_ms("ended") - 1_500..past.at_ms("ended") - 200;
+    let part = |side: &[i16]| side[last.start * 8..last.end * 8].to_vec();
+    wav::speaks_alone(&part(&past.sound.left), CITIZEN_HZ, AGENT_HZ);
+    wav::speaks_alone(&part(&past.sound.right), AGENT_HZ, CITIZEN_HZ);
+    assert_eq!(wav::heard_ms(&past.sound.right[past.at_ms("answered") * 8 + 4_800..], MUSIC_HZ), 0);
+    hotline.nothing_is_left();
+}

@@ -1,6 +1,6 @@
 //! What goes wrong outside must stop nothing inside; what is wrong at the start must be said with its cure.
 
-use crate::support::hotline::{AGENT_HZ, CITIZEN_HZ, Hotline, folder};
+use crate::support::hotline::{AGENT_HZ, APOLOGY_HZ, CITIZEN_HZ, Hotline, folder};
 use crate::support::sip::Client;
 use crate::support::{eventually, sql, wav};
 use std::net::{TcpListener, UdpSocket};
@@ -169,6 +169,52 @@ fn a_stop_lets_running_calls_finish_and_takes_no_new_ones() {
     let whole = format!("contact = '{contact}' AND ended IS NOT NULL");
     assert_eq!(sql::count(&database, "orders", &whole), 1);
     assert_eq!(sql::count(&database, "recordings", &format!("{whole} AND sha256 IS NOT NULL AND NOT damaged")), 1);
+}
+
+#[test]
+fn a_stop_ends_by_its_bound_those_who_will_not() {
+    let folder = folder();
+    folder.edit("jiesu.toml", "drain_s_max = 300", "drain_s_max = 1");
+    let mut hotline = Hotline::start(folder);
+    let citizen = hotline.citizen("citizen-waits", &[]);
+    let contact = hotline.events.call("queued");
+    hotline.engine.terminate();
+    citizen.succeeds();
+    assert!(hotline.engine.ended().success());
+    let database = hotline.database();
+    let whole = format!("id = '{contact}' AND end_stage = 'queued' AND end_by = 'operator' AND ended IS NOT NULL");
+    assert_eq!(sql::count(&database, "calls", &whole), 1);
+    let sealed = format!("contact = '{contact}' AND sha256 IS NOT NULL AND NOT damaged");
+    assert_eq!(sql::count(&database, "recordings", &sealed), 1);
+}
+
+#[test]
+fn beyond_the_limits_callers_are_refused_or_told_so() {
+    let folder = folder();
+    folder.edit("jiesu.toml", "calls_max = 2500", "calls_max = 2");
+    folder.edit("sip-profiles/queues.toml", "waiting_max = 1000", "waiting_max = 1");
+    let mut hotline = Hotline::start(folder);
+    let first = hotline.citizen("citizen-waits", &[]);
+    let waiting = hotline.events.call("queued");
+    let second = hotline.citizen("citizen-waits", &[]);
+    hotline
+        .events
+        .until("the second caller", |event| event["data"]["stage"].is_string() && event["data"]["contact"] != *waiting);
+    let refused = hotline.citizen_is_refused("12345", "503");
+    assert!(!refused.contains("Retry-After"), "a carrier must try its next way at once:\n{refused}");
+    // The queue is full: the second hears the apology and is released; the first waits on.
+    second.succeeds();
+    let ended = hotline.lead.until("/calls?state=unanswered", |calls| {
+        calls["items"].as_array().unwrap().iter().any(|call| call["end_by"] == "flow")
+    });
+    let ended = ended["items"].as_array().unwrap().iter().find(|call| call["end_by"] == "flow").unwrap();
+    let past = hotline.past(ended["id"].as_str().unwrap());
+    assert_eq!(past.end(), ("queued", "flow"));
+    assert!(wav::heard_ms(&past.sound.right, APOLOGY_HZ) >= 300);
+    assert_eq!(hotline.lead.read("/calls/live").body["items"][0]["contact"], *waiting);
+    assert_eq!(hotline.lead.post(&format!("/calls/live/{waiting}/hang-up")).status, 202);
+    first.succeeds();
+    hotline.nothing_is_left();
 }
 
 #[test]
