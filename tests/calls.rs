@@ -291,4 +291,5 @@ fn forty_callers_at_once_leave_forty_records_and_nothing_else() {
     assert_eq!(sql::count(&database, "orders", "state = 'draft' AND ended IS NOT NULL"), 40);
     assert_eq!(sql::count(&database, "recordings", "sha256 IS NOT NULL AND NOT damaged"), 40);
     assert_eq!(wav::files(&hotline.engine.recordings()).len(), 40);
+    hotline.all_timers_run_out();
 }

@@ -21,6 +21,8 @@ pub const APOLOGY_HZ: f64 = 1_800.0;
 const LENGTH_TOLERANCE_MS: i64 = 40;
 /// Beyond this nothing of an ended call may stand.
 const LEFT_MAX: Duration = Duration::from_secs(10);
+/// Timers B, F, H and J (RFC 3261 Table 4) run for 32 s; a margin for a busy machine.
+const TIMERS_MAX: Duration = Duration::from_secs(45);
 
 /// Prompts of the flow `direct` with their length in milliseconds: together well below a second.
 const PROMPTS: [(&str, f64, usize); 6] = [
@@ -238,6 +240,18 @@ impl Hotline {
     /// As [`Hotline::nothing_is_left`], but for an INVITE that nobody has answered and that may run out (Timer B).
     pub fn nobody_is_left(&self) {
         self.is_left(&["/calls/live"]);
+    }
+
+    /// After the longest timer of SIP no transaction and no timer stands; for a hotline without registered phones.
+    pub fn all_timers_run_out(&self) {
+        let admin = self.engine.api("demo-admin-token");
+        let names = ["/sip/transactions", "/sip/timers", "/calls/timers"];
+        eventually("transactions and timers run out", TIMERS_MAX, || {
+            let inside = admin.read("/health/internals").body;
+            let shards = inside["shards"].as_array().expect("shards");
+            let stands = |name: &&str| shards.iter().any(|shard| shard.pointer(name).expect("a count") != 0);
+            (!names.iter().any(stands)).then_some(())
+        });
     }
 
     fn is_left(&self, counts: &[&str]) {
