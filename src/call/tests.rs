@@ -444,7 +444,7 @@ fn random_event(dice: &mut Mint, now: Now, call: CallId, leg: LegId, lease: Leas
         0 => Event::Sip(Notice::Acknowledged { leg, sdp: None }),
         1 => Event::Media(Heard::Digit { leg, digit: b'0' }),
         2 | 3 => Event::Media(Heard::Played { leg, play: 1 + (dice.random() % 4) as u32 }),
-        4 | 5 | 6 => Event::Acd(Acd::Offer { call, lease, ring_until: now.mono + Duration::from_secs(20) }),
+        4..=6 => Event::Acd(Acd::Offer { call, lease, ring_until: now.mono + Duration::from_secs(20) }),
         7 => Event::Acd(Acd::Revoke { call, lease }),
         8 => Event::Acd(Acd::Released { call, why: Released::Full }),
         9 => Event::Sip(Notice::Ringing { leg, sdp: None }),
