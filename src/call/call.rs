@@ -23,7 +23,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A port is bound in the same pass; later than this it never will be.
+/// A port is bound in the same pass; later than this it never will be. A caller for whose agent there was none asks again
+/// after as long.
 const PORT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Beyond 64×T1 (32 s), in which the user agent waits for the ACK.
 const ACK_WAIT_MAX: Duration = Duration::from_secs(40);
@@ -251,8 +252,7 @@ impl Call {
         if leg == self.citizen.id {
             self.refuse(now, 503, NO_RESOURCE, EndedBy::Refused, out);
         } else {
-            self.agent_gone(leg);
-            self.decline(now, leg, Declined::Unreachable, out);
+            self.no_port_for_agent(now, leg, out);
         }
     }
 
@@ -512,6 +512,25 @@ impl Call {
         self.book.attempted(now.wall, outcome);
         self.enter(now, State::Waiting, REQUEUE_EVERY, out);
         self.acd(Acd::Declined { lease, why }, out);
+    }
+
+    /// Our want of ports is not the agent's fault: the booking is given back without blame, and the caller asks again.
+    fn no_port_for_agent(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
+        match self.state {
+            State::Ringing { leg: ringing, .. } if ringing == leg => {
+                self.book.attempted(now.wall, AttemptOutcome::Unreachable);
+                self.acd(Acd::Cancel { call: self.id }, out);
+                self.enter(now, State::Waiting, PORT_WAIT_MAX, out);
+            }
+            State::Opening { .. }
+            | State::Connecting
+            | State::Ivr { .. }
+            | State::Waiting
+            | State::Ringing { .. }
+            | State::Talking { .. }
+            | State::Apologising
+            | State::Ending => {}
+        }
     }
 
     /// The ACD took its offer back.

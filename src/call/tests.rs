@@ -294,6 +294,19 @@ fn an_agent_who_does_not_answer_costs_the_caller_nothing() {
 }
 
 #[test]
+fn our_want_of_ports_blames_no_agent() {
+    let mut world = World::new();
+    let call = world.queued();
+    let ring_until = world.now.mono + Duration::from_secs(20);
+    world.calls.handle(world.now, Event::Acd(Acd::Offer { call, lease: LEASE, ring_until }), &mut world.out);
+    let Some(Command::OpenPort { leg, .. }) = world.out.pop() else { panic!("a port is asked for") };
+    let refused = world.tell(Event::PortRefused { leg });
+    assert!(matches!(acd(&refused)[..], [ToAcd::Cancel { .. }]), "{refused:?}");
+    let again = world.pass(Duration::from_secs(1));
+    assert!(matches!(acd(&again)[..], [ToAcd::Enqueue(_)]), "{again:?}");
+}
+
+#[test]
 fn the_agent_hangs_up_first() {
     let mut world = World::new();
     let (_, leg) = world.talking();

@@ -6,8 +6,9 @@ use super::clock;
 use super::media::{MediaThreads, Message};
 use super::wires::{Wires, lock};
 use crate::base::fact::Stamped;
+use crate::base::number::mask;
 use crate::base::{FactId, LegId, MediaThreadId, Mint, Now, ShardId};
-use crate::call::event::{Event as ToCalls, Towards};
+use crate::call::event::{CallView, Event as ToCalls, Towards};
 use crate::media::event::Action;
 use crate::net::ports::Ports;
 use crate::shard::{Effect, Event, Shard};
@@ -89,7 +90,10 @@ impl ShardTask {
                         let site = self.wires.setup.load().code(site);
                         (self.wires.facts)(Stamped { id, at: now.wall, site, fact });
                     }
-                    Effect::Show(view) => self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]),
+                    Effect::Show(view) => {
+                        log(&view);
+                        self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
+                    }
                     Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),
                 }
             }
@@ -157,5 +161,15 @@ impl ShardTask {
             self.wires.faults.messages_lost.fetch_add(1, Ordering::Relaxed);
             tracing::error!(?thread, %error, "a message to a media thread is lost");
         }
+    }
+}
+
+/// One line for each stage of a call, its fields always the same.
+fn log(view: &CallView) {
+    let (contact, site, agent) = (view.contact, view.site.0, view.agent.map(|agent| agent.0));
+    let caller = mask(&view.caller);
+    match view.stage {
+        Some(stage) => tracing::info!(%contact, site, ?stage, agent, caller, dialled = &*view.dialled, "call"),
+        None => tracing::info!(%contact, site, caller, dialled = &*view.dialled, "call over"),
     }
 }

@@ -45,6 +45,8 @@ const RECORDER_THREADS: usize = 2;
 const RETRY_AFTER_S: u32 = 30;
 /// After the bound of draining, callers still there are hung up on and have this long to say so.
 const HANG_UP_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long the database may take for the last facts.
+const FACTS_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Streams of ids beyond those of shards (two a shard, 256 shards at most).
 const STREAM_BEYOND_SHARDS: u16 = 512;
 
@@ -361,8 +363,13 @@ impl Node {
         if stopped.await.is_err() {
             tracing::error!("the media threads or the recorder did not stop in order");
         }
-        self.facts.drain().await;
-        self.facts.close().await;
+        if tokio::time::timeout(FACTS_WAIT_MAX, self.facts.drain()).await.is_err() {
+            tracing::warn!(
+                "the database is away: what it does not have yet is in the journal and follows at the next start"
+            );
+        } else {
+            self.facts.close().await;
+        }
         self.store.close().await;
     }
 
