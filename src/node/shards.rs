@@ -4,6 +4,7 @@
 
 use super::clock;
 use super::media::{MediaThreads, Message};
+use super::setup::Setup;
 use super::wires::{Wires, lock};
 use crate::base::fact::Stamped;
 use crate::base::number::mask;
@@ -91,7 +92,7 @@ impl ShardTask {
                         (self.wires.facts)(Stamped { id, at: now.wall, site, fact });
                     }
                     Effect::Show(view) => {
-                        log(&view);
+                        log(&self.wires.setup.load(), &view);
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
                     }
                     Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),
@@ -164,12 +165,12 @@ impl ShardTask {
     }
 }
 
-/// One line for each stage of a call, its fields always the same.
-fn log(view: &CallView) {
-    let (contact, site, agent) = (view.contact, view.site.0, view.agent.map(|agent| agent.0));
-    let caller = mask(&view.caller);
+/// One line for each stage of a call, its fields always the same; numbers never in clear.
+fn log(setup: &Setup, view: &CallView) {
+    let (contact, caller, dialled) = (view.contact, mask(&view.caller), &*view.dialled);
+    let (site, agent) = (setup.code(view.site), view.agent.map(|agent| setup.agent_name(agent)));
     match view.stage {
-        Some(stage) => tracing::info!(%contact, site, ?stage, agent, caller, dialled = &*view.dialled, "call"),
-        None => tracing::info!(%contact, site, caller, dialled = &*view.dialled, "call over"),
+        Some(stage) => tracing::info!(%contact, %site, ?stage, agent = agent.as_deref(), caller, dialled, "call"),
+        None => tracing::info!(%contact, %site, caller, dialled, "call over"),
     }
 }
