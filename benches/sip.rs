@@ -26,7 +26,6 @@ const INVITE: &str = "INVITE sip:12345@203.0.113.10:5060;user=phone SIP/2.0\r\n\
     Session-Expires: 1800;refresher=uac\r\n\
     Min-SE: 90\r\n\
     User-Agent: Carrier-SBC/9.2.1 build 20250311\r\n\
-    P-Charging-Vector: icid-value=5f1b2c3d4e5f60718293a4b5c6d7e8f9;icid-generated-at=198.51.100.77\r\n\
     Content-Type: application/sdp\r\n\
     Content-Disposition: session; handling=required\r\n\
     Content-Length: 272\r\n\

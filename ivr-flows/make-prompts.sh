@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/prompts"
 
 voice=cmn-latn-pinyin
-speed_wpm=150
+speed_wpm=200
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 

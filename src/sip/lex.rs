@@ -5,9 +5,27 @@
 use memchr::{memchr, memchr3};
 use std::borrow::Cow;
 
+/// Letters, digits and `marks`: looked up instead of compared, because every header name passes here.
+const fn alphanumeric_and(marks: &[u8]) -> [bool; 256] {
+    let mut set = [false; 256];
+    let mut byte = 0;
+    while byte < set.len() {
+        set[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < marks.len() {
+        set[marks[at] as usize] = true;
+        at += 1;
+    }
+    set
+}
+
+static TOKEN: [bool; 256] = alphanumeric_and(b"-.!%*_+`'~");
+
 /// `token` bytes (§25.1): letters, digits and ``-.!%*_+`'~``.
 pub(super) const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    TOKEN[byte as usize]
 }
 
 /// Whether `text` is a `token`: one byte at least.

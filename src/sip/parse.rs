@@ -132,7 +132,7 @@ impl<'a> Lines<'a> {
     /// Behind leading line ends (RFC 3261 §7.5) and the start line, which comes first.
     pub(super) fn behind_start_line(bytes: &'a [u8]) -> (&'a [u8], usize, Lines<'a>) {
         let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
-        let (end, next) = line_end(bytes, start).unwrap_or((bytes.len(), bytes.len()));
+        let (end, next) = line_end(bytes, start).map_or((bytes.len(), bytes.len()), |line| (line.end, line.next));
         (&bytes[start..end], start, Lines { bytes, at: next })
     }
 
@@ -143,22 +143,26 @@ impl<'a> Lines<'a> {
 
     pub(super) fn next(&mut self) -> Next {
         let start = self.at;
-        let Some((mut end, mut next)) = line_end(self.bytes, start) else {
+        let Some(mut line) = line_end(self.bytes, start) else {
             return Next::Cut;
         };
-        if end == start {
-            return Next::Body(next);
+        if line.end == start {
+            return Next::Body(line.next);
         }
-        let mut folded = false;
-        while matches!(self.bytes.get(next), Some(b' ' | b'\t')) {
-            folded = true;
-            let Some(behind) = line_end(self.bytes, next) else {
+        let (mut folded, mut bare_cr) = (false, line.bare_cr);
+        while matches!(self.bytes.get(line.next), Some(b' ' | b'\t')) {
+            let Some(continued) = line_end(self.bytes, line.next) else {
                 return Next::Cut;
             };
-            (end, next) = behind;
+            line = continued;
+            folded = true;
+            bare_cr |= line.bare_cr;
         }
-        self.at = next;
-        self.header(start, end, folded)
+        self.at = line.next;
+        if bare_cr {
+            return Next::Broken;
+        }
+        self.header(start, line.end, folded)
     }
 
     fn header(&self, start: usize, end: usize, folded: bool) -> Next {
@@ -168,7 +172,7 @@ impl<'a> Lines<'a> {
         let Some(value) = behind.strip_prefix(b":") else {
             return Next::Broken;
         };
-        if name_len == 0 || has_bare_cr(value) {
+        if name_len == 0 {
             return Next::Broken;
         }
         let value_end = end - (value.len() - value.trim_ascii_end().len());
@@ -181,17 +185,30 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Where the line at `at` ends and where the next one begins. A line ends with LF, with or without CR.
-fn line_end(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
-    let line = &bytes[at..];
-    let feed = memchr::memchr(b'\n', line)?;
-    let end = if line[..feed].ends_with(b"\r") { feed - 1 } else { feed };
-    Some((at + end, at + feed + 1))
+/// Where a line ends and the next one begins.
+#[derive(Clone, Copy)]
+struct LineEnd {
+    end: usize,
+    next: usize,
+    /// It holds a carriage return that no line feed follows: other parsers may end the line there.
+    bare_cr: bool,
 }
 
-/// A carriage return that no line feed follows: other parsers may end the line there.
-fn has_bare_cr(value: &[u8]) -> bool {
-    memchr::memchr_iter(b'\r', value).any(|at| value.get(at + 1) != Some(&b'\n'))
+/// The end of the line at `at`: LF, with or without CR.
+fn line_end(bytes: &[u8], at: usize) -> Option<LineEnd> {
+    let mut from = at;
+    let mut bare_cr = false;
+    loop {
+        let end = from + memchr::memchr2(b'\r', b'\n', &bytes[from..])?;
+        if bytes[end] == b'\n' {
+            return Some(LineEnd { end, next: end + 1, bare_cr });
+        }
+        if bytes.get(end + 1) == Some(&b'\n') {
+            return Some(LineEnd { end, next: end + 2, bare_cr });
+        }
+        bare_cr = true;
+        from = end + 1;
+    }
 }
 
 impl Message {
@@ -219,7 +236,8 @@ impl Message {
             let value = self.header(name).unwrap_or_default();
             Address::parse(value).map_err(|_| Malformed::Header(name))?;
         }
-        if !self.values(Name::Via).all(|value| Via::parse(value).is_ok()) || self.values(Name::Via).next().is_none() {
+        let mut vias = self.values(Name::Via).map(Via::parse);
+        if vias.next().is_none_or(|top| top.is_err()) || vias.any(|via| via.is_err()) {
             return Err(Malformed::Header(Name::Via));
         }
         let call_id = self.header(Name::CallId).unwrap_or_default();
@@ -428,37 +446,38 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_and_refused_where_it_can_be() {
+        use Malformed::{Header, HeaderLine, MethodMismatch, Missing, Repeated, StartLine, Unterminated, Version};
         let cases = [
-            (with("no colon"), Malformed::HeaderLine, true),
-            (with(": no name"), Malformed::HeaderLine, true),
-            (with("X: a\rVia: b"), Malformed::HeaderLine, true),
-            (with("Max-Forwards: 256"), Malformed::Header(Name::MaxForwards), true),
-            (with("f: <sip:3@c>"), Malformed::Repeated(Name::From), true),
-            (with("X: 1").replace("CSeq: 7", "CSeq: 2147483648"), Malformed::Header(Name::CSeq), true),
-            (with("X: 1").replace("7 INVITE", "7 BYE"), Malformed::MethodMismatch, true),
-            (with("X: 1").replace("7 INVITE", "7"), Malformed::Header(Name::CSeq), true),
-            (with("X: 1").replace("c@x", "c x"), Malformed::Header(Name::CallId), true),
-            (with("X: 1").replace("<sip:2@b>", "<sip:2@b"), Malformed::Header(Name::To), true),
-            (with("X: 1").replace("To:", "Ta:"), Malformed::Missing(Name::To), false),
-            (with("X: 1").replace("Via:", "Vib:"), Malformed::Missing(Name::Via), false),
-            (with("X: 1").replace("/UDP 10.0.0.9", "/UDP"), Malformed::Header(Name::Via), false),
-            (with("Via: x"), Malformed::Header(Name::Via), true),
-            (with("X: 1").replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia"), Malformed::Version, true),
-            (with("X: 1").replace("sip:2@b SIP", "sip:2@b HTTP"), Malformed::StartLine, true),
-            (with("X: 1").replacen("sip:2@b ", "", 1), Malformed::StartLine, true),
-            (with("X: 1").replacen("INVITE", "IN(VITE", 1), Malformed::StartLine, true),
-            (with("X: 1").replacen("sip:2@b", "sip:2@b?a=b", 1), Malformed::StartLine, true),
-            (with("X: 1").replace("INVITE", "ACK").replace("10.0.0.9;", ";"), Malformed::Header(Name::Via), false),
-            (with("X: 1").replace("INVITE", "ACK").replace("7 ACK", "x ACK"), Malformed::Header(Name::CSeq), false),
-            (with("X: 1").replacen("INVITE sip:2@b SIP/2.0", "SIP/2.0 99 x", 1), Malformed::StartLine, false),
-            (with("X: 1").replacen("INVITE sip:2@b SIP/2.0", "SIP/2.1 200 x", 1), Malformed::Version, false),
-            (format!("INVITE sip:2@b SIP/2.0\r\n{HEAD}"), Malformed::Unterminated, true),
-            ("\r\n".into(), Malformed::StartLine, false),
-            (String::new(), Malformed::StartLine, false),
+            ("X: 1", "no colon", HeaderLine, true),
+            ("X: 1", ": no name", HeaderLine, true),
+            ("X: 1", "X: a\rVia: b", HeaderLine, true),
+            ("X: 1", "Via: x", Header(Name::Via), true),
+            ("X: 1", "Max-Forwards: 256", Header(Name::MaxForwards), true),
+            ("X: 1", "f: <sip:3@c>", Repeated(Name::From), true),
+            ("CSeq: 7", "CSeq: 2147483648", Header(Name::CSeq), true),
+            ("7 INVITE", "7 BYE", MethodMismatch, true),
+            ("7 INVITE", "7", Header(Name::CSeq), true),
+            ("c@x", "c x", Header(Name::CallId), true),
+            ("<sip:2@b>", "<sip:2@b", Header(Name::To), true),
+            ("To:", "Ta:", Missing(Name::To), false),
+            ("Via:", "Vib:", Missing(Name::Via), false),
+            ("/UDP 10.0.0.9", "/UDP", Header(Name::Via), false),
+            ("2@b SIP/2.0", "2@b SIP/3.0", Version, true),
+            ("2@b SIP/2.0", "2@b HTTP/2.0", StartLine, true),
+            ("2@b SIP/2.0", "2@b?a=b SIP/2.0", StartLine, true),
+            ("INVITE sip:2@b SIP", "INVITE SIP", StartLine, true),
+            ("INVITE sip", "IN(VITE sip", StartLine, true),
+            ("INVITE sip:2@b SIP/2.0", "SIP/2.0 99 x", StartLine, false),
+            ("INVITE sip:2@b SIP/2.0", "SIP/2.1 200 x", Version, false),
+            ("INVITE sip:2@b SIP/2.0", "ACK sip:2@b SIP/2.0", MethodMismatch, false),
+            ("X: 1\r\n\r\n", "X: 1\r\n", Unterminated, true),
         ];
-        for (text, kind, refusable) in cases {
+        for (sound, broken, kind, refusable) in cases {
+            let text = with("X: 1").replace(sound, broken);
             assert_eq!(wrong(&text), (kind, refusable), "{text}");
         }
+        assert_eq!(wrong("\r\n"), (StartLine, false));
+        assert_eq!(wrong(""), (StartLine, false));
     }
 
     #[test]

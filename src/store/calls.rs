@@ -282,10 +282,10 @@ fn bind_attempt(statement: Bound, ((site, contact), position, attempt): &(&(&str
         .bind(attempt.outcome.map(outcome_word))
 }
 
-fn bind_digits(
-    statement: Bound,
-    ((site, contact), position, (node, digits)): &(&(&str, String), i64, &(Box<str>, Box<str>)),
-) -> Bound {
+/// The call's key, the place among its digits, node and digits.
+type DigitsOfCall<'a> = (&'a (&'a str, String), i64, &'a (Box<str>, Box<str>));
+
+fn bind_digits(statement: Bound, ((site, contact), position, (node, digits)): &DigitsOfCall) -> Bound {
     statement.bind(*site).bind(contact).bind(*position).bind(&**node).bind(&**digits)
 }
 

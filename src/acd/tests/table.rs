@@ -88,8 +88,8 @@ fn shown(state: &AgentState) -> String {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "a table reads best in one piece")]
 /// In the order of the columns: offline, not_ready, ready, offered, talking, wrap_up.
+#[expect(clippy::too_many_lines, reason = "a table reads best in one piece")]
 fn agent_table() -> Vec<(&'static str, Input, [Then; 6])> {
     let by = |number| lease(number, 0);
     let declined = |why| Input::Event(Event::Declined { lease: by(2), why });
@@ -248,7 +248,6 @@ fn stands(bench: &Bench) -> &'static str {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "a table reads best in one piece")]
 /// In the order of the columns: absent, waiting, offered, answered.
 fn caller_table() -> Vec<(&'static str, Input, [Then; 4])> {
     let enqueue = |queue| {
