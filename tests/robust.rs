@@ -258,6 +258,24 @@ fn a_crash_in_mid_call_costs_no_order_and_less_than_a_second_of_sound() {
     hotline.nothing_is_left();
 }
 
+#[test]
+fn phones_need_not_register_anew_after_a_restart() {
+    let mut hotline = Hotline::new();
+    let phone = hotline.phone("1001");
+    hotline.engine.terminate();
+    assert!(hotline.engine.ended().success());
+    hotline.start_again();
+    hotline.events.phone("1001", true);
+    let agent = hotline.behaves(&phone, "agent-hangs-up", &["-d", "500"]);
+    hotline.ready("1001");
+    let citizen = hotline.citizen("citizen-waits", &[]);
+    let contact = hotline.events.call("talking");
+    citizen.succeeds();
+    agent.succeeds();
+    assert_eq!(hotline.past(&contact).attempts(), [("1001", "answered")]);
+    hotline.nothing_is_left();
+}
+
 fn now_ms() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64
 }
