@@ -19,6 +19,7 @@ pub const DOMAIN: &str = "load.12345.example";
 /// Password of every phone.
 pub const PASSWORD: &str = "load-secret";
 const TOKEN: &str = "load-token";
+const LEAD_TOKEN: &str = "lead-token";
 const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// Facts must have stopped coming for so long: recordings are sealed some time after their call.
 const QUIET: Duration = Duration::from_millis(1_500);
@@ -38,6 +39,11 @@ actor = "load"
 role = "admin"
 site = "*"
 token = "load-token"
+[[api.token]]
+actor = "lead"
+role = "team_lead"
+site = "load"
+token = "lead-token"
 [[site]]
 code = "load"
 name = "load"
@@ -150,6 +156,17 @@ impl Engine {
         spent
     }
 
+    /// Makes these agents ready for calls (示闲), as their consoles would.
+    pub fn ready(&self, agents: std::ops::Range<usize>) {
+        let http = ureq::Agent::new_with_defaults();
+        for name in agents.map(agent_name) {
+            let url = format!("http://{}/api/v1/agents/{name}/state?site=load", self.api);
+            let wanted = serde_json::json!({ "state": "ready" });
+            let put = http.put(url).header("Authorization", format!("Bearer {LEAD_TOKEN}")).send_json(wanted);
+            put.expect("the API takes it").body_mut().read_to_vec().expect("a body");
+        }
+    }
+
     /// `/health/internals`.
     pub fn internals(&self) -> Value {
         let url = format!("http://{}/api/v1/health/internals", self.api);
@@ -179,11 +196,6 @@ impl Engine {
     pub fn log(&self) -> String {
         let log = fs::read_to_string(self._folder.path().join("log")).unwrap_or_default();
         log.lines().rev().take(5).collect::<Vec<_>>().join("\n")
-    }
-
-    /// The process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 }
 

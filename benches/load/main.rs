@@ -63,11 +63,12 @@ fn main() {
     }
     let engine = Engine::start(AGENTS);
     let mut town = Town::new(engine.sip);
-    town.register(0..FEW_AGENTS);
+    town.register(0..AGENTS);
+    engine.ready(0..FEW_AGENTS);
     if wanted("free") {
         waiting(&engine, &mut town);
     }
-    town.register(FEW_AGENTS..AGENTS);
+    engine.ready(FEW_AGENTS..AGENTS);
     town.run(Plan::steady(100.0, Duration::from_secs(3)));
     if wanted("reach") {
         alone(&engine, &mut town, &size);
