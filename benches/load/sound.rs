@@ -50,7 +50,7 @@ impl Phones {
     pub fn speak(&mut self, targets: &[[SocketAddr; 2]], lasting: Duration, began: impl FnOnce()) -> Heard {
         let (origin, slot) = (Instant::now(), PTIME / GROUPS);
         let mut events = Events::with_capacity(1_024);
-        let mut out = Heard { sent: 0, heard: 0, delay_us: Histogram::new(3).expect("three digits") };
+        let mut out = Heard { sent: 0, heard: 0, delay_us: crate::town::histogram() };
         let warm = 1_000 / 20 * GROUPS;
         let slots = warm + (lasting.as_millis() / slot.as_millis()) as u32;
         let mut began = Some(began);

@@ -128,8 +128,9 @@ fn socket() -> UdpSocket {
     UdpSocket::from_std(socket)
 }
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new(3).expect("three digits are allowed")
+/// Of microseconds, up to a minute.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are good")
 }
 
 impl Outcome {
