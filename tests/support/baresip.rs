@@ -21,7 +21,14 @@ pub struct Baresip {
 impl Baresip {
     /// A phone `user` of `domain` that registers at `engine` and answers by itself, or, without a password, a citizen's
     /// that only calls. It speaks the WAV file `voice`.
-    pub fn start(folder: &Path, engine: SocketAddr, user: &str, domain: &str, password: Option<&str>, voice: &Path) -> Baresip {
+    pub fn start(
+        folder: &Path,
+        engine: SocketAddr,
+        user: &str,
+        domain: &str,
+        password: Option<&str>,
+        voice: &Path,
+    ) -> Baresip {
         let folder = folder.join(format!("baresip-{user}"));
         fs::create_dir_all(folder.join("heard")).unwrap();
         let control = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -113,7 +120,8 @@ fn config(folder: &Path, sip: u16, control: u16, rtp: u16, voice: &Path) -> Stri
     let heard = folder.join("heard");
     let modules: String = ["g711", "aufile", "sndfile"].iter().map(|name| format!("module {name}.so\n")).collect();
     let temporary: String = ["uuid", "account"].iter().map(|name| format!("module_tmp {name}.so\n")).collect();
-    let applications: String = ["contact", "menu", "ctrl_tcp"].iter().map(|name| format!("module_app {name}.so\n")).collect();
+    let applications: String =
+        ["contact", "menu", "ctrl_tcp"].iter().map(|name| format!("module_app {name}.so\n")).collect();
     format!(
         "poll_method epoll\nsip_listen 127.0.0.1:{sip}\naudio_player aufile,{player}\naudio_source aufile,{voice}\n\
          audio_alert aufile,{alert}\naudio_level no\naudio_buffer 20-160\naudio_txmode thread\nrtp_ports {rtp}-{last}\n\

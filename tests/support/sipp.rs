@@ -55,8 +55,9 @@ impl Sipp {
     /// Registers `user` at `port` with its password; returns when sipp has its 200.
     pub fn register(folder: &Path, engine: SocketAddr, domain: &str, user: &str, port: u16) {
         let (port, password) = (port.to_string(), format!("secret-{user}"));
-        let arguments =
-            ["-p", &port, "-s", user, "-au", user, "-ap", &password, "-key", "domain", domain, "-key", "expires", "600"];
+        let arguments = [
+            "-p", &port, "-s", user, "-au", user, "-ap", &password, "-key", "domain", domain, "-key", "expires", "600",
+        ];
         Sipp::start(folder, engine, "register", &arguments).succeeds();
     }
 

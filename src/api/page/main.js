@@ -190,7 +190,7 @@ function drawOwn() {
         h("span", { class: `stage ${agent.state}` }, icon(AGENT_ICONS[agent.state]), word(stateWord(agent.state))),
         h("span", { class: agent.phone_up ? "stage ready" : "stage offline" }, icon(agent.phone_up ? "phone" : "off"), word(agent.phone_up ? "phoneUp" : "phoneDown"))),
       h("dl", {}, fact("user", agent.name), fact("password", `demo-${agent.name}`),
-        fact("domain", `${agent.site}.12345.example`), fact("proxy", `sip:${location.hostname}:5060;transport=udp`),
+        fact("domain", `${agent.site}.12345.example`), fact("proxy", `${location.hostname}:5060 (UDP)`),
         fact("dial", agent.site === "fuzhou" ? "12345" : "059512345")),
       h("div", { class: "buttons" }, button("ready"), button("not_ready"), problem));
   }));
@@ -228,7 +228,7 @@ async function readRecords() {
 
 async function play(call, asked) {
   player.chosen ||= asked;
-  const title = `${word(asked ? "recording" : "newest")} · ${number(call.caller)} → ${call.agent ?? "–"} · ${span(call.ended - call.offered)}`;
+  const title = () => `${word(player.chosen ? "recording" : "newest")} · ${number(call.caller)} → ${call.agent ?? "–"} · ${span(call.ended - call.offered)}`;
   const bytes = async () => {
     const answer = await ask(`/recordings/${call.recording}/audio?site=${encodeURIComponent(call.site)}`);
     if (!answer.ok) throw new Error(String(answer.status));
@@ -259,6 +259,7 @@ function words() {
   at("language").textContent = word("language");
   draw();
   drawRecords();
+  player.name();
   chart.draw(at("chart"));
 }
 

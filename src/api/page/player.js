@@ -7,8 +7,10 @@ const COLUMNS = 400;
 
 export class Player {
   #url = null;
-  /** The recording that is loaded. */
+  #title = () => "";
+  /** The recording that is loaded, and whether somebody chose it. */
   recording = null;
+  chosen = false;
 
   constructor() {
     const audio = at("audio");
@@ -24,6 +26,12 @@ export class Player {
     return !at("audio").paused;
   }
 
+  /** Says what is loaded, in the language of the page. */
+  name() {
+    at("playing").textContent = this.#title();
+    at("lanes").textContent = `${word("left")} · ${word("right")}`;
+  }
+
   /** Loads a recording; plays it when somebody asked for that. */
   async load(fetchBytes, recording, title, play) {
     at("player").hidden = false;
@@ -34,8 +42,8 @@ export class Player {
       if (this.recording !== recording) return;
       if (this.#url) URL.revokeObjectURL(this.#url);
       this.#url = URL.createObjectURL(new Blob([bytes], { type: "audio/wav" }));
-      at("playing").textContent = title;
-      at("lanes").textContent = `${word("left")} · ${word("right")}`;
+      this.#title = title;
+      this.name();
       at("audio").src = this.#url;
       at("wave").replaceChildren(wave(bytes), h("span", { class: "head" }));
       if (play) await at("audio").play();
@@ -49,7 +57,7 @@ export class Player {
   clear() {
     at("audio").removeAttribute("src");
     at("player").hidden = true;
-    this.recording = null;
+    [this.recording, this.chosen] = [null, false];
     if (this.#url) URL.revokeObjectURL(this.#url);
     this.#url = null;
   }
