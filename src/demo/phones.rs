@@ -40,8 +40,17 @@ pub struct Settings {
     pub local: SocketAddr,
     /// The agents, by place.
     pub agents: Vec<Credential>,
-    /// Numbers to call, each with the domain of its site.
-    pub numbers: Vec<(Box<str>, Box<str>)>,
+    /// Numbers to call.
+    pub numbers: Vec<Dialled>,
+}
+
+/// A number of the hotline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialled {
+    /// As a citizen dials it.
+    pub number: Box<str>,
+    /// Domain of its site.
+    pub domain: Box<str>,
 }
 
 /// What comes to the phones.
@@ -280,7 +289,7 @@ impl Phones {
 
     /// The dialled number is, for the user agent, a phone that registered at the engine's address.
     fn invite(&mut self, now: Now, leg: LegId, caller: Box<str>, number: usize, sdp: Bytes) {
-        let (user, domain) = self.settings.numbers[number].clone();
+        let Dialled { number: user, domain } = self.settings.numbers[number].clone();
         let uri = format!("sip:{user}@{}", self.settings.engine).into();
         let binding = Binding { uri, flow: self.flow(), expires: now.wall + NUMBER_LIFE };
         let bindings = Bindings { user: user.clone(), domain: domain.clone(), contacts: vec![binding] };

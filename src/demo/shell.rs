@@ -5,13 +5,14 @@
 
 use super::crowd::{Command, Crowd, Event};
 use super::people::Screen;
-use super::phones;
+use super::phones::{self, Dialled};
 use super::voices::Voices;
 use crate::acd::event::{AgentState, Want};
 use crate::base::fact::Stage;
 use crate::base::number::NumberKind;
-use crate::base::{LegId, MediaThreadId, SiteId};
+use crate::base::{AgentId, LegId, MediaThreadId, SiteId};
 use crate::config::{Config, Site};
+use crate::ivr::numbers::Entry;
 use crate::net::ports::{Ports, SettingsError};
 use crate::net::udp;
 use crate::node::live::{Change, Live, Object};
@@ -146,7 +147,7 @@ struct Task {
     live: Arc<Live>,
     /// How much of the read model was looked at.
     seen: u64,
-    want: Box<dyn Fn(SiteId, crate::base::AgentId, Want) -> bool + Send + Sync>,
+    want: Box<dyn Fn(SiteId, AgentId, Want) -> bool + Send + Sync>,
     desks: Vec<Desk>,
 }
 
@@ -303,7 +304,7 @@ fn engine(node: &Node) -> Result<SocketAddr, StartError> {
 }
 
 /// The service numbers of the sites that have simulated agents, as a citizen dials them, with the sites' domains.
-fn numbers(config: &Config) -> Result<Vec<(Box<str>, Box<str>)>, StartError> {
+fn numbers(config: &Config) -> Result<Vec<Dialled>, StartError> {
     let numbers = config.calls().numbers;
     let staffed = numbers.iter().filter(|entry| entry.site.index() < AGENTS.len());
     let service = staffed.filter(|entry| match entry.number.kind() {
@@ -314,8 +315,9 @@ fn numbers(config: &Config) -> Result<Vec<(Box<str>, Box<str>)>, StartError> {
         | NumberKind::International
         | NumberKind::Local => false,
     });
-    let dialled = |entry: &crate::ivr::numbers::Entry| {
-        (entry.number.national().into(), config.sites[entry.site.index()].domain.clone())
+    let dialled = |entry: &Entry| Dialled {
+        number: entry.number.national().into(),
+        domain: config.sites[entry.site.index()].domain.clone(),
     };
     let dialled: Vec<_> = service.map(dialled).collect();
     if dialled.is_empty() { Err(StartError::Number) } else { Ok(dialled) }

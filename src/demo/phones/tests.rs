@@ -32,7 +32,7 @@ fn bench() -> Bench {
         ..SipSettings::default()
     };
     let now = Now { mono: Mono::from_ms(1_000), wall: Wall(1_000_000) };
-    let numbers = vec![("12345".into(), DOMAIN.into())];
+    let numbers = vec![Dialled { number: "12345".into(), domain: DOMAIN.into() }];
     let settings = Settings { engine, local, agents: vec![credential], numbers };
     Bench {
         engine: Ua::new(0, ShardId(0), Mint::new(9, [1, 2]), [1, 2], Arc::new(sip)),
