@@ -23,7 +23,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A port is bound in the same pass; later than this it never will be.
+/// A port is bound in the same pass; later than this it never will be. A caller for whose agent there was none asks again
+/// after as long.
 const PORT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Beyond 64×T1 (32 s), in which the user agent waits for the ACK.
 const ACK_WAIT_MAX: Duration = Duration::from_secs(40);
@@ -249,10 +250,11 @@ impl Call {
     /// No port for `leg`.
     pub(super) fn port_refused(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
         if leg == self.citizen.id {
-            self.refuse(now, 503, NO_RESOURCE, EndedBy::Refused, out);
+            if matches!(self.state, State::Opening { .. }) {
+                self.refuse(now, 503, NO_RESOURCE, EndedBy::Refused, out);
+            }
         } else {
-            self.agent_gone(leg);
-            self.decline(now, leg, Declined::Unreachable, out);
+            self.no_port_for_agent(now, leg, out);
         }
     }
 
@@ -488,6 +490,11 @@ impl Call {
         if ours {
             return;
         }
+        if let State::Talking { leg: talking, .. } = self.state
+            && talking == leg
+        {
+            return self.agent_ended(now, leg, Ending::Lost, out);
+        }
         let why = match (status, self.book.has_rung()) {
             (486 | 600 | 603, _) | (480, true) => Declined::Rejected,
             (408 | 487, true) => Declined::NoAnswer,
@@ -512,6 +519,25 @@ impl Call {
         self.book.attempted(now.wall, outcome);
         self.enter(now, State::Waiting, REQUEUE_EVERY, out);
         self.acd(Acd::Declined { lease, why }, out);
+    }
+
+    /// Our want of ports is not the agent's fault: the booking is given back without blame, and the caller asks again.
+    fn no_port_for_agent(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
+        match self.state {
+            State::Ringing { leg: ringing, .. } if ringing == leg => {
+                self.book.attempted(now.wall, AttemptOutcome::Unreachable);
+                self.acd(Acd::Cancel { call: self.id }, out);
+                self.enter(now, State::Waiting, PORT_WAIT_MAX, out);
+            }
+            State::Opening { .. }
+            | State::Connecting
+            | State::Ivr { .. }
+            | State::Waiting
+            | State::Ringing { .. }
+            | State::Talking { .. }
+            | State::Apologising
+            | State::Ending => {}
+        }
     }
 
     /// The ACD took its offer back.
@@ -718,7 +744,11 @@ impl Call {
             State::Ending => return,
         }
         if self.book.record.recording.is_some() {
-            out.push(Command::Media(Media::StopRecording { citizen: self.citizen.id, recording: self.recording }));
+            out.push(Command::Media(Media::StopRecording {
+                citizen: self.citizen.id,
+                recording: self.recording,
+                at: now,
+            }));
         }
         let q850 = if end.by == EndedBy::Fault { NETWORK_OUT_OF_ORDER } else { NORMAL };
         self.citizen.hang_up(q850, out);
@@ -743,6 +773,24 @@ impl Call {
         }
         if self.is_live() {
             assert!(self.citizen.dialog != Dialog::Gone, "a live call has its citizen");
+        }
+    }
+}
+
+#[cfg(test)]
+impl Call {
+    /// The state as one letter, for tables.
+    pub(super) fn letter(&self) -> char {
+        match &self.state {
+            State::Opening { .. } => 'O',
+            State::Connecting => 'C',
+            State::Ivr { .. } => 'I',
+            State::Waiting => 'W',
+            State::Ringing { .. } => 'R',
+            State::Talking { held: false, .. } => 'T',
+            State::Talking { held: true, .. } => 'H',
+            State::Apologising => 'A',
+            State::Ending => 'E',
         }
     }
 }

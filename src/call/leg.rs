@@ -78,16 +78,7 @@ impl Leg {
         true
     }
 
-    fn connect(&mut self, negotiated: sdp::Negotiated, out: &mut Vec<Command>) {
-        let remote = Remote {
-            rtp: negotiated.rtp,
-            rtcp: negotiated.rtcp,
-            codec: negotiated.codec,
-            payload_type: negotiated.payload_type,
-            telephone_event: negotiated.telephone_event,
-            direction: negotiated.direction,
-            ptime_ms: negotiated.ptime_ms,
-        };
+    fn connect(&mut self, remote: Remote, out: &mut Vec<Command>) {
         if self.remote != Some(remote) {
             self.remote = Some(remote);
             out.push(Command::Media(Media::Connect { leg: self.id, remote }));

@@ -1,9 +1,8 @@
 //! What goes into the media plane and what comes out. Plain data, so that media may one day run in its own process.
 
 use crate::base::{ContactId, LegId, Mono, Now, PromptId, RecordingId, Wall};
-use crate::sdp::{Codec, Direction};
+use crate::sdp::Codec;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What a call asks of the plane. An action on a leg that is gone does nothing.
@@ -64,6 +63,8 @@ pub enum Action {
         citizen: LegId,
         /// Which.
         recording: RecordingId,
+        /// Where it ends: the call's own instant, however late the media thread hears of it.
+        at: Now,
     },
     /// Close the port and forget the leg. [`Notice::Closed`] follows.
     Close {
@@ -72,24 +73,8 @@ pub enum Action {
     },
 }
 
-/// The other end of a leg's media, as negotiated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remote {
-    /// Where our RTP goes and the only source from which RTP is believed.
-    pub rtp: SocketAddr,
-    /// The same for RTCP.
-    pub rtcp: SocketAddr,
-    /// Codec both ways.
-    pub codec: Codec,
-    /// Payload type of `codec` on the wire.
-    pub payload_type: u8,
-    /// Payload type of telephone-event (RFC 4733), if negotiated.
-    pub telephone_event: Option<u8>,
-    /// Our direction: on hold we may only send, or neither.
-    pub direction: Direction,
-    /// Milliseconds of audio in a packet of ours (10–60, normally 20).
-    pub ptime_ms: u8,
-}
+/// The other end of a leg's media, as negotiated: where our packets go, and the only source from which any are believed.
+pub use crate::sdp::Negotiated as Remote;
 
 /// The start of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ pub mod live;
 pub mod media;
 mod queues;
 pub mod recorder;
+mod registrations;
 mod setup;
 mod shards;
 mod start;

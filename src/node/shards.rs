@@ -4,10 +4,12 @@
 
 use super::clock;
 use super::media::{MediaThreads, Message};
+use super::setup::Setup;
 use super::wires::{Wires, lock};
 use crate::base::fact::Stamped;
+use crate::base::number::mask;
 use crate::base::{FactId, LegId, MediaThreadId, Mint, Now, ShardId};
-use crate::call::event::{Event as ToCalls, Towards};
+use crate::call::event::{CallView, Event as ToCalls, Towards};
 use crate::media::event::Action;
 use crate::net::ports::Ports;
 use crate::shard::{Effect, Event, Shard};
@@ -89,7 +91,10 @@ impl ShardTask {
                         let site = self.wires.setup.load().code(site);
                         (self.wires.facts)(Stamped { id, at: now.wall, site, fact });
                     }
-                    Effect::Show(view) => self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]),
+                    Effect::Show(view) => {
+                        log(&self.wires.setup.load(), &view);
+                        self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
+                    }
                     Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),
                 }
             }
@@ -157,5 +162,15 @@ impl ShardTask {
             self.wires.faults.messages_lost.fetch_add(1, Ordering::Relaxed);
             tracing::error!(?thread, %error, "a message to a media thread is lost");
         }
+    }
+}
+
+/// One line for each stage of a call, its fields always the same; numbers never in clear.
+fn log(setup: &Setup, view: &CallView) {
+    let (contact, caller, dialled) = (view.contact, mask(&view.caller), &*view.dialled);
+    let (site, agent) = (setup.code(view.site), view.agent.map(|agent| setup.agent_name(agent)));
+    match view.stage {
+        Some(stage) => tracing::info!(%contact, %site, ?stage, agent = agent.as_deref(), caller, dialled, "call"),
+        None => tracing::info!(%contact, %site, caller, dialled, "call over"),
     }
 }

@@ -9,6 +9,7 @@ use super::live::{Delta, Live};
 use super::media::{self, MediaThreads};
 use super::queues::AcdTask;
 use super::recorder::{self, Recorder};
+use super::registrations::{Registrations, SAVE_EVERY};
 use super::setup::Setup;
 use super::shards::ShardTask;
 use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, PACKETS_MAX, ToShard, Wires, lock};
@@ -45,6 +46,8 @@ const RECORDER_THREADS: usize = 2;
 const RETRY_AFTER_S: u32 = 30;
 /// After the bound of draining, callers still there are hung up on and have this long to say so.
 const HANG_UP_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long the database may take for the last facts.
+const FACTS_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Streams of ids beyond those of shards (two a shard, 256 shards at most).
 const STREAM_BEYOND_SHARDS: u16 = 512;
 
@@ -156,6 +159,7 @@ impl Node {
             acds: to_acds,
             setup: ArcSwap::from_pointee(setup),
             phones: dashmap::DashMap::new(),
+            registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
             facts: Box::new(tell),
             faults: Faults::default(),
@@ -177,6 +181,7 @@ impl Node {
         };
         node.spawn_acds(acd_mailboxes);
         node.spawn_shards(shard_mailboxes, &sockets)?;
+        node.restore_registrations();
         node.spawn_receivers(&sockets);
         node.spawn_people_watch();
         Ok(node)
@@ -233,6 +238,23 @@ impl Node {
             };
             self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post)));
         }
+    }
+
+    /// Phones that were registered before a restart can be rung; from now on changes are kept.
+    fn restore_registrations(&mut self) {
+        match self.wires.registrations.read() {
+            Ok(restored) => restored.into_iter().for_each(|bindings| {
+                self.wires.to_shard(ShardId(0), shard::Event::Restored(bindings));
+            }),
+            Err(error) => tracing::warn!(%error, "earlier registrations cannot be read: phones must register again"),
+        }
+        let wires = self.wires.clone();
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SAVE_EVERY).await;
+                save_registrations(&wires);
+            }
+        }));
     }
 
     /// Agents who were added, changed or removed in SQL take effect while calls run.
@@ -353,6 +375,7 @@ impl Node {
             // Cancelled, as asked.
             let _ = task.await;
         }
+        save_registrations(&self.wires);
         let (media, recorder) = (self.media, self.recorder);
         let stopped = tokio::task::spawn_blocking(move || {
             drop(media);
@@ -361,8 +384,13 @@ impl Node {
         if stopped.await.is_err() {
             tracing::error!("the media threads or the recorder did not stop in order");
         }
-        self.facts.drain().await;
-        self.facts.close().await;
+        if tokio::time::timeout(FACTS_WAIT_MAX, self.facts.drain()).await.is_err() {
+            tracing::warn!(
+                "the database is away: what it does not have yet is in the journal and follows at the next start"
+            );
+        } else {
+            self.facts.close().await;
+        }
         self.store.close().await;
     }
 
@@ -430,6 +458,12 @@ fn configure(wires: &Wires, setup: Setup) {
     }
     wires.live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
     tracing::info!(agents = setup.people.len(), "agents were read anew");
+}
+
+fn save_registrations(wires: &Wires) {
+    if let Err(error) = wires.registrations.save() {
+        tracing::warn!(%error, "registrations cannot be written: after a restart phones must register again");
+    }
 }
 
 fn limits_raised() {

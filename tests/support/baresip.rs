@@ -1,6 +1,6 @@
 //! baresip as citizen and as agent: a configuration that works on loopback, and its control port.
 
-use super::sipp::free_port;
+use super::sipp::ports;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const READY_MAX: Duration = Duration::from_secs(15);
+/// It picks at random and tries again, so more than it uses.
+const MEDIA_PORTS: u16 = 20;
 
 /// A headless baresip.
 pub struct Baresip {
@@ -32,7 +34,7 @@ impl Baresip {
         let folder = folder.join(format!("baresip-{user}"));
         fs::create_dir_all(folder.join("heard")).unwrap();
         let control = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        fs::write(folder.join("config"), config(&folder, free_port(), control, free_port(), voice)).unwrap();
+        fs::write(folder.join("config"), config(&folder, ports(2), control, ports(MEDIA_PORTS), voice)).unwrap();
         fs::write(folder.join("contacts"), "").unwrap();
         let account = match password {
             Some(password) => format!(
@@ -132,6 +134,6 @@ fn config(folder: &Path, sip: u16, control: u16, rtp: u16, voice: &Path) -> Stri
         alert = folder.join("alert.wav").display(),
         voice = voice.display(),
         heard = heard.display(),
-        last = rtp + 99,
+        last = rtp + MEDIA_PORTS - 1,
     )
 }
