@@ -29,7 +29,7 @@ async fn serve(config: Config, demo: bool) -> anyhow::Result<()> {
     })?;
     let tokens = tokens(&config)?;
     let node = Node::start(config).await?;
-    let mut demo = if demo { Some(Demo::start(&node).await?) } else { None };
+    let demo = if demo { Some(Demo::start(&node).await?) } else { None };
     announce(&node, listener.local_addr()?);
     let (closing, closed) = watch::channel(false);
     let router = api::router(wire(&node, tokens, closed.clone()));
@@ -46,8 +46,8 @@ async fn serve(config: Config, demo: bool) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("draining: no new calls, running ones finish; a second signal ends them");
-    if let Some(demo) = &mut demo {
-        demo.leave();
+    if let Some(demo) = demo {
+        demo.leave().await;
     }
     let mut drained = tokio::spawn(node.drain(hurried));
     tokio::select! {
@@ -56,9 +56,6 @@ async fn serve(config: Config, demo: bool) -> anyhow::Result<()> {
             hurry.send_replace(true);
             (&mut drained).await?;
         }
-    }
-    if let Some(demo) = demo {
-        demo.stop().await;
     }
     closing.send_replace(true);
     http.await??;

@@ -82,7 +82,10 @@ impl Crowd {
             Event::Port { leg, local } => self.phone(now, phones::Event::Port { leg, local }),
             Event::Screen { agent, state } => self.person(now, people::Event::Screen { agent, state }),
             Event::Human(caller) => self.person(now, people::Event::Human { caller }),
-            Event::Leave => self.person(now, people::Event::Leave),
+            Event::Leave => {
+                self.person(now, people::Event::Leave);
+                self.phone(now, phones::Event::Leave);
+            }
         }
         self.settle(now, out);
     }
@@ -99,9 +102,9 @@ impl Crowd {
         self.settle(now, out);
     }
 
-    /// How many calls there are.
-    pub fn calls(&self) -> usize {
-        self.phones.calls()
+    /// Whether the engine has nothing to do with anybody any more.
+    pub fn is_gone(&self) -> bool {
+        self.phones.are_gone()
     }
 
     fn phone(&mut self, now: Now, event: phones::Event) {

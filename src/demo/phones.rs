@@ -67,6 +67,8 @@ pub enum Event {
     },
     /// Somebody does something with a phone.
     Do(people::Command),
+    /// Once no call is left, all phones take their registrations back.
+    Leave,
 }
 
 /// What the world must do.
@@ -112,6 +114,7 @@ pub struct Phones {
     calls: BTreeMap<LegId, Call>,
     voices: Voices,
     dialled: u64,
+    leaving: bool,
     mint: Mint,
     from_ua: Vec<FromUa>,
 }
@@ -139,6 +142,7 @@ impl Phones {
             calls: BTreeMap::new(),
             voices,
             dialled: 0,
+            leaving: false,
             mint: Mint::new(1, seed),
             from_ua: Vec::new(),
             settings,
@@ -152,6 +156,7 @@ impl Phones {
             Event::Port { leg, local: Some(local) } => self.port_opened(now, leg, local, out),
             Event::Port { leg, local: None } => self.port_refused(now, leg, out),
             Event::Do(command) => self.act(now, command, out),
+            Event::Leave => self.leaving = true,
         }
         self.drain(now, out);
     }
@@ -175,6 +180,11 @@ impl Phones {
     /// How many calls there are.
     pub fn calls(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Whether the engine knows of no call and of no phone.
+    pub fn are_gone(&self) -> bool {
+        self.calls.is_empty() && !self.registrations.iter().any(Registration::is_up)
     }
 
     /// Panics when something is not as it must be.
@@ -310,6 +320,10 @@ impl Phones {
                     FromUa::Bindings(_) => {}
                 }
             }
+        }
+        if self.leaving && self.calls.is_empty() {
+            self.leaving = false;
+            out.extend(self.registrations.iter_mut().map(|phone| Command::Send(phone.leave(now.mono))));
         }
         self.check();
     }

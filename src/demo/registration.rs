@@ -27,6 +27,8 @@ pub struct Registration {
     call_id: Box<str>,
     tag: Box<str>,
     cseq: u32,
+    /// For how long it asks to be registered; zero once it leaves (RFC 3261 §10.2.2).
+    expires_s: u32,
     /// The last challenge and how often it was answered.
     challenge: Option<(Challenge, u32)>,
     state: State,
@@ -61,6 +63,7 @@ impl Registration {
             credential,
             local,
             cseq: 0,
+            expires_s: EXPIRES_S,
             challenge: None,
             state: State::Resting { until: from, registered: false },
             mint,
@@ -72,6 +75,13 @@ impl Registration {
         match self.state {
             State::Resting { registered, .. } | State::Asking { registered, .. } => registered,
         }
+    }
+
+    /// Takes the registration back; returns what to send.
+    pub fn leave(&mut self, now: Mono) -> Bytes {
+        self.expires_s = 0;
+        let registered = self.is_up();
+        self.ask(now, registered)
     }
 
     /// When to call [`Registration::expire`].
@@ -108,6 +118,7 @@ impl Registration {
         let (registered, proved) = (*registered, self.challenge.is_some());
         match response.status().unwrap_or_default() {
             100..=199 => (None, Change::None),
+            200..=299 if self.expires_s == 0 => (None, self.rest(now, Duration::MAX, false)),
             200..=299 => {
                 // Refreshed well before its end (§10.2.4).
                 let after = Duration::from_secs(u64::from(granted_s(response))) * 3 / 4;
@@ -165,7 +176,7 @@ impl Registration {
         writer.header(Name::CallId, self.call_id.as_bytes());
         writer.line(Name::CSeq, format_args!("{} REGISTER", self.cseq));
         writer.line(Name::Contact, format_args!("<sip:{}@{}>", User(user), self.local));
-        writer.line(Name::Expires, format_args!("{EXPIRES_S}"));
+        writer.line(Name::Expires, format_args!("{}", self.expires_s));
         if let Some((challenge, count)) = &mut self.challenge {
             *count += 1;
             let answer = challenge.answer(&self.credential, "REGISTER", &registrar, *count, self.mint.random());
@@ -268,6 +279,16 @@ mod tests {
         assert_eq!((bench.engine.counts().bindings, &*bench.changes), (1, &[Change::Up][..]));
         // 120 s are granted and refreshed after 90, each time with a stale nonce first.
         assert_eq!(bench.sent, 2 + 2 * (1_000 / 90));
+    }
+
+    #[test]
+    fn who_leaves_is_registered_no_more_and_asks_no_more() {
+        let mut bench = bench("right");
+        bench.pass(40, false);
+        let request = bench.phone.leave(bench.now.mono);
+        bench.exchange(Some(request));
+        assert_eq!((bench.engine.counts().bindings, bench.phone.is_up()), (0, false));
+        assert_eq!(bench.phone.next_deadline(), Mono(u64::MAX));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -40,6 +41,8 @@ const RTP_PORTS: RangeInclusive<u16> = 30_000..=30_999;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Changes of the read model looked at in one go.
 const CHANGES_MAX: usize = 256;
+/// How long good-byes may take.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// Makes the demo's secrets others than the engine's.
 const SEED_OF_ITS_OWN: u64 = 0x6465_6d6f;
@@ -76,7 +79,7 @@ pub enum StartError {
 /// The running demo.
 #[derive(Debug)]
 pub struct Demo {
-    leave: Option<oneshot::Sender<()>>,
+    leave: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -119,22 +122,14 @@ impl Demo {
             desks,
         };
         let (leave, left) = oneshot::channel();
-        Ok(Demo { leave: Some(leave), task: tokio::spawn(task.run(left)) })
+        Ok(Demo { leave, task: tokio::spawn(task.run(left)) })
     }
 
-    /// All say good-bye: the engine's calls with them end soon.
-    pub fn leave(&mut self) {
-        if let Some(leave) = self.leave.take() {
-            // A task that is gone has nobody to send home.
-            let _ = leave.send(());
+    /// All say good-bye, take their registrations back and are gone, or are cut off at [`LEAVE_MAX`].
+    pub async fn leave(mut self) {
+        if self.leave.send(()).is_err() || tokio::time::timeout(LEAVE_MAX, &mut self.task).await.is_err() {
+            self.task.abort();
         }
-    }
-
-    /// Ends the task, once nothing needs its answers any more.
-    pub async fn stop(self) {
-        self.task.abort();
-        // Cancelled, as asked.
-        let _ = self.task.await;
     }
 }
 
@@ -157,7 +152,7 @@ impl Task {
         let mut buffer = vec![0u8; DATAGRAM_BYTES_MAX];
         let mut left = Some(left);
         self.screens();
-        loop {
+        while left.is_some() || !self.crowd.is_gone() {
             let wait = self.crowd.next_deadline().map(|at| at.since(clock::now().mono));
             tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => {
@@ -272,7 +267,7 @@ impl Task {
     }
 }
 
-async fn sleep(wait: Option<std::time::Duration>) {
+async fn sleep(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,

@@ -247,3 +247,15 @@ fn a_hotline_that_is_not_there_is_not_waited_for() {
     }
     assert_eq!(bench.phones.calls(), 0);
 }
+
+#[test]
+fn whoever_leaves_ends_the_call_first() {
+    let mut bench = bench();
+    bench.ring();
+    let mut out = Vec::new();
+    bench.phones.handle(bench.now, Event::Leave, &mut out);
+    bench.settle(out);
+    assert_eq!((bench.engine.counts().bindings, bench.phones.are_gone()), (1, false));
+    bench.phones(people::Command::Refuse { agent: 0 });
+    assert_eq!((bench.engine.counts().bindings, bench.phones.are_gone()), (0, true));
+}
