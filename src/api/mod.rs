@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod live_calls;
 pub mod may;
 pub mod orders;
+mod page;
 pub mod paging;
 pub mod problem;
 pub mod queues;
@@ -157,6 +158,7 @@ pub fn router(node: Node) -> Router {
     let document = axum::Json(document);
     router
         .route("/api/v1/openapi.json", axum::routing::get(|| async move { document }))
+        .merge(page::routes())
         .layer(CatchPanicLayer::custom(Problem::of_panic))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&api), bounded))
