@@ -1,3 +1,4 @@
 //! The integration tests, one binary: modules are files and folders beside this one.
 
+mod sim;
 mod tidy;
