@@ -93,6 +93,7 @@ impl Acd {
             Event::Ended { lease } => self.ended(now, lease, out),
             Event::Want { agent, state } => self.want(now, agent, state, out),
             Event::Phone { agent, up } => self.phone(now, agent, up, out),
+            Event::Adopt { shard, live } => self.adopt_shard(now, shard, &live, out),
             Event::Configure(settings) => self.configure(now, settings, out),
         }
     }

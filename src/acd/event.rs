@@ -1,6 +1,6 @@
 //! What goes into the ACD and what comes out.
 
-use crate::base::{AgentId, CallId, ContactId, Mono, QueueId, SiteId, SkillId};
+use crate::base::{AgentId, CallId, ContactId, Mono, QueueId, ShardId, SiteId, SkillId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +50,14 @@ pub enum Event {
         agent: AgentId,
         /// Whether at least one contact is alive.
         up: bool,
+    },
+    /// A shard was restored from a snapshot: this is all that its calls want and hold. Callers of that shard who are not
+    /// among them are gone, and agents whom none of them holds are free.
+    Adopt {
+        /// Which shard.
+        shard: ShardId,
+        /// Its calls that want or have an agent of this site.
+        live: Vec<super::Live>,
     },
     /// New settings, at start and at each reload: callers and agents that still exist stay as they are.
     Configure(Arc<Settings>),

@@ -17,6 +17,10 @@ use std::sync::Arc;
 /// The version we write. Older ones stay readable.
 pub const VERSION: u16 = 1;
 
+/// More legs than can have come in between the last snapshot and a crash: media may still hold them, so their numbers are
+/// not given again.
+const LOST_LEGS_MAX: u64 = 1 << 24;
+
 /// A user agent as it outlives its process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -94,7 +98,7 @@ impl Ua {
         }
         let mut ua = Ua::new(node, shard, mint, seed, settings);
         let pass = &mut Pass { now, out };
-        ua.incoming = snapshot.incoming;
+        ua.incoming = snapshot.incoming + LOST_LEGS_MAX;
         for saved in snapshot.contacts {
             let record = ua.registrar.restore(now, saved);
             ua.watch(record);

@@ -143,6 +143,9 @@ impl Agent {
         let Some(session) = self.sessions.get_mut(call_id).filter(|session| session.stage == Stage::Up) else {
             return out.push(Out::Send(text.reply(481, "none", "", "")));
         };
+        if session.is_late(text) {
+            return session.say(text, 500, "", out);
+        }
         match method {
             "BYE" => {
                 session.say(text, 200, "", out);

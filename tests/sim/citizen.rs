@@ -187,6 +187,9 @@ impl Citizen {
             return out.push(Out::Send(said.clone()));
         }
         let down = self.session.stage == Stage::Down;
+        if !down && method != "CANCEL" && self.session.is_late(text) {
+            return self.session.say(text, 500, "", out);
+        }
         match method {
             "BYE" if !down => {
                 self.session.say(text, 200, "", out);

@@ -21,6 +21,7 @@ pub struct Ledger {
     by_contact: BTreeMap<ContactId, CallId>,
     doubled: BTreeMap<AgentId, Mono>,
     missing: BTreeMap<CallId, Mono>,
+    held: BTreeMap<AgentId, Mono>,
     /// Calls that were let go by the ACD.
     pub released: BTreeSet<CallId>,
     /// Calls that the world asked to end.
@@ -123,13 +124,32 @@ impl Ledger {
         self.answered += u64::from(record.times.answered.is_some());
     }
 
-    /// No agent is with two callers, and nobody waits whom their ACD does not know. `waits` says whether it does.
-    pub fn check(&mut self, now: Mono, waits: impl Fn(&CallView) -> bool) {
+    /// After a crash what stood crossed begins to count anew.
+    pub fn begin_anew(&mut self) {
+        self.doubled.clear();
+        self.held.clear();
+        self.missing.clear();
+    }
+
+    /// No agent is with two callers, no agent is `held` for nobody, and nobody waits whom their ACD does not know in the
+    /// queue of that name: `waits` says whether it does.
+    pub fn check(
+        &mut self,
+        now: Mono,
+        held: impl Iterator<Item = AgentId>,
+        waits: impl Fn(&CallView, Option<&Box<str>>) -> bool,
+    ) {
         let mut with: BTreeMap<AgentId, u32> = BTreeMap::new();
         for view in self.views.values() {
             if let Some(agent) = view.agent {
                 *with.entry(agent).or_default() += 1;
             }
+        }
+        let idle: Vec<AgentId> = held.filter(|agent| !with.contains_key(agent)).collect();
+        self.held.retain(|agent, _| idle.contains(agent));
+        for agent in idle {
+            let since = *self.held.entry(agent).or_insert(now);
+            assert!(now.since(since) < CROSSING_MAX, "{agent:?} is held for nobody since {since:?}");
         }
         with.retain(|_, calls| *calls > 1);
         self.doubled.retain(|agent, _| with.contains_key(agent));
@@ -137,7 +157,11 @@ impl Ledger {
             let since = *self.doubled.entry(agent).or_insert(now);
             assert!(now.since(since) < CROSSING_MAX, "{agent:?} is with two callers: {:?}", self.with(agent));
         }
-        let waiting = self.views.values().filter(|view| view.stage == Some(Stage::Queued) && !waits(view));
+        let apologised = |view: &CallView| self.released.contains(&view.call);
+        let queue = |view: &CallView| self.records.get(&view.contact).and_then(|record| record.queue.as_ref());
+        let waiting = self.views.values().filter(|view| {
+            view.stage == Some(Stage::Queued) && !apologised(view) && !waits(view, queue(view))
+        });
         let waiting: Vec<CallId> = waiting.map(|view| view.call).collect();
         self.missing.retain(|call, _| waiting.contains(call));
         for call in waiting {

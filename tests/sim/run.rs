@@ -38,7 +38,7 @@ impl Rates {
             call_every: dice.pick(&[Duration::from_secs(4), Duration::from_secs(12), Duration::from_secs(40)]),
             reload_every: dice.pick(&[never, Duration::from_secs(60), Duration::from_secs(300)]),
             operator_every: dice.pick(&[never, Duration::from_secs(120)]),
-            crash_every: never,
+            crash_every: dice.pick(&[never, Duration::from_secs(60), Duration::from_secs(600)]),
             tick: dice.pick(&[Duration::from_millis(100), Duration::from_millis(400)]),
             lasts,
             drains: dice.permille(300),

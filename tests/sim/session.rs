@@ -100,6 +100,8 @@ pub struct Session {
     cseq: u32,
     branches: u32,
     version: u32,
+    /// The highest CSeq of theirs in this dialog.
+    heard: u32,
     pending: BTreeMap<String, Pending>,
     /// Our last response, by branch and method of the request.
     said: BTreeMap<String, String>,
@@ -129,6 +131,7 @@ impl Session {
             cseq: 0,
             branches: 0,
             version: 1,
+            heard: 0,
             pending: BTreeMap::new(),
             said: BTreeMap::new(),
             acks: BTreeMap::new(),
@@ -144,6 +147,7 @@ impl Session {
         let mut session =
             Session::outgoing(me, invite.header("call-id").to_owned(), local, remote, target.to_owned());
         session.stage = Stage::Asked;
+        session.heard = invite.cseq().0;
         session.media = invite.media();
         session.contact = invite.header("x-jiesu-contact").to_owned();
         session.invite = Some(invite.clone());
@@ -269,6 +273,13 @@ impl Session {
         let branch = self.branch();
         let remote = format!("{};tag=nobodys", self.remote.split(";tag=").next().unwrap_or_default());
         self.write("BYE", self.cseq + 40, &branch, &remote, "")
+    }
+
+    /// Whether a request inside the dialog comes out of order (RFC 3261 §12.2.2); if not, its CSeq counts.
+    pub fn is_late(&mut self, request: &Text) -> bool {
+        let late = request.cseq().0 <= self.heard;
+        self.heard = self.heard.max(request.cseq().0);
+        late
     }
 
     /// What we said to this request before, if it is a repetition.

@@ -18,10 +18,10 @@ use jiesu::base::{LegId, Mono, Now, ShardId, Wall};
 use jiesu::call::event::{Event as ToCalls, Towards};
 use jiesu::media::event::{Action, Notice};
 use jiesu::media::{Kind, Plane, Sink};
-use jiesu::shard::{Effect, Event, Shard};
+use jiesu::shard::{Birth, Effect, Event, Shard, Snapshot};
 use jiesu::sip::event::{Bindings, Flow};
 use jiesu::sip::route::Route;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -48,7 +48,8 @@ enum Happening {
     Dial(Option<(String, String)>),
     Reload,
     Operator,
-    Crash(usize),
+    Crash,
+    Restore(usize),
 }
 
 /// A part of the node, for the order of messages between two of them.
@@ -82,6 +83,10 @@ pub struct World {
     serial: u64,
     agenda: BTreeMap<(Mono, u64), Happening>,
     shards: Vec<Shard>,
+    /// A shard that is about to crash: its last snapshot, and how many events more it takes.
+    doomed: Option<(usize, Snapshot, u64)>,
+    /// A shard that lies dead, with what is kept of it.
+    dead: Option<(usize, Snapshot)>,
     acds: Vec<Acd>,
     planes: Vec<Plane>,
     ticking: [bool; PLANES],
@@ -115,6 +120,8 @@ impl World {
             now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_790_000_000_000) },
             shards: (0..SHARDS as u8).map(shard).collect(),
             acds: site.acd.iter().map(|settings| Acd::new(settings.clone(), 1)).collect(),
+            doomed: None,
+            dead: None,
             planes: (0..PLANES).map(|_| Plane::new(site::library(), seed)).collect(),
             ticking: [false; PLANES],
             sink: Sink::new(),
@@ -153,8 +160,7 @@ impl World {
         self.after(Duration::from_secs(5), Happening::Dial(None));
         self.plan_next(self.rates.reload_every, || Happening::Reload);
         self.plan_next(self.rates.operator_every, || Happening::Operator);
-        let shard = self.dice.below(SHARDS as u64) as usize;
-        self.plan_next(self.rates.crash_every, || Happening::Crash(shard));
+        self.plan_next(self.rates.crash_every, || Happening::Crash);
     }
 
     /// Lives until `until`; then nobody calls any more, and the rest runs out.
@@ -190,7 +196,8 @@ impl World {
 
     fn live(&mut self, until: Mono) {
         loop {
-            let deadlines = self.shards.iter().map(Shard::next_deadline).chain(self.acds.iter().map(Acd::next_deadline));
+            let alive = (0..SHARDS).filter(|shard| !self.is_dead(*shard)).map(|shard| self.shards[shard].next_deadline());
+            let deadlines = alive.chain(self.acds.iter().map(Acd::next_deadline));
             let deadline = deadlines.flatten().min().unwrap_or(Mono(u64::MAX));
             let next = self.agenda.first_key_value().map_or(Mono(u64::MAX), |((at, _), _)| *at);
             let at = deadline.min(next).max(self.now.mono);
@@ -212,7 +219,7 @@ impl World {
 
     fn expire(&mut self, at: Mono) {
         for shard in 0..SHARDS {
-            if self.shards[shard].next_deadline().is_some_and(|deadline| deadline <= at) {
+            if !self.is_dead(shard) && self.shards[shard].next_deadline().is_some_and(|deadline| deadline <= at) {
                 let mut effects = Vec::new();
                 self.shards[shard].expire(self.now, &mut effects);
                 self.carry_out(shard, effects);
@@ -247,7 +254,8 @@ impl World {
             Happening::Dial(again) => self.dial(again),
             Happening::Reload => self.reload(),
             Happening::Operator => self.operator(),
-            Happening::Crash(_) => {}
+            Happening::Crash => self.doom(),
+            Happening::Restore(shard) => self.restore(shard),
         }
     }
 
@@ -299,7 +307,14 @@ impl World {
         self.post(from, Part::Acd(site), Happening::Acd(site, Box::new(event)));
     }
 
+    fn is_dead(&self, shard: usize) -> bool {
+        self.dead.as_ref().is_some_and(|(dead, _)| *dead == shard)
+    }
+
     fn shard(&mut self, shard: usize, event: Event) {
+        if self.is_dead(shard) {
+            return;
+        }
         self.note(|| match &event {
             Event::Received { flow, bytes } => {
                 format!("shard {shard} <- {} {}", flow.peer, String::from_utf8_lossy(bytes).replace("\r\n", " | "))
@@ -313,8 +328,10 @@ impl World {
     }
 
     fn carry_out(&mut self, shard: usize, mut effects: Vec<Effect>) {
+        let mut changed = false;
         while !effects.is_empty() {
             for effect in std::mem::take(&mut effects) {
+                changed |= matches!(effect, Effect::Fact { .. } | Effect::Show(_) | Effect::Bindings(_));
                 match effect {
                     Effect::Send { flow, bytes } => self.to_phone(flow.peer, &bytes),
                     Effect::OpenPort { leg, beside, towards } => {
@@ -333,6 +350,7 @@ impl World {
                 }
             }
         }
+        self.journal(shard, changed);
     }
 
     fn open_port(&mut self, leg: LegId, beside: Option<LegId>, towards: Towards) -> ToCalls {
@@ -466,10 +484,17 @@ impl World {
     }
 
     fn check(&mut self) {
-        let acds = &self.acds;
-        self.ledger.check(self.now.mono, |view| {
-            // An apology is heard outside every line.
-            acds[view.site.index()].position(view.call).is_some()
+        if self.dead.is_some() {
+            return;
+        }
+        let (acds, site) = (&self.acds, &self.site);
+        let held = self.plan.people.iter().filter_map(|person| {
+            acds[person.site.index()].agent(person.agent)?.lease.map(|lease| lease.agent)
+        });
+        self.ledger.check(self.now.mono, held, |view, queue| {
+            let queues = &site.acd[view.site.index()].queues;
+            let position = acds[view.site.index()].position(view.call);
+            position.and_then(|it| it.queue).is_some_and(|it| Some(&queues[it.index()].name) == queue)
         });
     }
 
@@ -492,6 +517,59 @@ impl World {
         }
         assert!(self.ports.is_empty(), "ports are open: {:?}", self.ports);
         assert!(self.citizens.is_empty(), "citizens are on the line: {:?}", self.citizens.keys());
+    }
+}
+
+/// Crashes.
+impl World {
+    /// A shard will soon crash: from now on its snapshot is kept as its journal would keep it, after each stable change.
+    fn doom(&mut self) {
+        self.plan_next(self.rates.crash_every, || Happening::Crash);
+        if self.dead.is_none() && self.doomed.is_none() {
+            let shard = self.dice.below(SHARDS as u64) as usize;
+            self.doomed = Some((shard, self.shards[shard].snapshot(), self.dice.below(6)));
+        }
+    }
+
+    fn journal(&mut self, shard: usize, changed: bool) {
+        let Some((doomed, snapshot, left)) = &mut self.doomed else { return };
+        if *doomed != shard {
+            return;
+        }
+        if changed {
+            *snapshot = self.shards[shard].snapshot();
+        }
+        if *left > 0 {
+            *left -= 1;
+            return;
+        }
+        let (_, snapshot, _) = self.doomed.take().expect("it was there");
+        let bytes = serde_json::to_vec(&snapshot).expect("plain data");
+        let read: Snapshot = serde_json::from_slice(&bytes).expect("what was written is read");
+        assert_eq!(read, snapshot, "a snapshot is what was written");
+        self.note(|| format!("shard {shard} crashes"));
+        self.figures.crashes += 1;
+        self.dead = Some((shard, read));
+        let down = self.dice.ms(0, 4_000);
+        self.after(down, Happening::Restore(shard));
+    }
+
+    fn restore(&mut self, shard: usize) {
+        let (_, snapshot) = self.dead.take().expect("only the dead are restored");
+        self.note(|| format!("shard {shard} is restored from {snapshot:?}"));
+        let birth = Birth { node: NODE, shard: ShardId(shard as u8), seed: [SEED[0], SEED[1] + self.figures.crashes] };
+        let settings = (self.site.sip.clone(), self.site.calls.clone());
+        let mut effects = Vec::new();
+        let restored = Shard::restore(snapshot, birth, settings, self.now, &mut effects);
+        self.shards[shard] = restored.expect("a snapshot of our own version");
+        self.carry_out(shard, effects);
+        let legs: BTreeSet<LegId> = self.shards[shard].legs().collect();
+        let orphans: Vec<LegId> =
+            self.ports.keys().filter(|leg| leg.shard().index() == shard && !legs.contains(leg)).copied().collect();
+        for leg in orphans {
+            self.to_media(shard, Action::Close { leg });
+        }
+        self.ledger.begin_anew();
     }
 }
 
