@@ -55,8 +55,12 @@ impl Acd {
     ) {
         let calls: BTreeSet<CallId> = live.iter().map(|live| live.caller.call).collect();
         let leases: BTreeSet<Lease> = live.iter().filter_map(|live| live.held).map(|held| held.lease).collect();
-        let gone: Vec<u32> =
-            self.line.callers().filter(|(_, caller)| is_told_of(caller.call) && !calls.contains(&caller.call)).map(|(slot, _)| slot).collect();
+        let gone: Vec<u32> = self
+            .line
+            .callers()
+            .filter(|(_, caller)| is_told_of(caller.call) && !calls.contains(&caller.call))
+            .map(|(slot, _)| slot)
+            .collect();
         for slot in gone {
             self.withdraw(now, slot, false, out);
         }
@@ -69,6 +73,8 @@ impl Acd {
         for live in live {
             match live.held {
                 Some(Held { lease, answered: true }) if self.holds(lease) => self.answered(now, lease, out),
+                // One of our own epoch would not be missing if it had not ended.
+                Some(Held { lease, answered: true }) if lease.epoch >= self.epoch => {}
                 Some(Held { lease, answered: true }) => self.take_up_talk(now, lease, &live.caller, out),
                 Some(Held { lease, answered: false }) if self.holds(lease) => {}
                 Some(Held { lease, answered: false }) => {
@@ -100,14 +106,13 @@ impl Acd {
     }
 
     /// Books an agent who, by the call's word, talks already. An agent who by another's word talks too, or whom the
-    /// settings do not list, stays as they are: the talk then ends unseen. So does a talk under a lease of our own epoch,
-    /// which would not be missing here if it had not ended.
-    fn take_up_talk(&mut self, now: Mono, lease: Lease, caller: &Enqueue, out: &mut Vec<Command>) {
-        if self.skills.team_of(lease.agent).is_none() || lease.epoch >= self.epoch {
-            return;
-        }
+    /// settings do not list, stays as they are: the talk then ends unseen.
+    pub(super) fn take_up_talk(&mut self, now: Mono, lease: Lease, caller: &Enqueue, out: &mut Vec<Command>) {
         if let Some(slot) = self.line.find(caller.call) {
             self.withdraw(now, slot, true, out);
+        }
+        if self.skills.team_of(lease.agent).is_none() {
+            return;
         }
         let id = lease.agent;
         let bumped = match &self.agents[id.index()].state {

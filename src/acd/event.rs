@@ -25,6 +25,13 @@ pub enum Event {
         /// The booking.
         lease: Lease,
     },
+    /// The agent answered before the call heard that the offer was taken back: the two talk, and nobody parts them.
+    Overtaken {
+        /// The booking that was taken back.
+        lease: Lease,
+        /// The caller, who is in the line again by now.
+        caller: Enqueue,
+    },
     /// The offer came to nothing through the agent's side: the caller goes back to the head with the waiting time kept.
     Declined {
         /// The booking.

@@ -396,10 +396,16 @@ impl Call {
 
     /// Into the line, or named to it again; the ACD takes a caller it knows as it stands.
     fn wait(&mut self, now: Now, out: &mut Vec<Command>) {
-        let Some((queue, priority)) = self.queue else { return };
+        let Some(caller) = self.caller() else { return };
         self.enter(now, State::Waiting, REQUEUE_EVERY, out);
+        self.acd(Acd::Enqueue(caller), out);
+    }
+
+    /// As the ACD knows the citizen.
+    pub(super) fn caller(&self) -> Option<Enqueue> {
+        let (queue, priority) = self.queue?;
         let (call, contact, since) = (self.id, self.book.contact(), self.queued_since);
-        self.acd(Acd::Enqueue(Enqueue { call, contact, queue, priority, since }), out);
+        Some(Enqueue { call, contact, queue, priority, since })
     }
 
     fn music(&mut self, out: &mut Vec<Command>) {
@@ -545,8 +551,12 @@ impl Call {
                 self.book.attempted(now.wall, AttemptOutcome::NoAnswer);
                 self.enter(now, State::Waiting, REQUEUE_EVERY, out);
             }
-            // The answer was faster than the end of the lease: they talk on, and the line forgets the caller.
-            State::Talking { lease: ours, .. } if ours == lease => self.acd(Acd::Cancel { call: self.id }, out),
+            // The answer was faster than the end of the lease: they talk on, and the ACD must know.
+            State::Talking { lease: ours, .. } if ours == lease => {
+                if let Some(caller) = self.caller() {
+                    self.acd(Acd::Overtaken { lease, caller }, out);
+                }
+            }
             State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }

@@ -10,7 +10,7 @@ use super::event::{Command, Settings};
 use super::leg::{Dialog, Leg};
 use super::record::Book;
 use super::table::Table;
-use crate::acd::event::{Enqueue, Event as Acd, Lease};
+use crate::acd::event::{Event as Acd, Lease};
 use crate::acd::{Held, Live};
 use crate::base::fact::{AttemptOutcome, EndedBy};
 use crate::base::snapshot::Snapshot;
@@ -222,8 +222,6 @@ impl Call {
                 return None;
             }
         };
-        let (queue, priority) = self.queue?;
-        let (call, contact, since) = (self.id, self.book.contact(), self.queued_since);
-        Some(Live { caller: Enqueue { call, contact, queue, priority, since }, held })
+        Some(Live { caller: self.caller()?, held })
     }
 }

@@ -21,6 +21,10 @@ pub const VERSION: u16 = 1;
 /// not given again.
 const LOST_LEGS_MAX: u64 = 1 << 24;
 
+/// More requests than we can have sent in one dialog since: one with an old CSeq would be refused (RFC 3261 §12.2.2), one
+/// that leaves some out is not (§12.2.1.1).
+const LOST_REQUESTS_MAX: u32 = 1 << 10;
+
 /// A user agent as it outlives its process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -110,7 +114,8 @@ impl Ua {
     }
 
     fn restore_leg(&mut self, pass: &mut Pass, saved: LegSnapshot) {
-        let LegSnapshot { leg, dialog, stands } = saved;
+        let LegSnapshot { leg, mut dialog, stands } = saved;
+        dialog.local_cseq += LOST_REQUESTS_MAX;
         let tag = dialog.local.tag.clone();
         match stands {
             Stands::Established => {

@@ -105,6 +105,11 @@ impl Agent {
         out.push(Out::At(dice.ms(5, 300), Cue::Ring(call_id.clone())));
         let answer = dice.ms(400, 8_000);
         if self.odd(dice, 10) {
+            // The phone goes away at the very moment of the answer, and comes back.
+            out.push(Out::At(answer.saturating_sub(dice.ms(0, 60)), Cue::Register(false)));
+            out.push(Out::At(answer + dice.ms(100, 3_000), Cue::Register(true)));
+        }
+        if self.odd(dice, 10) {
             let refusal = dice.pick(&[486, 603, 480, 500, 404]);
             out.push(Out::At(answer, Cue::Reject(call_id, refusal)));
         } else if self.odd(dice, 10) {
@@ -363,8 +368,7 @@ impl Agent {
         let hash = |text: String| hex::encode(Md5::digest(text));
         let (user, domain, count) = (&self.user, &self.domain, format!("{:08x}", self.registration.count));
         let secret = hash(format!("{user}:{domain}:secret-{user}"));
-        let response =
-            hash(format!("{secret}:{nonce}:{count}:cn:auth:{}", hash(format!("REGISTER:sip:{domain}"))));
+        let response = hash(format!("{secret}:{nonce}:{count}:cn:auth:{}", hash(format!("REGISTER:sip:{domain}"))));
         format!(
             "Authorization: Digest username=\"{user}\", realm=\"{domain}\", nonce=\"{nonce}\", uri=\"sip:{domain}\", \
              response=\"{response}\", algorithm=MD5, qop=auth, nc={count}, cnonce=\"cn\"\r\n"

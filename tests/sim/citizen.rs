@@ -50,7 +50,9 @@ impl Plan {
         }
         if odd(dice, 6) {
             let at = dice.ms(500, 60_000);
-            reinvites.extend((0..20).map(|n| (at + Duration::from_millis(n * 60), ["sendonly", "sendrecv"][n as usize % 2])));
+            reinvites.extend(
+                (0..20).map(|n| (at + Duration::from_millis(n * 60), ["sendonly", "sendrecv"][n as usize % 2])),
+            );
         }
         Plan {
             late_offer: dice.permille(100),
@@ -105,11 +107,6 @@ impl Citizen {
         self.plan.redials && !self.vanished
     }
 
-    /// Whether the session is over.
-    pub fn is_down(&self) -> bool {
-        self.session.stage == Stage::Down
-    }
-
     /// A message from the engine.
     pub fn hear(&mut self, now: Mono, text: &Text, out: &mut Vec<Out>) {
         match text.method() {
@@ -161,17 +158,17 @@ impl Citizen {
         let call_id = self.session.call_id.clone();
         match self.plan.ack_after {
             Some(Duration::ZERO) => self.acknowledge(text.cseq().0, out),
-            Some(after) => out.push(Out::At(after, Cue::Ack(call_id.clone()))),
+            Some(after) => out.push(Out::At(after, Cue::Ack)),
             None => self.broke_rules = true,
         }
         for (after, digit) in &self.plan.digits {
-            out.push(Out::At(*after, Cue::Digit(call_id.clone(), *digit)));
+            out.push(Out::At(*after, Cue::Digit(*digit)));
         }
         for (after, direction) in &self.plan.reinvites {
             out.push(Out::At(*after, Cue::Reinvite(call_id.clone(), direction)));
         }
         if self.plan.stray_bye {
-            out.push(Out::At(Duration::from_secs(3), Cue::StrayBye(call_id)));
+            out.push(Out::At(Duration::from_secs(3), Cue::StrayBye));
         }
     }
 
@@ -222,7 +219,7 @@ impl Citizen {
             Cue::ResendOk(_, cseq, waited) => {
                 self.session.resend_ok(cseq, waited, out);
             }
-            Cue::Ack(_) if up => {
+            Cue::Ack if up => {
                 self.acknowledge(1, out);
                 if self.wants_end {
                     self.hang_up(now, out);
@@ -233,11 +230,11 @@ impl Citizen {
                 let body = self.session.describe(direction);
                 self.session.request(now, "INVITE", &body, out);
             }
-            Cue::StrayBye(_) if up => {
+            Cue::StrayBye if up => {
                 let bye = self.session.stray_bye();
                 out.push(Out::Send(bye));
             }
-            Cue::Digit(_, digit) if up => self.press(digit, out),
+            Cue::Digit(digit) if up => self.press(digit, out),
             Cue::Vanish(_) => {
                 self.vanished = true;
                 self.session.drop_all();

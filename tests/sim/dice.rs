@@ -13,11 +13,6 @@ impl Dice {
         Dice(Mint::new(0xd1ce, [seed, 0x5eed]))
     }
 
-    /// 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0.random()
-    }
-
     /// Less than `bound`, which is at least 1.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0.random() % bound

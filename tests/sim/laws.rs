@@ -10,6 +10,8 @@ use std::time::Duration;
 const CROSSING_MAX: Duration = Duration::from_secs(1);
 /// A waiting caller is named to the ACD again every 30 s, so nobody may be missing there for longer.
 const MISSING_MAX: Duration = Duration::from_secs(40);
+/// An apology is heard outside every line, for no longer than this.
+const APOLOGY_MAX: Duration = Duration::from_secs(31);
 
 /// All that was told of calls so far.
 #[derive(Debug, Default)]
@@ -22,8 +24,9 @@ pub struct Ledger {
     doubled: BTreeMap<AgentId, Mono>,
     missing: BTreeMap<CallId, Mono>,
     held: BTreeMap<AgentId, Mono>,
+    unbooked: BTreeMap<CallId, Mono>,
     /// Calls that were let go by the ACD.
-    pub released: BTreeSet<CallId>,
+    pub released: BTreeMap<CallId, Mono>,
     /// Calls that the world asked to end.
     pub operator: BTreeSet<CallId>,
     /// Calls whose shard crashed while they lived: their revisions may repeat.
@@ -114,7 +117,7 @@ impl Ledger {
             EndedBy::Caller => sides.caller_left,
             EndedBy::Agent => sides.agent_left,
             EndedBy::Operator => among(&self.operator),
-            EndedBy::Flow => end.stage == Stage::Ivr || among(&self.released),
+            EndedBy::Flow => end.stage == Stage::Ivr || call.is_some_and(|call| self.released.contains_key(&call)),
             EndedBy::Refused => sides.draining || sides.scarce,
             EndedBy::Network => sides.caller_failed,
             EndedBy::Fault => false,
@@ -128,24 +131,28 @@ impl Ledger {
     pub fn begin_anew(&mut self) {
         self.doubled.clear();
         self.held.clear();
+        self.unbooked.clear();
         self.missing.clear();
     }
 
-    /// No agent is with two callers, no agent is `held` for nobody, and nobody waits whom their ACD does not know in the
+    /// No agent is with two callers, no agent is `held` for nobody, nobody talks to an agent who is not, and nobody waits whom their ACD does not know in the
     /// queue of that name: `waits` says whether it does.
-    pub fn check(
-        &mut self,
-        now: Mono,
-        held: impl Iterator<Item = AgentId>,
-        waits: impl Fn(&CallView, Option<&Box<str>>) -> bool,
-    ) {
+    pub fn check(&mut self, now: Mono, held: &BTreeSet<AgentId>, waits: impl Fn(&CallView, Option<&Box<str>>) -> bool) {
         let mut with: BTreeMap<AgentId, u32> = BTreeMap::new();
         for view in self.views.values() {
             if let Some(agent) = view.agent {
                 *with.entry(agent).or_default() += 1;
             }
         }
-        let idle: Vec<AgentId> = held.filter(|agent| !with.contains_key(agent)).collect();
+        let talks = self.views.values().filter(|view| view.stage == Some(Stage::Talking));
+        let unbooked = talks.filter(|view| view.agent.is_some_and(|agent| !held.contains(&agent)));
+        let unbooked: Vec<CallId> = unbooked.map(|view| view.call).collect();
+        self.unbooked.retain(|call, _| unbooked.contains(call));
+        for call in unbooked {
+            let since = *self.unbooked.entry(call).or_insert(now);
+            assert!(now.since(since) < CROSSING_MAX, "talks to an agent who is free: {:?}", self.views.get(&call));
+        }
+        let idle: Vec<AgentId> = held.iter().copied().filter(|agent| !with.contains_key(agent)).collect();
         self.held.retain(|agent, _| idle.contains(agent));
         for agent in idle {
             let since = *self.held.entry(agent).or_insert(now);
@@ -157,11 +164,13 @@ impl Ledger {
             let since = *self.doubled.entry(agent).or_insert(now);
             assert!(now.since(since) < CROSSING_MAX, "{agent:?} is with two callers: {:?}", self.with(agent));
         }
-        let apologised = |view: &CallView| self.released.contains(&view.call);
+        let apologised =
+            |view: &CallView| self.released.get(&view.call).is_some_and(|since| now.since(*since) < APOLOGY_MAX);
         let queue = |view: &CallView| self.records.get(&view.contact).and_then(|record| record.queue.as_ref());
-        let waiting = self.views.values().filter(|view| {
-            view.stage == Some(Stage::Queued) && !apologised(view) && !waits(view, queue(view))
-        });
+        let waiting = self
+            .views
+            .values()
+            .filter(|view| view.stage == Some(Stage::Queued) && !apologised(view) && !waits(view, queue(view)));
         let waiting: Vec<CallId> = waiting.map(|view| view.call).collect();
         self.missing.retain(|call, _| waiting.contains(call));
         for call in waiting {
@@ -194,15 +203,8 @@ impl Ledger {
 /// Times of one call never run backwards.
 fn monotone(record: &CallRecord) {
     let times = &record.times;
-    let steps: [Option<Wall>; 7] = [
-        Some(times.offered),
-        times.connected,
-        times.ivr_in,
-        times.ivr_out,
-        times.queued,
-        times.answered,
-        times.ended,
-    ];
+    let steps: [Option<Wall>; 7] =
+        [Some(times.offered), times.connected, times.ivr_in, times.ivr_out, times.queued, times.answered, times.ended];
     let told: Vec<Wall> = steps.into_iter().flatten().collect();
     assert!(told.is_sorted(), "times run backwards: {record:?}");
     let answer = [times.queued, times.assigned, times.ringing, times.answered];

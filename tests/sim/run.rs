@@ -72,9 +72,7 @@ fn explain(seed: u64, lasts: Duration, world: &mut World, rates: &str) {
         eprintln!("  {line}");
     }
     let minutes = lasts.as_secs() / 60;
-    eprintln!(
-        "replay: JIESU_SIM_SEED={seed} JIESU_SIM_MINUTES={minutes} cargo test --test tests sim:: -- --nocapture"
-    );
+    eprintln!("replay: JIESU_SIM_SEED={seed} JIESU_SIM_MINUTES={minutes} cargo test --test tests sim:: -- --nocapture");
 }
 
 /// What the failure's text names: Call-IDs of citizens, contacts, calls and legs.

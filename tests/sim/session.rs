@@ -37,15 +37,15 @@ pub enum Cue {
     /// Another final response to the INVITE.
     Reject(String, u16),
     /// The ACK that was held back.
-    Ack(String),
+    Ack,
     /// BYE, or CANCEL while there is no final response.
     HangUp(String),
     /// re-INVITE with this direction.
     Reinvite(String, &'static str),
     /// BYE with a To tag that is nobody's.
-    StrayBye(String),
+    StrayBye,
     /// A digit by RFC 4733.
-    Digit(String, u8),
+    Digit(u8),
     /// The phone falls silent for good (citizen) or for so long (agent).
     Vanish(Option<Duration>),
     /// The phone comes back.
@@ -144,8 +144,7 @@ impl Session {
     pub fn incoming(me: SocketAddr, invite: &Text, tag: &str) -> Session {
         let local = format!("{};tag={tag}", invite.header("to"));
         let (remote, target) = (invite.header("from").to_owned(), invite.contact().expect("an INVITE has a Contact"));
-        let mut session =
-            Session::outgoing(me, invite.header("call-id").to_owned(), local, remote, target.to_owned());
+        let mut session = Session::outgoing(me, invite.header("call-id").to_owned(), local, remote, target.to_owned());
         session.stage = Stage::Asked;
         session.heard = invite.cseq().0;
         session.media = invite.media();
@@ -191,8 +190,7 @@ impl Session {
     fn start(&mut self, now: Mono, method: &str, branch: String, bytes: String, out: &mut Vec<Out>) {
         out.push(Out::Send(bytes.clone()));
         out.push(Out::At(T1, Cue::Resend(self.call_id.clone(), branch.clone())));
-        let pending =
-            Pending { method: method.to_owned(), bytes, interval: T1, until: now + T1_64, proceeding: false };
+        let pending = Pending { method: method.to_owned(), bytes, interval: T1, until: now + T1_64, proceeding: false };
         self.pending.insert(branch, pending);
     }
 

@@ -11,8 +11,8 @@ use super::session::{Cue, Out};
 use super::site::{self, Site};
 use super::text::Text;
 use bytes::Bytes;
-use jiesu::acd::event::{Command as FromAcd, Event as ToAcd, Want};
 use jiesu::acd::Acd;
+use jiesu::acd::event::{Command as FromAcd, Event as ToAcd, Want};
 use jiesu::base::fact::{CallRecord, End, Fact};
 use jiesu::base::{LegId, Mono, Now, ShardId, Wall};
 use jiesu::call::event::{Event as ToCalls, Towards};
@@ -113,9 +113,8 @@ impl World {
         let plan = site::Plan::draw(&mut dice);
         let site = plan.settings(false);
         let shard = |id| Shard::new(ShardId(id), NODE, SEED, site.sip.clone(), site.calls.clone());
-        let phone = |it: &site::Person| {
-            Agent::new(site::desk(it.agent), it.user.clone(), it.domain().to_owned(), rates.wild)
-        };
+        let phone =
+            |it: &site::Person| Agent::new(site::desk(it.agent), it.user.clone(), it.domain().to_owned(), rates.wild);
         let mut world = World {
             now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_790_000_000_000) },
             shards: (0..SHARDS as u8).map(shard).collect(),
@@ -196,7 +195,8 @@ impl World {
 
     fn live(&mut self, until: Mono) {
         loop {
-            let alive = (0..SHARDS).filter(|shard| !self.is_dead(*shard)).map(|shard| self.shards[shard].next_deadline());
+            let alive =
+                (0..SHARDS).filter(|shard| !self.is_dead(*shard)).map(|shard| self.shards[shard].next_deadline());
             let deadlines = alive.chain(self.acds.iter().map(Acd::next_deadline));
             let deadline = deadlines.flatten().min().unwrap_or(Mono(u64::MAX));
             let next = self.agenda.first_key_value().map_or(Mono(u64::MAX), |((at, _), _)| *at);
@@ -447,7 +447,7 @@ impl World {
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }
                 FromAcd::Released { call, .. } => {
-                    self.ledger.released.insert(call);
+                    self.ledger.released.insert(call, self.now.mono);
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }
@@ -461,7 +461,8 @@ impl World {
             self.tell_shard(Part::Shard(at), shard, Event::Bindings(bindings.clone()));
         }
         let people = &self.plan.people;
-        let person = people.iter().find(|it| it.employed && it.user == *bindings.user && it.domain() == &*bindings.domain);
+        let person =
+            people.iter().find(|it| it.employed && it.user == *bindings.user && it.domain() == &*bindings.domain);
         let Some(person) = person else { return };
         let (site, agent) = (person.site.index(), person.agent);
         self.tell_acd(Part::Shard(at), site, ToAcd::Phone { agent, up: !bindings.contacts.is_empty() });
@@ -488,10 +489,13 @@ impl World {
             return;
         }
         let (acds, site) = (&self.acds, &self.site);
-        let held = self.plan.people.iter().filter_map(|person| {
-            acds[person.site.index()].agent(person.agent)?.lease.map(|lease| lease.agent)
-        });
-        self.ledger.check(self.now.mono, held, |view, queue| {
+        let held = self
+            .plan
+            .people
+            .iter()
+            .filter_map(|person| acds[person.site.index()].agent(person.agent)?.lease.map(|lease| lease.agent));
+        let held = held.collect();
+        self.ledger.check(self.now.mono, &held, |view, queue| {
             let queues = &site.acd[view.site.index()].queues;
             let position = acds[view.site.index()].position(view.call);
             position.and_then(|it| it.queue).is_some_and(|it| Some(&queues[it.index()].name) == queue)
@@ -677,9 +681,8 @@ impl World {
         self.figures.calls += 1;
         let serial = self.figures.calls;
         let me = site::line(serial);
-        let (number, dialled) = again.unwrap_or_else(|| {
-            (format!("138{:08}", serial), self.dice.pick(&site::DIALLED).to_owned())
-        });
+        let (number, dialled) =
+            again.unwrap_or_else(|| (format!("138{:08}", serial), self.dice.pick(&site::DIALLED).to_owned()));
         let plan = CitizenPlan::draw(&mut self.dice, self.rates.wild);
         let engine = site::ENGINE.parse().expect("an address");
         let mut outs = Vec::new();
