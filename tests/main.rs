@@ -6,6 +6,7 @@ mod demo;
 mod digest;
 mod events;
 mod robust;
+mod sim;
 mod sip;
 mod sites;
 mod support;

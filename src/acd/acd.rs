@@ -89,10 +89,12 @@ impl Acd {
             // The booking's deadline was set by the offer, so that a phone that never rings cannot hold an agent either.
             Event::Ringing { lease: _ } => {}
             Event::Answered { lease } => self.answered(now, lease, out),
+            Event::Overtaken { lease, caller } => self.take_up_talk(now, lease, &caller, out),
             Event::Declined { lease, why } => self.declined(now, lease, why, out),
             Event::Ended { lease } => self.ended(now, lease, out),
             Event::Want { agent, state } => self.want(now, agent, state, out),
             Event::Phone { agent, up } => self.phone(now, agent, up, out),
+            Event::Adopt { shard, live } => self.adopt_shard(now, shard, &live, out),
             Event::Configure(settings) => self.configure(now, settings, out),
         }
     }

@@ -7,7 +7,7 @@ use super::acd::Acd;
 use super::agent::{Booking, Next, State};
 use super::event::{Command, Enqueue, Lease};
 use super::line::Standing;
-use crate::base::{CallId, Mono, Now};
+use crate::base::{CallId, Mono, Now, ShardId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -35,22 +35,46 @@ impl Acd {
     /// talks begun after the snapshot are taken up, ringing begun after it is revoked, and callers who are missing line
     /// up with their `since`. Without a live call the site is as if everybody had hung up.
     pub fn adopt(&mut self, now: Now, live: &[Live], out: &mut Vec<Command>) {
-        let now = now.mono;
+        let epoch = self.epoch;
+        self.bend(now.mono, live, |booking| booking.lease.epoch < epoch, |_| true, out);
+    }
+
+    /// The same for the calls of one shard that was restored. A booking that its call does not know of was made after the
+    /// snapshot, and the INVITE it led to is lost.
+    pub(super) fn adopt_shard(&mut self, now: Mono, shard: ShardId, live: &[Live], out: &mut Vec<Command>) {
+        self.bend(now, live, |booking| booking.call.shard == shard, |call| call.shard == shard, out);
+    }
+
+    fn bend(
+        &mut self,
+        now: Mono,
+        live: &[Live],
+        may_end: impl Fn(&Booking) -> bool,
+        is_told_of: impl Fn(CallId) -> bool,
+        out: &mut Vec<Command>,
+    ) {
         let calls: BTreeSet<CallId> = live.iter().map(|live| live.caller.call).collect();
         let leases: BTreeSet<Lease> = live.iter().filter_map(|live| live.held).map(|held| held.lease).collect();
-        let gone: Vec<u32> =
-            self.line.callers().filter(|(_, caller)| !calls.contains(&caller.call)).map(|(slot, _)| slot).collect();
+        let gone: Vec<u32> = self
+            .line
+            .callers()
+            .filter(|(_, caller)| is_told_of(caller.call) && !calls.contains(&caller.call))
+            .map(|(slot, _)| slot)
+            .collect();
         for slot in gone {
             self.withdraw(now, slot, false, out);
         }
-        let bookings = self.agents.iter().filter_map(|agent| agent.state.booking().map(|booking| booking.lease));
-        let unheld: Vec<Lease> = bookings.filter(|lease| lease.epoch < self.epoch && !leases.contains(lease)).collect();
+        let bookings = self.agents.iter().filter_map(|agent| agent.state.booking()).filter(|booking| may_end(booking));
+        let unheld: Vec<Lease> =
+            bookings.map(|booking| booking.lease).filter(|lease| !leases.contains(lease)).collect();
         for lease in unheld {
             self.drop_lease(now, lease, out);
         }
         for live in live {
             match live.held {
                 Some(Held { lease, answered: true }) if self.holds(lease) => self.answered(now, lease, out),
+                // One of our own epoch would not be missing if it had not ended.
+                Some(Held { lease, answered: true }) if lease.epoch >= self.epoch => {}
                 Some(Held { lease, answered: true }) => self.take_up_talk(now, lease, &live.caller, out),
                 Some(Held { lease, answered: false }) if self.holds(lease) => {}
                 Some(Held { lease, answered: false }) => {
@@ -82,14 +106,13 @@ impl Acd {
     }
 
     /// Books an agent who, by the call's word, talks already. An agent who by another's word talks too, or whom the
-    /// settings do not list, stays as they are: the talk then ends unseen. So does a talk under a lease of our own epoch,
-    /// which would not be missing here if it had not ended.
-    fn take_up_talk(&mut self, now: Mono, lease: Lease, caller: &Enqueue, out: &mut Vec<Command>) {
-        if self.skills.team_of(lease.agent).is_none() || lease.epoch >= self.epoch {
-            return;
-        }
+    /// settings do not list, stays as they are: the talk then ends unseen.
+    pub(super) fn take_up_talk(&mut self, now: Mono, lease: Lease, caller: &Enqueue, out: &mut Vec<Command>) {
         if let Some(slot) = self.line.find(caller.call) {
             self.withdraw(now, slot, true, out);
+        }
+        if self.skills.team_of(lease.agent).is_none() {
+            return;
         }
         let id = lease.agent;
         let bumped = match &self.agents[id.index()].state {

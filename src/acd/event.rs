@@ -1,6 +1,6 @@
 //! What goes into the ACD and what comes out.
 
-use crate::base::{AgentId, CallId, ContactId, Mono, QueueId, SiteId, SkillId};
+use crate::base::{AgentId, CallId, ContactId, Mono, QueueId, ShardId, SiteId, SkillId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,13 @@ pub enum Event {
     Answered {
         /// The booking.
         lease: Lease,
+    },
+    /// The agent answered before the call heard that the offer was taken back: the two talk, and nobody parts them.
+    Overtaken {
+        /// The booking that was taken back.
+        lease: Lease,
+        /// The caller, who is in the line again by now.
+        caller: Enqueue,
     },
     /// The offer came to nothing through the agent's side: the caller goes back to the head with the waiting time kept.
     Declined {
@@ -50,6 +57,14 @@ pub enum Event {
         agent: AgentId,
         /// Whether at least one contact is alive.
         up: bool,
+    },
+    /// A shard was restored from a snapshot: this is all that its calls want and hold. Callers of that shard who are not
+    /// among them are gone, and agents whom none of them holds are free.
+    Adopt {
+        /// Which shard.
+        shard: ShardId,
+        /// Its calls that want or have an agent of this site.
+        live: Vec<super::Live>,
     },
     /// New settings, at start and at each reload: callers and agents that still exist stay as they are.
     Configure(Arc<Settings>),

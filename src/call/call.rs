@@ -53,7 +53,7 @@ const INCOMPATIBLE: u8 = 88;
 const TIMER_EXPIRED: u8 = 102;
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// A port was asked for.
     Opening { offer: Option<Bytes> },
     /// 200 is sent; its ACK is awaited.
@@ -90,24 +90,27 @@ pub(super) struct Birth {
 /// One citizen's contact.
 #[derive(Debug)]
 pub(super) struct Call {
-    id: CallId,
-    site: SiteId,
-    settings: Arc<Settings>,
-    state: State,
-    citizen: Leg,
+    pub(super) id: CallId,
+    pub(super) site: SiteId,
+    /// As they are now.
+    pub(super) settings: Arc<Settings>,
+    /// As they were when the flow began: its queues are numbered by them.
+    pub(super) born: Arc<Settings>,
+    pub(super) state: State,
+    pub(super) citizen: Leg,
     /// The agents' legs, the one in use and those that run out.
-    agents: Vec<Leg>,
-    flow: Arc<ivr::Flow>,
-    opening: Vec<PromptId>,
-    entry_priority: u8,
-    queue: Option<(QueueId, u8)>,
+    pub(super) agents: Vec<Leg>,
+    pub(super) flow: Arc<ivr::Flow>,
+    pub(super) opening: Vec<PromptId>,
+    pub(super) entry_priority: u8,
+    pub(super) queue: Option<(QueueId, u8)>,
     /// Since when the caller waits: kept when they come back to the queue.
-    queued_since: Mono,
-    play: u32,
-    recording: RecordingId,
-    order: OrderId,
-    book: Book,
-    deadline: Mono,
+    pub(super) queued_since: Mono,
+    pub(super) play: u32,
+    pub(super) recording: RecordingId,
+    pub(super) order: OrderId,
+    pub(super) book: Book,
+    pub(super) deadline: Mono,
 }
 
 impl Call {
@@ -117,6 +120,7 @@ impl Call {
         let mut call = Call {
             id: birth.id,
             site: birth.site,
+            born: birth.settings.clone(),
             settings: birth.settings,
             state: State::Opening { offer: birth.offer },
             citizen: Leg::new(leg, Dialog::Unanswered),
@@ -207,7 +211,7 @@ impl Call {
         }
     }
 
-    fn show(&mut self, now: Now, out: &mut Vec<Command>) {
+    pub(super) fn show(&mut self, now: Now, out: &mut Vec<Command>) {
         let agent = self.lease().map(|(lease, _)| lease.agent);
         let queue = self.queue.map(|(queue, _)| queue);
         self.book.show(now.wall, self.id, self.stage(), queue, agent, out);
@@ -323,7 +327,7 @@ impl Call {
         }
     }
 
-    fn flow_event(&mut self, now: Now, event: ivr::event::Event, out: &mut Vec<Command>) {
+    pub(super) fn flow_event(&mut self, now: Now, event: ivr::event::Event, out: &mut Vec<Command>) {
         let State::Ivr { run } = &mut self.state else { return };
         let mut commands = Vec::new();
         run.handle(now, event, &mut commands);
@@ -360,7 +364,26 @@ impl Call {
 
 /// The queue and the agent's side.
 impl Call {
+    /// New settings: the queue keeps its name, whatever its number is now. The line is told at once.
+    pub(super) fn configure(&mut self, now: Now, settings: Arc<Settings>, out: &mut Vec<Command>) {
+        let old = std::mem::replace(&mut self.settings, settings);
+        if let Some((queue, priority)) = self.queue {
+            self.queue = Some((self.queue_now(&old, queue), priority));
+        }
+        if matches!(self.state, State::Waiting) {
+            self.wait(now, out);
+        }
+    }
+
+    /// The present number of a queue of `old` settings; of one that is gone, the site's first.
+    fn queue_now(&self, old: &Settings, queue: QueueId) -> QueueId {
+        let name = &old.sites[self.site.index()].queues[queue.index()].name;
+        let place = self.site().queues.iter().position(|voice| voice.name == *name);
+        QueueId(place.unwrap_or(0) as u16)
+    }
+
     fn enqueue(&mut self, now: Now, queue: QueueId, priority: u8, out: &mut Vec<Command>) {
+        let queue = self.queue_now(&self.born, queue);
         self.queue = Some((queue, priority));
         self.queued_since = now.mono;
         let name = self.site().queues[queue.index()].name.clone();
@@ -374,10 +397,16 @@ impl Call {
 
     /// Into the line, or named to it again; the ACD takes a caller it knows as it stands.
     fn wait(&mut self, now: Now, out: &mut Vec<Command>) {
-        let Some((queue, priority)) = self.queue else { return };
+        let Some(caller) = self.caller() else { return };
         self.enter(now, State::Waiting, REQUEUE_EVERY, out);
+        self.acd(Acd::Enqueue(caller), out);
+    }
+
+    /// As the ACD knows the citizen.
+    pub(super) fn caller(&self) -> Option<Enqueue> {
+        let (queue, priority) = self.queue?;
         let (call, contact, since) = (self.id, self.book.contact(), self.queued_since);
-        self.acd(Acd::Enqueue(Enqueue { call, contact, queue, priority, since }), out);
+        Some(Enqueue { call, contact, queue, priority, since })
     }
 
     fn music(&mut self, out: &mut Vec<Command>) {
@@ -547,8 +576,12 @@ impl Call {
                 self.book.attempted(now.wall, AttemptOutcome::NoAnswer);
                 self.enter(now, State::Waiting, REQUEUE_EVERY, out);
             }
-            // The answer was faster than the end of the lease: they talk on, and the line forgets the caller.
-            State::Talking { lease: ours, .. } if ours == lease => self.acd(Acd::Cancel { call: self.id }, out),
+            // The answer was faster than the end of the lease: they talk on, and the ACD must know.
+            State::Talking { lease: ours, .. } if ours == lease => {
+                if let Some(caller) = self.caller() {
+                    self.acd(Acd::Overtaken { lease, caller }, out);
+                }
+            }
             State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }
@@ -576,7 +609,7 @@ impl Call {
         }
     }
 
-    fn drop_agent(&mut self, leg: LegId, q850: u8, out: &mut Vec<Command>) {
+    pub(super) fn drop_agent(&mut self, leg: LegId, q850: u8, out: &mut Vec<Command>) {
         if let Some(leg) = self.leg_mut(leg) {
             leg.hang_up(q850, out);
         }
@@ -723,7 +756,7 @@ impl Call {
     }
 
     /// Ends the call from whatever state it is in; a second end changes nothing.
-    fn end(&mut self, now: Now, by: EndedBy, q850: u8, out: &mut Vec<Command>) {
+    pub(super) fn end(&mut self, now: Now, by: EndedBy, q850: u8, out: &mut Vec<Command>) {
         let Some(stage) = self.stage() else { return };
         let connected = self.book.record.times.connected.is_some();
         let sip_status = match (connected, by) {

@@ -5,6 +5,7 @@
 use super::call::{Birth, Call};
 use super::event::{Command, Event, Settings};
 use super::record::{Arrival, Book};
+use super::table::Table;
 use crate::acd::event::Command as Acd;
 use crate::base::fact::{End, EndedBy, Stage};
 use crate::base::number::Number;
@@ -12,7 +13,6 @@ use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
 use crate::sip::event::{Action as Sip, Incoming, Notice, Source};
-use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,23 +25,23 @@ const CONGESTION: u8 = 42;
 /// All calls of one shard.
 #[derive(Debug)]
 pub struct Calls {
-    shard: ShardId,
-    settings: Arc<Settings>,
-    mint: Mint,
-    calls: SlotMap<DefaultKey, Entry>,
-    by_leg: BTreeMap<LegId, DefaultKey>,
-    legs_dialled: u64,
-    wheel: Wheel<DefaultKey>,
-    retry_after_s: Option<u32>,
-    counts: Counts,
+    pub(super) shard: ShardId,
+    pub(super) settings: Arc<Settings>,
+    pub(super) mint: Mint,
+    pub(super) calls: Table<Entry>,
+    pub(super) by_leg: BTreeMap<LegId, CallId>,
+    pub(super) legs_dialled: u64,
+    pub(super) wheel: Wheel<CallId>,
+    pub(super) retry_after_s: Option<u32>,
+    pub(super) counts: Counts,
 }
 
 #[derive(Debug)]
-struct Entry {
-    call: Call,
-    timer: Option<(Mono, TimerId)>,
+pub(super) struct Entry {
+    pub(super) call: Call,
+    pub(super) timer: Option<(Mono, TimerId)>,
     /// Counted among the live ones.
-    live: bool,
+    pub(super) live: bool,
 }
 
 /// What stands and what happened since the start.
@@ -70,7 +70,7 @@ impl Calls {
             shard,
             settings,
             mint,
-            calls: SlotMap::new(),
+            calls: Table::new(shard),
             by_leg: BTreeMap::new(),
             legs_dialled: 0,
             wheel: Wheel::new(Duration::from_millis(1)),
@@ -91,7 +91,7 @@ impl Calls {
             }
             Event::PortRefused { leg } => self.with_leg(now, leg, out, |call, out| call.port_refused(now, leg, out)),
             Event::HangUp { call } => self.with_call(now, call, out, |call, out| call.hang_up(now, out)),
-            Event::Configure(settings) => self.settings = settings,
+            Event::Configure(settings) => self.configure(now, settings, out),
             Event::Drain { retry_after_s } => self.retry_after_s = Some(retry_after_s),
         }
     }
@@ -106,7 +106,7 @@ impl Calls {
         let mut due = Vec::new();
         self.wheel.expire(now.mono, &mut due);
         for key in due {
-            if let Some(entry) = self.calls.get_mut(key) {
+            if let Some(entry) = self.calls.at_mut(key) {
                 entry.timer = None;
                 if entry.call.next_deadline() <= now.mono {
                     entry.call.expired(now, out);
@@ -121,11 +121,16 @@ impl Calls {
         Counts { calls: self.calls.len(), legs: self.by_leg.len(), timers: self.wheel.len(), ..self.counts }
     }
 
+    /// All legs that calls may still speak of.
+    pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
+        self.by_leg.keys().copied()
+    }
+
     /// What must hold after every event.
     pub fn check(&self) {
-        let live = self.calls.values().filter(|entry| entry.call.is_live()).count();
+        let live = self.calls.iter().filter(|(_, entry)| entry.call.is_live()).count();
         assert_eq!(live, self.counts.live, "the live ones are counted");
-        for (key, entry) in &self.calls {
+        for (key, entry) in self.calls.iter() {
             entry.call.check();
             assert!(
                 entry.timer.is_some() || entry.call.next_deadline() == Mono(u64::MAX),
@@ -135,7 +140,17 @@ impl Calls {
                 assert_eq!(self.by_leg.get(&leg), Some(&key), "{leg:?} leads to its call");
             }
         }
-        assert!(self.by_leg.values().all(|key| self.calls.contains_key(*key)), "no leg leads nowhere");
+        assert!(self.by_leg.values().all(|key| self.calls.at(*key).is_some()), "no leg leads nowhere");
+    }
+
+    /// Queues are numbered in the order of configuration: calls follow theirs by name.
+    fn configure(&mut self, now: Now, settings: Arc<Settings>, out: &mut Vec<Command>) {
+        self.settings = settings;
+        let calls: Vec<CallId> = self.calls.iter().map(|(id, _)| id).collect();
+        for id in calls {
+            let settings = self.settings.clone();
+            self.with_call(now, id, out, |call, out| call.configure(now, settings, out));
+        }
     }
 
     fn sip(&mut self, now: Now, notice: Notice, out: &mut Vec<Command>) {
@@ -216,12 +231,11 @@ impl Calls {
             return refuse(incoming.leg, 503, CONGESTION, self.retry_after_s, out);
         }
         self.counts.taken += 1;
-        self.counts.live += 1;
-        let (shard, settings) = (self.shard, self.settings.clone());
+        let settings = self.settings.clone();
         let (recording, order) = (RecordingId(self.mint.mint(now.wall)), OrderId(self.mint.mint(now.wall)));
-        let key = self.calls.insert_with_key(|key| {
+        let key = self.calls.insert(|id| {
             let birth = Birth {
-                id: call_id(shard, key),
+                id,
                 site: entry.site,
                 leg: incoming.leg,
                 offer: incoming.sdp,
@@ -233,7 +247,7 @@ impl Calls {
                 order,
                 settings,
             };
-            Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: true }
+            Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: false }
         });
         self.settle(now, key);
     }
@@ -246,33 +260,30 @@ impl Calls {
         act: impl FnOnce(&mut Call, &mut Vec<Command>),
     ) {
         if let Some(key) = self.by_leg.get(&leg).copied() {
-            act(&mut self.calls[key].call, out);
-            self.settle(now, key);
+            self.with_call(now, key, out, act);
         }
     }
 
-    fn with_call(
+    pub(super) fn with_call(
         &mut self,
         now: Now,
         id: CallId,
         out: &mut Vec<Command>,
         act: impl FnOnce(&mut Call, &mut Vec<Command>),
     ) {
-        let key = slot_key(id);
-        if id.shard == self.shard
-            && let Some(entry) = self.calls.get_mut(key)
-        {
+        if let Some(entry) = self.calls.at_mut(id) {
             act(&mut entry.call, out);
-            self.settle(now, key);
+            self.settle(now, id);
         }
     }
 
     /// After every change of a call: its legs can be found, its timer is set, and once over it is forgotten.
-    fn settle(&mut self, now: Now, key: DefaultKey) {
-        let entry = &mut self.calls[key];
-        if entry.live && !entry.call.is_live() {
-            entry.live = false;
-            self.counts.live -= 1;
+    fn settle(&mut self, now: Now, key: CallId) {
+        let Some(entry) = self.calls.at_mut(key) else { return };
+        match (std::mem::replace(&mut entry.live, entry.call.is_live()), entry.live) {
+            (true, false) => self.counts.live -= 1,
+            (false, true) => self.counts.live += 1,
+            (true, true) | (false, false) => {}
         }
         if entry.call.is_over(now.mono) {
             for leg in entry.call.legs() {
@@ -303,19 +314,10 @@ fn refuse(leg: LegId, status: u16, q850: u8, retry_after_s: Option<u32>, out: &m
     out.push(Command::Sip(Sip::Respond { leg, status, sdp: None, q850: Some(q850), retry_after_s }));
 }
 
-fn call_id(shard: ShardId, key: DefaultKey) -> CallId {
-    let ffi = key.data().as_ffi();
-    CallId { shard, slot: ffi as u32, generation: (ffi >> 32) as u32 }
-}
-
-fn slot_key(id: CallId) -> DefaultKey {
-    KeyData::from_ffi(u64::from(id.generation) << 32 | u64::from(id.slot)).into()
-}
-
 #[cfg(test)]
 impl Calls {
     /// The state of the only call as a letter; `-` when there is none.
     pub(super) fn letter(&self) -> char {
-        self.calls.values().next().map_or('-', |entry| entry.call.letter())
+        self.calls.iter().next().map_or('-', |(_, entry)| entry.call.letter())
     }
 }

@@ -8,11 +8,12 @@ use crate::media::event::{Action as Media, Remote};
 use crate::sdp::{self, Codec, Direction};
 use crate::sip::event::Action as Sip;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How a leg stands with the user agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Dialog {
     /// An incoming INVITE that has no final answer yet.
     Unanswered,
@@ -24,7 +25,7 @@ pub(super) enum Dialog {
     Gone,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Leg {
     pub(super) id: LegId,
     pub(super) dialog: Dialog,

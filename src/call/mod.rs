@@ -9,6 +9,8 @@ mod calls;
 pub mod event;
 mod leg;
 mod record;
+pub mod snapshot;
+mod table;
 
 pub use calls::{Calls, Counts};
 

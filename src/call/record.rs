@@ -6,9 +6,10 @@ use super::event::{CallView, Command};
 use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, Fact, Stage, Times};
 use crate::base::{AgentId, CallId, ContactId, OrderId, QueueId, RecordingId, SiteId, Wall};
 use crate::workorder::{Draft, Opening};
+use serde::{Deserialize, Serialize};
 
 /// The book of one call.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Book {
     pub(super) record: CallRecord,
     site: SiteId,
@@ -151,6 +152,11 @@ impl Book {
         if let Some(draft) = &self.draft {
             out.push(Command::Fact { site: self.site, fact: draft.fact() });
         }
+    }
+
+    /// Whoever watches may have missed how it looks.
+    pub(super) fn show_again(&mut self) {
+        self.shown = None;
     }
 
     /// Shows the call if it looks different than it last did. `stage` is `None` once it is over.

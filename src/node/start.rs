@@ -464,12 +464,13 @@ fn post_notice(shards: &[ToShard], notice: crate::media::event::Notice) {
 fn configure(wires: &Wires, setup: Setup) {
     let setup = Arc::new(setup);
     wires.setup.store(setup.clone());
+    // The ACDs first: what a shard says under new settings must find them there.
+    for (site, settings) in (0u16..).zip(&setup.acd) {
+        wires.to_acd(SiteId(site), acd::event::Event::Configure(settings.clone()));
+    }
     for index in 0..wires.shards.len() {
         let (sip, calls) = (setup.sip.clone(), setup.calls.clone());
         wires.to_shard(ShardId(index as u8), shard::Event::Configure { sip, calls });
-    }
-    for (site, settings) in (0u16..).zip(&setup.acd) {
-        wires.to_acd(SiteId(site), acd::event::Event::Configure(settings.clone()));
     }
     wires.live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
     tracing::info!(agents = setup.people.len(), "agents were read anew");

@@ -4,14 +4,19 @@
 //! the shell carries effects out in order, and so does the simulation.
 
 use crate::base::fact::Fact;
-use crate::base::{LegId, Mint, Mono, Now, ShardId, SiteId};
+use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Towards};
 use crate::call::{self, Calls};
-use crate::sip::event::{Bindings, Command as FromUa, Event as ToUa, Flow, Settings as SipSettings};
+use crate::sip::event::{Action, Bindings, Command as FromUa, Event as ToUa, Flow, Settings as SipSettings};
 use crate::sip::{self, Ua};
 use crate::{acd, media};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// Q.850: temporary failure.
+const TEMPORARY_FAILURE: u8 = 41;
 
 /// Into the shard.
 #[derive(Clone, Debug)]
@@ -88,6 +93,24 @@ pub struct Shard {
     from_calls: Vec<FromCalls>,
 }
 
+/// A shard as it outlives its process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    sip: sip::snapshot::Snapshot,
+    calls: base::snapshot::Snapshot<call::snapshot::Saved>,
+}
+
+/// Which shard, and the secrets it is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Birth {
+    /// Of which node.
+    pub node: u16,
+    /// Which.
+    pub shard: ShardId,
+    /// Never used before by this shard: what it mints must be unlike all that it minted before a crash.
+    pub seed: [u64; 2],
+}
+
 /// What stands in a shard and what happened in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
@@ -97,16 +120,61 @@ pub struct Counts {
     pub calls: call::Counts,
 }
 
+impl Birth {
+    /// Those of the user agent and of the calls.
+    fn mints(self) -> [Mint; 2] {
+        let stream = self.node.wrapping_mul(512) + u16::from(self.shard.0) * 2;
+        [Mint::new(stream, self.seed), Mint::new(stream + 1, self.seed)]
+    }
+}
+
 impl Shard {
     /// An empty shard. `seed` is the node's secret; two mints must never share a stream.
     pub fn new(shard: ShardId, node: u16, seed: [u64; 2], sip: Arc<SipSettings>, calls: Arc<CallSettings>) -> Shard {
-        let stream = node.wrapping_mul(512) + u16::from(shard.0) * 2;
+        let [to_ua, to_calls] = Birth { node, shard, seed }.mints();
         Shard {
-            ua: Ua::new(node, shard, Mint::new(stream, seed), seed, sip),
-            calls: Calls::new(shard, Mint::new(stream + 1, seed), calls),
+            ua: Ua::new(node, shard, to_ua, seed, sip),
+            calls: Calls::new(shard, to_calls, calls),
             from_ua: Vec::new(),
             from_calls: Vec::new(),
         }
+    }
+
+    /// What must survive a crash. Complete between two events.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { sip: self.ua.snapshot(), calls: self.calls.snapshot() }
+    }
+
+    /// A shard that goes on where the snapshot was taken. Dialogs without a call are ended; the shell closes media legs of
+    /// this shard that [`Shard::legs`] does not name.
+    ///
+    /// # Errors
+    /// [`sip::snapshot::Unreadable`] when the snapshot is newer than this program.
+    pub fn restore(
+        snapshot: Snapshot,
+        birth: Birth,
+        (sip, calls): (Arc<SipSettings>, Arc<CallSettings>),
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Result<Shard, sip::snapshot::Unreadable> {
+        let (Birth { node, shard, seed }, [to_ua, to_calls]) = (birth, birth.mints());
+        let (mut from_ua, mut from_calls) = (Vec::new(), Vec::new());
+        let mut ua = Ua::restore(snapshot.sip, (node, shard), to_ua, seed, sip, now, &mut from_ua)?;
+        let known = |leg| ua.knows(leg);
+        let calls = Calls::restore(snapshot.calls, (shard, to_calls), calls, now, known, &mut from_calls);
+        let of_calls: BTreeSet<LegId> = calls.legs().collect();
+        let orphans: BTreeSet<LegId> = ua.legs().filter(|leg| !of_calls.contains(leg)).collect();
+        for leg in orphans {
+            ua.handle(now, ToUa::Do(Action::HangUp { leg, q850: TEMPORARY_FAILURE }), &mut from_ua);
+        }
+        let mut restored = Shard { ua, calls, from_ua, from_calls };
+        restored.pass(now, out);
+        Ok(restored)
+    }
+
+    /// All legs that calls of this shard may still speak of.
+    pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
+        self.calls.legs()
     }
 
     /// Takes one event to its end.

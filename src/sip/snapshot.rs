@@ -17,6 +17,14 @@ use std::sync::Arc;
 /// The version we write. Older ones stay readable.
 pub const VERSION: u16 = 1;
 
+/// More legs than can have come in between the last snapshot and a crash: media may still hold them, so their numbers are
+/// not given again.
+const LOST_LEGS_MAX: u64 = 1 << 24;
+
+/// More requests than we can have sent in one dialog since: one with an old CSeq would be refused (RFC 3261 §12.2.2), one
+/// that leaves some out is not (§12.2.1.1).
+const LOST_REQUESTS_MAX: u32 = 1 << 10;
+
 /// A user agent as it outlives its process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -94,7 +102,7 @@ impl Ua {
         }
         let mut ua = Ua::new(node, shard, mint, seed, settings);
         let pass = &mut Pass { now, out };
-        ua.incoming = snapshot.incoming;
+        ua.incoming = snapshot.incoming + LOST_LEGS_MAX;
         for saved in snapshot.contacts {
             let record = ua.registrar.restore(now, saved);
             ua.watch(record);
@@ -106,7 +114,8 @@ impl Ua {
     }
 
     fn restore_leg(&mut self, pass: &mut Pass, saved: LegSnapshot) {
-        let LegSnapshot { leg, dialog, stands } = saved;
+        let LegSnapshot { leg, mut dialog, stands } = saved;
+        dialog.local_cseq += LOST_REQUESTS_MAX;
         let tag = dialog.local.tag.clone();
         match stands {
             Stands::Established => {

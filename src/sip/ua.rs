@@ -311,6 +311,16 @@ impl Ua {
         }
     }
 
+    /// Whether a leg of this number lives.
+    pub fn knows(&self, leg: LegId) -> bool {
+        self.by_id.contains(&leg)
+    }
+
+    /// All legs, in no order.
+    pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
+        self.legs.values().map(|leg| leg.id)
+    }
+
     fn leg(&self, id: LegId) -> Option<LegKey> {
         self.by_id.at(&id).copied()
     }

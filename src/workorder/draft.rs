@@ -5,9 +5,11 @@
 
 use crate::base::fact::{Fact, OrderOpened};
 use crate::base::{ContactId, OrderId, RecordingId, Wall};
+use serde::{Deserialize, Serialize};
 
 /// An order while its call lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Draft(OrderOpened);
 
 /// What is known of the call when the order is opened.

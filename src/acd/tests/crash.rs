@@ -185,6 +185,43 @@ fn talks_begun_after_the_snapshot_are_taken_up_and_ringing_is_revoked() {
     assert_eq!(bench.state(1), AgentState::Ready, "without live calls nobody is booked");
 }
 
+#[test]
+fn a_restored_shard_speaks_for_its_own_calls_only() {
+    let mut bench = Bench::with_ready(site(), &[0, 1, 2]);
+    let since = bench.now.mono;
+    for slot in 1..=4 {
+        bench.enqueue(slot, 0);
+    }
+    bench.answered(1, 0);
+    let elsewhere = CallId { shard: ShardId(1), slot: 9, generation: 0 };
+    let caller = Enqueue { call: elsewhere, contact: contact(9), queue: QueueId(0), priority: 0, since };
+    bench.handle(Event::Enqueue(caller));
+    // Call 1 talks on, call 2 lost its ringing phone, call 3 its everything, call 4 ended.
+    let told = vec![live(1, Some((lease(1, 0), true)), since), live(2, None, since)];
+    bench.handle(Event::Adopt { shard: ShardId(0), live: told });
+    assert_eq!(bench.state(0), AgentState::Talking);
+    assert!(bench.acd.position(call(3)).is_none() && bench.acd.position(call(4)).is_none());
+    let mut calls: Vec<CallId> = bench.acd.line.callers().map(|(_, caller)| caller.call).collect();
+    calls.sort();
+    assert_eq!(calls, [call(2), elsewhere], "the other shard's caller stays");
+    assert_eq!((bench.state(1), bench.state(2)), (AgentState::Offered, AgentState::Offered), "and nobody is to blame");
+}
+
+#[test]
+fn an_answer_that_crossed_the_loss_of_the_phone_is_a_talk() {
+    let mut bench = Bench::with_ready(site(), &[0, 1]);
+    let since = bench.now.mono;
+    bench.enqueue(1, 0);
+    bench.phone(0, false);
+    assert_eq!(bench.offers(), [(1, 1)], "somebody else is rung");
+    let caller = Enqueue { call: call(1), contact: contact(1), queue: QueueId(0), priority: 0, since };
+    bench.handle(Event::Overtaken { lease: lease(1, 0), caller });
+    assert_eq!((bench.state(0), bench.state(1)), (AgentState::Talking, AgentState::Ready));
+    bench.ended(1, 0);
+    assert_eq!(bench.state(0), AgentState::WrapUp);
+    assert!(bench.acd.counts().callers == 0);
+}
+
 /// All that the shards would say: who is in the line or talks in `acd`.
 fn truth(acd: &Acd) -> Vec<Live> {
     let waiting = acd.line.callers().map(|(_, caller)| {
@@ -257,9 +294,13 @@ fn translated(event: Event, acd: &Acd, other: &Acd) -> Event {
         Event::Answered { lease } => Event::Answered { lease: own(lease) },
         Event::Declined { lease, why } => Event::Declined { lease: own(lease), why },
         Event::Ended { lease } => Event::Ended { lease: own(lease) },
-        Event::Enqueue(_) | Event::Cancel { .. } | Event::Want { .. } | Event::Phone { .. } | Event::Configure(_) => {
-            event
-        }
+        Event::Overtaken { lease, caller } => Event::Overtaken { lease: own(lease), caller },
+        Event::Enqueue(_)
+        | Event::Cancel { .. }
+        | Event::Want { .. }
+        | Event::Phone { .. }
+        | Event::Adopt { .. }
+        | Event::Configure(_) => event,
     }
 }
 

@@ -4,10 +4,13 @@ mod table;
 
 use super::Calls;
 use super::event::{AgentIdentity, CallView, Command, Event, QueueVoice, Settings, SiteSettings};
+use super::snapshot::{KIND, VERSION};
+use crate::acd::Held;
 use crate::acd::event::{Command as Acd, Declined, Event as ToAcd, Lease, Released};
 use crate::base::fact::{AttemptOutcome, CallRecord, End, EndedBy, Fact, Stage};
 use crate::base::number::Number;
-use crate::base::{AgentId, CallId, LegId, Mint, Mono, Now, PromptId, ShardId, SiteId, Wall};
+use crate::base::snapshot::Snapshot;
+use crate::base::{AgentId, CallId, LegId, Mint, Mono, Now, PromptId, QueueId, ShardId, SiteId, Wall};
 use crate::ivr::{Draft, Entry, Numbers};
 use crate::media::event::{Action as Media, Notice as Heard};
 use crate::sip::event::{Action as Sip, Ending, Flow, Incoming, Notice, Source};
@@ -363,10 +366,64 @@ fn a_revoked_offer_stops_the_phone_and_a_late_revoke_parts_nobody() {
     let (call, _) = world.talking();
     let revoked = world.tell(Event::Acd(Acd::Revoke { call, lease: LEASE }));
     assert!(sip(&revoked).is_empty() && media(&revoked).is_empty(), "they talk on: {revoked:?}");
-    assert!(matches!(acd(&revoked)[..], [ToAcd::Cancel { .. }]), "and the line forgets the caller");
+    assert!(matches!(acd(&revoked)[..], [ToAcd::Overtaken { lease: LEASE, .. }]), "and the ACD knows");
     let stale =
         world.tell(Event::Acd(Acd::Offer { call, lease: Lease { number: 2, ..LEASE }, ring_until: Mono(u64::MAX) }));
     assert!(stale.is_empty(), "{stale:?}");
+}
+
+/// The calls restored from what they wrote, with the legs that the user agent still has; and what they say.
+fn restored(world: &World, known: &[LegId], settings: Arc<Settings>) -> (Calls, Vec<Command>) {
+    let bytes = world.calls.snapshot().write();
+    let read = Snapshot::read(&bytes, KIND, VERSION).unwrap();
+    let mut out = Vec::new();
+    let mint = (ShardId(0), Mint::new(9, [1, 2]));
+    let calls = Calls::restore(read, mint, settings, world.now, |leg| known.contains(&leg), &mut out);
+    calls.check();
+    (calls, out)
+}
+
+#[test]
+fn a_restored_shard_goes_on_talking_and_rings_nobody_it_has_forgotten() {
+    let mut world = World::new();
+    let (call, leg) = world.talking();
+    let (mut calls, out) = restored(&world, &[CITIZEN, leg], settings());
+    assert!(sip(&out).is_empty() && media(&out).is_empty(), "nobody hears of it: {out:?}");
+    let [ToAcd::Adopt { live, .. }] = &acd(&out)[..] else { panic!("the ACD is told: {out:?}") };
+    assert_eq!(live[0].held, Some(Held { lease: LEASE, answered: true }));
+    let mut out = Vec::new();
+    calls.handle(world.now, Event::Sip(Notice::Ended { leg, why: Ending::Bye { q850: None } }), &mut out);
+    assert_eq!(ended(&out), (Stage::Talking, EndedBy::Agent, 200));
+
+    let mut world = World::new();
+    let (ringing, leg) = world.ringing();
+    let (mut calls, out) = restored(&world, &[CITIZEN], settings());
+    assert!(media(&out).iter().any(|action| matches!(action, Media::Close { leg: closed } if *closed == leg)));
+    let [ToAcd::Adopt { live, .. }] = &acd(&out)[..] else { panic!("the ACD is told: {out:?}") };
+    assert_eq!((live[0].caller.call, live[0].held), (ringing, None), "in the line, with nobody booked");
+    let mut out = Vec::new();
+    let again = Acd::Offer { call, lease: Lease { number: 2, ..LEASE }, ring_until: Mono(u64::MAX) };
+    calls.handle(world.now, Event::Acd(again), &mut out);
+    assert!(
+        matches!(&out[1], Command::OpenPort { leg: new, .. } if *new != leg),
+        "a leg is never named twice: {out:?}"
+    );
+}
+
+#[test]
+fn a_queue_is_followed_by_name_through_a_reload_and_a_restore() {
+    let mut world = World::new();
+    let call = world.queued();
+    let mut new = (*settings()).clone();
+    let front = QueueVoice { name: "night".into(), ..new.sites[0].queues[0].clone() };
+    new.sites[0].queues.insert(0, front);
+    let new = Arc::new(new);
+    let told = world.tell(Event::Configure(new.clone()));
+    let [ToAcd::Enqueue(caller)] = &acd(&told)[..] else { panic!("the line is told at once: {told:?}") };
+    assert_eq!((caller.call, caller.queue), (call, QueueId(1)));
+    let (_, out) = restored(&world, &[CITIZEN], settings());
+    let [ToAcd::Adopt { live, .. }] = &acd(&out)[..] else { panic!("the ACD is told: {out:?}") };
+    assert_eq!(live[0].caller.queue, QueueId(0), "under the settings of the restored shard");
 }
 
 #[test]

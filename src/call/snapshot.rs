@@ -1,0 +1,227 @@
+//! What of a shard's calls outlives its process, as plain versioned data, and how they go on from it.
+//!
+//! Sites and queues are kept by name and a flow by its dialled number, so that a snapshot fits other settings. Timers are
+//! derived anew. The user agent does not keep the INVITEs it has sent: whoever was being rung for is back in the line,
+//! and nobody is to blame. Never decides what is done about legs that only others know of: that is the shard's work.
+
+use super::call::{Call, State};
+use super::calls::{Calls, Entry};
+use super::event::{Command, Settings};
+use super::leg::{Dialog, Leg};
+use super::record::Book;
+use super::table::Table;
+use crate::acd::event::{Event as Acd, Lease};
+use crate::acd::{Held, Live};
+use crate::base::fact::{AttemptOutcome, EndedBy};
+use crate::base::snapshot::Snapshot;
+use crate::base::{CallId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId};
+use crate::ivr;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The version we write. Older ones stay readable.
+pub const VERSION: u16 = 1;
+/// What the snapshot is of.
+pub const KIND: &str = "calls";
+/// More legs than can have been dialled between the last snapshot and a crash.
+const LOST_LEGS_MAX: u64 = 1 << 24;
+/// Q.850: temporary failure.
+const TEMPORARY_FAILURE: u8 = 41;
+
+/// The calls of a shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    legs_dialled: u64,
+    generation_max: u32,
+    retry_after_s: Option<u32>,
+    calls: Vec<SavedCall>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct SavedCall {
+    id: CallId,
+    site: Box<str>,
+    state: SavedState,
+    citizen: Leg,
+    agents: Vec<Leg>,
+    opening: Vec<PromptId>,
+    entry_priority: u8,
+    queue: Option<(Box<str>, u8)>,
+    queued_since: Mono,
+    play: u32,
+    recording: RecordingId,
+    order: OrderId,
+    book: Book,
+    deadline: Mono,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum SavedState {
+    Connecting,
+    Ivr(ivr::Snapshot),
+    Waiting,
+    Ringing { lease: Lease, leg: LegId },
+    Talking { lease: Lease, leg: LegId, held: bool },
+    Apologising,
+    Ending,
+}
+
+impl Calls {
+    /// What must survive.
+    pub fn snapshot(&self) -> Snapshot<Saved> {
+        let saved = Saved {
+            legs_dialled: self.legs_dialled,
+            generation_max: self.calls.generation_max(),
+            retry_after_s: self.retry_after_s,
+            calls: self.calls.iter().filter_map(|(_, entry)| entry.call.saved()).collect(),
+        };
+        Snapshot::new(KIND, VERSION, saved)
+    }
+
+    /// Calls that go on where the snapshot was taken. `is_known` says which legs the restored user agent has; `mint` must
+    /// not be one used before. The ACD of every site is told what this shard holds.
+    pub fn restore(
+        snapshot: Snapshot<Saved>,
+        (shard, mint): (ShardId, Mint),
+        settings: Arc<Settings>,
+        now: Now,
+        is_known: impl Fn(LegId) -> bool,
+        out: &mut Vec<Command>,
+    ) -> Calls {
+        let saved = snapshot.state;
+        let mut calls = Calls::new(shard, mint, settings.clone());
+        calls.legs_dialled = saved.legs_dialled + LOST_LEGS_MAX;
+        calls.retry_after_s = saved.retry_after_s;
+        let restored = saved.calls.into_iter().filter_map(|call| Call::restore(call, &settings));
+        let entries = restored.map(|call| (call.id, Entry { call, timer: None, live: false })).collect();
+        calls.calls = Table::restore(shard, saved.generation_max, entries);
+        let ids: Vec<CallId> = calls.calls.iter().map(|(id, _)| id).collect();
+        for &id in &ids {
+            calls.with_call(now, id, out, |call, out| call.resume(now, &is_known, out));
+        }
+        for site in (0u16..).map(SiteId).take(settings.sites.len()) {
+            let of_site = calls.calls.iter().filter(|(_, entry)| entry.call.site == site);
+            let live = of_site.filter_map(|(_, entry)| entry.call.told_to_acd()).collect();
+            out.push(Command::Acd { site, event: Acd::Adopt { shard, live } });
+        }
+        calls
+    }
+}
+
+impl Call {
+    /// `None` while a port is still asked for: that ends within the pass.
+    fn saved(&self) -> Option<SavedCall> {
+        let state = match &self.state {
+            State::Opening { .. } => return None,
+            State::Connecting => SavedState::Connecting,
+            State::Ivr { run } => SavedState::Ivr(run.snapshot()),
+            State::Waiting => SavedState::Waiting,
+            State::Ringing { lease, leg } => SavedState::Ringing { lease: *lease, leg: *leg },
+            State::Talking { lease, leg, held } => SavedState::Talking { lease: *lease, leg: *leg, held: *held },
+            State::Apologising => SavedState::Apologising,
+            State::Ending => SavedState::Ending,
+        };
+        let site = &self.settings.sites[self.site.index()];
+        Some(SavedCall {
+            id: self.id,
+            site: site.code.clone(),
+            state,
+            citizen: self.citizen.clone(),
+            agents: self.agents.clone(),
+            opening: self.opening.clone(),
+            entry_priority: self.entry_priority,
+            queue: self.queue.map(|(queue, priority)| (site.queues[queue.index()].name.clone(), priority)),
+            queued_since: self.queued_since,
+            play: self.play,
+            recording: self.recording,
+            order: self.order,
+            book: self.book.clone(),
+            deadline: self.deadline,
+        })
+    }
+
+    /// `None` when the settings know neither its site nor its number any more.
+    fn restore(saved: SavedCall, settings: &Arc<Settings>) -> Option<Call> {
+        let site = settings.sites.iter().position(|site| site.code == saved.site)?;
+        let flow = settings.numbers.at(&saved.book.record.dialled)?.flow.clone();
+        let queues = &settings.sites[site].queues;
+        let number = |name: &str| queues.iter().position(|queue| &*queue.name == name).unwrap_or(0);
+        let state = match saved.state {
+            SavedState::Connecting => State::Connecting,
+            SavedState::Ivr(run) => {
+                // A flow that was changed meanwhile begins anew.
+                let run = ivr::Run::restore(run, flow.clone());
+                State::Ivr { run: run.unwrap_or_else(|_| ivr::Run::new(flow.clone(), Vec::new())) }
+            }
+            SavedState::Waiting => State::Waiting,
+            SavedState::Ringing { lease, leg } => State::Ringing { lease, leg },
+            SavedState::Talking { lease, leg, held } => State::Talking { lease, leg, held },
+            SavedState::Apologising => State::Apologising,
+            SavedState::Ending => State::Ending,
+        };
+        Some(Call {
+            id: saved.id,
+            site: SiteId(site as u16),
+            settings: settings.clone(),
+            born: settings.clone(),
+            state,
+            citizen: saved.citizen,
+            agents: saved.agents,
+            flow,
+            opening: saved.opening,
+            entry_priority: saved.entry_priority,
+            queue: saved.queue.map(|(name, priority)| (QueueId(number(&name) as u16), priority)),
+            queued_since: saved.queued_since,
+            play: saved.play,
+            recording: saved.recording,
+            order: saved.order,
+            book: saved.book,
+            deadline: saved.deadline,
+        })
+    }
+
+    /// Finds itself in what is left of its legs.
+    fn resume(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, out: &mut Vec<Command>) {
+        self.book.show_again();
+        for leg in self.agents.iter_mut().filter(|leg| !is_known(leg.id)) {
+            leg.dialog = Dialog::Gone;
+            leg.close(out);
+        }
+        if !is_known(self.citizen.id) {
+            self.citizen.dialog = Dialog::Gone;
+            return self.end(now, EndedBy::Fault, TEMPORARY_FAILURE, out);
+        }
+        match &self.state {
+            State::Ringing { leg, .. } => {
+                let leg = *leg;
+                self.book.attempted(now.wall, AttemptOutcome::Unreachable);
+                self.drop_agent(leg, TEMPORARY_FAILURE, out);
+                self.state = State::Waiting;
+            }
+            State::Ivr { run } if run.next_deadline().is_none() => {
+                self.flow_event(now, ivr::event::Event::Start, out);
+            }
+            State::Opening { .. }
+            | State::Connecting
+            | State::Ivr { .. }
+            | State::Waiting
+            | State::Talking { .. }
+            | State::Apologising
+            | State::Ending => {}
+        }
+        self.show(now, out);
+    }
+
+    /// As the ACD should know it; `None` when it wants and has no agent.
+    fn told_to_acd(&self) -> Option<Live> {
+        let held = match &self.state {
+            State::Waiting => None,
+            State::Talking { lease, .. } => Some(Held { lease: *lease, answered: true }),
+            State::Ringing { lease, .. } => Some(Held { lease: *lease, answered: false }),
+            State::Opening { .. } | State::Connecting | State::Ivr { .. } | State::Apologising | State::Ending => {
+                return None;
+            }
+        };
+        Some(Live { caller: self.caller()?, held })
+    }
+}
