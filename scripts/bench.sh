@@ -10,7 +10,7 @@ trap 'rm -f "$rows"' EXIT
 # Runs one benchmark, shows what it prints and keeps its rows, each with the command that repeats it.
 bench() {
 	echo "== $1"
-	cargo bench --quiet --bench "$1" | tee /dev/stderr | awk -v bench="$1" -f scripts/bench-rows.awk >>"$rows"
+	cargo bench --quiet --bench "$1" | tee -a /dev/stderr | awk -v bench="$1" -f scripts/bench-rows.awk >>"$rows"
 }
 
 for name in sip acd media load; do bench "$name"; done
