@@ -36,6 +36,8 @@ pub struct Agent {
     /// Contacts of talks that this phone ended.
     pub hung_up: BTreeSet<String>,
     pub silent: bool,
+    /// Since when the engine has confirmed that the phone is gone.
+    pub away_since: Option<Mono>,
     registration: Registration,
     serial: u64,
 }
@@ -51,6 +53,7 @@ impl Agent {
             sessions: BTreeMap::new(),
             hung_up: BTreeSet::new(),
             silent: false,
+            away_since: None,
             registration: Registration::default(),
             serial: 0,
         }
@@ -168,7 +171,7 @@ impl Agent {
 
     fn response(&mut self, now: Mono, text: &Text, dice: &mut Dice, out: &mut Vec<Out>) {
         if text.cseq().1 == "REGISTER" {
-            return self.registered(text, dice, out);
+            return self.registered(now, text, dice, out);
         }
         let call_id = text.header("call-id").to_owned();
         let Some(session) = self.sessions.get_mut(&call_id) else { return };
@@ -190,7 +193,6 @@ impl Agent {
                 }
             }
         }
-        let _ = now;
     }
 
     /// The time of something planned has come.
@@ -320,6 +322,7 @@ impl Agent {
 /// Registration (RFC 3261 §10, §22.4).
 impl Agent {
     fn register(&mut self, wanted: bool, out: &mut Vec<Out>) {
+        self.away_since = None;
         self.registration.wanted = wanted;
         self.registration.challenged = false;
         self.registration.waiting = Some((if wanted { EXPIRES_S } else { 0 }, 0));
@@ -375,7 +378,7 @@ impl Agent {
         )
     }
 
-    fn registered(&mut self, text: &Text, dice: &mut Dice, out: &mut Vec<Out>) {
+    fn registered(&mut self, now: Mono, text: &Text, dice: &mut Dice, out: &mut Vec<Out>) {
         if text.cseq().0 != self.registration.cseq || self.registration.waiting.is_none() {
             return;
         }
@@ -400,6 +403,7 @@ impl Agent {
             }
             Some(200..=299) => {
                 self.registration.waiting = None;
+                self.away_since = (!self.registration.wanted).then_some(now);
                 if self.registration.wanted {
                     self.refresh_after(dice.ms(50_000, 100_000), out);
                 }

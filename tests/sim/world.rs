@@ -489,6 +489,11 @@ impl World {
             return;
         }
         let (acds, site) = (&self.acds, &self.site);
+        for (phone, person) in self.agents.iter().zip(&self.plan.people) {
+            let away = phone.away_since.is_some_and(|since| self.now.mono.since(since) > Duration::from_secs(1));
+            let view = acds[person.site.index()].agent(person.agent).filter(|_| away && person.employed);
+            assert!(view.is_none_or(|view| !view.phone_up), "the ACD believes in the phone of {}", person.user);
+        }
         let held = self
             .plan
             .people
