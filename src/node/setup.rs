@@ -17,8 +17,9 @@ pub(super) struct Setup {
     /// By site.
     pub(super) acd: Vec<Arc<acd::event::Settings>>,
     by_phone: BTreeMap<(Box<str>, Box<str>), (SiteId, AgentId)>,
-    /// What it was made of, to see whether anything changed.
-    pub(super) people: Vec<AgentRow>,
+    /// How many people there are, and which state of theirs this is.
+    pub(super) people: usize,
+    pub(super) revision: i64,
 }
 
 impl Setup {
@@ -28,7 +29,9 @@ impl Setup {
         listeners: &[sip::event::ListenerSettings],
         store: &Store,
     ) -> Result<Setup, StoreError> {
-        let mut people = Vec::new();
+        // Read first: a change that comes in between is seen at the next look.
+        let revision = store.people_revision().await?;
+        let mut people: Vec<AgentRow> = Vec::new();
         for site in &config.sites {
             people.extend(store.site(&site.code).agents().await?);
         }
@@ -49,12 +52,7 @@ impl Setup {
             by_phone.insert((person.name.as_str().into(), person.domain.as_str().into()), (site, agent));
         }
         let acd = acd.into_iter().map(Arc::new).collect();
-        Ok(Setup { sip: Arc::new(sip), calls: Arc::new(calls), acd, by_phone, people })
-    }
-
-    /// Whether people, or their phones' secrets, are other than in `earlier`.
-    pub(super) fn differs_from(&self, earlier: &Setup) -> bool {
-        self.people != earlier.people || self.sip.credentials != earlier.sip.credentials
+        Ok(Setup { sip: Arc::new(sip), calls: Arc::new(calls), acd, by_phone, people: people.len(), revision })
     }
 
     /// The agent whose phone has this address-of-record.

@@ -279,9 +279,9 @@ impl Node {
         self.tasks.push(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(PEOPLE_EVERY).await;
-                match Setup::load(&config, &listeners, &store).await {
-                    Ok(setup) if setup.differs_from(&wires.setup.load()) => configure(&wires, setup),
-                    Ok(_) => {}
+                match newer(&config, &listeners, &store, wires.setup.load().revision).await {
+                    Ok(Some(setup)) => configure(&wires, setup),
+                    Ok(None) => {}
                     // Phones and agents go on as they were last known.
                     Err(error) => tracing::warn!(%error, "agents cannot be read from the database"),
                 }
@@ -473,7 +473,20 @@ fn configure(wires: &Wires, setup: Setup) {
         wires.to_shard(ShardId(index as u8), shard::Event::Configure { sip, calls });
     }
     wires.live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
-    tracing::info!(agents = setup.people.len(), "agents were read anew");
+    tracing::info!(agents = setup.people, "agents were read anew");
+}
+
+/// The settings with the people as they are now, unless nothing changed since `known`.
+async fn newer(
+    config: &Config,
+    listeners: &[ListenerSettings],
+    store: &Store,
+    known: i64,
+) -> Result<Option<Setup>, StoreError> {
+    if store.people_revision().await? == known {
+        return Ok(None);
+    }
+    Setup::load(config, listeners, store).await.map(Some)
 }
 
 fn save_registrations(wires: &Wires) {

@@ -110,6 +110,7 @@ impl Site<'_> {
         let insert = sqlx::query_scalar(insert).bind(self.code).bind(new.name).bind(new.display_name).bind(new.domain);
         let insert = insert.bind(secret.ha1_md5).bind(secret.ha1_sha256);
         let number: i64 = insert.fetch_one(&self.store.writer).await.map_err(refusal)?;
+        self.store.people_changed().await?;
         Ok(AgentId(dense(number)))
     }
 
@@ -153,7 +154,8 @@ impl Site<'_> {
         let secret = Secret::of(name, &domain, password)?;
         let update = "UPDATE agents SET ha1_md5 = $3, ha1_sha256 = $4 WHERE site = $1 AND name = $2";
         let update = sqlx::query(update).bind(self.code).bind(name).bind(secret.ha1_md5).bind(secret.ha1_sha256);
-        found(update.execute(&self.store.writer).await?.rows_affected())
+        found(update.execute(&self.store.writer).await?.rows_affected())?;
+        Ok(self.store.people_changed().await?)
     }
 
     /// Whether this is the agent's password. A disabled agent has none. Takes the same time whatever part differs.
@@ -172,7 +174,8 @@ impl Site<'_> {
     pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), AgentError> {
         let update = sqlx::query("UPDATE agents SET enabled = $3 WHERE site = $1 AND name = $2");
         let update = update.bind(self.code).bind(name).bind(enabled);
-        found(update.execute(&self.store.writer).await?.rows_affected())
+        found(update.execute(&self.store.writer).await?.rows_affected())?;
+        Ok(self.store.people_changed().await?)
     }
 
     /// Makes these an agent's skills, in place of all before.
@@ -194,11 +197,22 @@ impl Site<'_> {
             let insert = insert.bind(self.code).bind(name).bind(&held.skill).bind(i64::from(held.level));
             insert.execute(&mut *transaction).await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        Ok(self.store.people_changed().await?)
     }
 }
 
 impl Store {
+    /// Counts up with every change of an agent, their skills or their phone's secret, on any site.
+    pub async fn people_revision(&self) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar("SELECT revision FROM people").fetch_one(&self.readers).await?)
+    }
+
+    async fn people_changed(&self) -> Result<(), StoreError> {
+        sqlx::query("UPDATE people SET revision = revision + 1").execute(&self.writer).await?;
+        Ok(())
+    }
+
     /// The digest secrets of all enabled agents of all sites: for the registrars of this node, never for a person.
     pub async fn credentials(&self) -> Result<Vec<Credential>, StoreError> {
         let rows = "SELECT name, domain, ha1_md5, ha1_sha256 FROM agents WHERE enabled = TRUE ORDER BY number";
@@ -306,6 +320,25 @@ mod tests {
         let columns = "SELECT name || display_name || domain || ha1_md5 || ha1_sha256 FROM agents";
         let row: String = sqlx::query_scalar(columns).fetch_one(&store.readers).await.unwrap();
         assert!(!row.contains("Circle"));
+    }
+
+    #[tokio::test]
+    async fn every_change_of_people_is_counted() {
+        let store = store().await;
+        let site = store.site("a");
+        let mut seen = vec![store.people_revision().await.unwrap()];
+        let new = NewAgent { name: "1001", display_name: "", domain: "a.example", password: "secret" };
+        site.add_agent(&new).await.unwrap();
+        seen.push(store.people_revision().await.unwrap());
+        site.set_password("1001", "other").await.unwrap();
+        seen.push(store.people_revision().await.unwrap());
+        site.set_enabled("1001", false).await.unwrap();
+        seen.push(store.people_revision().await.unwrap());
+        site.set_skills("1001", &[Skill { skill: "general".into(), level: 5 }]).await.unwrap();
+        seen.push(store.people_revision().await.unwrap());
+        assert!(seen.is_sorted_by(|before, after| before < after), "{seen:?}");
+        assert!(site.set_enabled("1002", false).await.is_err());
+        assert_eq!(store.people_revision().await.unwrap(), seen[4], "a refused change is none");
     }
 
     #[tokio::test]

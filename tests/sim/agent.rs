@@ -221,7 +221,8 @@ impl Agent {
         match cue {
             Cue::Resend(call_id, branch) if call_id == "register" => self.register_again(&branch, out),
             Cue::Resend(call_id, branch) => {
-                if self.sessions.get_mut(&call_id).is_some_and(|session| session.resend(now, &branch, out)) {
+                let given_up = self.sessions.get_mut(&call_id).is_some_and(|session| session.resend(now, &branch, out));
+                if given_up {
                     self.down(&call_id, out);
                 }
             }
@@ -240,7 +241,8 @@ impl Agent {
                 }
             }
             Cue::Answer(call_id) => {
-                if self.sessions.get(&call_id).is_some_and(|it| it.stage == Stage::Asked) {
+                let asked = self.sessions.get(&call_id).is_some_and(|it| it.stage == Stage::Asked);
+                if asked {
                     self.answer(&call_id, dice, out);
                 }
             }

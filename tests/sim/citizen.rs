@@ -211,7 +211,8 @@ impl Citizen {
         let up = self.session.stage == Stage::Up;
         match cue {
             Cue::Resend(_, branch) => {
-                if self.session.resend(now, &branch, out) {
+                let given_up = self.session.resend(now, &branch, out);
+                if given_up {
                     self.broke_rules = true;
                     self.down(out);
                 }

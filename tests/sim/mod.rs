@@ -8,7 +8,6 @@
 //! | Machine | Bug | Seen by |
 //! |---|---|---|
 //! | user agent | a BYE of ours is not sent | transactions and dialogs left at the end |
-//! | registrar | a binding that goes is not told | the ACD believes in a phone that is gone |
 //! | call | a refusal by the agent's phone ends the call | a caller was dropped without a reason |
 //! | call | the end of a talk is not told to the ACD | an agent is held for nobody |
 //! | call | a reload leaves the queue's number as it was | waits and is in no line of that name |

@@ -333,13 +333,13 @@ impl World {
             for effect in std::mem::take(&mut effects) {
                 changed |= matches!(effect, Effect::Fact { .. } | Effect::Show(_) | Effect::Bindings(_));
                 match effect {
-                    Effect::Send { flow, bytes } => self.to_phone(flow.peer, &bytes),
+                    Effect::Send { flow, bytes } => self.deliver_to(flow.peer, &bytes),
                     Effect::OpenPort { leg, beside, towards } => {
                         let event = self.open_port(leg, beside, towards);
                         self.note(|| format!("shard {shard} <- {event:?}"));
                         self.shards[shard].handle(self.now, Event::Call(event), &mut effects);
                     }
-                    Effect::Media(action) => self.to_media(shard, action),
+                    Effect::Media(action) => self.into_plane(shard, action),
                     Effect::Acd { site, event } => self.tell_acd(Part::Shard(shard), site.index(), event),
                     Effect::Fact { site: _, fact } => self.fact(&fact),
                     Effect::Show(view) => {
@@ -375,7 +375,7 @@ impl World {
         ToCalls::PortOpened { leg, local }
     }
 
-    fn to_media(&mut self, shard: usize, action: Action) {
+    fn into_plane(&mut self, shard: usize, action: Action) {
         let leg = match &action {
             Action::Open { leg, .. }
             | Action::Connect { leg, .. }
@@ -576,7 +576,7 @@ impl World {
         let orphans: Vec<LegId> =
             self.ports.keys().filter(|leg| leg.shard().index() == shard && !legs.contains(leg)).copied().collect();
         for leg in orphans {
-            self.to_media(shard, Action::Close { leg });
+            self.into_plane(shard, Action::Close { leg });
         }
         self.ledger.begin_anew();
     }
@@ -609,7 +609,7 @@ impl World {
         }
     }
 
-    fn to_phone(&mut self, to: SocketAddr, bytes: &Bytes) {
+    fn deliver_to(&mut self, to: SocketAddr, bytes: &Bytes) {
         self.note(|| format!("sent {to} {}", String::from_utf8_lossy(bytes).replace("\r\n", " | ")));
         let bytes = bytes.to_vec();
         self.datagram(|| Happening::ToPhone(to, bytes.clone()));
