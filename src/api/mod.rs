@@ -1,4 +1,4 @@
-//! The HTTP API under `/api/v1`: JSON by resource, events as SSE, described by OpenAPI 3.1.
+//! The HTTP API under `/api/v1`, and `/metrics`: JSON by resource, events as SSE, described by OpenAPI 3.1.
 //!
 //! Owns routes, the one access check ([`may`]) and problem bodies (RFC 9457). Decides nothing about telephony: a call
 //! action is handed to the node, answered 202, and its outcome is an event. Never waits for signalling, never holds a
@@ -13,6 +13,7 @@ pub mod health;
 pub mod idempotency;
 pub mod live_calls;
 pub mod may;
+pub mod metrics;
 pub mod orders;
 pub mod paging;
 pub mod problem;
@@ -22,6 +23,7 @@ pub mod recordings;
 use crate::acd::event::Want;
 use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
+use crate::node::internals::Internals;
 use crate::node::live::{Live, Snapshot};
 use crate::store::Store;
 
@@ -76,7 +78,7 @@ pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + S
 /// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.
 pub type Tell = dyn Fn(Option<SiteId>, Audit) + Send + Sync;
 /// Shows the inside of the node.
-pub type Internals = dyn Fn() -> serde_json::Value + Send + Sync;
+pub type Inside = dyn Fn() -> Internals + Send + Sync;
 
 /// What the API needs from the node. Cheap to clone.
 #[derive(Clone)]
@@ -97,7 +99,7 @@ pub struct Node {
     /// Tells the audit.
     pub audit: Arc<Tell>,
     /// Shows the inside.
-    pub internals: Arc<Internals>,
+    pub internals: Arc<Inside>,
     /// Reads the clock.
     pub wall: fn() -> Wall,
     /// Seed of request ids.
@@ -188,7 +190,9 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(recordings::audio))
         .routes(routes!(audit::list))
         .routes(routes!(events::follow));
-    OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", v1)
+    // Where scrapers look for it by default.
+    let metrics = OpenApiRouter::new().routes(routes!(metrics::metrics));
+    OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", v1).merge(metrics)
 }
 
 /// Serves until `shutdown` is done; answers under way then have [`DRAIN_MAX`].

@@ -45,7 +45,8 @@ struct Entry {
 }
 
 /// What stands and what happened since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = CallCounts)]
 pub struct Counts {
     /// Calls in the table, those that only run out included.
     pub calls: usize,

@@ -5,6 +5,7 @@
 //! memory stays bounded: the task falls behind in the journal and reads the rest from disk when SQL is back, as it does
 //! after a restart, from the acknowledged position. Decides nothing about calls and never looks into a fact.
 
+use crate::base::Wall;
 use crate::base::fact::Stamped;
 use crate::store::journal::{Journal, JournalError, Limits, Position, Reader};
 use crate::store::{Store, StoreError};
@@ -91,6 +92,8 @@ pub struct Counts {
     pub damaged: u64,
     /// Whether SQL stands behind the last durable fact.
     pub behind: bool,
+    /// When the oldest fact was stated that SQL is being given now.
+    pub oldest: Option<Wall>,
 }
 
 /// The writer. Cheap to clone; it ends when the last clone is dropped, or by [`FactWriter::close`].
@@ -113,6 +116,8 @@ struct Progress {
     journalled: u64,
     end: Position,
     applied: Position,
+    /// When the first fact of the batch was stated that SQL is being given.
+    oldest: Option<Wall>,
     /// The thread is gone: nothing will be added.
     closed: bool,
 }
@@ -209,6 +214,7 @@ impl FactWriter {
             sql_errors: read(&shared.sql_errors),
             damaged: read(&shared.damaged),
             behind: progress.applied < progress.end,
+            oldest: progress.oldest,
         }
     }
 
@@ -432,14 +438,26 @@ impl Applier {
             }
             let Some((facts, to)) = self.next(now).await else { break };
             hurried = facts.len() >= self.settings.apply_max;
+            self.giving(facts.first().map(|fact| fact.at));
             let Some(facts) = self.apply(facts).await else { break };
             self.shared.applied_count.fetch_add(facts.len() as u64, Ordering::Relaxed);
             if self.shared.applied.receiver_count() > 0 && !facts.is_empty() {
                 // An error says that the last listener has just gone.
                 _ = self.shared.applied.send(Arc::new(facts));
             }
-            self.shared.progress.send_modify(|progress| progress.applied = to);
+            self.shared.progress.send_modify(|progress| {
+                progress.applied = to;
+                progress.oldest = None;
+            });
         }
+    }
+
+    fn giving(&self, oldest: Option<Wall>) {
+        // Nobody waits for this.
+        self.shared.progress.send_if_modified(|progress| {
+            progress.oldest = oldest;
+            false
+        });
     }
 
     /// The facts behind the applied position, from memory or from disk. None: the writer ends.
@@ -605,9 +623,12 @@ mod tests {
         }
         assert_eq!(writer.counts().applied, 0);
         assert!(writer.counts().behind);
+        assert_eq!(writer.counts().oldest, Some(facts[0].at));
         assert!(writer.shared.tail().facts <= 100, "memory is bounded");
         store.run("ALTER TABLE away RENAME TO calls").await;
         assert_eq!(heard(&mut listener, 2_200).await, facts);
+        writer.drain().await;
+        assert_eq!(writer.counts().oldest, None);
         writer.close().await;
     }
 

@@ -5,6 +5,7 @@
 //! nothing: packets and actions go to the plane, what it says goes to sockets, calls and the recorder.
 
 use super::clock;
+use super::wires::lock;
 use crate::base::map::KeyedMap;
 use crate::base::{LegId, MediaThreadId, Mono};
 use crate::media::event::{Action, Notice, Tap};
@@ -14,8 +15,8 @@ use crate::net::ports::{Lease, Pair};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Registry, Token};
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ const PACKETS_A_TICK: usize = 32;
 /// Larger than any packet of ours; what is cut short here was no telephony.
 const PACKET_BYTES_MAX: usize = 2_048;
 const EVENTS_MAX: usize = 4_096;
+/// Figures are told this often: every 100 ms.
+const FIGURES_EVERY_TICKS: u32 = 20;
 
 /// How media threads are started.
 #[derive(Clone, Debug)]
@@ -69,10 +72,35 @@ pub enum SendError {
     Gone,
 }
 
+/// What goes on in a thread, as of the last tenth of a second, and what went through it since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MediaFigures)]
+pub struct Figures {
+    /// Open legs.
+    pub legs: usize,
+    /// Pairs that hear each other.
+    pub bridges: usize,
+    /// Legs with a prompt or music.
+    pub playing: usize,
+    /// Running recordings.
+    pub recordings: usize,
+    /// Sockets watched.
+    pub sockets: usize,
+    /// Packets read from them.
+    pub packets_in: u64,
+    /// Packets sent.
+    pub packets_out: u64,
+    /// Packets that were not believed, of legs that have closed, and those for no leg.
+    pub packets_dropped: u64,
+    /// Packets that the system did not take.
+    pub sends_failed: u64,
+}
+
 /// The running threads. Dropping this closes every leg, finishes every recording and waits for the threads' end.
 #[derive(Debug)]
 pub struct MediaThreads {
     threads: Vec<(SyncSender<Message>, JoinHandle<()>)>,
+    figures: Vec<Arc<Mutex<Figures>>>,
 }
 
 impl MediaThreads {
@@ -84,13 +112,15 @@ impl MediaThreads {
         N: Fn(Notice) + Send + Clone + 'static,
         T: FnMut(Vec<Tap>) + Send + 'static,
     {
-        let mut threads = Vec::new();
+        let (mut threads, mut all_figures) = (Vec::new(), Vec::new());
         for index in 0..settings.threads.max(1) {
             let (sender, messages) = mpsc::sync_channel(MESSAGES_MAX);
             let sockets = Sockets::new(settings.seed)?;
             let plane = Plane::new(settings.prompts.clone(), settings.seed);
             let (sink, notices, taps) = (Sink::new(), notices.clone(), taps());
-            let worker = Worker { plane, sockets, sink, notices, taps, buffer: Box::new([0; PACKET_BYTES_MAX]) };
+            let (buffer, told) = (Box::new([0; PACKET_BYTES_MAX]), Arc::<Mutex<Figures>>::default());
+            all_figures.push(told.clone());
+            let worker = Worker { plane, sockets, sink, notices, taps, buffer, figures: Figures::default(), told };
             let pin = settings.pin;
             let thread = thread::Builder::new().name(format!("media-{index}")).spawn(move || {
                 if pin {
@@ -100,12 +130,17 @@ impl MediaThreads {
             })?;
             threads.push((sender, thread));
         }
-        Ok(MediaThreads { threads })
+        Ok(MediaThreads { threads, figures: all_figures })
     }
 
     /// How many threads there are; their ids count from 0.
     pub fn count(&self) -> usize {
         self.threads.len()
+    }
+
+    /// What goes on, by thread.
+    pub fn figures(&self) -> &[Arc<Mutex<Figures>>] {
+        &self.figures
     }
 
     /// Gives a message to a thread without waiting. Messages to one thread keep their order.
@@ -150,11 +185,15 @@ struct Worker<N, T> {
     notices: N,
     taps: T,
     buffer: Box<[u8; PACKET_BYTES_MAX]>,
+    /// Counted here and told now and then.
+    figures: Figures,
+    told: Arc<Mutex<Figures>>,
 }
 
 impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
     fn run(mut self, messages: &Receiver<Message>) {
         let mut next = tick_after(clock::now().mono);
+        let mut ticks = 0u32;
         loop {
             match messages.recv_timeout(next.since(clock::now().mono)) {
                 Ok(message) => {
@@ -170,10 +209,28 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             if now >= next {
                 self.tick();
                 next = tick_after(now);
+                ticks = ticks.wrapping_add(1);
+                if ticks.is_multiple_of(FIGURES_EVERY_TICKS) {
+                    self.tell_figures();
+                }
             }
         }
         self.plane.close_all(clock::now(), &mut self.sink);
         self.flush();
+    }
+
+    fn tell_figures(&mut self) {
+        let counts = self.plane.counts();
+        let told = Figures {
+            legs: counts.legs,
+            bridges: counts.bridges,
+            playing: counts.playing,
+            recordings: counts.recordings,
+            sockets: self.sockets.slots.len() * 2,
+            packets_dropped: self.figures.packets_dropped + counts.strays,
+            ..self.figures
+        };
+        *lock(&self.told) = told;
     }
 
     fn take(&mut self, message: Message) {
@@ -223,6 +280,7 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             };
             match socket.recv_from(&mut self.buffer[..]) {
                 Ok((length, from)) => {
+                    self.figures.packets_in += 1;
                     self.plane.receive(now, leg, kind, from, &self.buffer[..length], &mut self.sink);
                 }
                 Err(error) => match error.kind() {
@@ -239,7 +297,10 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
         for datagram in self.sink.datagrams() {
             if let Some(socket) = self.sockets.of(datagram.leg, datagram.kind) {
                 // A packet that the system does not take is lost like any other: nobody waits for it.
-                let _ = socket.send_to(datagram.bytes, datagram.to);
+                match socket.send_to(datagram.bytes, datagram.to) {
+                    Ok(_) => self.figures.packets_out += 1,
+                    Err(_) => self.figures.sends_failed += 1,
+                }
             }
         }
         self.sink.clear_datagrams();
@@ -248,6 +309,9 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
     fn flush(&mut self) {
         self.send();
         for notice in self.sink.notices.drain(..) {
+            if let Notice::Closed { counters, .. } = &notice {
+                self.figures.packets_dropped += counters.dropped;
+            }
             (self.notices)(notice);
         }
         (self.taps)(std::mem::take(&mut self.sink.taps));

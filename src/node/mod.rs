@@ -4,9 +4,11 @@
 
 pub mod clock;
 pub mod facts;
+pub mod internals;
 pub mod limits;
 pub mod live;
 pub mod media;
+pub mod process;
 mod queues;
 pub mod recorder;
 mod setup;

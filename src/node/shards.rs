@@ -3,6 +3,7 @@
 //! One task a shard. Nothing in it waits but for the next message or the next deadline.
 
 use super::clock;
+use super::internals::ShardFigures;
 use super::media::{MediaThreads, Message};
 use super::setup::Setup;
 use super::wires::{Wires, lock};
@@ -70,8 +71,15 @@ impl ShardTask {
                 self.shard.expire(now, &mut effects);
                 self.carry_out(now, &mut effects);
             }
-            *lock(&self.wires.counts[self.id.index()]) = self.shard.counts();
+            self.count(now);
         }
+    }
+
+    fn count(&mut self, now: Now) {
+        let (counts, ports) = (self.shard.counts(), self.ports.counts(now.mono));
+        let routed_legs = self.threads_by_leg.len();
+        *lock(&self.wires.counts[self.id.index()]) =
+            ShardFigures { sip: counts.sip, calls: counts.calls, ports, routed_legs };
     }
 
     /// Carries effects out in order; an opened port is told at once and what comes of it is carried out too.
