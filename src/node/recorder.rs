@@ -13,6 +13,8 @@ mod seal;
 mod sound_file;
 mod writer;
 
+pub use seal::mend_at as mend;
+
 use crate::base::{Fact, Now, RecordingId};
 use crate::media::event::Tap;
 use std::collections::BTreeSet;

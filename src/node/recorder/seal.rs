@@ -307,6 +307,14 @@ fn recorded(job: &Job, wav: &Path) -> io::Result<Recorded> {
     })
 }
 
+/// Makes the header of a file that nobody writes agree with its length; gives the samples of each channel.
+///
+/// # Errors
+/// What the system says.
+pub fn mend_at(path: &Path) -> io::Result<u64> {
+    mend(&OpenOptions::new().read(true).write(true).open(path)?)
+}
+
 /// Makes the header agree with the length of the file, after whatever happened; gives the samples of each channel.
 fn mend(file: &File) -> io::Result<u64> {
     let length = file.metadata()?.len();

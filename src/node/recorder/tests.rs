@@ -1,11 +1,11 @@
 //! The recorder as a whole, on real files below a temporary folder. Waits for facts, never for time.
 
-use super::ledger::{Ledger, NAME};
+use super::ledger::Ledger;
 use super::*;
 use crate::base::fact::RecordingFact;
 use crate::base::{ContactId, Mono, Wall};
 use crate::media::event::{Audio, Channel, RecordingStart};
-use crate::recording::manifest::{Chain, Digest, Recorded, Why, read, verify};
+use crate::recording::manifest::{Chain, Digest, NAME, Recorded, Why, read, verify};
 use crate::recording::{SILENCE, format};
 use crate::sdp::Codec;
 use std::fs;
