@@ -110,7 +110,8 @@ async fn what_agrees_is_silent() {
 
 #[tokio::test]
 async fn every_way_in_which_tables_can_disagree_is_told() {
-    let statements: [(&'static str, fn() -> Vec<Difference>); 6] = [
+    type Expected = fn() -> Vec<Difference>;
+    let statements: [(&'static str, Expected); 6] = [
         ("UPDATE calls SET order_id = NULL WHERE sip_call_id LIKE '1@%'", || {
             vec![Difference::CallWithoutOrder(call(1))]
         }),
