@@ -250,7 +250,9 @@ impl Call {
     /// No port for `leg`.
     pub(super) fn port_refused(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
         if leg == self.citizen.id {
-            self.refuse(now, 503, NO_RESOURCE, EndedBy::Refused, out);
+            if matches!(self.state, State::Opening { .. }) {
+                self.refuse(now, 503, NO_RESOURCE, EndedBy::Refused, out);
+            }
         } else {
             self.no_port_for_agent(now, leg, out);
         }
@@ -487,6 +489,11 @@ impl Call {
         }
         if ours {
             return;
+        }
+        if let State::Talking { leg: talking, .. } = self.state
+            && talking == leg
+        {
+            return self.agent_ended(now, leg, Ending::Lost, out);
         }
         let why = match (status, self.book.has_rung()) {
             (486 | 600 | 603, _) | (480, true) => Declined::Rejected,
@@ -762,6 +769,24 @@ impl Call {
         }
         if self.is_live() {
             assert!(self.citizen.dialog != Dialog::Gone, "a live call has its citizen");
+        }
+    }
+}
+
+#[cfg(test)]
+impl Call {
+    /// The state as one letter, for tables.
+    pub(super) fn letter(&self) -> char {
+        match &self.state {
+            State::Opening { .. } => 'O',
+            State::Connecting => 'C',
+            State::Ivr { .. } => 'I',
+            State::Waiting => 'W',
+            State::Ringing { .. } => 'R',
+            State::Talking { held: false, .. } => 'T',
+            State::Talking { held: true, .. } => 'H',
+            State::Apologising => 'A',
+            State::Ending => 'E',
         }
     }
 }

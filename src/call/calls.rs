@@ -312,3 +312,11 @@ fn call_id(shard: ShardId, key: DefaultKey) -> CallId {
 fn slot_key(id: CallId) -> DefaultKey {
     KeyData::from_ffi(u64::from(id.generation) << 32 | u64::from(id.slot)).into()
 }
+
+#[cfg(test)]
+impl Calls {
+    /// The state of the only call as a letter; `-` when there is none.
+    pub(super) fn letter(&self) -> char {
+        self.calls.values().next().map_or('-', |entry| entry.call.letter())
+    }
+}

@@ -11,6 +11,7 @@ pub mod media;
 pub mod process;
 mod queues;
 pub mod recorder;
+mod registrations;
 mod setup;
 mod shards;
 mod start;

@@ -10,6 +10,7 @@ use super::live::{Delta, Live};
 use super::media::{self, MediaThreads};
 use super::queues::AcdTask;
 use super::recorder::{self, Recorder};
+use super::registrations::{Registrations, SAVE_EVERY};
 use super::setup::Setup;
 use super::shards::ShardTask;
 use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, PACKETS_MAX, ToShard, Wires, lock};
@@ -159,6 +160,7 @@ impl Node {
             acds: to_acds,
             setup: ArcSwap::from_pointee(setup),
             phones: dashmap::DashMap::new(),
+            registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
             facts: Box::new(tell),
             faults: Faults::default(),
@@ -180,6 +182,7 @@ impl Node {
         };
         node.spawn_acds(acd_mailboxes);
         node.spawn_shards(shard_mailboxes, &sockets)?;
+        node.restore_registrations();
         node.spawn_receivers(&sockets);
         node.spawn_people_watch();
         Ok(node)
@@ -236,6 +239,23 @@ impl Node {
             };
             self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post)));
         }
+    }
+
+    /// Phones that were registered before a restart can be rung; from now on changes are kept.
+    fn restore_registrations(&mut self) {
+        match self.wires.registrations.read() {
+            Ok(restored) => restored.into_iter().for_each(|bindings| {
+                self.wires.to_shard(ShardId(0), shard::Event::Restored(bindings));
+            }),
+            Err(error) => tracing::warn!(%error, "earlier registrations cannot be read: phones must register again"),
+        }
+        let wires = self.wires.clone();
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SAVE_EVERY).await;
+                save_registrations(&wires);
+            }
+        }));
     }
 
     /// Agents who were added, changed or removed in SQL take effect while calls run.
@@ -346,6 +366,7 @@ impl Node {
             // Cancelled, as asked.
             let _ = task.await;
         }
+        save_registrations(&self.wires);
         let (media, recorder) = (self.media, self.recorder);
         let stopped = tokio::task::spawn_blocking(move || {
             drop(media);
@@ -428,6 +449,12 @@ fn configure(wires: &Wires, setup: Setup) {
     }
     wires.live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
     tracing::info!(agents = setup.people.len(), "agents were read anew");
+}
+
+fn save_registrations(wires: &Wires) {
+    if let Err(error) = wires.registrations.save() {
+        tracing::warn!(%error, "registrations cannot be written: after a restart phones must register again");
+    }
 }
 
 fn limits_raised() {

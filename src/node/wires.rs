@@ -67,6 +67,7 @@ pub(super) struct Wires {
     pub(super) setup: ArcSwap<Setup>,
     /// From where each agent's phone registered, for the choice of a media address.
     pub(super) phones: DashMap<AgentId, IpAddr>,
+    pub(super) registrations: super::registrations::Registrations,
     pub(super) live: Arc<super::live::Live>,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) faults: Faults,
@@ -104,6 +105,7 @@ impl Wires {
         for index in (0..self.shards.len()).filter(|index| *index != at.index()) {
             self.to_shard(ShardId(index as u8), shard::Event::Bindings(bindings.clone()));
         }
+        self.registrations.note(bindings);
         let Some((site, agent)) = self.setup.load().agent_of(&bindings.user, &bindings.domain) else { return };
         match bindings.contacts.first() {
             Some(contact) => self.phones.insert(agent, contact.flow.peer.ip()),

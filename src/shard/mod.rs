@@ -27,6 +27,8 @@ pub enum Event {
     Call(ToCalls),
     /// Another shard's registrar learned or lost bindings.
     Bindings(Bindings),
+    /// Bindings from before a restart.
+    Restored(Bindings),
     /// New settings.
     Configure {
         /// For the user agent.
@@ -113,6 +115,7 @@ impl Shard {
             Event::Received { flow, bytes } => self.ua.handle(now, ToUa::Received { flow, bytes }, &mut self.from_ua),
             Event::Call(event) => self.calls.handle(now, event, &mut self.from_calls),
             Event::Bindings(bindings) => self.ua.handle(now, ToUa::Bindings(bindings), &mut self.from_ua),
+            Event::Restored(bindings) => self.ua.handle(now, ToUa::Restored(bindings), &mut self.from_ua),
             Event::Configure { sip, calls } => {
                 self.ua.handle(now, ToUa::Configure(sip), &mut self.from_ua);
                 self.calls.handle(now, ToCalls::Configure(calls), &mut self.from_calls);

@@ -32,6 +32,8 @@ pub enum Event {
     Do(Action),
     /// Another shard's registrar learned or lost bindings; this shard's copy follows.
     Bindings(Bindings),
+    /// Bindings from before a restart: this shard answers for them until their phone registers again.
+    Restored(Bindings),
     /// New settings; dialogs and registrations are untouched.
     Configure(Arc<Settings>),
 }

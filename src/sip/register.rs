@@ -164,6 +164,11 @@ impl Registrar {
         at
     }
 
+    /// Answers from now on for a record: its changes are ours to tell.
+    pub fn own(&mut self, at: u32) {
+        self.records[at as usize].ours = true;
+    }
+
     /// Drops what has run out. Returns whether this shard must tell the others.
     pub fn expire(&mut self, now: Now, at: u32) -> bool {
         let record = &mut self.records[at as usize];
@@ -370,6 +375,9 @@ mod tests {
         let mut copy = Registrar::new([3, 4]);
         let at = copy.replicate(now(0), registrar.bindings(at));
         assert_eq!((copy.len(), copy.expire(now(100_000), at), copy.len()), (1, false, 0));
+        let at = copy.replicate(now(0), registrar.bindings(registrar.find("1001", "a.cn").unwrap()));
+        copy.own(at);
+        assert!(copy.expire(now(100_000), at), "who answers for it tells");
     }
 
     #[test]

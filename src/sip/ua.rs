@@ -119,6 +119,13 @@ impl Ua {
                 let record = self.registrar.replicate(now, bindings);
                 self.watch(record);
             }
+            Event::Restored(bindings) => {
+                let record = self.registrar.replicate(now, bindings);
+                self.registrar.own(record);
+                self.registrar.expire(now, record);
+                self.watch(record);
+                pass.out.push(Command::Bindings(self.registrar.bindings(record)));
+            }
             Event::Configure(settings) => {
                 self.auth.configure(&settings.credentials, settings.nonce_life);
                 self.settings = settings;

@@ -1,5 +1,7 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
+mod table;
+
 use super::Calls;
 use super::event::{AgentIdentity, CallView, Command, Event, QueueVoice, Settings, SiteSettings};
 use crate::acd::event::{Command as Acd, Declined, Event as ToAcd, Lease, Released};
@@ -33,6 +35,10 @@ struct World {
     calls: Calls,
     now: Now,
     out: Vec<Command>,
+    /// Whether the shell answers as it should.
+    ports_open: bool,
+    /// Number of the newest play.
+    plays: u32,
 }
 
 fn settings() -> Arc<Settings> {
@@ -67,7 +73,13 @@ fn settings() -> Arc<Settings> {
 impl World {
     fn new() -> World {
         let calls = Calls::new(ShardId(0), Mint::new(0, [1, 2]), settings());
-        World { calls, now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_000_000) }, out: Vec::new() }
+        World {
+            calls,
+            now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_000_000) },
+            out: Vec::new(),
+            ports_open: true,
+            plays: 0,
+        }
     }
 
     /// One event, a moment later; everything that came of it.
@@ -83,11 +95,18 @@ impl World {
     fn answer_ports(&mut self) {
         let mut done = Vec::new();
         for command in std::mem::take(&mut self.out) {
-            if let Command::OpenPort { leg, .. } = command {
+            if let Command::OpenPort { leg, .. } = command
+                && self.ports_open
+            {
                 let local = "192.0.2.100:10000".parse().unwrap();
                 self.calls.handle(self.now, Event::PortOpened { leg, local }, &mut done);
             } else {
                 done.push(command);
+            }
+        }
+        for command in &done {
+            if let Command::Media(Media::Play { play, .. }) = command {
+                self.plays = *play;
             }
         }
         self.out = done;
