@@ -47,7 +47,7 @@ const QUEUES: [Family<QueueFigures>; 5] = [
     ("queue_abandoned_total", Counter, "Callers gone unanswered.", |queue| queue.abandoned as f64),
 ];
 
-const SHARDS: [Family<ShardFigures>; 9] = [
+const SHARDS: [Family<ShardFigures>; 10] = [
     ("calls_live", Gauge, "Calls with a citizen on the line.", |shard| shard.calls.live as f64),
     ("calls_taken_total", Counter, "Calls taken.", |shard| shard.calls.taken as f64),
     ("calls_refused_total", Counter, "Calls refused for want of room or while draining.", |shard| {
@@ -56,6 +56,7 @@ const SHARDS: [Family<ShardFigures>; 9] = [
     ("calls_unknown_number_total", Counter, "Calls to numbers that are not ours.", |shard| {
         shard.calls.unknown_number as f64
     }),
+    ("calls_broken_total", Counter, "Calls ended by a fault of ours in a step.", |shard| shard.calls.broken as f64),
     ("sip_transactions", Gauge, "SIP transactions.", |shard| shard.sip.transactions as f64),
     ("sip_dialogs", Gauge, "SIP dialogs.", |shard| shard.sip.dialogs as f64),
     ("sip_bindings", Gauge, "Registered contacts, copies of other shards included.", |shard| shard.sip.bindings as f64),
@@ -75,7 +76,7 @@ const MEDIA: [Family<media::Figures>; 7] = [
     ("media_sends_failed_total", Counter, "Packets the system did not take.", |thread| thread.sends_failed as f64),
 ];
 
-const NODE: [Family<Internals>; 21] = [
+const NODE: [Family<Internals>; 22] = [
     ("uptime_seconds", Gauge, "Since the start.", |all| all.uptime_s as f64),
     ("facts_told_total", Counter, "Facts told to the journal.", |all| all.facts.told as f64),
     ("facts_lost_total", Counter, "Facts that found no room in the journal.", |all| all.facts.refused as f64),
@@ -103,6 +104,7 @@ const NODE: [Family<Internals>; 21] = [
     }),
     ("sends_failed_total", Counter, "SIP datagrams the system did not take.", |all| all.faults.sends_failed as f64),
     ("ports_refused_total", Counter, "Media ports that could not be opened.", |all| all.faults.ports_refused as f64),
+    ("panics_total", Counter, "Steps of machines cut short by a panic.", |all| all.faults.panics as f64),
     ("process_cpu_seconds_total", Counter, "Processor time.", |all| all.process.cpu_s),
     ("process_resident_memory_bytes", Gauge, "Resident memory.", |all| all.process.resident_bytes as f64),
     ("process_open_fds", Gauge, "Open files and sockets.", |all| all.process.open_files as f64),

@@ -3,7 +3,7 @@
 use crate::api::may::Role;
 use crate::api::{self, auth::TokenSettings};
 use crate::config::Config;
-use crate::node::{Node, StartError, clock, listen_cure};
+use crate::node::{Node, StartError, clock, listen_cure, log_panics};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 pub(super) fn run(config: Config) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.node.log).context("[node] log is no tracing filter")?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config))
 }

@@ -156,6 +156,8 @@ pub struct Faults {
     pub sends_failed: u64,
     /// Media ports that could not be opened.
     pub ports_refused: u64,
+    /// Steps of machines cut short by a panic.
+    pub panics: u64,
 }
 
 /// Something of which there is more than there should be.

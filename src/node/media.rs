@@ -5,10 +5,11 @@
 //! nothing: packets and actions go to the plane, what it says goes to sockets, calls and the recorder.
 
 use super::clock;
+use super::guard::fenced;
 use super::wires::lock;
 use crate::base::map::KeyedMap;
 use crate::base::{LegId, MediaThreadId, Mono};
-use crate::media::event::{Action, Notice, Tap};
+use crate::media::event::{Action, Counters, Notice, Tap};
 use crate::media::pace::TICK;
 use crate::media::{Kind, Library, Plane, Sink};
 use crate::net::ports::{Lease, Pair};
@@ -29,6 +30,8 @@ const PACKETS_A_TICK: usize = 32;
 /// Larger than any packet of ours; what is cut short here was no telephony.
 const PACKET_BYTES_MAX: usize = 2_048;
 const EVENTS_MAX: usize = 4_096;
+/// By this the fence knows ticks; a leg never has this number.
+const TICKS: u128 = u128::MAX;
 /// Figures are told this often: every 100 ms.
 const FIGURES_EVERY_TICKS: u32 = 20;
 
@@ -243,7 +246,7 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             }
             Message::Action(action) => {
                 let closed = if let Action::Close { leg } = action { Some(leg) } else { None };
-                self.plane.handle(clock::now(), action, &mut self.sink);
+                self.step(action.leg(), |plane, sink| plane.handle(clock::now(), action, sink));
                 self.send();
                 if let Some(leg) = closed {
                     self.sockets.close(leg);
@@ -251,6 +254,32 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
                 self.flush();
             }
             Message::Prompts(library) => self.plane.replace_library(library),
+        }
+    }
+
+    /// A step about one leg.
+    fn step(&mut self, leg: LegId, step: impl FnOnce(&mut Plane, &mut Sink)) {
+        let (plane, sink) = (&mut self.plane, &mut self.sink);
+        let mark = sink.mark();
+        if fenced("media", u128::from(leg.0), || step(plane, sink)).is_err() {
+            self.sink.take_back(mark);
+            self.strike(leg);
+        }
+    }
+
+    /// A step about `leg` panicked: the leg is closed, and its call told so; all others go on.
+    fn strike(&mut self, leg: LegId) {
+        let (plane, sink) = (&mut self.plane, &mut self.sink);
+        let which = u128::from(leg.0);
+        // Whether this panics too or the leg was never opened: its call is told.
+        let _ = fenced("media, closing", which, || plane.handle(clock::now(), Action::Close { leg }, sink));
+        let told = |notice: &Notice| matches!(notice, Notice::Closed { leg: closed, .. } if *closed == leg);
+        if !self.sink.notices.iter().any(told) {
+            self.sink.notices.push(Notice::Closed { leg, counters: Counters::default() });
+        }
+        self.sockets.close(leg);
+        if fenced("media, checked", which, || self.plane.check()).is_err() {
+            tracing::error!("a media thread goes on in disorder");
         }
     }
 
@@ -269,7 +298,12 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
         // What is left unread comes first in the next tick.
         std::mem::swap(&mut self.sockets.pending, &mut self.sockets.unread);
         self.sockets.unread = pending;
-        self.plane.tick(clock::now(), &mut self.sink);
+        let (plane, sink) = (&mut self.plane, &mut self.sink);
+        if fenced("media", TICKS, || plane.tick(clock::now(), sink)).is_err()
+            && let Some(leg) = self.plane.ticking()
+        {
+            self.strike(leg);
+        }
         self.flush();
     }
 
@@ -281,7 +315,13 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             match socket.recv_from(&mut self.buffer[..]) {
                 Ok((length, from)) => {
                     self.figures.packets_in += 1;
-                    self.plane.receive(now, leg, kind, from, &self.buffer[..length], &mut self.sink);
+                    let (plane, sink, bytes) = (&mut self.plane, &mut self.sink, &self.buffer[..length]);
+                    let mark = sink.mark();
+                    let step = || plane.receive(now, leg, kind, from, bytes, sink);
+                    if fenced("media", u128::from(leg.0), step).is_err() {
+                        self.sink.take_back(mark);
+                        self.strike(leg);
+                    }
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return,
@@ -438,7 +478,7 @@ mod tests {
     use super::*;
     use crate::base::{PromptId, ShardId};
     use crate::media::Prompt;
-    use crate::media::event::{Counters, Remote};
+    use crate::media::event::Remote;
     use crate::media::rtp::{Header, Packet};
     use crate::net::ports::Ports;
     use crate::sdp::{Codec, Direction};
@@ -518,6 +558,22 @@ mod tests {
         let settings = Settings { threads, pin, prompts: Arc::new(prompts), seed };
         let notify = move |notice| sender.send(notice).unwrap_or_default();
         (MediaThreads::start(&settings, notify, || drop).unwrap(), told, tone)
+    }
+
+    #[test]
+    fn a_panic_about_one_leg_closes_that_leg_and_no_other() {
+        let (threads, told, tone) = start();
+        let mut ports = Ports::new(&[LOOPBACK], 20_000..=29_999).unwrap();
+        let struck = Phone::new(&threads, &mut ports, 901, 0x11);
+        let other = Phone::new(&threads, &mut ports, 902, 0x22);
+        super::super::guard::poison::put("media", u128::from(struck.leg.0));
+        for phone in [&struck, &other] {
+            let play = Action::Play { leg: phone.leg, play: 1, prompts: vec![PromptId(0)], repeat: false };
+            phone.ask(&threads, play);
+        }
+        let Ok(Notice::Closed { leg, .. }) = told.recv_timeout(PATIENCE) else { panic!("its call is told") };
+        assert_eq!(leg, struck.leg);
+        other.hear(tone);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod limits;
 pub mod live;
 pub mod media;
 pub mod process;
+mod guard;
 mod queues;
 pub mod recorder;
 mod registrations;
@@ -17,4 +18,5 @@ mod shards;
 mod start;
 mod wires;
 
+pub use guard::log_panics;
 pub use start::{Node, StartError, listen_cure};

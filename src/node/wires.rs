@@ -55,6 +55,7 @@ impl Faults {
             messages_lost: read(&self.messages_lost),
             sends_failed: read(&self.sends_failed),
             ports_refused: read(&self.ports_refused),
+            panics: super::guard::caught(),
         }
     }
 }

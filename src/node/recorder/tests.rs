@@ -288,6 +288,20 @@ fn a_manifest_goes_on_after_whatever_a_crash_left_of_it() {
     assert_eq!(broken.map_err(|broken| (broken.line, broken.why)), Err((302, Why::Unreadable)));
 }
 
+#[test]
+fn a_panic_in_a_recording_seals_what_there_is_and_harms_no_other() {
+    let bench = bench();
+    let mut intake = bench.recorder.intake();
+    intake.give([start(901), start(902)]);
+    intake.give((1..=50).flat_map(|at| [901, 902].map(|key| audio(key, Channel::Citizen, at))));
+    crate::node::guard::poison::put("recorder", 901);
+    intake.give([audio(901, Channel::Citizen, 51)]);
+    assert!(bench.finished(901).finished.is_some_and(|end| end.damaged));
+    intake.give([finish(902, 2_000)]);
+    assert!(bench.finished(902).finished.is_some_and(|end| !end.damaged));
+    bench.recorder.stop();
+}
+
 /// The entry beside the file cannot be written at first: the seal is tried again, and the chain holds one line only.
 #[test]
 fn a_seal_that_fails_half_way_is_repeated_without_a_second_line() {
