@@ -36,6 +36,7 @@ pub async fn internals(State(api): State<Arc<Api>>, caller: Caller) -> Result<Js
 /// The node's figures with those of HTTP.
 pub(super) fn inside(api: &Api) -> Internals {
     let mut internals = (api.node.internals)();
+    internals.standing.connections = api.node.connections.count() as u64;
     internals.standing.streams = (STREAMS_MAX - api.streams.available_permits()) as u64;
     internals
 }

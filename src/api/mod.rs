@@ -11,6 +11,7 @@ pub mod calls;
 pub mod events;
 pub mod health;
 pub mod idempotency;
+mod listen;
 pub mod live_calls;
 pub mod may;
 pub mod metrics;
@@ -28,6 +29,8 @@ use crate::node::live::{Live, Snapshot};
 use crate::store::Store;
 
 use arc_swap::ArcSwap;
+pub use listen::{CONNECTIONS_MAX, Connections, DRAIN_MAX, HEADER_MAX, serve};
+
 use auth::{Site, TokenSettings};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -37,12 +40,9 @@ use live_calls::Asked;
 use problem::Problem;
 use serde::Deserialize;
 use std::collections::VecDeque;
-use std::future::Future;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -59,8 +59,6 @@ pub const REQUESTS_MAX: usize = 256;
 pub const STREAMS_MAX: usize = 1_024;
 /// Longest time to an answer's head.
 pub const ANSWER_MAX: Duration = Duration::from_secs(15);
-/// How long answers under way may take once the node goes down.
-pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Most requests without a known token told to the audit in one second: strangers must not fill the journal.
 pub const STRANGERS_PER_SECOND_MAX: usize = 20;
 /// Longest name of an object told to the audit, in bytes.
@@ -100,6 +98,8 @@ pub struct Node {
     pub audit: Arc<Tell>,
     /// Shows the inside.
     pub internals: Arc<Inside>,
+    /// The places for HTTP connections.
+    pub connections: Connections,
     /// Reads the clock.
     pub wall: fn() -> Wall,
     /// Seed of request ids.
@@ -193,33 +193,6 @@ fn described() -> OpenApiRouter<Arc<Api>> {
     // Where scrapers look for it by default.
     let metrics = OpenApiRouter::new().routes(routes!(metrics::metrics));
     OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", v1).merge(metrics)
-}
-
-/// Serves until `shutdown` is done; answers under way then have [`DRAIN_MAX`].
-///
-/// # Errors
-/// When the listener breaks.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let (down, mut is_down) = watch::channel(false);
-    let graceful = async move {
-        shutdown.await;
-        down.send_replace(true);
-    };
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(graceful);
-    let too_long = async move {
-        // An error here is the sender gone without a word: the same end.
-        let _ = is_down.wait_for(|down| *down).await;
-        tokio::time::sleep(DRAIN_MAX).await;
-    };
-    tokio::select! {
-        served = serving => served,
-        () = too_long => Ok(()),
-    }
 }
 
 /// A bound on how many requests are answered at once, and how long each may take to its head.

@@ -31,8 +31,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let node = Node::start(config).await?;
     announce(&node, listener.local_addr()?);
     let (closing, closed) = watch::channel(false);
-    let router = api::router(wire(&node, tokens, closed.clone()));
-    let http = tokio::spawn(api::serve(listener, router, async move {
+    let wired = wire(&node, tokens, closed.clone());
+    let connections = wired.connections.clone();
+    let http = tokio::spawn(api::serve(listener, api::router(wired), connections, async move {
         let mut closed = closed;
         // A sender that is gone means the same.
         let _ = closed.wait_for(|closed| *closed).await;
@@ -54,7 +55,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     }
     closing.send_replace(true);
-    http.await??;
+    http.await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -99,6 +100,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),
         audit: Arc::new(node.audit()),
         internals: Arc::new(node.internals()),
+        connections: api::Connections::default(),
         wall: || clock::now().wall,
         seed: node.seed(),
         closing,

@@ -8,7 +8,7 @@ mod routes;
 use super::auth::TokenSettings;
 use super::may::Role;
 use super::problem::Body9457;
-use super::{Busy, Node, router};
+use super::{Busy, Connections, Node, router};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings, Want};
 use crate::base::fact::{
     Audit, CallRecord, Fact, OrderOpened, RecordingFact, RecordingFinished, Stage, Stamped, Times,
@@ -242,6 +242,7 @@ async fn two_sites() -> Two {
         }),
         audit: Arc::new(move |site, fact| audit.lock().unwrap().audit.push((site, fact))),
         internals: Arc::new(|| Internals { uptime_s: 3, ..Internals::default() }),
+        connections: Connections::default(),
         wall: || Wall(1_800_000_000_000),
         seed: [1, 2],
         closing: is_closing,
