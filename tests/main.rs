@@ -1,3 +1,11 @@
 //! The integration tests, one binary: modules are files and folders beside this one.
 
+mod baresip;
+mod calls;
+mod digest;
+mod events;
+mod robust;
+mod sip;
+mod sites;
+mod support;
 mod tidy;

@@ -746,7 +746,11 @@ impl Call {
             State::Ending => return,
         }
         if self.book.record.recording.is_some() {
-            out.push(Command::Media(Media::StopRecording { citizen: self.citizen.id, recording: self.recording }));
+            out.push(Command::Media(Media::StopRecording {
+                citizen: self.citizen.id,
+                recording: self.recording,
+                at: now,
+            }));
         }
         let q850 = if end.by == EndedBy::Fault { NETWORK_OUT_OF_ORDER } else { NORMAL };
         self.citizen.hang_up(q850, out);

@@ -63,6 +63,8 @@ pub enum Action {
         citizen: LegId,
         /// Which.
         recording: RecordingId,
+        /// Where it ends: the call's own instant, however late the media thread hears of it.
+        at: Now,
     },
     /// Close the port and forget the leg. [`Notice::Closed`] follows.
     Close {

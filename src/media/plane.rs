@@ -90,7 +90,7 @@ impl Plane {
                     self.unbridge(slot);
                 }
             }
-            Action::StopRecording { citizen: _, recording } => self.stop_recording(now, recording, out),
+            Action::StopRecording { citizen, recording, at } => self.stop_recording(at, citizen, recording, out),
             Action::Close { leg } => self.close(now, leg, out),
             Action::Connect { leg, remote } => {
                 self.change(leg, |port, slot, _| port.connect(now.mono, remote, slot as usize));
@@ -252,9 +252,11 @@ impl Plane {
         }
     }
 
-    fn stop_recording(&mut self, now: Now, recording: RecordingId, out: &mut Sink) {
-        if let Some(port) = self.legs.iter_mut().flatten().find(|port| port.recording() == Some(recording)) {
-            port.stop_recording(now, out);
+    fn stop_recording(&mut self, at: Now, citizen: LegId, recording: RecordingId, out: &mut Sink) {
+        let Some(&slot) = self.slots.at(&citizen) else { return };
+        let port = live(&mut self.legs, slot);
+        if port.recording() == Some(recording) {
+            port.stop_recording(at, out);
         }
     }
 

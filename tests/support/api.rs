@@ -64,12 +64,21 @@ impl Api {
 
     /// The event stream from here on, its first snapshot included.
     pub fn events(&self) -> Events {
-        let response = self
-            .agent
-            .get(format!("{}/events", self.base))
-            .header("Authorization", format!("Bearer {}", self.token))
-            .call()
-            .expect("the event stream opens");
+        self.follow(None)
+    }
+
+    /// The event stream of one who has heard everything up to `seq`, as a browser resumes it.
+    pub fn events_after(&self, seq: u64) -> Events {
+        self.follow(Some(seq))
+    }
+
+    fn follow(&self, last: Option<u64>) -> Events {
+        let url = format!("{}/events", self.base);
+        let mut request = self.agent.get(url).header("Authorization", format!("Bearer {}", self.token));
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last.to_string());
+        }
+        let response = request.call().expect("the event stream opens");
         assert_eq!(response.status(), 200);
         let (told, events) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -108,6 +117,11 @@ pub struct Events {
 }
 
 impl Events {
+    /// Everything waited through so far.
+    pub fn seen(&self) -> &[Value] {
+        &self.seen
+    }
+
     /// Waits for the next event that `satisfies`.
     pub fn until(&mut self, what: &str, satisfies: impl Fn(&Value) -> bool) -> Value {
         loop {
@@ -130,9 +144,33 @@ impl Events {
         });
     }
 
+    /// Waits until the agent's phone is seen registered, or not.
+    pub fn phone(&mut self, name: &str, up: bool) {
+        self.until(&format!("phone of {name} up: {up}"), |event| {
+            let is = |agent: &Value| agent["name"] == name && agent["phone_up"] == up;
+            is(&event["data"]) || event["data"]["agents"].as_array().is_some_and(|agents| agents.iter().any(is))
+        });
+    }
+
+    /// Waits until the agent is seen paused for this reason.
+    pub fn paused(&mut self, name: &str, reason: &str) {
+        self.until(&format!("agent {name} paused: {reason}"), |event| {
+            let agent = &event["data"];
+            agent["name"] == name && agent["state"] == "not_ready" && agent["reason"] == reason
+        });
+    }
+
     /// Waits until a call is seen at this stage; returns its contact.
     pub fn call(&mut self, stage: &str) -> String {
-        let event = self.until(&format!("a call {stage}"), |event| event["data"]["stage"] == stage);
-        event["data"]["contact"].as_str().expect("a contact").into()
+        let at = |call: &Value| {
+            let contact = (call["stage"] == stage).then(|| call["contact"].as_str().expect("a contact"))?;
+            Some(contact.to_owned())
+        };
+        let found = |event: &Value| {
+            let calls = event["data"]["calls"].as_array().into_iter().flatten();
+            std::iter::once(&event["data"]).chain(calls).find_map(at)
+        };
+        let event = self.until(&format!("a call {stage}"), |event| found(event).is_some());
+        found(&event).expect("it was found")
     }
 }

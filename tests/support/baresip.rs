@@ -1,6 +1,6 @@
 //! baresip as citizen and as agent: a configuration that works on loopback, and its control port.
 
-use super::sipp::free_port;
+use super::sipp::ports;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const READY_MAX: Duration = Duration::from_secs(15);
+/// It picks at random and tries again, so more than it uses.
+const MEDIA_PORTS: u16 = 20;
 
 /// A headless baresip.
 pub struct Baresip {
@@ -21,11 +23,18 @@ pub struct Baresip {
 impl Baresip {
     /// A phone `user` of `domain` that registers at `engine` and answers by itself, or, without a password, a citizen's
     /// that only calls. It speaks the WAV file `voice`.
-    pub fn start(folder: &Path, engine: SocketAddr, user: &str, domain: &str, password: Option<&str>, voice: &Path) -> Baresip {
+    pub fn start(
+        folder: &Path,
+        engine: SocketAddr,
+        user: &str,
+        domain: &str,
+        password: Option<&str>,
+        voice: &Path,
+    ) -> Baresip {
         let folder = folder.join(format!("baresip-{user}"));
         fs::create_dir_all(folder.join("heard")).unwrap();
         let control = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        fs::write(folder.join("config"), config(&folder, free_port(), control, free_port(), voice)).unwrap();
+        fs::write(folder.join("config"), config(&folder, ports(2), control, ports(MEDIA_PORTS), voice)).unwrap();
         fs::write(folder.join("contacts"), "").unwrap();
         let account = match password {
             Some(password) => format!(
@@ -113,7 +122,8 @@ fn config(folder: &Path, sip: u16, control: u16, rtp: u16, voice: &Path) -> Stri
     let heard = folder.join("heard");
     let modules: String = ["g711", "aufile", "sndfile"].iter().map(|name| format!("module {name}.so\n")).collect();
     let temporary: String = ["uuid", "account"].iter().map(|name| format!("module_tmp {name}.so\n")).collect();
-    let applications: String = ["contact", "menu", "ctrl_tcp"].iter().map(|name| format!("module_app {name}.so\n")).collect();
+    let applications: String =
+        ["contact", "menu", "ctrl_tcp"].iter().map(|name| format!("module_app {name}.so\n")).collect();
     format!(
         "poll_method epoll\nsip_listen 127.0.0.1:{sip}\naudio_player aufile,{player}\naudio_source aufile,{voice}\n\
          audio_alert aufile,{alert}\naudio_level no\naudio_buffer 20-160\naudio_txmode thread\nrtp_ports {rtp}-{last}\n\
@@ -124,6 +134,6 @@ fn config(folder: &Path, sip: u16, control: u16, rtp: u16, voice: &Path) -> Stri
         alert = folder.join("alert.wav").display(),
         voice = voice.display(),
         heard = heard.display(),
-        last = rtp + 99,
+        last = rtp + MEDIA_PORTS - 1,
     )
 }

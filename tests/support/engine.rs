@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -45,15 +45,31 @@ impl Folder {
 
     /// Runs a command of the program to its end.
     pub fn run(&self, arguments: &[&str]) -> (ExitStatus, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_jiesu"))
+        let mut said = tempfile::tempfile().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_jiesu"))
             .args(arguments)
             .args(["--config", "jiesu.toml"])
             .current_dir(self.path())
             .stdin(Stdio::null())
-            .output()
+            .stdout(said.try_clone().unwrap())
+            .stderr(said.try_clone().unwrap())
+            .spawn()
             .expect("the program runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        (output.status, text)
+        let limit = std::time::Instant::now() + START_MAX;
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break Some(status),
+                None if std::time::Instant::now() >= limit => break None,
+                None => std::thread::park_timeout(Duration::from_millis(5)),
+            }
+        };
+        // One that goes on running must not outlive its test.
+        let _ = child.kill();
+        let _ = child.wait();
+        let mut text = String::new();
+        said.rewind().unwrap();
+        said.read_to_string(&mut text).unwrap();
+        (status.unwrap_or_else(|| panic!("jiesu {arguments:?} did not end:\n{text}")), text)
     }
 
     /// Adds an agent whose password is `secret-NAME`.
@@ -93,22 +109,24 @@ pub struct Engine {
 
 impl Engine {
     fn start(folder: Folder) -> Engine {
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_jiesu"))
-            .args(["serve", "--config", "jiesu.toml"])
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the engine starts");
-        let (told, lines) = channel();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
-        let mut engine = Engine { folder, sip: ([0; 4], 0).into(), api: ([0; 4], 0).into(), child, lines };
-        engine.sip = engine.told("sip").parse().expect("an address");
-        engine.api = engine.told("api").trim_start_matches("http://").parse().expect("an address");
+        let (child, lines) = spawn(&folder);
+        let unknown = ([0; 4], 0).into();
+        let mut engine = Engine { folder, sip: unknown, api: unknown, child, lines };
+        engine.listens();
         engine
+    }
+
+    /// Starts again after its end, with what it left in its folder; on other ports.
+    pub fn start_again(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_some(), "it runs still");
+        (self.child, self.lines) = spawn(&self.folder);
+        self.listens();
+    }
+
+    fn listens(&mut self) {
+        self.sip = self.told("sip").parse().expect("an address");
+        self.api = self.told("api").trim_start_matches("http://").parse().expect("an address");
+        self.told("ready");
     }
 
     /// The rest of the next line that begins with `word`.
@@ -158,13 +176,31 @@ impl Engine {
     }
 }
 
+fn spawn(folder: &Folder) -> (Child, Receiver<String>) {
+    let log = fs::File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_jiesu"))
+        .args(["serve", "--config", "jiesu.toml"])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("the engine starts");
+    let (told, lines) = channel();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
+    (child, lines)
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
             let log = self.log();
-            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            // What the test itself asked again and again says nothing.
+            let telling = log.lines().rev().filter(|line| !line.contains("api::problem: answered"));
+            let tail: Vec<&str> = telling.take(60).collect();
             eprintln!("--- the end of the engine's log");
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }

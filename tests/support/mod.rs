@@ -3,7 +3,10 @@
 pub mod api;
 pub mod baresip;
 pub mod engine;
+pub mod hotline;
+pub mod sip;
 pub mod sipp;
+pub mod sql;
 pub mod wav;
 
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// A sipp that runs one scenario.
 pub struct Sipp {
@@ -11,22 +12,35 @@ pub struct Sipp {
     scenario: String,
 }
 
-/// A UDP port that nobody has just now, with the next one free for RTCP.
-pub fn free_port() -> u16 {
+/// Where tests take their ports from: above the engine's media, below what the system gives out by itself.
+const PORTS: std::ops::Range<u16> = 30_000..32_760;
+
+/// The first of `count` UDP ports in a row that nobody has just now and no other test of this run gets; it is even.
+pub fn ports(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let room = PORTS.end - PORTS.start;
+    let count = count.next_multiple_of(2);
+    // Runs beside this one begin elsewhere.
+    let begin = (std::process::id() % u32::from(room)) as u16 & !1;
     loop {
-        let first = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        if port.is_multiple_of(2) && port < 60_000 && UdpSocket::bind(("127.0.0.1", port + 1)).is_ok() {
-            return port;
+        let first = PORTS.start + (begin + NEXT.fetch_add(count, Ordering::Relaxed) % room) % room;
+        let free = |port| UdpSocket::bind(("127.0.0.1", port)).is_ok();
+        if first + count <= PORTS.end && (first..first + count).all(free) {
+            return first;
         }
     }
 }
 
 impl Sipp {
-    /// Starts `scenario` against `engine` with further arguments; files go to `folder`.
+    /// Starts `scenario` against `engine` with further arguments; files go to `folder`. A second word of `scenario` is the
+    /// status that it awaits: sipp takes none from the command line.
     pub fn start(folder: &Path, engine: SocketAddr, scenario: &str, arguments: &[&str]) -> Sipp {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(format!("{scenario}.xml"));
-        let media = free_port().to_string();
+        let (scenario, status) = scenario.split_once(' ').unwrap_or((scenario, ""));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(format!("{scenario}.xml"));
+        let text = std::fs::read_to_string(&source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+        let media = ports(4).to_string();
+        let file = folder.join(format!("sipp-{scenario}-{media}.xml"));
+        std::fs::write(&file, text.replace("[status]", status)).unwrap();
         let log = folder.join(format!("sipp-{scenario}-{media}.log"));
         let output = std::fs::File::create(&log).unwrap();
         let mut command = Command::new("sipp");
@@ -55,13 +69,22 @@ impl Sipp {
     /// Registers `user` at `port` with its password; returns when sipp has its 200.
     pub fn register(folder: &Path, engine: SocketAddr, domain: &str, user: &str, port: u16) {
         let (port, password) = (port.to_string(), format!("secret-{user}"));
-        let arguments =
-            ["-p", &port, "-s", user, "-au", user, "-ap", &password, "-key", "domain", domain, "-key", "expires", "600"];
+        let arguments = [
+            "-p", &port, "-s", user, "-au", user, "-ap", &password, "-key", "domain", domain, "-key", "expires", "600",
+        ];
         Sipp::start(folder, engine, "register", &arguments).succeeds();
     }
 
-    /// Waits for its end, which must be success.
-    pub fn succeeds(mut self) {
+    /// Waits until it has opened its SIP port.
+    pub fn listens(&self, port: u16) {
+        let wanted = format!("0100007F:{port:04X} ");
+        super::eventually("sipp listens", super::api::EVENT_MAX, || {
+            std::fs::read_to_string("/proc/net/udp").unwrap().contains(&wanted).then_some(())
+        });
+    }
+
+    /// Waits for its end, which must be success. Returns the messages sent and received.
+    pub fn succeeds(mut self) -> String {
         let status = super::eventually("sipp ends", super::api::EVENT_MAX * 2, || self.child.try_wait().unwrap());
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let error = std::fs::read_to_string(self.log.with_extension("err")).unwrap_or_default();
@@ -73,6 +96,7 @@ impl Sipp {
             self.scenario,
             tail.into_iter().rev().collect::<Vec<_>>().join("\n")
         );
+        messages
     }
 }
 

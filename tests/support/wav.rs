@@ -1,7 +1,7 @@
 //! Ears: tones in G.711 and PCM files.
 
 use std::f64::consts::TAU;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub const RATE: usize = 8_000;
 
@@ -81,6 +81,19 @@ pub fn write_pcm(path: &Path, hertz: f64, milliseconds: usize) {
     writer.finalize().unwrap();
 }
 
+/// WAV files below `folder`, however deep; none when there is no such folder yet.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.extend(path.extension().is_some_and(|extension| extension == "wav").then_some(path)),
+        }
+    }
+    found
+}
+
 /// Amplitude of `hertz` in the samples (Goertzel).
 pub fn tone(samples: &[i16], hertz: f64) -> f64 {
     let coefficient = 2.0 * (TAU * hertz / RATE as f64).cos();
@@ -94,4 +107,13 @@ pub fn tone(samples: &[i16], hertz: f64) -> f64 {
 /// Milliseconds in which `hertz` is clearly heard, looked at in windows of 100 ms.
 pub fn heard_ms(samples: &[i16], hertz: f64) -> usize {
     samples.chunks_exact(RATE / 10).filter(|window| tone(window, hertz) > 2_000.0).count() * 100
+}
+
+/// That `hertz` is heard all the time and `other` never. A busy machine makes a phone stumble: a tenth may be missing.
+pub fn speaks_alone(samples: &[i16], hertz: f64, other: f64) {
+    let whole = samples.len() / (RATE / 10) * 100;
+    assert!(whole >= 1_000, "only {whole} ms to listen to");
+    let heard = heard_ms(samples, hertz);
+    assert!(heard >= whole - whole / 10, "{hertz} Hz is heard for {heard} of {whole} ms");
+    assert_eq!(heard_ms(samples, other), 0, "{other} Hz beside {hertz} Hz");
 }

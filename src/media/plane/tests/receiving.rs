@@ -132,7 +132,8 @@ fn a_recording_gets_the_citizen_and_all_he_is_sent_but_no_silence_and_no_digits(
     stage.speak(B, 0, &[2; 160]);
     stage.digit(B, 1, 160, [5, 10, 0, 160]);
     stage.digit(A, 1, 160, [5, 10, 0, 160]);
-    stage.act(Action::StopRecording { citizen: A, recording });
+    let at = stage.now;
+    stage.act(Action::StopRecording { citizen: A, recording, at });
     stage.speak(A, 3, &[3; 160]);
     let sent = stage.heard_by(A);
     let (first, rest) = stage.taps.split_first().unwrap();
