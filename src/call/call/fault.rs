@@ -23,7 +23,7 @@ impl Call {
             self.book.ended(now.wall, End { stage, by: EndedBy::Fault, sip_status, q850: TEMPORARY_FAILURE }, out);
         }
         let citizen = self.citizen.id;
-        out.push(Command::Media(Media::StopRecording { citizen, recording: self.recording }));
+        out.push(Command::Media(Media::StopRecording { citizen, recording: self.recording, at: now }));
         if !connected {
             let q850 = Some(TEMPORARY_FAILURE);
             out.push(Command::Sip(Sip::Respond { leg: citizen, status: 500, sdp: None, q850, retry_after_s: None }));
