@@ -4,6 +4,7 @@ mod baresip;
 mod calls;
 mod digest;
 mod events;
+mod faults;
 mod robust;
 mod sip;
 mod sites;

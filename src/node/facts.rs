@@ -682,6 +682,41 @@ mod tests {
         writer.close().await;
     }
 
+    /// Each commit has a segment of its own, so that any one of them can be led to `/dev/full`.
+    #[tokio::test]
+    async fn whichever_commit_and_whichever_transaction_fails_nothing_is_lost_doubled_or_out_of_order() {
+        for failing in 1..=6u64 {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::memory().await.unwrap();
+            let mut settings = settings(folder.path());
+            settings.journal.segment_bytes_max = 1;
+            let writer = FactWriter::start(settings, store.clone()).unwrap();
+            let mut listener = writer.subscribe();
+            let segment = folder.path().join(format!("{failing:012}.journal"));
+            symlink("/dev/full", &segment).unwrap();
+            for number in 0..failing as u32 - 1 {
+                tell(&writer, &sample::call("a", number));
+                journalled(&writer, 11 * u64::from(number + 1)).await;
+                writer.drain().await;
+            }
+            store.run("ALTER TABLE calls RENAME TO away").await;
+            tell(&writer, &sample::call("a", failing as u32 - 1));
+            while writer.counts().journal_errors == 0 {
+                tokio::task::yield_now().await;
+            }
+            std::fs::remove_file(&segment).unwrap();
+            while writer.counts().sql_errors == 0 {
+                tokio::task::yield_now().await;
+            }
+            store.run("ALTER TABLE away RENAME TO calls").await;
+            writer.drain().await;
+            assert_eq!(heard(&mut listener, 11 * failing as usize).await, calls(0..failing as u32), "{failing}");
+            let stored = store.site("a").calls(&CallFilter::default(), Page::default()).await.unwrap();
+            assert_eq!((stored.len() as u64, writer.counts().applied), (failing, 11 * failing));
+            writer.close().await;
+        }
+    }
+
     #[tokio::test]
     async fn a_fact_that_sql_refuses_is_set_aside_and_holds_nobody_up() {
         let folder = tempfile::tempdir().unwrap();

@@ -194,6 +194,26 @@ fn a_step_that_panics_before_it_began_changes_nothing() {
 }
 
 #[test]
+fn a_wall_clock_that_jumps_moves_no_timer_and_ends_no_call() {
+    for jump_ms in [-3_600_000, 3_600_000] {
+        let mut world = World::new();
+        let citizen = world.call(1, GOOD);
+        let deadline = world.shard.next_deadline();
+        world.now.wall.0 += jump_ms;
+        let (now, mut out) = (world.now, Vec::new());
+        take_step(&mut world.shard, 77, now, &mut out, |shard, out| shard.expire(now, out));
+        assert!(out.is_empty(), "{out:?}");
+        assert_eq!(world.shard.next_deadline(), deadline);
+        assert!(queued(&world.greeted(&citizen)));
+        world.now = world.now.after(Duration::from_secs(31));
+        let (now, mut out) = (world.now, Vec::new());
+        take_step(&mut world.shard, 77, now, &mut out, |shard, out| shard.expire(now, out));
+        assert!(queued(&out), "the line is told again, 30 s later by the clock that does not jump");
+        assert_eq!(end(&world.hangs_up(&citizen)).map(|end| end.by), Some(EndedBy::Caller));
+    }
+}
+
+#[test]
 fn a_user_agent_made_anew_keeps_its_dialogs() {
     let mut world = World::new();
     let citizen = world.call(1, GOOD);
