@@ -37,7 +37,7 @@ pub(super) fn caught() -> u64 {
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, backtrace = %Backtrace::force_capture(), "panic");
+        tracing::error!(place, backtrace = %Backtrace::force_capture(), "panicked");
     }));
 }
 

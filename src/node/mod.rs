@@ -16,6 +16,7 @@ mod registrations;
 mod setup;
 mod shards;
 mod start;
+mod unfinished;
 mod wires;
 
 pub use guard::log_panics;
