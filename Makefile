@@ -2,12 +2,14 @@
 .PHONY: run test bench soak prompts fmt lint packages-run packages-test
 
 CONFIG ?= jiesu.toml
+# 1: simulated citizens and agents call and answer, so that no phone is needed. 0: an empty hotline.
+DEMO ?= 1
 
 # Starts the hotline on embedded SQLite, with agents 1001 (fuzhou) and 2001 (quanzhou) whose phones may register.
 run: packages-run
 	cargo build --release --quiet
 	@./scripts/demo-agents.sh $(CONFIG)
-	./target/release/jiesu serve --config $(CONFIG)
+	@./target/release/jiesu serve --config $(CONFIG) $(if $(filter 1,$(DEMO)),--demo)
 
 # Everything: format, lints, unit tests, and the integration tests with their own servers and real SIP clients.
 test: packages-test

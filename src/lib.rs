@@ -27,5 +27,6 @@ pub mod config;
 pub mod store;
 pub mod net;
 pub mod node;
+pub mod demo;
 pub mod api;
 pub mod cli;

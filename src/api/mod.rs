@@ -16,6 +16,7 @@ pub mod live_calls;
 pub mod may;
 pub mod metrics;
 pub mod orders;
+mod page;
 pub mod paging;
 pub mod problem;
 pub mod queues;
@@ -159,6 +160,7 @@ pub fn router(node: Node) -> Router {
     let document = axum::Json(document);
     router
         .route("/api/v1/openapi.json", axum::routing::get(|| async move { document }))
+        .merge(page::routes())
         .layer(CatchPanicLayer::custom(Problem::of_panic))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&api), bounded))

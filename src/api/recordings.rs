@@ -119,7 +119,7 @@ fn file(root: &FilePath, site: &str, path: &str) -> Option<PathBuf> {
 }
 
 /// RFC 9110 section 13.1.2: whether the client has this very file already.
-fn is_fresh(headers: &HeaderMap, tag: Option<&HeaderValue>) -> bool {
+pub(super) fn is_fresh(headers: &HeaderMap, tag: Option<&HeaderValue>) -> bool {
     let Some(tag) = tag.and_then(|tag| tag.to_str().ok()) else {
         return false;
     };

@@ -31,6 +31,9 @@ enum Command {
     Serve {
         #[command(flatten)]
         file: ConfigFile,
+        /// Simulated citizens and agents call and answer over loopback.
+        #[arg(long)]
+        demo: bool,
     },
     /// Read the whole configuration and tell every mistake with file, line and cure.
     Check {
@@ -60,7 +63,7 @@ impl Cli {
     /// What to print before ending with code 1.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
-            Command::Serve { file } => serve::run(load(&file)?),
+            Command::Serve { file, demo } => serve::run(load(&file)?, demo),
             Command::Check { file } => {
                 let config = load(&file)?;
                 let (sites, listeners, trunks) = (config.sites.len(), config.listeners.len(), config.trunks.len());

@@ -3,6 +3,7 @@
 use crate::api::may::Role;
 use crate::api::{self, auth::TokenSettings};
 use crate::config::Config;
+use crate::demo::Demo;
 use crate::node::{Node, StartError, clock, listen_cure, log_panics};
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -12,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-pub(super) fn run(config: Config) -> anyhow::Result<()> {
+pub(super) fn run(config: Config, demo: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.node.log).context("[node] log is no tracing filter")?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     log_panics();
@@ -20,10 +21,10 @@ pub(super) fn run(config: Config) -> anyhow::Result<()> {
     // than handling it.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(config.node.shards).enable_all().build()?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, demo))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, demo: bool) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.api.listen).await.map_err(|error| StartError::Listen {
         name: "[api] listen".into(),
         address: config.api.listen,
@@ -32,6 +33,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     })?;
     let tokens = tokens(&config)?;
     let node = Node::start(config).await?;
+    let demo = if demo { Some(Demo::start(&node).await?) } else { None };
     announce(&node, listener.local_addr()?);
     let (closing, closed) = watch::channel(false);
     let wired = wire(&node, tokens, closed.clone());
@@ -49,6 +51,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("draining: no new calls, running ones finish; a second signal ends them");
+    if let Some(demo) = demo {
+        demo.leave().await;
+    }
     let mut drained = tokio::spawn(node.drain(hurried));
     tokio::select! {
         _ = &mut drained => {}

@@ -46,11 +46,11 @@ impl<'a> Credentials<'a> {
     /// [`CredentialsError`] when it is no complete Digest.
     pub fn parse(value: &'a [u8]) -> Result<Credentials<'a>, CredentialsError> {
         let blank = value.iter().position(u8::is_ascii_whitespace).ok_or(CredentialsError::Scheme)?;
-        let (scheme, params) = value.split_at(blank);
+        let (scheme, rest) = value.split_at(blank);
         if !scheme.eq_ignore_ascii_case(b"Digest") {
             return Err(CredentialsError::Scheme);
         }
-        let find = |name: &str| auth_params(params).find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
+        let find = |name: &str| params(rest).find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
         let optional = |name| find(name).map(|(_, value)| lex::unquote(value));
         let required = |name| optional(name).ok_or(CredentialsError::Missing(name));
         Ok(Credentials {
@@ -75,7 +75,7 @@ impl<'a> Credentials<'a> {
 }
 
 /// `name=value` between commas; quoted values keep their quotes.
-fn auth_params(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(super) fn params(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {

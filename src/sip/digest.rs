@@ -27,7 +27,7 @@ impl Algorithm {
     }
 
     /// An absent one is MD5 (RFC 7616 §3.3).
-    fn parse(name: &[u8]) -> Option<Algorithm> {
+    pub(super) fn parse(name: &[u8]) -> Option<Algorithm> {
         match name {
             b"" => Some(Algorithm::Md5),
             _ if name.eq_ignore_ascii_case(b"MD5") => Some(Algorithm::Md5),
@@ -77,11 +77,16 @@ impl<'a> Proof<'a> {
     /// Whether the client knows the password. Takes the same time for any difference. The URI is the one that the client
     /// hashed: behind proxies it need not be the Request-URI (RFC 3261 §22.4 (3)), and a count is good only once.
     pub fn holds(&self, method: &[u8], credential: &Credential) -> bool {
-        let expected = match self.algorithm {
+        let expected = self.response_of(method, credential);
+        expected.as_bytes().ct_eq(&self.credentials.response.to_ascii_lowercase()).into()
+    }
+
+    /// What the client must say.
+    pub(super) fn response_of(&self, method: &[u8], credential: &Credential) -> String {
+        match self.algorithm {
             Algorithm::Md5 => self.response::<Md5>(method, &credential.ha1_md5),
             Algorithm::Sha256 => self.response::<Sha256>(method, &credential.ha1_sha256),
-        };
-        expected.as_bytes().ct_eq(&self.credentials.response.to_ascii_lowercase()).into()
+        }
     }
 
     /// `request-digest` (RFC 7616 §3.4.1).
@@ -154,10 +159,7 @@ pub(super) mod tests {
         let unsigned = format!(r#"{value}, response="""#);
         let credentials = Credentials::parse(unsigned.as_bytes()).unwrap();
         let proof = Proof::read(&credentials).unwrap();
-        let response = match algorithm {
-            Algorithm::Md5 => proof.response::<Md5>(method.as_bytes(), &credential.ha1_md5),
-            Algorithm::Sha256 => proof.response::<Sha256>(method.as_bytes(), &credential.ha1_sha256),
-        };
+        let response = proof.response_of(method.as_bytes(), &credential);
         format!(r#"{value}, response="{response}""#)
     }
 

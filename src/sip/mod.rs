@@ -12,6 +12,7 @@ pub mod timers;
 
 // The message: bytes, headers, URIs.
 pub mod address;
+pub mod challenge;
 pub mod credentials;
 pub mod frame;
 pub mod fuzz;

@@ -1,0 +1,114 @@
+//! Digest seen from the client (RFC 3261 §22.2, RFC 7616 §3.3–3.4): reading a challenge and answering it.
+//!
+//! Owns no password and no nonce. The server's half is in [`auth`](super::auth).
+
+use super::credentials::{Credentials, params};
+use super::digest::{Algorithm, Proof};
+use super::event::Credential;
+use super::lex;
+use super::message::Message;
+use super::name::Name;
+use std::borrow::Cow;
+
+/// A challenge that we can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    realm: Box<str>,
+    nonce: Box<str>,
+    opaque: Option<Box<str>>,
+    algorithm: Algorithm,
+    counts: bool,
+    /// The server knows the password was right: only the nonce was old.
+    pub stale: bool,
+}
+
+impl Challenge {
+    /// The first challenge of a 401 that we can answer: the server names the one it likes best first (RFC 8760 §2.3).
+    pub fn of(response: &Message) -> Option<Challenge> {
+        response.lines(Name::WwwAuthenticate).find_map(Challenge::parse)
+    }
+
+    fn parse(value: &[u8]) -> Option<Challenge> {
+        let (scheme, rest) = lex::split_once(value, b' ')?;
+        if !scheme.eq_ignore_ascii_case(b"Digest") {
+            return None;
+        }
+        let find = |name: &str| params(rest).find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
+        let text = |name| find(name).and_then(|(_, value)| Some(utf8(lex::unquote(value))?.into_boxed_str()));
+        let qop = text("qop");
+        let counts = qop.as_ref().is_some_and(|qop| qop.split(',').any(|one| one.trim().eq_ignore_ascii_case("auth")));
+        if qop.is_some() && !counts {
+            return None;
+        }
+        Some(Challenge {
+            realm: text("realm")?,
+            nonce: text("nonce")?,
+            opaque: text("opaque"),
+            algorithm: Algorithm::parse(text("algorithm").unwrap_or_default().as_bytes())?,
+            counts,
+            stale: text("stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
+        })
+    }
+
+    /// The value of Authorization for a request of this method and URI: the `count`-th answer to this nonce, from 1.
+    pub fn answer(&self, credential: &Credential, method: &str, uri: &str, count: u32, cnonce: u64) -> String {
+        let Challenge { realm, nonce, algorithm, .. } = self;
+        let mut value = format!(
+            r#"Digest username="{}", realm="{realm}", nonce="{nonce}", uri="{uri}", algorithm={}"#,
+            credential.user,
+            algorithm.as_str()
+        );
+        if self.counts {
+            value += &format!(r#", qop=auth, nc={count:08x}, cnonce="{cnonce:016x}""#);
+        }
+        if let Some(opaque) = &self.opaque {
+            value += &format!(r#", opaque="{opaque}""#);
+        }
+        let unsigned = format!(r#"{value}, response="""#);
+        let credentials = Credentials::parse(unsigned.as_bytes()).expect("all parts are there");
+        let proof = Proof::read(&credentials).expect("a count is eight digits");
+        format!(r#"{value}, response="{}""#, proof.response_of(method.as_bytes(), credential))
+    }
+}
+
+fn utf8(bytes: Cow<'_, [u8]>) -> Option<String> {
+    String::from_utf8(bytes.into_owned()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7616 §3.9.1, with our own client nonce: the answer is one that the server's half takes.
+    #[test]
+    fn the_server_takes_the_answer() {
+        let credential = Credential::new("1101", "fz.cn", "secret");
+        let wrong = Credential::new("1101", "fz.cn", "guess");
+        for text in [
+            r#"Digest realm="fz.cn", nonce="n,1", algorithm=SHA-256, qop="auth,auth-int", opaque="o""#,
+            r#"digest realm="fz.cn",nonce="n",algorithm=MD5,qop="auth",stale=TRUE"#,
+            r#"Digest realm="fz.cn", nonce="n""#,
+        ] {
+            let challenge = Challenge::parse(text.as_bytes()).expect("a challenge");
+            assert_eq!(challenge.stale, text.contains("stale"));
+            let answer = challenge.answer(&credential, "REGISTER", "sip:fz.cn", 2, 7);
+            let read = Credentials::parse(answer.as_bytes()).expect("credentials");
+            let proof = Proof::read(&read).expect("a proof");
+            assert!(proof.holds(b"REGISTER", &credential), "{answer}");
+            assert!(!proof.holds(b"REGISTER", &wrong));
+            assert_eq!(proof.count() == 2, text.contains("qop"));
+        }
+    }
+
+    #[test]
+    fn what_we_cannot_answer_is_passed_over() {
+        for text in [
+            "Basic realm=\"a\"",
+            "Digest nonce=\"n\"",
+            "Digest realm=\"a\", nonce=\"n\", algorithm=SHA-512-256",
+            "Digest realm=\"a\", nonce=\"n\", qop=\"auth-int\"",
+        ] {
+            assert_eq!(Challenge::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+}
