@@ -5,6 +5,7 @@ mod calls;
 mod demo;
 mod digest;
 mod events;
+mod faults;
 mod robust;
 mod sim;
 mod sip;

@@ -52,7 +52,8 @@ pub struct Position {
 }
 
 /// What stands in an ACD: all of it but the agents comes back to zero when nobody calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = AcdCounts)]
 pub struct Counts {
     /// Callers in line or with an agent being rung.
     pub callers: usize,

@@ -1,4 +1,4 @@
-//! The HTTP API under `/api/v1`: JSON by resource, events as SSE, described by OpenAPI 3.1.
+//! The HTTP API under `/api/v1`, and `/metrics`: JSON by resource, events as SSE, described by OpenAPI 3.1.
 //!
 //! Owns routes, the one access check ([`may`]) and problem bodies (RFC 9457). Decides nothing about telephony: a call
 //! action is handed to the node, answered 202, and its outcome is an event. Never waits for signalling, never holds a
@@ -11,8 +11,10 @@ pub mod calls;
 pub mod events;
 pub mod health;
 pub mod idempotency;
+mod listen;
 pub mod live_calls;
 pub mod may;
+pub mod metrics;
 pub mod orders;
 mod page;
 pub mod paging;
@@ -23,10 +25,13 @@ pub mod recordings;
 use crate::acd::event::Want;
 use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
+use crate::node::internals::Internals;
 use crate::node::live::{Live, Snapshot};
 use crate::store::Store;
 
 use arc_swap::ArcSwap;
+pub use listen::{CONNECTIONS_MAX, Connections, DRAIN_MAX, HEADER_MAX, serve};
+
 use auth::{Site, TokenSettings};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -36,12 +41,9 @@ use live_calls::Asked;
 use problem::Problem;
 use serde::Deserialize;
 use std::collections::VecDeque;
-use std::future::Future;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -58,8 +60,6 @@ pub const REQUESTS_MAX: usize = 256;
 pub const STREAMS_MAX: usize = 1_024;
 /// Longest time to an answer's head.
 pub const ANSWER_MAX: Duration = Duration::from_secs(15);
-/// How long answers under way may take once the node goes down.
-pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Most requests without a known token told to the audit in one second: strangers must not fill the journal.
 pub const STRANGERS_PER_SECOND_MAX: usize = 20;
 /// Longest name of an object told to the audit, in bytes.
@@ -77,7 +77,7 @@ pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + S
 /// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.
 pub type Tell = dyn Fn(Option<SiteId>, Audit) + Send + Sync;
 /// Shows the inside of the node.
-pub type Internals = dyn Fn() -> serde_json::Value + Send + Sync;
+pub type Inside = dyn Fn() -> Internals + Send + Sync;
 
 /// What the API needs from the node. Cheap to clone.
 #[derive(Clone)]
@@ -98,7 +98,9 @@ pub struct Node {
     /// Tells the audit.
     pub audit: Arc<Tell>,
     /// Shows the inside.
-    pub internals: Arc<Internals>,
+    pub internals: Arc<Inside>,
+    /// The places for HTTP connections.
+    pub connections: Connections,
     /// Reads the clock.
     pub wall: fn() -> Wall,
     /// Seed of request ids.
@@ -190,34 +192,9 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(recordings::audio))
         .routes(routes!(audit::list))
         .routes(routes!(events::follow));
-    OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", v1)
-}
-
-/// Serves until `shutdown` is done; answers under way then have [`DRAIN_MAX`].
-///
-/// # Errors
-/// When the listener breaks.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let (down, mut is_down) = watch::channel(false);
-    let graceful = async move {
-        shutdown.await;
-        down.send_replace(true);
-    };
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(graceful);
-    let too_long = async move {
-        // An error here is the sender gone without a word: the same end.
-        let _ = is_down.wait_for(|down| *down).await;
-        tokio::time::sleep(DRAIN_MAX).await;
-    };
-    tokio::select! {
-        served = serving => served,
-        () = too_long => Ok(()),
-    }
+    // Where scrapers look for it by default.
+    let metrics = OpenApiRouter::new().routes(routes!(metrics::metrics));
+    OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", v1).merge(metrics)
 }
 
 /// A bound on how many requests are answered at once, and how long each may take to its head.

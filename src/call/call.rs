@@ -10,6 +10,8 @@
 //! citizen back to the queue with their place; only the citizen, the agent who talks, an operator, the flow or the
 //! citizen's own network ends the call.
 
+mod fault;
+
 use super::event::{Command, Settings, SiteSettings, Towards};
 use super::leg::{Dialog, Leg};
 use super::record::Book;
@@ -47,7 +49,7 @@ const QUIET_MAX: Duration = Duration::from_secs(30);
 pub(super) const NORMAL: u8 = 16;
 const NO_ANSWER: u8 = 19;
 const NETWORK_OUT_OF_ORDER: u8 = 38;
-const TEMPORARY_FAILURE: u8 = 41;
+pub(super) const TEMPORARY_FAILURE: u8 = 41;
 const NO_RESOURCE: u8 = 47;
 const INCOMPATIBLE: u8 = 88;
 const TIMER_EXPIRED: u8 = 102;

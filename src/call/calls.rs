@@ -2,7 +2,7 @@
 //!
 //! Owns admission, the table of calls, which leg belongs to which call, and their timers. Never looks into a call.
 
-use super::call::{Birth, Call};
+use super::call::{Birth, Call, TEMPORARY_FAILURE};
 use super::event::{Command, Event, Settings};
 use super::record::{Arrival, Book};
 use super::table::Table;
@@ -34,6 +34,8 @@ pub struct Calls {
     pub(super) wheel: Wheel<CallId>,
     pub(super) retry_after_s: Option<u32>,
     pub(super) counts: Counts,
+    /// A leg of the call whose step is being taken.
+    in_hand: Option<LegId>,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,8 @@ pub(super) struct Entry {
 }
 
 /// What stands and what happened since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = CallCounts)]
 pub struct Counts {
     /// Calls in the table, those that only run out included.
     pub calls: usize,
@@ -61,6 +64,8 @@ pub struct Counts {
     pub refused: u64,
     /// Calls to numbers that are not ours.
     pub unknown_number: u64,
+    /// Calls ended because a step of theirs panicked.
+    pub broken: u64,
 }
 
 impl Calls {
@@ -76,11 +81,13 @@ impl Calls {
             wheel: Wheel::new(Duration::from_millis(1)),
             retry_after_s: None,
             counts: Counts::default(),
+            in_hand: None,
         }
     }
 
     /// Takes one event to its end.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Command>) {
+        self.in_hand = None;
         match event {
             Event::Sip(notice) => self.sip(now, notice, out),
             Event::Media(notice) => self.media(now, notice, out),
@@ -108,6 +115,7 @@ impl Calls {
         for key in due {
             if let Some(entry) = self.calls.at_mut(key) {
                 entry.timer = None;
+                self.in_hand = entry.call.legs().next();
                 if entry.call.next_deadline() <= now.mono {
                     entry.call.expired(now, out);
                 }
@@ -116,14 +124,34 @@ impl Calls {
         }
     }
 
+    /// All legs that may still be spoken of.
+    pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
+        self.by_leg.keys().copied()
+    }
+
+    /// After a panic of [`Calls::handle`] or [`Calls::expire`], whose output was thrown away: the call in hand ends, and
+    /// what the cut step may have left uncounted or without a timer is set right.
+    pub fn give_up(&mut self, now: Now, out: &mut Vec<Command>) {
+        self.counts.broken += 1;
+        if let Some(leg) = self.in_hand.take() {
+            match self.by_leg.get(&leg).and_then(|key| self.calls.at_mut(*key)) {
+                Some(entry) => entry.call.broken(now, out),
+                None => refuse(leg, 500, TEMPORARY_FAILURE, None, out),
+            }
+        }
+        self.counts.live = self.calls.iter().filter(|(_, entry)| entry.live).count();
+        let all: Vec<CallId> = self.calls.iter().map(|(key, _)| key).collect();
+        for key in all {
+            if let Some((_, timer)) = self.calls.at_mut(key).and_then(|entry| entry.timer.take()) {
+                self.wheel.cancel(timer);
+            }
+            self.settle(now, key);
+        }
+    }
+
     /// What stands and what happened.
     pub fn counts(&self) -> Counts {
         Counts { calls: self.calls.len(), legs: self.by_leg.len(), timers: self.wheel.len(), ..self.counts }
-    }
-
-    /// All legs that calls may still speak of.
-    pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
-        self.by_leg.keys().copied()
     }
 
     /// What must hold after every event.
@@ -184,7 +212,10 @@ impl Calls {
             Media::Played { leg, play } => self.with_leg(now, leg, out, |call, out| call.played(now, leg, play, out)),
             Media::Digit { leg, digit } => self.with_leg(now, leg, out, |call, out| call.digit(now, leg, digit, out)),
             Media::Quiet { leg, silent } => self.with_leg(now, leg, out, |call, out| call.quiet(now, leg, silent, out)),
-            Media::Heard { leg: _ } | Media::Closed { leg: _, counters: _ } => {}
+            Media::Closed { leg, counters: _ } => {
+                self.with_leg(now, leg, out, |call, out| call.media_lost(now, leg, out));
+            }
+            Media::Heard { leg: _ } => {}
         }
     }
 
@@ -203,6 +234,7 @@ impl Calls {
     }
 
     fn incoming(&mut self, now: Now, incoming: Incoming, out: &mut Vec<Command>) {
+        self.in_hand = Some(incoming.leg);
         let Some(entry) = self.settings.numbers.lookup(&incoming.dialled).cloned() else {
             self.counts.unknown_number += 1;
             return refuse(incoming.leg, 404, UNALLOCATED, None, out);
@@ -260,6 +292,7 @@ impl Calls {
         act: impl FnOnce(&mut Call, &mut Vec<Command>),
     ) {
         if let Some(key) = self.by_leg.get(&leg).copied() {
+            self.in_hand = Some(leg);
             self.with_call(now, key, out, act);
         }
     }
@@ -272,6 +305,7 @@ impl Calls {
         act: impl FnOnce(&mut Call, &mut Vec<Command>),
     ) {
         if let Some(entry) = self.calls.at_mut(id) {
+            self.in_hand = entry.call.legs().next();
             act(&mut entry.call, out);
             self.settle(now, id);
         }

@@ -121,6 +121,11 @@ impl Leg {
         }
     }
 
+    /// Whether its port is open.
+    pub(super) fn has_port(&self) -> bool {
+        self.port_open
+    }
+
     /// Asks for the end of the dialog and closes the port.
     pub(super) fn hang_up(&mut self, q850: u8, out: &mut Vec<Command>) {
         match self.dialog {

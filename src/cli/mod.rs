@@ -1,9 +1,10 @@
-//! The command line: `serve`, `check`, `agent`.
+//! The command line: `serve`, `check`, `agent`, `verify`.
 //!
 //! Owns arguments, what is printed and exit codes. Errors go to standard error with their cure.
 
 mod agent;
 mod serve;
+mod verify;
 
 use crate::config::{Config, ConfigErrors};
 use clap::{Args, Parser, Subcommand};
@@ -46,6 +47,13 @@ enum Command {
         #[command(subcommand)]
         action: agent::Action,
     },
+    /// Tell where calls, orders, recordings, files, manifest and journal do not agree; code 1 if anywhere.
+    Verify {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        arguments: verify::Arguments,
+    },
 }
 
 impl Cli {
@@ -63,6 +71,7 @@ impl Cli {
                 Ok(())
             }
             Command::Agent { file, action } => agent::run(&load(&file)?, action),
+            Command::Verify { file, arguments } => verify::run(&load(&file)?, &arguments),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::api::may::Role;
 use crate::api::{self, auth::TokenSettings};
 use crate::config::Config;
 use crate::demo::Demo;
-use crate::node::{Node, StartError, clock, listen_cure};
+use crate::node::{Node, StartError, clock, listen_cure, log_panics};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 pub(super) fn run(config: Config, demo: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.node.log).context("[node] log is no tracing filter")?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    log_panics();
     // As many workers as shards: a message from task to task then rarely has to wake another processor, which costs more
     // than handling it.
     let runtime =
@@ -35,8 +36,9 @@ async fn serve(config: Config, demo: bool) -> anyhow::Result<()> {
     let demo = if demo { Some(Demo::start(&node).await?) } else { None };
     announce(&node, listener.local_addr()?);
     let (closing, closed) = watch::channel(false);
-    let router = api::router(wire(&node, tokens, closed.clone()));
-    let http = tokio::spawn(api::serve(listener, router, async move {
+    let wired = wire(&node, tokens, closed.clone());
+    let connections = wired.connections.clone();
+    let http = tokio::spawn(api::serve(listener, api::router(wired), connections, async move {
         let mut closed = closed;
         // A sender that is gone means the same.
         let _ = closed.wait_for(|closed| *closed).await;
@@ -61,7 +63,7 @@ async fn serve(config: Config, demo: bool) -> anyhow::Result<()> {
         }
     }
     closing.send_replace(true);
-    http.await??;
+    http.await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -106,6 +108,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),
         audit: Arc::new(node.audit()),
         internals: Arc::new(node.internals()),
+        connections: api::Connections::default(),
         wall: || clock::now().wall,
         seed: node.seed(),
         closing,

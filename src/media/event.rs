@@ -73,6 +73,22 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The leg it is about; of two the first.
+    pub fn leg(&self) -> LegId {
+        match self {
+            Action::Open { leg, .. }
+            | Action::Connect { leg, .. }
+            | Action::Play { leg, .. }
+            | Action::Stop { leg }
+            | Action::Unbridge { leg }
+            | Action::Close { leg } => *leg,
+            Action::Bridge { a, .. } => *a,
+            Action::Record { citizen, .. } | Action::StopRecording { citizen, .. } => *citizen,
+        }
+    }
+}
+
 /// The other end of a leg's media, as negotiated: where our packets go, and the only source from which any are believed.
 pub use crate::sdp::Negotiated as Remote;
 

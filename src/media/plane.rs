@@ -29,6 +29,8 @@ pub struct Plane {
     due: Vec<Mono>,
     free: Vec<u32>,
     strays: u64,
+    /// Whose tick is under way.
+    ticking: Option<LegId>,
 }
 
 /// What a plane holds now.
@@ -61,7 +63,16 @@ impl Plane {
     /// A plane without legs. `seed` only spreads its table.
     pub fn new(library: Arc<Library>, seed: u64) -> Plane {
         let slots = KeyedMap::new([seed, 0]);
-        Plane { library, laws: Laws::new(), slots, legs: Vec::new(), due: Vec::new(), free: Vec::new(), strays: 0 }
+        Plane {
+            library,
+            laws: Laws::new(),
+            slots,
+            legs: Vec::new(),
+            due: Vec::new(),
+            free: Vec::new(),
+            strays: 0,
+            ticking: None,
+        }
     }
 
     /// New prompts for plays from now on; running ones go on with what they have.
@@ -123,10 +134,17 @@ impl Plane {
             if *due <= now.mono
                 && let Some(port) = port
             {
+                self.ticking = Some(port.leg());
                 port.tick(now, out);
                 *due = port.deadline();
             }
         }
+        self.ticking = None;
+    }
+
+    /// After a panic of [`Plane::tick`]: the leg that was being served. All after it are still due.
+    pub fn ticking(&self) -> Option<LegId> {
+        self.ticking
     }
 
     /// When [`Plane::tick`] has something to do next.

@@ -36,6 +36,15 @@ struct Place {
     range: Range<usize>,
 }
 
+/// How much a sink held at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    bytes: usize,
+    places: usize,
+    notices: usize,
+    taps: usize,
+}
+
 /// What came out of the plane since the last [`Sink::clear`].
 #[derive(Clone, Debug, Default)]
 pub struct Sink {
@@ -64,6 +73,20 @@ impl Sink {
     pub fn clear_datagrams(&mut self) {
         self.arena.clear();
         self.places.clear();
+    }
+
+    /// How much it holds now.
+    pub fn mark(&self) -> Mark {
+        let (bytes, places) = (self.arena.len(), self.places.len());
+        Mark { bytes, places, notices: self.notices.len(), taps: self.taps.len() }
+    }
+
+    /// Forgets what came after `mark`.
+    pub fn take_back(&mut self, mark: Mark) {
+        self.arena.truncate(mark.bytes);
+        self.places.truncate(mark.places);
+        self.notices.truncate(mark.notices);
+        self.taps.truncate(mark.taps);
     }
 
     /// The datagrams in order.

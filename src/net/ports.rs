@@ -87,10 +87,23 @@ struct Local {
     resting: VecDeque<(Mono, u16)>,
 }
 
+/// How the pairs stand, of all addresses together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = PortCounts)]
+pub struct Counts {
+    /// Handed out.
+    pub lent: usize,
+    /// Closed, and not to be used again yet.
+    pub resting: usize,
+    /// To be handed out.
+    pub ready: usize,
+}
+
 /// All media ports of this node.
 #[derive(Debug)]
 pub struct Ports {
     locals: Vec<Local>,
+    lent: usize,
     /// For leases, and what they have told.
     lessor: mpsc::Sender<Returned>,
     returned: mpsc::Receiver<Returned>,
@@ -113,7 +126,7 @@ impl Ports {
         let local = |&address| Local { address, ready: ready.clone(), resting: VecDeque::new() };
         let (lessor, returned) = mpsc::channel();
         let locals = addresses.iter().map(local).collect();
-        Ok(Ports { locals, lessor, returned })
+        Ok(Ports { locals, lent: 0, lessor, returned })
     }
 
     /// Binds a pair on the first address that can reach `towards`, or on the first of all.
@@ -125,6 +138,7 @@ impl Ports {
             let Some(port) = local.ready.pop_front() else { break };
             match bind_pair(local.address, port) {
                 Ok((rtp, rtcp)) => {
+                    self.lent += 1;
                     let lease = Lease { address: index, port, lessor: self.lessor.clone() };
                     return Ok(Pair { rtp, rtcp, local: SocketAddr::new(local.address, port), lease });
                 }
@@ -146,6 +160,13 @@ impl Ports {
         self.choose(towards).map_or(0, |index| self.locals[index].ready.len())
     }
 
+    /// How the pairs stand at `now`.
+    pub fn counts(&mut self, now: Mono) -> Counts {
+        self.take_back(now);
+        let sum = |count: fn(&Local) -> usize| self.locals.iter().map(count).sum();
+        Counts { lent: self.lent, resting: sum(|local| local.resting.len()), ready: sum(|local| local.ready.len()) }
+    }
+
     fn choose(&self, towards: Option<IpAddr>) -> Result<usize, OpenError> {
         let Some(towards) = towards.map(|address| address.to_canonical()) else {
             return Ok(0);
@@ -159,6 +180,7 @@ impl Ports {
 
     fn take_back(&mut self, now: Mono) {
         for (address, port) in self.returned.try_iter() {
+            self.lent -= 1;
             self.locals[address].resting.push_back((now + QUARANTINE, port));
         }
         for local in &mut self.locals {
@@ -240,9 +262,11 @@ mod tests {
         let second = ports.open(Mono(0), None).unwrap();
         assert_ne!(first.local, second.local);
         assert!(matches!(ports.open(Mono(0), None), Err(OpenError::UsedUp)));
+        assert_eq!(ports.counts(Mono(0)), Counts { lent: 2, resting: 0, ready: 0 });
         let freed = first.local;
         drop(first);
         let closed = Mono::from_ms(1_000);
+        assert_eq!(ports.counts(closed), Counts { lent: 1, resting: 1, ready: 0 });
         assert!(matches!(ports.open(closed, None), Err(OpenError::UsedUp)));
         assert!(matches!(ports.open(closed + Duration::from_millis(1_999), None), Err(OpenError::UsedUp)));
         assert_eq!(ports.free(closed + QUARANTINE, None), 1);

@@ -5,6 +5,7 @@
 //! memory stays bounded: the task falls behind in the journal and reads the rest from disk when SQL is back, as it does
 //! after a restart, from the acknowledged position. Decides nothing about calls and never looks into a fact.
 
+use crate::base::Wall;
 use crate::base::fact::Stamped;
 use crate::store::journal::{Journal, JournalError, Limits, Position, Reader};
 use crate::store::{Store, StoreError};
@@ -91,6 +92,8 @@ pub struct Counts {
     pub damaged: u64,
     /// Whether SQL stands behind the last durable fact.
     pub behind: bool,
+    /// When the oldest fact was stated that SQL is being given now.
+    pub oldest: Option<Wall>,
 }
 
 /// The writer. Cheap to clone; it ends when the last clone is dropped, or by [`FactWriter::close`].
@@ -113,6 +116,8 @@ struct Progress {
     journalled: u64,
     end: Position,
     applied: Position,
+    /// When the first fact of the batch was stated that SQL is being given.
+    oldest: Option<Wall>,
     /// The thread is gone: nothing will be added.
     closed: bool,
 }
@@ -209,6 +214,7 @@ impl FactWriter {
             sql_errors: read(&shared.sql_errors),
             damaged: read(&shared.damaged),
             behind: progress.applied < progress.end,
+            oldest: progress.oldest,
         }
     }
 
@@ -432,14 +438,26 @@ impl Applier {
             }
             let Some((facts, to)) = self.next(now).await else { break };
             hurried = facts.len() >= self.settings.apply_max;
+            self.giving(facts.first().map(|fact| fact.at));
             let Some(facts) = self.apply(facts).await else { break };
             self.shared.applied_count.fetch_add(facts.len() as u64, Ordering::Relaxed);
             if self.shared.applied.receiver_count() > 0 && !facts.is_empty() {
                 // An error says that the last listener has just gone.
                 _ = self.shared.applied.send(Arc::new(facts));
             }
-            self.shared.progress.send_modify(|progress| progress.applied = to);
+            self.shared.progress.send_modify(|progress| {
+                progress.applied = to;
+                progress.oldest = None;
+            });
         }
+    }
+
+    fn giving(&self, oldest: Option<Wall>) {
+        // Nobody waits for this.
+        self.shared.progress.send_if_modified(|progress| {
+            progress.oldest = oldest;
+            false
+        });
     }
 
     /// The facts behind the applied position, from memory or from disk. None: the writer ends.
@@ -605,9 +623,12 @@ mod tests {
         }
         assert_eq!(writer.counts().applied, 0);
         assert!(writer.counts().behind);
+        assert_eq!(writer.counts().oldest, Some(facts[0].at));
         assert!(writer.shared.tail().facts <= 100, "memory is bounded");
         store.run("ALTER TABLE away RENAME TO calls").await;
         assert_eq!(heard(&mut listener, 2_200).await, facts);
+        writer.drain().await;
+        assert_eq!(writer.counts().oldest, None);
         writer.close().await;
     }
 
@@ -659,6 +680,41 @@ mod tests {
         assert_eq!(writer.counts().applied, told as u64);
         assert!(writer.counts().refused > 0);
         writer.close().await;
+    }
+
+    /// Each commit has a segment of its own, so that any one of them can be led to `/dev/full`.
+    #[tokio::test]
+    async fn whichever_commit_and_whichever_transaction_fails_nothing_is_lost_doubled_or_out_of_order() {
+        for failing in 1..=6u64 {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::memory().await.unwrap();
+            let mut settings = settings(folder.path());
+            settings.journal.segment_bytes_max = 1;
+            let writer = FactWriter::start(settings, store.clone()).unwrap();
+            let mut listener = writer.subscribe();
+            let segment = folder.path().join(format!("{failing:012}.journal"));
+            symlink("/dev/full", &segment).unwrap();
+            for number in 0..failing as u32 - 1 {
+                tell(&writer, &sample::call("a", number));
+                journalled(&writer, 11 * u64::from(number + 1)).await;
+                writer.drain().await;
+            }
+            store.run("ALTER TABLE calls RENAME TO away").await;
+            tell(&writer, &sample::call("a", failing as u32 - 1));
+            while writer.counts().journal_errors == 0 {
+                tokio::task::yield_now().await;
+            }
+            std::fs::remove_file(&segment).unwrap();
+            while writer.counts().sql_errors == 0 {
+                tokio::task::yield_now().await;
+            }
+            store.run("ALTER TABLE away RENAME TO calls").await;
+            writer.drain().await;
+            assert_eq!(heard(&mut listener, 11 * failing as usize).await, calls(0..failing as u32), "{failing}");
+            let stored = store.site("a").calls(&CallFilter::default(), Page::default()).await.unwrap();
+            assert_eq!((stored.len() as u64, writer.counts().applied), (failing, 11 * failing));
+            writer.close().await;
+        }
     }
 
     #[tokio::test]

@@ -92,6 +92,15 @@ pub struct Queue {
     pub ready: usize,
 }
 
+/// What became of a queue's callers since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Answered by an agent, each once.
+    pub answered: u64,
+    /// Gone without an answer.
+    pub abandoned: u64,
+}
+
 /// A live call, or the last of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -103,6 +112,8 @@ pub struct Call {
     pub queue: Option<Arc<str>>,
     /// Name of the agent.
     pub agent: Option<Arc<str>>,
+    /// Whether an agent has answered it, now or before.
+    pub answered: bool,
 }
 
 /// The newest change of one object.
@@ -172,6 +183,7 @@ struct Line {
     waiting: BTreeSet<(Wall, CallId)>,
     talking: usize,
     ready: usize,
+    totals: Totals,
 }
 
 impl Live {
@@ -234,6 +246,11 @@ impl Live {
     /// Codes of all sites, by [`SiteId`].
     pub fn sites(&self) -> Vec<Arc<str>> {
         self.board().sites.clone()
+    }
+
+    /// All queues as they stand, with what became of their callers.
+    pub fn queues(&self) -> Vec<(Queue, Totals)> {
+        self.board().lines.iter().map(|(key, line)| (line.show(*key), line.totals)).collect()
     }
 
     /// The agent with this name.
@@ -337,8 +354,9 @@ impl Board {
         });
         let before = std::mem::replace(&mut self.lines, lines.collect());
         for (key, line) in before {
-            if !self.lines.contains_key(&key) {
-                self.publish(at, Object::Queue(line.show(key)), true);
+            match self.lines.get_mut(&key) {
+                Some(kept) => kept.totals = line.totals,
+                None => self.publish(at, Object::Queue(line.show(key)), true),
             }
         }
         let alive: Vec<Arc<Change>> = self.alive.values().cloned().collect();
@@ -402,10 +420,11 @@ impl Board {
             return;
         }
         let mut lines = BTreeSet::new();
-        let mut waited = None;
+        let (mut waited, mut was_answered) = (None, false);
         if let Some(before) = &before {
             self.count_call(before, false);
             lines.extend(before.line());
+            was_answered = before.answered;
             waited = before.waiting_since.filter(|_| before.view.queue == view.queue);
         }
         let waiting = matches!(view.stage, Some(Stage::Queued | Stage::Ringing));
@@ -414,7 +433,9 @@ impl Board {
         let waiting_since = waiting.then(|| waited.unwrap_or(view.since));
         let gone = view.stage.is_none();
         let (contact, id) = (view.contact, view.call);
-        let after = Call { view, waiting_since, queue, agent };
+        let answered = was_answered || view.stage == Some(Stage::Talking);
+        let after = Call { view, waiting_since, queue, agent, answered };
+        self.count_outcome(&after, was_answered);
         if gone {
             self.contacts.remove(&contact);
         } else {
@@ -445,6 +466,15 @@ impl Board {
             Some(Stage::Talking) => step(&mut line.talking, add),
             Some(Stage::Offered | Stage::Ivr) | None => {}
         }
+    }
+
+    /// An answer counts once, and who goes without one has given up, or was given up on.
+    fn count_outcome(&mut self, call: &Call, was_answered: bool) {
+        let Some(line) = call.line().and_then(|key| self.lines.get_mut(&key)) else {
+            return;
+        };
+        line.totals.answered += u64::from(call.answered && !was_answered);
+        line.totals.abandoned += u64::from(call.view.stage.is_none() && !call.answered);
     }
 
     fn count_ready(&mut self, agent: &Agent, add: bool) {

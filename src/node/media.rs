@@ -6,17 +6,19 @@
 //! the recorder.
 
 use super::clock;
+use super::guard::fenced;
+use super::wires::lock;
 use crate::base::map::KeyedMap;
 use crate::base::{LegId, MediaThreadId, Mono};
-use crate::media::event::{Action, Notice, Tap};
+use crate::media::event::{Action, Counters, Notice, Tap};
 use crate::media::pace::TICK;
 use crate::media::{Kind, Library, Plane, Sink};
 use crate::net::ports::{Lease, Pair};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Registry, Token};
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -31,6 +33,10 @@ const PACKETS_A_TICK: usize = 32;
 /// Larger than any packet of ours; what is cut short here was no telephony.
 const PACKET_BYTES_MAX: usize = 2_048;
 const EVENTS_MAX: usize = 4_096;
+/// By this the fence knows ticks; a leg never has this number.
+const TICKS: u128 = u128::MAX;
+/// Figures are told this often: every 100 ms.
+const FIGURES_EVERY_TICKS: u32 = 20;
 
 /// How media threads are started.
 #[derive(Clone, Debug)]
@@ -72,10 +78,35 @@ pub enum SendError {
     Gone,
 }
 
+/// What goes on in a thread, as of the last tenth of a second, and what went through it since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MediaFigures)]
+pub struct Figures {
+    /// Open legs.
+    pub legs: usize,
+    /// Pairs that hear each other.
+    pub bridges: usize,
+    /// Legs with a prompt or music.
+    pub playing: usize,
+    /// Running recordings.
+    pub recordings: usize,
+    /// Sockets watched.
+    pub sockets: usize,
+    /// Packets read from them.
+    pub packets_in: u64,
+    /// Packets sent.
+    pub packets_out: u64,
+    /// Packets that were not believed, of legs that have closed, and those for no leg.
+    pub packets_dropped: u64,
+    /// Packets that the system did not take.
+    pub sends_failed: u64,
+}
+
 /// The running threads. Dropping this closes every leg, finishes every recording and waits for the threads' end.
 #[derive(Debug)]
 pub struct MediaThreads {
     threads: Vec<(SyncSender<Message>, JoinHandle<()>)>,
+    figures: Vec<Arc<Mutex<Figures>>>,
 }
 
 impl MediaThreads {
@@ -87,13 +118,15 @@ impl MediaThreads {
         N: Fn(Notice) + Send + Clone + 'static,
         T: FnMut(Vec<Tap>) + Send + 'static,
     {
-        let mut threads = Vec::new();
+        let (mut threads, mut all_figures) = (Vec::new(), Vec::new());
         for index in 0..settings.threads.max(1) {
             let (sender, messages) = mpsc::sync_channel(MESSAGES_MAX);
             let sockets = Sockets::new(settings.seed)?;
             let plane = Plane::new(settings.prompts.clone(), settings.seed);
             let (sink, notices, taps) = (Sink::new(), notices.clone(), taps());
-            let worker = Worker { plane, sockets, sink, notices, taps, buffer: Box::new([0; PACKET_BYTES_MAX]) };
+            let (buffer, told) = (Box::new([0; PACKET_BYTES_MAX]), Arc::<Mutex<Figures>>::default());
+            all_figures.push(told.clone());
+            let worker = Worker { plane, sockets, sink, notices, taps, buffer, figures: Figures::default(), told };
             let pin = settings.pin;
             let thread = thread::Builder::new().name(format!("media-{index}")).spawn(move || {
                 if pin {
@@ -103,12 +136,17 @@ impl MediaThreads {
             })?;
             threads.push((sender, thread));
         }
-        Ok(MediaThreads { threads })
+        Ok(MediaThreads { threads, figures: all_figures })
     }
 
     /// How many threads there are; their ids count from 0.
     pub fn count(&self) -> usize {
         self.threads.len()
+    }
+
+    /// What goes on, by thread.
+    pub fn figures(&self) -> &[Arc<Mutex<Figures>>] {
+        &self.figures
     }
 
     /// Gives a message to a thread without waiting. Messages to one thread keep their order.
@@ -153,18 +191,41 @@ struct Worker<N, T> {
     notices: N,
     taps: T,
     buffer: Box<[u8; PACKET_BYTES_MAX]>,
+    /// Counted here and told now and then.
+    figures: Figures,
+    told: Arc<Mutex<Figures>>,
 }
 
 impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
     fn run(mut self, messages: &Receiver<Message>) {
+        let mut ticks = 0u32;
         while self.wait(messages) {
             for message in messages.try_iter().take(MESSAGES_A_TICK) {
                 self.take(message);
             }
             self.tick();
+            ticks = ticks.wrapping_add(1);
+            // A thread that goes idle says so at once: it may not look again for long.
+            if ticks.is_multiple_of(FIGURES_EVERY_TICKS) || self.sockets.slots.is_empty() {
+                self.tell_figures();
+            }
         }
         self.plane.close_all(clock::now(), &mut self.sink);
         self.flush();
+    }
+
+    fn tell_figures(&mut self) {
+        let counts = self.plane.counts();
+        let told = Figures {
+            legs: counts.legs,
+            bridges: counts.bridges,
+            playing: counts.playing,
+            recordings: counts.recordings,
+            sockets: self.sockets.slots.len() * 2,
+            packets_dropped: self.figures.packets_dropped + counts.strays,
+            ..self.figures
+        };
+        *lock(&self.told) = told;
     }
 
     /// Sleeps until there may be something to do; false when there will never be again.
@@ -197,7 +258,7 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             }
             Message::Action(action) => {
                 let closed = if let Action::Close { leg } = action { Some(leg) } else { None };
-                self.plane.handle(clock::now(), action, &mut self.sink);
+                self.step(action.leg(), |plane, sink| plane.handle(clock::now(), action, sink));
                 if let Some(leg) = closed {
                     // Its last words, as long as it has sockets.
                     self.send();
@@ -205,6 +266,32 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
                 }
             }
             Message::Prompts(library) => self.plane.replace_library(library),
+        }
+    }
+
+    /// A step about one leg.
+    fn step(&mut self, leg: LegId, step: impl FnOnce(&mut Plane, &mut Sink)) {
+        let (plane, sink) = (&mut self.plane, &mut self.sink);
+        let mark = sink.mark();
+        if fenced("media", u128::from(leg.0), || step(plane, sink)).is_err() {
+            self.sink.take_back(mark);
+            self.strike(leg);
+        }
+    }
+
+    /// A step about `leg` panicked: the leg is closed, and its call told so; all others go on.
+    fn strike(&mut self, leg: LegId) {
+        let (plane, sink) = (&mut self.plane, &mut self.sink);
+        let which = u128::from(leg.0);
+        // Whether this panics too or the leg was never opened: its call is told.
+        let _ = fenced("media, closing", which, || plane.handle(clock::now(), Action::Close { leg }, sink));
+        let told = |notice: &Notice| matches!(notice, Notice::Closed { leg: closed, .. } if *closed == leg);
+        if !self.sink.notices.iter().any(told) {
+            self.sink.notices.push(Notice::Closed { leg, counters: Counters::default() });
+        }
+        self.sockets.close(leg);
+        if fenced("media, checked", which, || self.plane.check()).is_err() {
+            tracing::error!("a media thread goes on in disorder");
         }
     }
 
@@ -223,7 +310,12 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
         // What is left unread comes first in the next tick.
         std::mem::swap(&mut self.sockets.pending, &mut self.sockets.unread);
         self.sockets.unread = pending;
-        self.plane.tick(clock::now(), &mut self.sink);
+        let (plane, sink) = (&mut self.plane, &mut self.sink);
+        if fenced("media", TICKS, || plane.tick(clock::now(), sink)).is_err()
+            && let Some(leg) = self.plane.ticking()
+        {
+            self.strike(leg);
+        }
         self.flush();
     }
 
@@ -234,7 +326,14 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             };
             match socket.recv_from(&mut self.buffer[..]) {
                 Ok((length, from)) => {
-                    self.plane.receive(now, leg, kind, from, &self.buffer[..length], &mut self.sink);
+                    self.figures.packets_in += 1;
+                    let (plane, sink, bytes) = (&mut self.plane, &mut self.sink, &self.buffer[..length]);
+                    let mark = sink.mark();
+                    let step = || plane.receive(now, leg, kind, from, bytes, sink);
+                    if fenced("media", u128::from(leg.0), step).is_err() {
+                        self.sink.take_back(mark);
+                        self.strike(leg);
+                    }
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return,
@@ -250,7 +349,10 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
         for datagram in self.sink.datagrams() {
             if let Some(socket) = self.sockets.of(datagram.leg, datagram.kind) {
                 // A packet that the system does not take is lost like any other: nobody waits for it.
-                let _ = socket.send_to(datagram.bytes, datagram.to);
+                match socket.send_to(datagram.bytes, datagram.to) {
+                    Ok(_) => self.figures.packets_out += 1,
+                    Err(_) => self.figures.sends_failed += 1,
+                }
             }
         }
         self.sink.clear_datagrams();
@@ -259,6 +361,9 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
     fn flush(&mut self) {
         self.send();
         for notice in self.sink.notices.drain(..) {
+            if let Notice::Closed { counters, .. } = &notice {
+                self.figures.packets_dropped += counters.dropped;
+            }
             (self.notices)(notice);
         }
         (self.taps)(std::mem::take(&mut self.sink.taps));
@@ -385,7 +490,7 @@ mod tests {
     use super::*;
     use crate::base::{PromptId, ShardId};
     use crate::media::Prompt;
-    use crate::media::event::{Counters, Remote};
+    use crate::media::event::Remote;
     use crate::media::rtp::{Header, Packet};
     use crate::net::ports::Ports;
     use crate::sdp::{Codec, Direction};
@@ -465,6 +570,22 @@ mod tests {
         let settings = Settings { threads, pin, prompts: Arc::new(prompts), seed };
         let notify = move |notice| sender.send(notice).unwrap_or_default();
         (MediaThreads::start(&settings, notify, || drop).unwrap(), told, tone)
+    }
+
+    #[test]
+    fn a_panic_about_one_leg_closes_that_leg_and_no_other() {
+        let (threads, told, tone) = start();
+        let mut ports = Ports::new(&[LOOPBACK], 20_000..=29_999).unwrap();
+        let struck = Phone::new(&threads, &mut ports, 901, 0x11);
+        let other = Phone::new(&threads, &mut ports, 902, 0x22);
+        super::super::guard::poison::put("media", u128::from(struck.leg.0));
+        for phone in [&struck, &other] {
+            let play = Action::Play { leg: phone.leg, play: 1, prompts: vec![PromptId(0)], repeat: false };
+            phone.ask(&threads, play);
+        }
+        let Ok(Notice::Closed { leg, .. }) = told.recv_timeout(PATIENCE) else { panic!("its call is told") };
+        assert_eq!(leg, struck.leg);
+        other.hear(tone);
     }
 
     #[test]

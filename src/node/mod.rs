@@ -4,9 +4,12 @@
 
 pub mod clock;
 pub mod facts;
+pub mod internals;
 pub mod limits;
 pub mod live;
 pub mod media;
+pub mod process;
+mod guard;
 mod queues;
 pub mod recorder;
 mod registrations;
@@ -16,4 +19,5 @@ mod start;
 mod unfinished;
 mod wires;
 
+pub use guard::log_panics;
 pub use start::{Node, StartError, listen_cure};

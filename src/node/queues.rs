@@ -1,10 +1,11 @@
 //! The shell of one ACD owner: one task a site, a single owner of all its queues.
 
 use super::clock;
+use super::guard::{Panicked, fenced};
 use super::live::Delta;
 use super::wires::{Wires, lock};
 use crate::acd::Acd;
-use crate::acd::event::{AgentChange, AgentState, Command, Event};
+use crate::acd::event::{AgentChange, AgentState, Command, Event, Settings};
 use crate::base::fact::{AgentChanged, Fact, Stamped};
 use crate::base::{FactId, Mint, Now, SiteId};
 use crate::call::event::Event as ToCalls;
@@ -16,6 +17,38 @@ use tokio::sync::mpsc;
 const BATCH_MAX: usize = 256;
 /// Looked at the clock at least this often.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// One step of an ACD. What a panicking one had said is thrown away: calls in line name themselves again, leases run out.
+/// An ACD that is left in disorder is made anew from what survives a crash.
+fn take_step(
+    acd: &mut Acd,
+    site: SiteId,
+    settings: &Arc<Settings>,
+    now: Now,
+    out: &mut Vec<Command>,
+    step: impl FnOnce(&mut Acd, &mut Vec<Command>),
+) {
+    let (which, before) = (u128::from(site.0), out.len());
+    if fenced("acd", which, || step(acd, out)).is_ok() {
+        return;
+    }
+    out.truncate(before);
+    if fenced("acd, checked", which, || acd.check()).is_ok() {
+        return;
+    }
+    let restored = fenced("acd, restored", which, || {
+        let epoch = acd.epoch() + 1;
+        Acd::restore(settings.clone(), acd.snapshot(), now, epoch, out)
+    });
+    match restored {
+        Ok(Ok(restored)) => *acd = restored,
+        Ok(Err(_)) | Err(Panicked) => {
+            out.truncate(before);
+            *acd = Acd::new(settings.clone(), acd.epoch() + 1);
+            tracing::error!(which, "the queues of a site begin anew: calls in line name themselves again");
+        }
+    }
+}
 
 /// An ACD owner with its hands.
 pub(super) struct AcdTask {
@@ -39,14 +72,19 @@ impl AcdTask {
             }
             for event in some.drain(..) {
                 let now = clock::now();
-                self.acd.handle(now, event, &mut commands);
+                self.step(now, &mut commands, |acd, out| acd.handle(now, event, out));
                 self.carry_out(now, &mut commands);
             }
             let now = clock::now();
-            self.acd.expire(now, &mut commands);
+            self.step(now, &mut commands, |acd, out| acd.expire(now, out));
             self.carry_out(now, &mut commands);
             *lock(&self.counts) = self.acd.counts();
         }
+    }
+
+    fn step(&mut self, now: Now, out: &mut Vec<Command>, step: impl FnOnce(&mut Acd, &mut Vec<Command>)) {
+        let settings = self.wires.setup.load().acd[self.site.index()].clone();
+        take_step(&mut self.acd, self.site, &settings, now, out, step);
     }
 
     fn carry_out(&mut self, now: Now, commands: &mut Vec<Command>) {
@@ -80,5 +118,60 @@ impl AcdTask {
         let id = FactId(self.mint.mint(now.wall));
         (self.wires.facts)(Stamped { id, at: now.wall, site: setup.code(self.site), fact });
         self.wires.live.apply(now.wall, [Delta::Agent(change)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acd::event::{AgentSettings, Enqueue, NoAgents, QueueSettings};
+    use crate::base::{AgentId, CallId, ContactId, Mono, QueueId, ShardId, Wall};
+
+    const NOW: Now = Now { mono: Mono::from_ms(1_000), wall: Wall(0) };
+
+    fn settings(agents: &[u32]) -> Arc<Settings> {
+        let queue = QueueSettings {
+            name: "general".into(),
+            skills: Vec::new(),
+            priority: 0,
+            ageing: Duration::from_secs(10),
+            ring_max: Duration::from_secs(15),
+            wrap_up: Duration::ZERO,
+            wait_max: None,
+            waiting_max: 10,
+            no_agents: NoAgents::Wait,
+        };
+        let agent = |agent: &u32| AgentSettings { agent: AgentId(*agent), skills: Vec::new() };
+        Arc::new(Settings { queues: vec![queue], agents: agents.iter().map(agent).collect(), ..Settings::default() })
+    }
+
+    fn enqueue(slot: u32) -> Event {
+        Event::Enqueue(Enqueue {
+            call: CallId { shard: ShardId(0), slot, generation: 1 },
+            contact: ContactId(u128::from(slot)),
+            queue: QueueId(0),
+            priority: 0,
+            since: NOW.mono,
+        })
+    }
+
+    /// An agent's number beyond all bounds breaks an invariant half-way through a reload.
+    #[test]
+    fn a_panic_costs_the_queues_nobody_who_waits() {
+        let good = settings(&[0]);
+        let mut acd = Acd::new(good.clone(), 1);
+        let mut out = Vec::new();
+        let step = |acd: &mut Acd, out: &mut Vec<Command>, event: Event| {
+            take_step(acd, SiteId(7), &good, NOW, out, |acd, out| acd.handle(NOW, event, out));
+        };
+        (1..=3).for_each(|slot| step(&mut acd, &mut out, enqueue(slot)));
+        step(&mut acd, &mut out, Event::Configure(settings(&[u32::MAX - 1])));
+        acd.check();
+        assert_eq!(acd.counts().callers, 3);
+        out.clear();
+        step(&mut acd, &mut out, Event::Phone { agent: AgentId(0), up: true });
+        step(&mut acd, &mut out, Event::Want { agent: AgentId(0), state: crate::acd::event::Want::Ready });
+        let first = CallId { shard: ShardId(0), slot: 1, generation: 1 };
+        assert!(out.iter().any(|it| matches!(it, Command::Offer { call, .. } if *call == first)), "{out:?}");
     }
 }

@@ -13,6 +13,8 @@ mod seal;
 mod sound_file;
 mod writer;
 
+pub use seal::mend_at as mend;
+
 use crate::base::{Fact, Now, RecordingId};
 use crate::media::event::Tap;
 use std::collections::BTreeSet;
@@ -47,7 +49,8 @@ pub type Facts = Arc<dyn Fn(&str, Fact) + Send + Sync>;
 pub type Clock = fn() -> Now;
 
 /// What went wrong so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = RecorderFaults)]
 pub struct Faults {
     /// Batches whose sound was lost to a full channel.
     pub batches_lost: u64,
@@ -55,6 +58,29 @@ pub struct Faults {
     pub refused: u64,
     /// File operations that failed.
     pub disk: u64,
+}
+
+/// How the recorder stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = RecorderCounts)]
+pub struct Counts {
+    /// Recordings begun and not yet sealed.
+    pub unsealed: usize,
+    /// What went wrong so far.
+    pub faults: Faults,
+}
+
+/// A way to read the recorder's counts from elsewhere.
+pub struct Gauge(Arc<Shared>);
+
+impl Gauge {
+    /// How it stands now.
+    pub fn counts(&self) -> Counts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Shared { alive, batches_lost, refused, disk, .. } = &*self.0;
+        let faults = Faults { batches_lost: read(batches_lost), refused: read(refused), disk: read(disk) };
+        Counts { unsealed: alive.load(Ordering::Relaxed), faults }
+    }
 }
 
 /// The running recorder.
@@ -142,11 +168,9 @@ impl Recorder {
         Intake { shared: self.shared.clone(), lanes: self.lanes.iter().map(lane).collect() }
     }
 
-    /// What went wrong so far.
-    pub fn faults(&self) -> Faults {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Shared { batches_lost, refused, disk, .. } = &*self.shared;
-        Faults { batches_lost: read(batches_lost), refused: read(refused), disk: read(disk) }
+    /// For whoever watches.
+    pub fn gauge(&self) -> Gauge {
+        Gauge(self.shared.clone())
     }
 
     /// Finishes and seals all recordings, then ends the threads. Taps given after it are lost.

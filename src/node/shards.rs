@@ -3,6 +3,8 @@
 //! One task a shard. Nothing in it waits but for the next message or the next deadline.
 
 use super::clock;
+use super::guard::fenced;
+use super::internals::ShardFigures;
 use super::media::{MediaThreads, Message};
 use super::setup::Setup;
 use super::wires::{Wires, lock};
@@ -27,6 +29,29 @@ use tokio::sync::mpsc;
 const BATCH_MAX: usize = 128;
 /// Looked at the clock at least this often.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// A pass that panics is resumed so often: each time behind the step that did.
+const RESUMES_MAX: usize = 64;
+
+/// One step of a shard. A panic costs the call it is about, if it is about one; a user agent that is left in disorder is
+/// made anew.
+fn take_step(
+    shard: &mut Shard,
+    which: u128,
+    now: Now,
+    out: &mut Vec<Effect>,
+    step: impl FnOnce(&mut Shard, &mut Vec<Effect>),
+) {
+    if fenced("shard", which, || step(shard, out)).is_ok() {
+        return;
+    }
+    let resumed = (0..RESUMES_MAX).any(|_| fenced("shard, resumed", which, || shard.resume(now, out)).is_ok());
+    let in_order = fenced("user agent, checked", which, || shard.check_ua()).is_ok();
+    let rebuilt = in_order || fenced("user agent, rebuilt", which, || shard.rebuild_ua(now, out)).is_ok();
+    if !(resumed && rebuilt) {
+        tracing::error!(which, "a shard goes on in disorder");
+    }
+}
 
 /// A signal shard with its hands.
 pub(super) struct ShardTask {
@@ -57,21 +82,32 @@ impl ShardTask {
             }
             for event in some_events.drain(..) {
                 let now = clock::now();
-                self.shard.handle(now, event, &mut effects);
+                self.step(now, &mut effects, |shard, out| shard.handle(now, event, out));
                 self.carry_out(now, &mut effects);
             }
             for (flow, bytes) in some_packets.drain(..) {
                 let now = clock::now();
-                self.shard.handle(now, Event::Received { flow, bytes }, &mut effects);
+                self.step(now, &mut effects, |shard, out| shard.handle(now, Event::Received { flow, bytes }, out));
                 self.carry_out(now, &mut effects);
             }
             let now = clock::now();
             if self.shard.next_deadline().is_some_and(|at| at <= now.mono) {
-                self.shard.expire(now, &mut effects);
+                self.step(now, &mut effects, |shard, out| shard.expire(now, out));
                 self.carry_out(now, &mut effects);
             }
-            *lock(&self.wires.counts[self.id.index()]) = self.shard.counts();
+            self.count(now);
         }
+    }
+
+    fn step(&mut self, now: Now, out: &mut Vec<Effect>, step: impl FnOnce(&mut Shard, &mut Vec<Effect>)) {
+        take_step(&mut self.shard, u128::from(self.id.0), now, out, step);
+    }
+
+    fn count(&mut self, now: Now) {
+        let (counts, ports) = (self.shard.counts(), self.ports.counts(now.mono));
+        let routed_legs = self.threads_by_leg.len();
+        *lock(&self.wires.counts[self.id.index()]) =
+            ShardFigures { sip: counts.sip, calls: counts.calls, ports, routed_legs };
     }
 
     /// Carries effects out in order; an opened port is told at once and what comes of it is carried out too.
@@ -82,7 +118,7 @@ impl ShardTask {
                     Effect::Send { flow, bytes } => self.send(flow, &bytes),
                     Effect::OpenPort { leg, beside, towards } => {
                         let event = self.open_port(now, leg, beside, towards);
-                        self.shard.handle(now, Event::Call(event), effects);
+                        self.step(now, effects, |shard, out| shard.handle(now, Event::Call(event), out));
                     }
                     Effect::Media(action) => self.media(action),
                     Effect::Acd { site, event } => self.wires.to_acd(site, event),
@@ -140,16 +176,7 @@ impl ShardTask {
     }
 
     fn media(&mut self, action: Action) {
-        let leg = match &action {
-            Action::Open { leg, .. }
-            | Action::Connect { leg, .. }
-            | Action::Play { leg, .. }
-            | Action::Stop { leg }
-            | Action::Unbridge { leg }
-            | Action::Close { leg } => *leg,
-            Action::Bridge { a, .. } => *a,
-            Action::Record { citizen, .. } | Action::StopRecording { citizen, .. } => *citizen,
-        };
+        let leg = action.leg();
         let Some(thread) = self.threads_by_leg.get(&leg).copied() else { return };
         if matches!(action, Action::Close { .. }) {
             self.threads_by_leg.remove(&leg);
@@ -174,3 +201,6 @@ fn log(setup: &Setup, view: &CallView) {
         None => tracing::info!(%contact, %site, caller, dialled, "call over"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 use super::clock;
 use super::facts::{self, FactWriter, Refused};
+use super::internals::{Internals, Sources};
 use super::live::{Delta, Live};
 use super::media::{self, MediaThreads};
 use super::queues::AcdTask;
@@ -28,7 +29,6 @@ use crate::sip::route::Route;
 use crate::store::sites::SiteRow;
 use crate::store::{OpenError, Store, StoreError};
 use arc_swap::ArcSwap;
-use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -36,6 +36,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::UdpSocket;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -341,29 +342,19 @@ impl Node {
         }
     }
 
-    /// Shows what stands inside: counts of everything that must come back to zero.
-    pub fn internals(&self) -> impl Fn() -> Value + Send + Sync + 'static {
-        let (wires, facts, acds) = (self.wires.clone(), self.facts.clone(), self.acd_counts.clone());
-        let (started, refused) = (self.started, self.facts_refused.clone());
-        move || {
-            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            let fact = facts.counts();
-            json!({
-                "uptime_s": started.elapsed().as_secs(),
-                "shards": wires.counts.iter().map(|counts| *lock(counts)).collect::<Vec<_>>(),
-                "acds": acds.iter().map(|counts| *lock(counts)).collect::<Vec<_>>(),
-                "facts": {
-                    "told": fact.told, "refused": read(&refused), "journalled": fact.journalled,
-                    "applied": fact.applied, "behind": fact.behind,
-                },
-                "faults": {
-                    "packets_dropped": read(&wires.faults.packets_dropped),
-                    "messages_lost": read(&wires.faults.messages_lost),
-                    "sends_failed": read(&wires.faults.sends_failed),
-                    "ports_refused": read(&wires.faults.ports_refused),
-                },
-            })
-        }
+    /// Shows what stands inside; what belongs to HTTP is left at zero.
+    pub fn internals(&self) -> impl Fn() -> Internals + Send + Sync + 'static {
+        let sources = Sources {
+            started: self.started,
+            wires: self.wires.clone(),
+            acds: self.acd_counts.clone(),
+            media: self.media.figures().to_vec(),
+            recorder: self.recorder.gauge(),
+            facts: self.facts.clone(),
+            facts_refused: self.facts_refused.clone(),
+            runtime: Handle::current(),
+        };
+        move || sources.read()
     }
 
     /// No new calls; running ones finish, within the configured bound or until `hurry` turns true; then everything is

@@ -3,6 +3,7 @@
 //! Nothing here waits. Datagrams are dropped when a shard's mailbox is full (their senders repeat them); for everything
 //! else admission has kept a place free, so that a full mailbox is a fault of ours: counted and logged.
 
+use super::internals::{self, ShardFigures};
 use super::setup::Setup;
 use crate::acd;
 use crate::base::fact::Stamped;
@@ -33,7 +34,7 @@ pub(super) struct ToShard {
     pub(super) events: mpsc::Sender<shard::Event>,
 }
 
-/// What went wrong between parts of this node.
+/// Counts what goes wrong between parts of this node.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     /// Datagrams dropped because their shard was behind.
@@ -44,6 +45,19 @@ pub(super) struct Faults {
     pub(super) sends_failed: AtomicU64,
     /// Media ports that could not be opened.
     pub(super) ports_refused: AtomicU64,
+}
+
+impl Faults {
+    pub(super) fn read(&self) -> internals::Faults {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        internals::Faults {
+            packets_dropped: read(&self.packets_dropped),
+            messages_lost: read(&self.messages_lost),
+            sends_failed: read(&self.sends_failed),
+            ports_refused: read(&self.ports_refused),
+            panics: super::guard::caught(),
+        }
+    }
 }
 
 /// All ways and common tables.
@@ -59,7 +73,7 @@ pub(super) struct Wires {
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) faults: Faults,
     /// By shard: what stands there, as of its last message.
-    pub(super) counts: Vec<Mutex<shard::Counts>>,
+    pub(super) counts: Vec<Mutex<ShardFigures>>,
 }
 
 impl Wires {

@@ -10,6 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 /// The version written; every one ever written stays readable.
 const VERSION: u8 = 1;
+/// Name of the manifest in its site's folder.
+pub const NAME: &str = "manifest.jsonl";
 
 /// A SHA-256, written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,7 @@ pub struct Chain {
 }
 
 /// Where and how a chain is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("manifest line {line}: {why}")]
 pub struct Broken {
     /// Counted from 1.
@@ -84,7 +86,7 @@ pub struct Broken {
 }
 
 /// How a chain is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Why {
     /// Not an entry.
     #[error("not an entry")]
@@ -127,25 +129,47 @@ pub fn read(line: &[u8]) -> Result<Entry, Why> {
     }
 }
 
-/// Follows a whole chain from its first line; gives where it stands.
-pub fn verify<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Chain, Broken> {
-    let mut chain = Chain::EMPTY;
-    let mut site: Option<Box<str>> = None;
-    for (line, bytes) in (1..).zip(lines) {
-        let broken = |why| Broken { line, why };
+/// Follows a chain from its first line, one line after the other.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    chain: Chain,
+    line: u64,
+    site: Option<Box<str>>,
+}
+
+impl Default for Follower {
+    fn default() -> Follower {
+        Follower { chain: Chain::EMPTY, line: 0, site: None }
+    }
+}
+
+impl Follower {
+    /// Takes the next line; after an error nothing behind it means anything.
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<Entry, Broken> {
+        self.line += 1;
+        let broken = |why| Broken { line: self.line, why };
         let entry = read(bytes).map_err(broken)?;
-        if entry.number != chain.number + 1 {
+        if entry.number != self.chain.number + 1 {
             return Err(broken(Why::Number));
         }
-        if entry.previous != chain.head {
+        if entry.previous != self.chain.head {
             return Err(broken(Why::Previous));
         }
-        if *site.get_or_insert_with(|| entry.recorded.site.clone()) != entry.recorded.site {
+        if *self.site.get_or_insert_with(|| entry.recorded.site.clone()) != entry.recorded.site {
             return Err(broken(Why::Site));
         }
-        chain = Chain { number: entry.number, head: Digest::of(bytes) };
+        self.chain = Chain { number: entry.number, head: Digest::of(bytes) };
+        Ok(entry)
     }
-    Ok(chain)
+}
+
+/// Follows a whole chain; gives where it stands.
+pub fn verify<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Chain, Broken> {
+    let mut follower = Follower::default();
+    for line in lines {
+        follower.follow(line)?;
+    }
+    Ok(follower.chain)
 }
 
 impl fmt::Display for Digest {

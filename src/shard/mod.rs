@@ -7,12 +7,14 @@ use crate::base::fact::Fact;
 use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Towards};
 use crate::call::{self, Calls};
-use crate::sip::event::{Action, Bindings, Command as FromUa, Event as ToUa, Flow, Settings as SipSettings};
+use crate::sip::event::{
+    Action, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings,
+};
 use crate::sip::{self, Ua};
 use crate::{acd, media};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Q.850: temporary failure.
@@ -87,10 +89,28 @@ pub enum Effect {
 /// A user agent and its calls.
 #[derive(Debug)]
 pub struct Shard {
+    birth: Birth,
+    sip: Arc<SipSettings>,
     ua: Ua,
     calls: Calls,
+    /// Whose step is being taken.
+    in_hand: Option<Machine>,
+    /// What that step has said so far.
     from_ua: Vec<FromUa>,
     from_calls: Vec<FromCalls>,
+    /// What was said and is still to be passed on.
+    to_calls: VecDeque<FromUa>,
+    to_ua: VecDeque<FromCalls>,
+    rebuilt: u64,
+    /// Timers of the user agent that rang were lost.
+    overdue: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Machine {
+    Ua,
+    UaTimers,
+    Calls,
 }
 
 /// A shard as it outlives its process.
@@ -131,12 +151,25 @@ impl Birth {
 impl Shard {
     /// An empty shard. `seed` is the node's secret; two mints must never share a stream.
     pub fn new(shard: ShardId, node: u16, seed: [u64; 2], sip: Arc<SipSettings>, calls: Arc<CallSettings>) -> Shard {
-        let [to_ua, to_calls] = Birth { node, shard, seed }.mints();
+        let birth = Birth { node, shard, seed };
+        let [to_ua, to_calls] = birth.mints();
+        let ua = Ua::new(node, shard, to_ua, seed, sip.clone());
+        Shard::of(birth, sip, ua, Calls::new(shard, to_calls, calls))
+    }
+
+    fn of(birth: Birth, sip: Arc<SipSettings>, ua: Ua, calls: Calls) -> Shard {
         Shard {
-            ua: Ua::new(node, shard, to_ua, seed, sip),
-            calls: Calls::new(shard, to_calls, calls),
+            birth,
+            sip,
+            ua,
+            calls,
+            in_hand: None,
             from_ua: Vec::new(),
             from_calls: Vec::new(),
+            to_calls: VecDeque::new(),
+            to_ua: VecDeque::new(),
+            rebuilt: 0,
+            overdue: false,
         }
     }
 
@@ -159,7 +192,7 @@ impl Shard {
     ) -> Result<Shard, sip::snapshot::Unreadable> {
         let (Birth { node, shard, seed }, [to_ua, to_calls]) = (birth, birth.mints());
         let (mut from_ua, mut from_calls) = (Vec::new(), Vec::new());
-        let mut ua = Ua::restore(snapshot.sip, (node, shard), to_ua, seed, sip, now, &mut from_ua)?;
+        let mut ua = Ua::restore(snapshot.sip, (node, shard), to_ua, seed, sip.clone(), now, &mut from_ua)?;
         let known = |leg| ua.knows(leg);
         let calls = Calls::restore(snapshot.calls, (shard, to_calls), calls, now, known, &mut from_calls);
         let of_calls: BTreeSet<LegId> = calls.legs().collect();
@@ -167,7 +200,9 @@ impl Shard {
         for leg in orphans {
             ua.handle(now, ToUa::Do(Action::HangUp { leg, q850: TEMPORARY_FAILURE }), &mut from_ua);
         }
-        let mut restored = Shard { ua, calls, from_ua, from_calls };
+        let mut restored = Shard::of(birth, sip, ua, calls);
+        restored.to_calls.extend(from_ua);
+        restored.to_ua.extend(from_calls);
         restored.pass(now, out);
         Ok(restored)
     }
@@ -180,13 +215,14 @@ impl Shard {
     /// Takes one event to its end.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         match event {
-            Event::Received { flow, bytes } => self.ua.handle(now, ToUa::Received { flow, bytes }, &mut self.from_ua),
-            Event::Call(event) => self.calls.handle(now, event, &mut self.from_calls),
-            Event::Bindings(bindings) => self.ua.handle(now, ToUa::Bindings(bindings), &mut self.from_ua),
-            Event::Restored(bindings) => self.ua.handle(now, ToUa::Restored(bindings), &mut self.from_ua),
-            Event::Configure { sip, calls } => {
-                self.ua.handle(now, ToUa::Configure(sip), &mut self.from_ua);
-                self.calls.handle(now, ToCalls::Configure(calls), &mut self.from_calls);
+            Event::Received { flow, bytes } => self.ua(|ua, out| ua.handle(now, ToUa::Received { flow, bytes }, out)),
+            Event::Call(event) => self.calls(|calls, out| calls.handle(now, event, out)),
+            Event::Bindings(bindings) => self.ua(|ua, out| ua.handle(now, ToUa::Bindings(bindings), out)),
+            Event::Restored(bindings) => self.ua(|ua, out| ua.handle(now, ToUa::Restored(bindings), out)),
+            Event::Configure { sip, calls: settings } => {
+                self.sip = sip.clone();
+                self.ua(|ua, out| ua.handle(now, ToUa::Configure(sip), out));
+                self.calls(|calls, out| calls.handle(now, ToCalls::Configure(settings), out));
             }
         }
         self.pass(now, out);
@@ -199,8 +235,40 @@ impl Shard {
 
     /// Lets time pass up to `now`.
     pub fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
-        self.ua.expire(now, &mut self.from_ua);
-        self.calls.expire(now, &mut self.from_calls);
+        self.ua_step(Machine::UaTimers, |ua, out| ua.expire(now, out));
+        self.calls(|calls, out| calls.expire(now, out));
+        self.pass(now, out);
+    }
+
+    /// After a panic of any of this shard's own steps, caught by the shell: what the cut step had said is thrown away, a
+    /// call in hand ends, and the rest of the pass goes on.
+    pub fn resume(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.from_ua.clear();
+        self.from_calls.clear();
+        match self.in_hand.take() {
+            Some(Machine::Calls) => self.calls(|calls, out| calls.give_up(now, out)),
+            Some(Machine::UaTimers) => self.overdue = true,
+            Some(Machine::Ua) | None => {}
+        }
+        self.pass(now, out);
+    }
+
+    /// Makes the user agent anew from what survives a crash, when a cut step may have left it in disorder: dialogs and
+    /// registrations stay, transactions are forgotten and repeated by the other side. Legs without a dialog yet are lost,
+    /// and their calls told so.
+    pub fn rebuild_ua(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let snapshot = self.ua.snapshot();
+        let kept: BTreeSet<LegId> = snapshot.legs.iter().map(|leg| leg.leg).collect();
+        self.rebuilt += 1;
+        // A mint must never be used twice.
+        let Birth { node, shard, seed } = self.birth;
+        let [mint, _] = Birth { seed: [seed[0] ^ self.rebuilt, seed[1]], ..self.birth }.mints();
+        self.ua = Ua::restore(snapshot, (node, shard), mint, seed, self.sip.clone(), now, &mut self.from_ua)
+            .expect("our own snapshot is not newer than we are");
+        self.overdue = false;
+        self.to_calls.extend(self.from_ua.drain(..));
+        let lost = self.calls.legs().filter(|leg| !kept.contains(leg));
+        self.to_calls.extend(lost.map(|leg| FromUa::Tell(Notice::Ended { leg, why: Ending::Ours })));
         self.pass(now, out);
     }
 
@@ -209,25 +277,51 @@ impl Shard {
         Counts { sip: self.ua.counts(), calls: self.calls.counts() }
     }
 
+    /// What must hold of the user agent after every event.
+    pub fn check_ua(&self) {
+        assert!(!self.overdue, "every timer that rang was heard");
+        self.ua.check();
+    }
+
     /// What must hold after every event.
     pub fn check(&self) {
-        self.ua.check();
+        self.check_ua();
         self.calls.check();
+    }
+
+    fn ua(&mut self, step: impl FnOnce(&mut Ua, &mut Vec<FromUa>)) {
+        self.ua_step(Machine::Ua, step);
+    }
+
+    fn ua_step(&mut self, machine: Machine, step: impl FnOnce(&mut Ua, &mut Vec<FromUa>)) {
+        self.in_hand = Some(machine);
+        step(&mut self.ua, &mut self.from_ua);
+        self.in_hand = None;
+        self.to_calls.extend(self.from_ua.drain(..));
+    }
+
+    fn calls(&mut self, step: impl FnOnce(&mut Calls, &mut Vec<FromCalls>)) {
+        self.in_hand = Some(Machine::Calls);
+        step(&mut self.calls, &mut self.from_calls);
+        self.in_hand = None;
+        self.to_ua.extend(self.from_calls.drain(..));
     }
 
     /// Hands each machine's output to the other until both are silent.
     fn pass(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while !(self.from_ua.is_empty() && self.from_calls.is_empty()) {
-            for command in std::mem::take(&mut self.from_ua) {
+        while !(self.to_calls.is_empty() && self.to_ua.is_empty()) {
+            for _ in 0..self.to_calls.len() {
+                let Some(command) = self.to_calls.pop_front() else { break };
                 match command {
                     FromUa::Send { flow, bytes } => out.push(Effect::Send { flow, bytes }),
-                    FromUa::Tell(notice) => self.calls.handle(now, ToCalls::Sip(notice), &mut self.from_calls),
+                    FromUa::Tell(notice) => self.calls(|calls, out| calls.handle(now, ToCalls::Sip(notice), out)),
                     FromUa::Bindings(bindings) => out.push(Effect::Bindings(bindings)),
                 }
             }
-            for command in std::mem::take(&mut self.from_calls) {
+            for _ in 0..self.to_ua.len() {
+                let Some(command) = self.to_ua.pop_front() else { break };
                 match command {
-                    FromCalls::Sip(action) => self.ua.handle(now, ToUa::Do(action), &mut self.from_ua),
+                    FromCalls::Sip(action) => self.ua(|ua, out| ua.handle(now, ToUa::Do(action), out)),
                     FromCalls::OpenPort { leg, beside, towards } => out.push(Effect::OpenPort { leg, beside, towards }),
                     FromCalls::Media(action) => out.push(Effect::Media(action)),
                     FromCalls::Acd { site, event } => out.push(Effect::Acd { site, event }),

@@ -73,7 +73,8 @@ impl Pass<'_> {
 }
 
 /// How much of everything lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = SipCounts)]
 pub struct Counts {
     /// Client and server transactions.
     pub transactions: usize,

@@ -18,6 +18,7 @@ pub mod recordings;
 pub(crate) mod sample;
 pub mod sites;
 pub mod unfinished;
+pub mod verify;
 
 pub use page::{Limit, Page};
 

@@ -18,12 +18,12 @@ struct Message {
     data: Value,
 }
 
-async fn start(site: &Two) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<std::io::Result<()>>) {
+async fn start(site: &Two) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let router = site.router.clone();
-    let serving = tokio::spawn(serve(listener, router, async move {
+    let serving = tokio::spawn(serve(listener, router, Connections::default(), async move {
         let _ = stopped.await;
     }));
     (address, stop, serving)
@@ -159,7 +159,7 @@ async fn a_node_that_goes_down_ends_its_streams() {
     site.closing.send_replace(true);
     stop.send(()).unwrap();
     assert!(stream.next().await.is_none());
-    serving.await.unwrap().unwrap();
+    serving.await.unwrap();
 }
 
 #[tokio::test]

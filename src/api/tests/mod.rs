@@ -8,13 +8,14 @@ mod routes;
 use super::auth::TokenSettings;
 use super::may::Role;
 use super::problem::Body9457;
-use super::{Busy, Node, router};
+use super::{Busy, Connections, Node, router};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings, Want};
 use crate::base::fact::{
     Audit, CallRecord, Fact, OrderOpened, RecordingFact, RecordingFinished, Stage, Stamped, Times,
 };
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
+use crate::node::internals::Internals;
 use crate::node::live::{Delta, Live};
 use crate::store::Store;
 use arc_swap::ArcSwap;
@@ -240,7 +241,8 @@ async fn two_sites() -> Two {
             Ok(())
         }),
         audit: Arc::new(move |site, fact| audit.lock().unwrap().audit.push((site, fact))),
-        internals: Arc::new(|| serde_json::json!({ "shards": 3 })),
+        internals: Arc::new(|| Internals { uptime_s: 3, ..Internals::default() }),
+        connections: Connections::default(),
         wall: || Wall(1_800_000_000_000),
         seed: [1, 2],
         closing: is_closing,
@@ -261,7 +263,9 @@ impl Two {
     }
 
     async fn ask(&self, method: Method, path: &str, token: &str, body: &str) -> Answer {
-        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
+        // What is not below the prefix is asked for by its whole path.
+        let prefix = if path.starts_with("/metrics") { "" } else { "/api/v1" };
+        let mut request = Request::builder().method(method).uri(format!("{prefix}{path}"));
         if !token.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }

@@ -101,6 +101,19 @@ fn queues_count_the_waiting_the_talking_and_the_ready() {
     let general = line(&live, GENERAL);
     assert_eq!((general.waiting, general.longest_since, general.talking), (0, None, 0));
     assert_eq!(live.call(ContactId(1)), None);
+    let became = |id| live.queues().into_iter().find_map(|(queue, totals)| (queue.id == id).then_some(totals));
+    assert_eq!(became(GENERAL), Some(Totals { answered: 1, abandoned: 1 }));
+    assert_eq!(became(EXPERTS), Some(Totals::default()));
+}
+
+#[test]
+fn who_comes_back_to_the_line_is_answered_once_and_has_not_given_up() {
+    let live = live();
+    let steps = [(Stage::Talking, 1_000), (Stage::Queued, 2_000), (Stage::Talking, 3_000), (Stage::Queued, 4_000)];
+    live.apply(Wall(4_000), steps.map(|(stage, since)| call(1, stage, since)));
+    live.apply(Wall(5_000), [Delta::Call(view(1, None, 5_000))]);
+    let (_, totals) = live.queues().into_iter().find(|(queue, _)| queue.id == GENERAL).unwrap();
+    assert_eq!(totals, Totals { answered: 1, abandoned: 0 });
 }
 
 #[test]

@@ -1,14 +1,12 @@
 //! `manifest.jsonl` of one site: the lines of the hash chain ([`crate::recording::manifest`]), appended and synced.
 
 use crate::base::RecordingId;
-use crate::recording::manifest::{Chain, Digest, Entry, Recorded, read};
+use crate::recording::manifest::{Chain, Digest, Entry, NAME, Recorded, read};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Its name in the site's folder.
-pub(super) const NAME: &str = "manifest.jsonl";
 /// How much of the end is read to go on: more than a hundred lines.
 const TAIL_BYTES: u64 = 64 * 1024;
 

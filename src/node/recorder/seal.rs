@@ -8,6 +8,7 @@ use super::Shared;
 use super::ledger::Ledger;
 use crate::base::fact::{RecordingFact, RecordingFinished};
 use crate::base::{Fact, RecordingId};
+use crate::node::guard::{Panicked, fenced};
 use crate::recording::format;
 use crate::recording::manifest::{Digest, Recorded, read};
 use crate::recording::{Finished, SAMPLE_HZ};
@@ -226,7 +227,9 @@ impl Sealer {
         let Some(mut job) = self.jobs.pop_front() else {
             return false;
         };
-        match self.seal(&mut job) {
+        let which = job.opened.fact.recording.0;
+        let sealed = fenced("sealer", which, || self.seal(&mut job));
+        match sealed.unwrap_or_else(|Panicked| Err(io::Error::other("a fault of ours"))) {
             Ok(()) if job.counted => {
                 self.shared.alive.fetch_sub(1, Ordering::Relaxed);
             }
@@ -305,6 +308,14 @@ fn recorded(job: &Job, wav: &Path) -> io::Result<Recorded> {
         sha256: hash(file)?,
         damaged: whole.is_none_or(|finished| finished.damaged),
     })
+}
+
+/// Makes the header of a file that nobody writes agree with its length; gives the samples of each channel.
+///
+/// # Errors
+/// What the system says.
+pub fn mend_at(path: &Path) -> io::Result<u64> {
+    mend(&OpenOptions::new().read(true).write(true).open(path)?)
 }
 
 /// Makes the header agree with the length of the file, after whatever happened; gives the samples of each channel.

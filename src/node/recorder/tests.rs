@@ -1,11 +1,11 @@
 //! The recorder as a whole, on real files below a temporary folder. Waits for facts, never for time.
 
-use super::ledger::{Ledger, NAME};
+use super::ledger::Ledger;
 use super::*;
 use crate::base::fact::RecordingFact;
 use crate::base::{ContactId, Mono, Wall};
 use crate::media::event::{Audio, Channel, RecordingStart};
-use crate::recording::manifest::{Chain, Digest, Recorded, Why, read, verify};
+use crate::recording::manifest::{Chain, Digest, NAME, Recorded, Why, read, verify};
 use crate::recording::{SILENCE, format};
 use crate::sdp::Codec;
 use std::fs;
@@ -121,7 +121,7 @@ fn a_recording_from_end_to_end() {
     let entry = read(&beside).expect("an entry").recorded;
     assert_eq!((entry.samples, entry.sha256, &entry.path), (24_000, Digest::of(&file), &told.path));
     assert_eq!(fs::read_dir(bench.site().join("open")).expect("the folder of notes").count(), 0);
-    assert_eq!(bench.recorder.faults(), Faults::default());
+    assert_eq!(bench.recorder.gauge().counts().faults, Faults::default());
     bench.recorder.stop();
 }
 
@@ -184,7 +184,7 @@ fn a_disk_error_marks_the_recording_and_writing_goes_on_when_it_is_over() {
     (0..60).for_each(|count| intake.give([audio(6, Channel::Citizen, count)]));
     intake.give([start(8)]);
     while bench.next_fact().recording != RecordingId(8) {}
-    assert!(bench.recorder.faults().disk > 0);
+    assert!(bench.recorder.gauge().counts().faults.disk > 0);
     fs::remove_file(bench.site()).expect("removed");
     (60..150).for_each(|count| intake.give([audio(6, Channel::Citizen, count)]));
     intake.give([finish(6, 3_000)]);
@@ -223,7 +223,7 @@ fn what_cannot_be_admitted_is_refused() {
     (1..=101).for_each(|recording| intake.give([start(2 * recording)]));
     intake.give([finish(2, 10)]);
     bench.finished(2);
-    assert_eq!(bench.recorder.faults().refused, 5);
+    assert_eq!(bench.recorder.gauge().counts().faults.refused, 5);
     bench.recorder.stop();
 }
 
@@ -235,7 +235,7 @@ fn a_full_channel_loses_sound_but_no_start_and_no_end() {
     intake.give([start(1)]);
     intake.give([start(2), audio(1, Channel::Citizen, 0), audio(1, Channel::Others, 0)]);
     intake.give([audio(2, Channel::Citizen, 1), finish(1, 40)]);
-    assert_eq!(bench.recorder.faults().batches_lost, 2);
+    assert_eq!(bench.recorder.gauge().counts().faults.batches_lost, 2);
     let batch = |message| match message {
         Ok(Message::Batch(batch)) => batch,
         Ok(Message::Stop) | Err(_) => panic!("a batch was given"),
@@ -288,6 +288,20 @@ fn a_manifest_goes_on_after_whatever_a_crash_left_of_it() {
     assert_eq!(broken.map_err(|broken| (broken.line, broken.why)), Err((302, Why::Unreadable)));
 }
 
+#[test]
+fn a_panic_in_a_recording_seals_what_there_is_and_harms_no_other() {
+    let bench = bench();
+    let mut intake = bench.recorder.intake();
+    intake.give([start(901), start(902)]);
+    intake.give((1..=50).flat_map(|at| [901, 902].map(|key| audio(key, Channel::Citizen, at))));
+    crate::node::guard::poison::put("recorder", 901);
+    intake.give([audio(901, Channel::Citizen, 51)]);
+    assert!(bench.finished(901).finished.is_some_and(|end| end.damaged));
+    intake.give([finish(902, 2_000)]);
+    assert!(bench.finished(902).finished.is_some_and(|end| !end.damaged));
+    bench.recorder.stop();
+}
+
 /// The entry beside the file cannot be written at first: the seal is tried again, and the chain holds one line only.
 #[test]
 fn a_seal_that_fails_half_way_is_repeated_without_a_second_line() {
@@ -298,7 +312,7 @@ fn a_seal_that_fails_half_way_is_repeated_without_a_second_line() {
     let obstacle = wav.with_extension("json");
     fs::create_dir_all(obstacle.join("x")).expect("a folder where the entry should be");
     intake.give([finish(1, 20)]);
-    while bench.recorder.faults().disk == 0 {
+    while bench.recorder.gauge().counts().faults.disk == 0 {
         std::thread::yield_now();
     }
     fs::remove_dir_all(&obstacle).expect("removed");

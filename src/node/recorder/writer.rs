@@ -6,6 +6,7 @@ use super::{Batch, Message, Shared};
 use crate::base::fact::RecordingFact;
 use crate::base::{Fact, Mono, Now, RecordingId};
 use crate::media::event::{RecordingStart, Tap};
+use crate::node::guard::fenced;
 use crate::recording::{Command, Event, Finished, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -126,27 +127,37 @@ impl Writer {
     }
 
     fn handle(&mut self, key: RecordingId, event: Event) {
-        let Some(recording) = self.open.get_mut(&key) else {
-            return;
-        };
-        let mut commands = std::mem::take(&mut self.commands);
-        recording.session.handle(event, &mut commands);
-        let finished = recording.carry_out(&self.shared, &self.sealer, &mut commands);
-        self.commands = commands;
-        self.after(key, finished);
+        self.step(key, |session, out| session.handle(event, out));
     }
 
     fn expire(&mut self, now: Mono) {
         while let Some((at, key)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             self.deadlines.remove(&(at, key));
-            let recording = self.open.get_mut(&key).expect("deadlines are of open recordings");
-            recording.deadline = None;
-            let mut commands = std::mem::take(&mut self.commands);
-            recording.session.expire(now, &mut commands);
-            let finished = recording.carry_out(&self.shared, &self.sealer, &mut commands);
-            self.commands = commands;
-            self.after(key, finished);
+            self.open.get_mut(&key).expect("deadlines are of open recordings").deadline = None;
+            self.step(key, |session, out| session.expire(now, out));
         }
+    }
+
+    /// One step of a recording. One that panics ends it: what is written so far is sealed as damaged.
+    fn step(&mut self, key: RecordingId, step: impl FnOnce(&mut Session, &mut Vec<Command>)) {
+        let Some(recording) = self.open.get_mut(&key) else {
+            return;
+        };
+        let mut commands = std::mem::take(&mut self.commands);
+        let session = &mut recording.session;
+        if fenced("recorder", key.0, || step(session, &mut commands)).is_err() {
+            return self.cut(key);
+        }
+        let finished = recording.carry_out(&self.shared, &self.sealer, &mut commands);
+        self.commands = commands;
+        self.after(key, finished);
+    }
+
+    fn cut(&mut self, key: RecordingId) {
+        let Recording { opened, deadline, .. } = self.open.remove(&key).expect("its step was cut");
+        deadline.map(|at| self.deadlines.remove(&(at, key)));
+        let job = Job { opened, finished: None, counted: true, line: None };
+        tell(&self.sealer, ToSealer::Seal(Box::new(job)));
     }
 
     /// Keeps the deadline, or hands a finished recording over to be sealed.

@@ -14,11 +14,14 @@ mod segment;
 pub use reader::{Damage, Reader};
 
 use crate::base::Wall;
-use crate::base::fact::Stamped;
+use crate::base::fact::{Fact, Stamped};
+use crate::base::{ContactId, OrderId, RecordingId};
 use segment::{Kind, Scan};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -103,6 +106,8 @@ pub struct Journal {
     _lock: File,
 }
 
+/// Facts read at once by [`told`].
+const TOLD_AT_ONCE: usize = 4_096;
 const LOCK: &str = "lock";
 const ACKNOWLEDGED: &str = "acknowledged";
 const ACKNOWLEDGED_NEW: &str = "acknowledged.new";
@@ -281,6 +286,65 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// The newest revisions that a journal tells of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Of calls.
+    pub calls: BTreeMap<ContactId, u32>,
+    /// Of orders.
+    pub orders: BTreeMap<OrderId, u32>,
+    /// Of recordings.
+    pub recordings: BTreeMap<RecordingId, u32>,
+    /// Places that could not be read.
+    pub damaged: u64,
+}
+
+impl Told {
+    fn add(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Call(call) => newest(&mut self.calls, call.contact, call.revision),
+            Fact::Order(order) => newest(&mut self.orders, order.order, order.revision),
+            Fact::Recording(recording) => newest(&mut self.recordings, recording.recording, recording.revision),
+            Fact::Agent(_) | Fact::Audit(_) => {}
+        }
+    }
+}
+
+fn newest<Id: Ord>(told: &mut BTreeMap<Id, u32>, id: Id, revision: u32) {
+    let known = told.entry(id).or_insert(revision);
+    *known = revision.max(*known);
+}
+
+/// What the journal in `folder` tells of a site's calls, orders and recordings in that time, as far as SQL has
+/// acknowledged it. Takes no lock: the writer may be at work.
+///
+/// # Errors
+/// The disk.
+pub fn told(folder: &Path, site: &str, stated: Range<Wall>) -> Result<Told, JournalError> {
+    let mut told = Told::default();
+    if !folder.exists() {
+        return Ok(told);
+    }
+    let until = read_acknowledged(folder)?;
+    let mut reader = Reader::new(folder.into(), Position::default());
+    loop {
+        let facts = reader.read(until, TOLD_AT_ONCE)?;
+        if facts.is_empty() {
+            break;
+        }
+        facts.iter().filter(|fact| *fact.site == *site && stated.contains(&fact.at)).for_each(|it| told.add(&it.fact));
+    }
+    let damage = reader.damage();
+    told.damaged = damage.records + damage.segments + damage.unknown;
+    Ok(told)
+}
+
+/// Whether a process has the journal in `folder` open.
+pub fn in_use(folder: &Path) -> bool {
+    let lock = OpenOptions::new().write(true).open(folder.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 /// Nothing, when it was never written or cannot be read: then all that is kept is read again, which changes no table.

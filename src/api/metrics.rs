@@ -1,0 +1,209 @@
+//! `/metrics`: the figures of the node's inside in Prometheus' text format 0.0.4.
+//!
+//! Owns names, help and labels of the samples, and the writing of the format. Counts nothing.
+
+use super::Api;
+use super::auth::Caller;
+use super::health::inside;
+use super::may::{Action, Object};
+use super::problem::{Problem, Problems};
+use crate::node::internals::{Internals, QueueFigures, ShardFigures};
+use crate::node::media;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+
+/// The content type of the text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Figures of the node's inside for Prometheus: scrape with a bearer token of an administrator of all sites.
+#[utoipa::path(get, path = "/metrics", tag = "health", security(("bearer" = [])),
+    responses((status = 200, body = String, content_type = "text/plain"), Problems))]
+pub async fn metrics(State(api): State<Arc<Api>>, caller: Caller) -> Result<impl IntoResponse, Problem> {
+    caller.may(Action::NodeRead, Object::Node, "node")?;
+    Ok(([(CONTENT_TYPE, TEXT)], write(&inside(&api))))
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Only grows, from zero at the start.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+use Kind::{Counter, Gauge};
+
+/// A family of samples: name behind `jiesu_`, kind, help, and where its value stands in `T`.
+type Family<T> = (&'static str, Kind, &'static str, fn(&T) -> f64);
+
+const QUEUES: [Family<QueueFigures>; 5] = [
+    ("queue_waiting", Gauge, "Callers who wait or whose agent is being rung.", |queue| queue.waiting as f64),
+    ("queue_talking", Gauge, "Callers who talk to an agent.", |queue| queue.talking as f64),
+    ("queue_agents_ready", Gauge, "Ready agents with the queue's skills.", |queue| queue.ready as f64),
+    ("queue_answered_total", Counter, "Callers answered.", |queue| queue.answered as f64),
+    ("queue_abandoned_total", Counter, "Callers gone unanswered.", |queue| queue.abandoned as f64),
+];
+
+const SHARDS: [Family<ShardFigures>; 10] = [
+    ("calls_live", Gauge, "Calls with a citizen on the line.", |shard| shard.calls.live as f64),
+    ("calls_taken_total", Counter, "Calls taken.", |shard| shard.calls.taken as f64),
+    ("calls_refused_total", Counter, "Calls refused for want of room or while draining.", |shard| {
+        shard.calls.refused as f64
+    }),
+    ("calls_unknown_number_total", Counter, "Calls to numbers that are not ours.", |shard| {
+        shard.calls.unknown_number as f64
+    }),
+    ("calls_broken_total", Counter, "Calls ended by a fault of ours in a step.", |shard| shard.calls.broken as f64),
+    ("sip_transactions", Gauge, "SIP transactions.", |shard| shard.sip.transactions as f64),
+    ("sip_dialogs", Gauge, "SIP dialogs.", |shard| shard.sip.dialogs as f64),
+    ("sip_bindings", Gauge, "Registered contacts, copies of other shards included.", |shard| shard.sip.bindings as f64),
+    ("ports_lent", Gauge, "Media port pairs in use.", |shard| shard.ports.lent as f64),
+    ("ports_ready", Gauge, "Media port pairs to be had.", |shard| shard.ports.ready as f64),
+];
+
+const MEDIA: [Family<media::Figures>; 7] = [
+    ("media_legs", Gauge, "Open legs.", |thread| thread.legs as f64),
+    ("media_bridges", Gauge, "Pairs of legs that hear each other.", |thread| thread.bridges as f64),
+    ("media_recordings", Gauge, "Running recordings.", |thread| thread.recordings as f64),
+    ("media_packets_in_total", Counter, "Packets received.", |thread| thread.packets_in as f64),
+    ("media_packets_out_total", Counter, "Packets sent.", |thread| thread.packets_out as f64),
+    ("media_packets_dropped_total", Counter, "Packets not believed or for no leg.", |thread| {
+        thread.packets_dropped as f64
+    }),
+    ("media_sends_failed_total", Counter, "Packets the system did not take.", |thread| thread.sends_failed as f64),
+];
+
+const NODE: [Family<Internals>; 22] = [
+    ("uptime_seconds", Gauge, "Since the start.", |all| all.uptime_s as f64),
+    ("facts_told_total", Counter, "Facts told to the journal.", |all| all.facts.told as f64),
+    ("facts_lost_total", Counter, "Facts that found no room in the journal.", |all| all.facts.refused as f64),
+    ("facts_journalled_total", Counter, "Facts durable in the journal.", |all| all.facts.journalled as f64),
+    ("facts_applied_total", Counter, "Facts applied to SQL.", |all| all.facts.applied as f64),
+    ("facts_set_aside_total", Counter, "Facts that SQL refuses for ever.", |all| all.facts.set_aside as f64),
+    ("facts_lag_seconds", Gauge, "Age of the oldest fact SQL is being given.", |all| all.facts.lag_ms as f64 / 1000.0),
+    ("journal_errors_total", Counter, "Commits that failed and were tried again.", |all| {
+        all.facts.journal_errors as f64
+    }),
+    ("journal_damaged_total", Counter, "Damaged records stepped over.", |all| all.facts.damaged as f64),
+    ("sql_errors_total", Counter, "Transactions that failed and were tried again.", |all| all.facts.sql_errors as f64),
+    ("recorder_batches_lost_total", Counter, "Batches of sound lost to a full channel.", |all| {
+        all.recorder.faults.batches_lost as f64
+    }),
+    ("recorder_refused_total", Counter, "Recordings refused.", |all| all.recorder.faults.refused as f64),
+    ("recorder_disk_errors_total", Counter, "File operations of the recorder that failed.", |all| {
+        all.recorder.faults.disk as f64
+    }),
+    ("packets_dropped_total", Counter, "SIP datagrams dropped because their shard was behind.", |all| {
+        all.faults.packets_dropped as f64
+    }),
+    ("messages_lost_total", Counter, "Messages between parts that found no room.", |all| {
+        all.faults.messages_lost as f64
+    }),
+    ("sends_failed_total", Counter, "SIP datagrams the system did not take.", |all| all.faults.sends_failed as f64),
+    ("ports_refused_total", Counter, "Media ports that could not be opened.", |all| all.faults.ports_refused as f64),
+    ("panics_total", Counter, "Steps of machines cut short by a panic.", |all| all.faults.panics as f64),
+    ("process_cpu_seconds_total", Counter, "Processor time.", |all| all.process.cpu_s),
+    ("process_resident_memory_bytes", Gauge, "Resident memory.", |all| all.process.resident_bytes as f64),
+    ("process_open_fds", Gauge, "Open files and sockets.", |all| all.process.open_files as f64),
+    ("process_threads", Gauge, "Threads.", |all| all.process.threads as f64),
+];
+
+/// One sample: what its labels say, and where its value is read.
+type Labelled<'a, T> = (Vec<(&'static str, String)>, &'a T);
+
+fn write(all: &Internals) -> String {
+    let mut text = String::new();
+    let numbered = |label: &'static str, number: usize| vec![(label, number.to_string())];
+    let queues: Vec<Labelled<'_, QueueFigures>> =
+        all.queues.iter().map(|it| (vec![("site", it.site.clone()), ("queue", it.queue.clone())], it)).collect();
+    let shards: Vec<Labelled<'_, ShardFigures>> =
+        all.shards.iter().enumerate().map(|(number, it)| (numbered("shard", number), it)).collect();
+    let media: Vec<Labelled<'_, media::Figures>> =
+        all.media.iter().enumerate().map(|(number, it)| (numbered("thread", number), it)).collect();
+    families(&mut text, &NODE, &[(Vec::new(), all)]);
+    families(&mut text, &SHARDS, &shards);
+    families(&mut text, &QUEUES, &queues);
+    families(&mut text, &MEDIA, &media);
+    head(&mut text, "standing", Gauge, "How many stand of what must go with a call, a request or a connection.");
+    for (what, count) in all.standing.named() {
+        sample(&mut text, "standing", &[("what", what.into())], count);
+    }
+    text
+}
+
+fn families<T>(text: &mut String, families: &[Family<T>], all: &[Labelled<'_, T>]) {
+    for (name, kind, help, value) in families {
+        head(text, name, *kind, help);
+        for (labels, one) in all {
+            sample(text, name, labels, value(one));
+        }
+    }
+}
+
+fn head(text: &mut String, name: &str, kind: Kind, help: &str) {
+    let kind = match kind {
+        Counter => "counter",
+        Gauge => "gauge",
+    };
+    put(text, format_args!("# HELP jiesu_{name} {help}\n# TYPE jiesu_{name} {kind}\n"));
+}
+
+fn sample(text: &mut String, name: &str, labels: &[(&'static str, String)], value: impl Display) {
+    put(text, format_args!("jiesu_{name}"));
+    for (number, (label, value)) in labels.iter().enumerate() {
+        let before = if number == 0 { '{' } else { ',' };
+        put(text, format_args!("{before}{label}=\"{}\"", escaped(value)));
+    }
+    put(text, format_args!("{} {value}\n", if labels.is_empty() { "" } else { "}" }));
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
+    text.write_fmt(what).expect("a string takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_the_shape_that_prometheus_reads() {
+        let queue = QueueFigures {
+            site: "fuzhou".into(),
+            queue: "a\"b\\c\nd".into(),
+            waiting: 3,
+            talking: 2,
+            ready: 1,
+            answered: 70,
+            abandoned: 7,
+        };
+        let (queues, shards) = (vec![queue], vec![ShardFigures::default(); 2]);
+        let internals = Internals { queues, shards, ..Internals::default() };
+        let text = write(&internals);
+        let expected = "# HELP jiesu_queue_waiting Callers who wait or whose agent is being rung.\n\
+                        # TYPE jiesu_queue_waiting gauge\n\
+                        jiesu_queue_waiting{site=\"fuzhou\",queue=\"a\\\"b\\\\c\\nd\"} 3\n";
+        assert!(text.contains(expected), "{text}");
+        assert!(text.contains("# TYPE jiesu_calls_taken_total counter\njiesu_calls_taken_total{shard=\"0\"} 0\n"));
+        assert!(text.contains("\njiesu_calls_taken_total{shard=\"1\"} 0\n"));
+        assert!(text.contains("\njiesu_standing{what=\"ports\"} 0\n"));
+        let mut heads: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let count = heads.len();
+        heads.sort_unstable();
+        heads.dedup();
+        assert_eq!(heads.len(), count, "each family stands once");
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (_, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+        for head in heads.iter().filter(|head| head.ends_with("counter")) {
+            assert!(head.contains("_total "), "{head}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The end of a call that our own fault has struck: a panic in one of its steps, or the loss of its media.
+
+use super::{Call, LINGER_MAX, NETWORK_OUT_OF_ORDER, State, TEMPORARY_FAILURE};
+use crate::acd::event::Event as Acd;
+use crate::base::fact::{End, EndedBy};
+use crate::base::{LegId, Now};
+use crate::call::event::Command;
+use crate::call::leg::{Dialog, Leg};
+use crate::media::event::Action as Media;
+use crate::sip::event::{Action as Sip, Ending};
+
+impl Call {
+    /// A step of this call was cut short, and what it had said was thrown away. Only legs, lease and book are believed;
+    /// the others are told the end whether or not they know of what it ends: what they do not know they ignore.
+    pub(in crate::call) fn broken(&mut self, now: Now, out: &mut Vec<Command>) {
+        let connected = self.book.record.times.connected.is_some();
+        if let Some(stage) = self.stage() {
+            self.acd(Acd::Cancel { call: self.id }, out);
+            if let Some((lease, _)) = self.lease() {
+                self.acd(Acd::Ended { lease }, out);
+            }
+            let sip_status = if connected { 200 } else { 500 };
+            self.book.ended(now.wall, End { stage, by: EndedBy::Fault, sip_status, q850: TEMPORARY_FAILURE }, out);
+        }
+        let citizen = self.citizen.id;
+        out.push(Command::Media(Media::StopRecording { citizen, recording: self.recording, at: now }));
+        if !connected {
+            let q850 = Some(TEMPORARY_FAILURE);
+            out.push(Command::Sip(Sip::Respond { leg: citizen, status: 500, sdp: None, q850, retry_after_s: None }));
+        }
+        for leg in std::iter::once(&mut self.citizen).chain(&mut self.agents) {
+            abandon(leg, out);
+        }
+        self.enter(now, State::Ending, LINGER_MAX, out);
+    }
+
+    /// The port of `leg` was closed, though nobody had asked for it.
+    pub(in crate::call) fn media_lost(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
+        let Some(side) = self.leg_mut(leg).filter(|leg| leg.has_port()) else {
+            return;
+        };
+        side.hang_up(NETWORK_OUT_OF_ORDER, out);
+        if leg == self.citizen.id {
+            self.end(now, EndedBy::Fault, TEMPORARY_FAILURE, out);
+        } else {
+            self.agent_ended(now, leg, Ending::Ours, out);
+        }
+    }
+}
+
+fn abandon(leg: &mut Leg, out: &mut Vec<Command>) {
+    leg.dialog = Dialog::Gone;
+    out.push(Command::Sip(Sip::HangUp { leg: leg.id, q850: NETWORK_OUT_OF_ORDER }));
+    out.push(Command::Media(Media::Close { leg: leg.id }));
+}

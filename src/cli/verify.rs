@@ -1,0 +1,106 @@
+//! `jiesu verify`: whether calls, orders, recordings, files, manifest and journal agree.
+
+use crate::base::Wall;
+use crate::config::{Config, Site};
+use crate::node::clock;
+use crate::node::recorder::mend;
+use crate::store::verify::{Difference, Scope};
+use crate::store::{Store, journal};
+use anyhow::{Context, bail};
+use clap::Args;
+use jiff::ToSpan;
+use jiff::civil::Date;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Code of the site; without it, all sites.
+    #[arg(long)]
+    site: Option<String>,
+    /// First day (YYYY-MM-DD, in the site's time zone); without it, yesterday.
+    #[arg(long)]
+    from: Option<Date>,
+    /// Last day; without it, today.
+    #[arg(long)]
+    to: Option<Date>,
+    /// Beside a running engine: calls older than this are over, whatever their record says.
+    #[arg(long, default_value_t = 12)]
+    live_h_max: u16,
+    /// Mend headers of sound files that a crash has cut. Nothing else is ever changed.
+    #[arg(long)]
+    repair: bool,
+}
+
+/// Prints every difference on a line of its own.
+///
+/// # Errors
+/// When there is any, or something cannot be read.
+pub(super) fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<()> {
+    let sites: Vec<&Site> = match &arguments.site {
+        Some(code) => {
+            let site = config.sites.iter().find(|site| *site.code == **code);
+            vec![site.with_context(|| format!("there is no site {code:?} in the configuration"))?]
+        }
+        None => config.sites.iter().collect(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let left = runtime.block_on(async {
+        let store = Store::open(&config.database).await?;
+        let mut left = 0;
+        for site in sites {
+            left += verify(config, &store, site, arguments).await?;
+        }
+        anyhow::Ok(left)
+    })?;
+    match left {
+        0 => Ok(()),
+        left => bail!("{left} differences"),
+    }
+}
+
+/// How many differences are left.
+async fn verify(config: &Config, store: &Store, site: &Site, arguments: &Arguments) -> anyhow::Result<usize> {
+    let running = journal::in_use(&config.journal.dir);
+    let now = clock::now().wall;
+    let live_ms_max = i64::from(arguments.live_h_max) * 3_600_000;
+    let (from, to) = days(site, arguments, now)?;
+    let scope = Scope {
+        site: &site.code,
+        from,
+        to,
+        recordings: &config.node.recordings,
+        journal: &config.journal.dir,
+        over_before: if running { Wall(now.0 - live_ms_max) } else { now },
+        running,
+    };
+    let mut left = 0;
+    for difference in store.verify(&scope).await? {
+        let mended = match &difference {
+            Difference::Header(path) if arguments.repair => {
+                mend(path).with_context(|| path.display().to_string())?;
+                true
+            }
+            _ => false,
+        };
+        println!("{} {difference}{}", site.code, if mended { " (mended)" } else { "" });
+        left += usize::from(!mended);
+    }
+    Ok(left)
+}
+
+/// From the first moment of the first day to the first after the last one.
+fn days(site: &Site, arguments: &Arguments, now: Wall) -> anyhow::Result<(Wall, Wall)> {
+    let today = jiff::Timestamp::from_millisecond(now.0)?.to_zoned(site.time_zone.clone()).date();
+    let first = match arguments.from {
+        Some(date) => date,
+        None => today.yesterday()?,
+    };
+    let behind = arguments.to.unwrap_or(today).checked_add(1.day())?;
+    let moment = |date: Date| -> anyhow::Result<Wall> {
+        Ok(Wall(date.to_zoned(site.time_zone.clone())?.timestamp().as_millisecond()))
+    };
+    let (from, to) = (moment(first)?, moment(behind)?);
+    if from >= to {
+        bail!("--from must not be later than --to");
+    }
+    Ok((from, to))
+}

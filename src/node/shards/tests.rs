@@ -1,0 +1,237 @@
+//! Panics in a shard's steps: a poisoned flow names a queue that is not there, so that whoever comes to it panics.
+
+use super::*;
+use crate::base::fact::{End, EndedBy, Fact};
+use crate::base::number::Number;
+use crate::base::{Mono, PromptId, QueueId, SiteId, Wall};
+use crate::call::event::{QueueVoice, Settings as CallSettings, SiteSettings};
+use crate::ivr::draft::Names;
+use crate::ivr::{Draft, Entry, Numbers};
+use crate::media::event::Notice;
+use crate::sip::event::{ListenerSettings, Settings as SipSettings, TrunkSettings};
+use std::net::SocketAddr;
+
+const CARRIER: &str = "192.0.2.1:5060";
+const GOOD: &str = "12345";
+const POISONED: &str = "12346";
+
+fn entry(number: &str, queue: QueueId) -> Entry {
+    let flow: Draft = toml::from_str("start = \"human\"\nhuman = \"human\"\n[queue.human]\nqueue = \"0\"\n").unwrap();
+    let names = Names { prompt: &|_| None, queue: &|_| Some(queue) };
+    Entry {
+        number: Number::parse(number, "").unwrap(),
+        site: SiteId(0),
+        flow: Arc::new(flow.compile("direct", names).unwrap()),
+        greeting: Some(PromptId(0)),
+        notice: None,
+        transitions: Vec::new(),
+        category: "".into(),
+        priority: 0,
+    }
+}
+
+fn call_settings() -> Arc<CallSettings> {
+    let mut numbers = Numbers::default();
+    numbers.insert(entry(GOOD, QueueId(0)), "591");
+    numbers.insert(entry(POISONED, QueueId(9)), "591");
+    let (music, apology) = (PromptId(1), PromptId(2));
+    let queue = QueueVoice { name: "general".into(), announcement: None, music, apology };
+    let (code, domain, area_code) = ("fuzhou".into(), "fuzhou.example".into(), "591".into());
+    let site = SiteSettings { code, domain, area_code, queues: vec![queue] };
+    Arc::new(CallSettings { sites: vec![site], numbers, calls_max: 100, ..CallSettings::default() })
+}
+
+fn sip_settings() -> Arc<SipSettings> {
+    let sources = vec![(CARRIER.parse::<SocketAddr>().unwrap().ip(), 32)];
+    Arc::new(SipSettings {
+        listeners: vec![ListenerSettings { advertised: "192.0.2.100:5060".parse().unwrap() }],
+        trunks: vec![TrunkSettings { name: "carrier".into(), sources, trusts_identity: true }],
+        ..SipSettings::default()
+    })
+}
+
+struct World {
+    shard: Shard,
+    now: Now,
+}
+
+/// What a citizen has to know of the call.
+struct Citizen {
+    call_id: String,
+    dialled: &'static str,
+    leg: LegId,
+    tag: String,
+}
+
+impl World {
+    fn new() -> World {
+        let shard = Shard::new(ShardId(0), 0, [1, 2], sip_settings(), call_settings());
+        World { shard, now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_000_000) } }
+    }
+
+    /// As the task takes a step, ports bound in the same pass.
+    fn step(&mut self, event: Event) -> Vec<Effect> {
+        self.now = self.now.after(Duration::from_millis(10));
+        let now = self.now;
+        let (mut out, mut done) = (Vec::new(), Vec::new());
+        take_step(&mut self.shard, 77, now, &mut out, |shard, out| shard.handle(now, event, out));
+        while !out.is_empty() {
+            for effect in std::mem::take(&mut out) {
+                if let Effect::OpenPort { leg, .. } = &effect {
+                    let event = ToCalls::PortOpened { leg: *leg, local: "192.0.2.100:10000".parse().unwrap() };
+                    take_step(&mut self.shard, 77, now, &mut out, |shard, out| {
+                        shard.handle(now, Event::Call(event), out);
+                    });
+                }
+                done.push(effect);
+            }
+        }
+        self.shard.check();
+        done
+    }
+
+    fn receive(&mut self, text: String) -> Vec<Effect> {
+        let flow = Flow { listener: 0, connection: 0, peer: CARRIER.parse().unwrap() };
+        self.step(Event::Received { flow, bytes: Bytes::from(text) })
+    }
+
+    /// A citizen who hears the greeting.
+    fn call(&mut self, number: usize, dialled: &'static str) -> Citizen {
+        let call_id = format!("call-{number}");
+        let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n";
+        let out = self.receive(request("INVITE", dialled, &call_id, "", 1, sdp));
+        let leg = out.iter().find_map(|it| if let Effect::OpenPort { leg, .. } = it { Some(*leg) } else { None });
+        let answer = sent(&out).into_iter().find(|text| text.starts_with("SIP/2.0 200")).expect("answered");
+        let to = answer.lines().find_map(|line| line.strip_prefix("To:")).expect("a To");
+        let tag = format!(";tag={}", to.split(";tag=").nth(1).expect("a tag").trim());
+        self.receive(request("ACK", dialled, &call_id, &tag, 1, ""));
+        Citizen { call_id, dialled, leg: leg.expect("a port was asked for"), tag }
+    }
+
+    /// The greeting is over: on to the queue.
+    fn greeted(&mut self, citizen: &Citizen) -> Vec<Effect> {
+        self.step(Event::Call(ToCalls::Media(Notice::Played { leg: citizen.leg, play: 1 })))
+    }
+
+    fn hangs_up(&mut self, citizen: &Citizen) -> Vec<Effect> {
+        self.receive(request("BYE", citizen.dialled, &citizen.call_id, &citizen.tag, 2, ""))
+    }
+}
+
+fn request(method: &str, dialled: &str, call_id: &str, tag: &str, cseq: u32, sdp: &str) -> String {
+    format!(
+        "{method} sip:{dialled}@192.0.2.100 SIP/2.0\r\nVia: SIP/2.0/UDP {CARRIER};branch=z9hG4bK{method}{call_id}\r\n\
+         From: <sip:13800138000@192.0.2.1>;tag=a{call_id}\r\nTo: <sip:{dialled}@192.0.2.100>{tag}\r\n\
+         Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\nContact: <sip:{CARRIER}>\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+        sdp.len()
+    )
+}
+
+fn sent(out: &[Effect]) -> Vec<String> {
+    let text = |it: &Effect| match it {
+        Effect::Send { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
+        _ => None,
+    };
+    out.iter().filter_map(text).collect()
+}
+
+fn end(out: &[Effect]) -> Option<End> {
+    out.iter().find_map(|it| match it {
+        Effect::Fact { fact: Fact::Call(record), .. } => record.end,
+        _ => None,
+    })
+}
+
+fn queued(out: &[Effect]) -> bool {
+    out.iter().any(|it| matches!(it, Effect::Acd { event: crate::acd::event::Event::Enqueue(_), .. }))
+}
+
+#[test]
+fn a_panic_in_a_call_ends_that_call_and_no_other() {
+    let mut world = World::new();
+    let (before, poisoned, after) = (world.call(1, GOOD), world.call(2, POISONED), world.call(3, GOOD));
+    assert!(queued(&world.greeted(&before)));
+    let out = world.greeted(&poisoned);
+    assert_eq!(end(&out).map(|end| end.by), Some(EndedBy::Fault));
+    assert!(sent(&out).iter().any(|text| text.starts_with("BYE ") && text.contains(&poisoned.call_id)), "{out:?}");
+    let closed = |it: &Effect| matches!(it, Effect::Media(Action::Close { leg }) if *leg == poisoned.leg);
+    assert!(out.iter().any(closed));
+    assert!(out.iter().any(|it| matches!(it, Effect::Show(view) if view.stage.is_none())), "nobody sees it any more");
+    let counts = world.shard.counts().calls;
+    assert_eq!((counts.calls, counts.live, counts.legs, counts.broken), (2, 2, 2, 1));
+    assert!(queued(&world.greeted(&after)));
+    for citizen in [before, after] {
+        assert_eq!(end(&world.hangs_up(&citizen)).map(|end| end.by), Some(EndedBy::Caller));
+    }
+}
+
+#[test]
+fn a_panic_while_timers_run_out_keeps_the_timers_of_all_others() {
+    let mut world = World::new();
+    let (poisoned, good) = (world.call(1, POISONED), world.call(2, GOOD));
+    // No end of the greeting is told: after five minutes the flow goes on by itself.
+    world.now = world.now.after(Duration::from_secs(301));
+    let (now, mut out) = (world.now, Vec::new());
+    take_step(&mut world.shard, 77, now, &mut out, |shard, out| shard.expire(now, out));
+    world.shard.check();
+    assert_eq!(end(&out).map(|end| end.by), Some(EndedBy::Fault));
+    let now = now.after(Duration::from_millis(1));
+    take_step(&mut world.shard, 77, now, &mut out, |shard, out| shard.expire(now, out));
+    assert!(queued(&out), "the other call's deadline was not lost: {out:?}");
+    assert!(world.shard.next_deadline().is_some());
+    assert!(world.hangs_up(&poisoned).iter().all(|it| end(std::slice::from_ref(it)).is_none()), "told once");
+    assert_eq!(end(&world.hangs_up(&good)).map(|end| end.by), Some(EndedBy::Caller));
+}
+
+#[test]
+fn a_step_that_panics_before_it_began_changes_nothing() {
+    let mut world = World::new();
+    let citizen = world.call(1, GOOD);
+    super::super::guard::poison::put("shard", 77);
+    assert!(world.greeted(&citizen).is_empty());
+    assert!(queued(&world.greeted(&citizen)));
+}
+
+#[test]
+fn a_wall_clock_that_jumps_moves_no_timer_and_ends_no_call() {
+    for jump_ms in [-3_600_000, 3_600_000] {
+        let mut world = World::new();
+        let citizen = world.call(1, GOOD);
+        let deadline = world.shard.next_deadline();
+        world.now.wall.0 += jump_ms;
+        let (now, mut out) = (world.now, Vec::new());
+        take_step(&mut world.shard, 77, now, &mut out, |shard, out| shard.expire(now, out));
+        assert!(out.is_empty(), "{out:?}");
+        assert_eq!(world.shard.next_deadline(), deadline);
+        assert!(queued(&world.greeted(&citizen)));
+        world.now = world.now.after(Duration::from_secs(31));
+        let (now, mut out) = (world.now, Vec::new());
+        take_step(&mut world.shard, 77, now, &mut out, |shard, out| shard.expire(now, out));
+        assert!(queued(&out), "the line is told again, 30 s later by the clock that does not jump");
+        assert_eq!(end(&world.hangs_up(&citizen)).map(|end| end.by), Some(EndedBy::Caller));
+    }
+}
+
+#[test]
+fn a_user_agent_made_anew_keeps_its_dialogs() {
+    let mut world = World::new();
+    let citizen = world.call(1, GOOD);
+    let (now, mut out) = (world.now, Vec::new());
+    world.shard.rebuild_ua(now, &mut out);
+    world.shard.check();
+    assert!(end(&out).is_none());
+    let out = world.hangs_up(&citizen);
+    assert_eq!(end(&out).map(|end| end.by), Some(EndedBy::Caller));
+    assert!(sent(&out).iter().any(|text| text.starts_with("SIP/2.0 200")));
+}
+
+#[test]
+fn the_loss_of_its_media_ends_a_call_in_words() {
+    let mut world = World::new();
+    let citizen = world.call(1, GOOD);
+    let closed = Notice::Closed { leg: citizen.leg, counters: crate::media::event::Counters::default() };
+    let out = world.step(Event::Call(ToCalls::Media(closed)));
+    assert_eq!(end(&out).map(|end| end.by), Some(EndedBy::Fault));
+    assert!(sent(&out).iter().any(|text| text.starts_with("BYE ")));
+}
