@@ -107,19 +107,19 @@ impl Run {
     }
 
     fn report(&self, title: &str) {
-        println!("{title}");
         let mut all = Histogram::<u64>::new(3).expect("three digits are allowed");
         for (name, times) in &self.times {
             all.add(times).expect("equal shapes");
-            print_line(name, times);
+            print_line(title, name, times);
         }
-        print_line("all", &all);
+        print_line(title, "all", &all);
     }
 }
 
-fn print_line(name: &str, times: &Histogram<u64>) {
+/// A row as `scripts/bench.sh` keeps it.
+fn print_line(title: &str, name: &str, times: &Histogram<u64>) {
     let (median, p99) = (times.value_at_quantile(0.5), times.value_at_quantile(0.99));
-    println!("  {name:<24} {:>8} events  median {median:>5} ns  p99 {p99:>5} ns", times.len());
+    println!("row\tACD event: {name}, median / p99\t{median} / {p99} ns\t–\t{title}; n={}", times.len());
 }
 
 fn call(slot: u32) -> CallId {

@@ -31,9 +31,10 @@ fn main() {
     pure("relay and record", Codec::Pcma, true);
     let ours = through_threads();
     let bare = through_bare_loop();
-    println!("{CALLS} bridged calls, media thread: {ours}");
-    println!("{CALLS} bridged calls, bare loop:    {bare}");
-    println!("ours to bare: {:.2}", ours.us_per_packet() / bare.us_per_packet());
+    let ratio = ours.us_per_packet() / bare.us_per_packet();
+    println!("row\t{CALLS} bridged calls, media thread alone\t{ours}\t–\t{LEGS} phones, 50 packets/s each");
+    println!("row\t{CALLS} bridged calls, bare loop\t{bare}\tthe reference\tthe same packets");
+    println!("row\t… media thread to bare loop\t{ratio:.2}\t–\tprocessor time of a packet");
 }
 
 fn leg(index: usize) -> LegId {
@@ -90,7 +91,9 @@ fn pure(name: &str, second: Codec, record: bool) {
     }
     assert_eq!(relayed, LEGS * usize::from(ROUNDS_PURE), "every packet is relayed, and nothing else");
     let (median, p99) = (histogram.value_at_quantile(0.5), histogram.value_at_quantile(0.99));
-    println!("{name}: {median} ns a packet, p99 of {LEGS} packets {p99} ns");
+    println!(
+        "row\tplane: {name}, median / p99\t{median} / {p99} ns\t–\tof a packet, over rounds of {LEGS}; n={ROUNDS_PURE}"
+    );
 }
 
 /// What a thread spent on how many packets.

@@ -247,6 +247,15 @@ fn a_crash_in_mid_call_costs_no_order_and_less_than_a_second_of_sound() {
     assert!((-100..=1_000).contains(&lost), "{lost} ms of sound are lost; {spoken} bytes were written");
     assert!(wav::heard_ms(&sound.left, CITIZEN_HZ) >= 1_000 && wav::heard_ms(&sound.right, AGENT_HZ) >= 1_000);
 
+    let record = hotline.lead.until(&format!("/calls/{contact}"), |record| record["call"]["ended"].is_i64());
+    let call = &record["call"];
+    assert_eq!((&call["end_stage"], &call["end_by"]), (&"talking".into(), &"fault".into()));
+    let early = killed - call["ended"].as_i64().unwrap();
+    assert!((-100..=1_000).contains(&early), "the call's end is told {early} ms before the crash");
+    let order =
+        hotline.lead.until(&format!("/orders?contact={contact}"), |orders| orders["items"][0]["ended"].is_i64());
+    assert_eq!(order["items"][0]["ended"], call["ended"]);
+
     let phone = hotline.phone("1001");
     let agent = hotline.behaves(&phone, "agent-hangs-up", &["-d", "500"]);
     hotline.ready("1001");

@@ -24,7 +24,7 @@ pub struct Stamped {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Fact {
-    /// The record of a contact's call, told when it reaches a queue or a human and again when it ends.
+    /// The record of a contact's call, told when it is connected, reaches a queue, reaches a human, and ends.
     Call(Box<CallRecord>),
     /// A recording was begun (no `ended`) or finished.
     Recording(Box<RecordingFact>),

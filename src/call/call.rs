@@ -274,8 +274,7 @@ impl Call {
         };
         let leg = self.citizen.id;
         self.citizen.dialog = Dialog::Alive;
-        self.book.record.times.connected = Some(now.wall);
-        self.book.recorded_as(self.recording);
+        self.book.connected(now.wall, self.recording, out);
         let recording = RecordingStart {
             recording: self.recording,
             contact: self.book.contact(),

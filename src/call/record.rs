@@ -59,8 +59,11 @@ impl Book {
         self.record.contact
     }
 
-    pub(super) fn recorded_as(&mut self, recording: RecordingId) {
+    /// The citizen is connected and recorded: from now on a crash must not make us forget the call.
+    pub(super) fn connected(&mut self, at: Wall, recording: RecordingId, out: &mut Vec<Command>) {
+        self.record.times.connected = Some(at);
         self.record.recording = Some(recording);
+        self.tell(out);
     }
 
     /// The caller entered a queue: the order is opened, once.

@@ -1,8 +1,9 @@
 //! Media threads: sockets and the clock around a [`Plane`] each, pinned to a processor, apart from the async runtime.
 //!
-//! A thread sleeps on its messages until the next tick of 5 ms; a message wakes it at once, packets do not. Each tick
-//! gathers what came to all sockets, so that a thread wakes 200 times a second whatever the number of legs. Decides
-//! nothing: packets and actions go to the plane, what it says goes to sockets, calls and the recorder.
+//! A thread with legs sleeps until the next tick of 5 ms, whatever comes: each tick takes all messages and what came to
+//! all sockets, so that a thread wakes 200 times a second whatever the number of calls and legs. A thread without legs
+//! sleeps on its messages. Decides nothing: packets and actions go to the plane, what it says goes to sockets, calls and
+//! the recorder.
 
 use super::clock;
 use crate::base::map::KeyedMap;
@@ -15,14 +16,16 @@ use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Registry, Token};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Messages a thread may have waiting.
 const MESSAGES_MAX: usize = 16_384;
-/// Messages handled before the clock is looked at again.
-const MESSAGES_A_PASS: usize = 256;
+/// Messages handled in one tick: 200,000 a second. What is beyond waits, so that sound does not.
+const MESSAGES_A_TICK: usize = 1_024;
+/// A thread without legs looks at least this often whether the recorder has room for what it had none for.
+const IDLE_MAX: Duration = Duration::from_millis(100);
 /// Packets read from one socket in a tick: 6,400 a second. A flood on one port waits, the others go on.
 const PACKETS_A_TICK: usize = 32;
 /// Larger than any packet of ours; what is cut short here was no telephony.
@@ -154,26 +157,34 @@ struct Worker<N, T> {
 
 impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
     fn run(mut self, messages: &Receiver<Message>) {
-        let mut next = tick_after(clock::now().mono);
-        loop {
-            match messages.recv_timeout(next.since(clock::now().mono)) {
-                Ok(message) => {
-                    self.take(message);
-                    for message in messages.try_iter().take(MESSAGES_A_PASS) {
-                        self.take(message);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+        while self.wait(messages) {
+            for message in messages.try_iter().take(MESSAGES_A_TICK) {
+                self.take(message);
             }
-            let now = clock::now().mono;
-            if now >= next {
-                self.tick();
-                next = tick_after(now);
-            }
+            self.tick();
         }
         self.plane.close_all(clock::now(), &mut self.sink);
         self.flush();
+    }
+
+    /// Sleeps until there may be something to do; false when there will never be again.
+    fn wait(&mut self, messages: &Receiver<Message>) -> bool {
+        let first = if self.sockets.slots.is_empty() {
+            messages.recv_timeout(IDLE_MAX)
+        } else {
+            let now = clock::now().mono;
+            thread::sleep(tick_after(now).since(now));
+            messages.try_recv().map_err(|error| match error {
+                TryRecvError::Empty => RecvTimeoutError::Timeout,
+                TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+            })
+        };
+        match first {
+            Ok(message) => self.take(message),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
     }
 
     fn take(&mut self, message: Message) {
@@ -187,11 +198,11 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             Message::Action(action) => {
                 let closed = if let Action::Close { leg } = action { Some(leg) } else { None };
                 self.plane.handle(clock::now(), action, &mut self.sink);
-                self.send();
                 if let Some(leg) = closed {
+                    // Its last words, as long as it has sockets.
+                    self.send();
                     self.sockets.close(leg);
                 }
-                self.flush();
             }
             Message::Prompts(library) => self.plane.replace_library(library),
         }

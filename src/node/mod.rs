@@ -13,6 +13,7 @@ mod registrations;
 mod setup;
 mod shards;
 mod start;
+mod unfinished;
 mod wires;
 
 pub use start::{Node, StartError, listen_cure};

@@ -12,6 +12,7 @@ use super::recorder::{self, Recorder};
 use super::registrations::{Registrations, SAVE_EVERY};
 use super::setup::Setup;
 use super::shards::ShardTask;
+use super::unfinished::Unfinished;
 use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, PACKETS_MAX, ToShard, Wires, lock};
 use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
@@ -182,6 +183,7 @@ impl Node {
         node.spawn_acds(acd_mailboxes);
         node.spawn_shards(shard_mailboxes, &sockets)?;
         node.restore_registrations();
+        node.close_unfinished();
         node.spawn_receivers(&sockets);
         node.spawn_people_watch();
         Ok(node)
@@ -254,6 +256,19 @@ impl Node {
                 tokio::time::sleep(SAVE_EVERY).await;
                 save_registrations(&wires);
             }
+        }));
+    }
+
+    /// Calls that a crash cut off get their end, as soon as the journal has caught up and their recordings are sealed.
+    fn close_unfinished(&mut self) {
+        let started = clock::now().wall;
+        let mint = Mint::new(STREAM_BEYOND_SHARDS + 4_096, self.seed);
+        let closing =
+            Unfinished { config: self.config.clone(), store: self.store.clone(), wires: self.wires.clone(), mint };
+        let facts = self.facts.clone();
+        self.tasks.push(tokio::spawn(async move {
+            facts.drain().await;
+            closing.close(started).await;
         }));
     }
 

@@ -242,7 +242,7 @@ fn a_call_from_invite_to_bye_is_told_as_it_was() {
     assert!(times.ringing < times.answered && times.answered < times.caller_hangup);
     assert_eq!((times.caller_hangup, times.agent_hangup), (times.ended, None));
     assert_eq!((record.agent.as_deref(), record.attempts[0].outcome), (Some("1001"), Some(AttemptOutcome::Answered)));
-    assert_eq!((record.revision, &*record.caller), (3, "+8613800138000"));
+    assert_eq!((record.revision, &*record.caller), (4, "+8613800138000"));
     assert!(record.recording.is_some() && record.order.is_some());
     assert!(matches!(acd(&over)[..], [ToAcd::Ended { lease: LEASE }]));
     assert!(matches!(sip(&over)[..], [Sip::HangUp { .. }]), "only the agent is still there: {over:?}");

@@ -1,0 +1,203 @@
+//! Calls that a crash cut off: what is stored of them, as the facts that the call itself would have told.
+
+use super::calls::{AttemptRow, CallDetail, CallFilter, CallRow, CallState};
+use super::orders::{OrderFilter, OrderRow};
+use super::page::{Limit, Page};
+use super::{Site, StoreError};
+use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, EndedBy, OrderOpened, Stage, Times};
+use crate::base::{ContactId, Wall};
+use std::str::FromStr;
+
+/// Q.850: temporary failure.
+const TEMPORARY_FAILURE: u8 = 41;
+
+/// A call without an end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unfinished {
+    /// Its record as last told.
+    pub record: CallRecord,
+    /// Its order, if one was opened.
+    pub order: Option<OrderOpened>,
+    /// Whether a recording of it is still to be sealed: its end is the best that can be known of the call's.
+    pub unsealed: bool,
+    /// The last instant at which the call is known to have lived.
+    pub last_seen: Wall,
+}
+
+impl Unfinished {
+    /// The facts that close it: one revision on, ended by a fault of ours at the last instant known.
+    pub fn closed(mut self) -> (CallRecord, Option<OrderOpened>) {
+        let times = &mut self.record.times;
+        let stage = match (times.answered, times.queued, times.ivr_in) {
+            (Some(_), _, _) => Stage::Talking,
+            (None, Some(_), _) => Stage::Queued,
+            (None, None, Some(_)) => Stage::Ivr,
+            (None, None, None) => Stage::Offered,
+        };
+        times.ended = Some(self.last_seen);
+        let connected = times.connected.is_some();
+        let sip_status = if connected { 200 } else { 500 };
+        self.record.end = Some(End { stage, by: EndedBy::Fault, sip_status, q850: TEMPORARY_FAILURE });
+        self.record.revision += 1;
+        if let Some(order) = &mut self.order {
+            order.ended = Some(self.last_seen);
+            order.revision += 1;
+        }
+        (self.record, self.order)
+    }
+}
+
+impl Site<'_> {
+    /// Calls that came before `before` and whose end was never told, at most a page of them, newest first.
+    pub async fn unfinished(&self, before: Wall) -> Result<Vec<Unfinished>, StoreError> {
+        let filter = CallFilter { to: Some(before), state: Some(CallState::Live), ..CallFilter::default() };
+        let page = Page { before: None, limit: Limit::new(u32::MAX) };
+        let mut unfinished = Vec::new();
+        for row in self.calls(&filter, page).await? {
+            let Some(contact) = id::<ContactId>(&row.id) else { continue };
+            let Some(detail) = self.call(contact).await? else { continue };
+            let orders = OrderFilter { contact: Some(contact), ..OrderFilter::default() };
+            let order = self.orders(&orders, Page::default()).await?.pop();
+            let recordings = self.recordings(Some(contact), Page::default()).await?;
+            let record = record(contact, detail);
+            let sealed = recordings.iter().filter_map(|recording| recording.ended).max();
+            unfinished.push(Unfinished {
+                unsealed: recordings.iter().any(|recording| recording.ended.is_none()),
+                last_seen: last_seen(&record).max(Wall(sealed.unwrap_or(0))),
+                order: order.and_then(|order| opened(contact, order)),
+                record,
+            });
+        }
+        Ok(unfinished)
+    }
+}
+
+fn last_seen(record: &CallRecord) -> Wall {
+    let Times { offered, connected, ivr_in, ivr_out, queued, assigned, ringing, answered, .. } = record.times;
+    let known = [connected, ivr_in, ivr_out, queued, assigned, ringing, answered];
+    known.into_iter().flatten().max().unwrap_or(offered)
+}
+
+/// An id as stored; our own tables hold no other.
+fn id<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+fn wall(at: Option<i64>) -> Option<Wall> {
+    at.map(Wall)
+}
+
+fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
+    let row = detail.call;
+    CallRecord {
+        contact,
+        revision: u32::try_from(row.revision).unwrap_or(u32::MAX - 1),
+        times: times(&row),
+        recording: row.recording.as_deref().and_then(id),
+        order: row.order_id.as_deref().and_then(id),
+        caller: row.caller.into(),
+        dialled: row.dialled.into(),
+        trunk: row.trunk.into(),
+        sip_call_id: row.sip_call_id.into(),
+        queue: row.queue.map(Into::into),
+        agent: row.agent.map(Into::into),
+        attempts: detail.attempts.into_iter().map(attempt).collect(),
+        collected: detail.collected.into_iter().map(|row| (row.node.into(), row.digits.into())).collect(),
+        end: None,
+    }
+}
+
+fn times(row: &CallRow) -> Times {
+    Times {
+        offered: Wall(row.offered),
+        connected: wall(row.connected),
+        ivr_in: wall(row.ivr_in),
+        ivr_out: wall(row.ivr_out),
+        queued: wall(row.queued),
+        assigned: wall(row.assigned),
+        ringing: wall(row.ringing),
+        answered: wall(row.answered),
+        caller_hangup: wall(row.caller_hangup),
+        agent_hangup: wall(row.agent_hangup),
+        ended: wall(row.ended),
+    }
+}
+
+fn attempt(row: AttemptRow) -> Attempt {
+    Attempt {
+        agent: row.agent.into(),
+        assigned: Wall(row.assigned),
+        ringing: wall(row.ringing),
+        ended: wall(row.ended),
+        outcome: row.outcome.as_deref().and_then(outcome),
+    }
+}
+
+fn outcome(word: &str) -> Option<AttemptOutcome> {
+    serde_json::from_value(word.into()).ok()
+}
+
+fn opened(contact: ContactId, row: OrderRow) -> Option<OrderOpened> {
+    Some(OrderOpened {
+        order: id(&row.id)?,
+        revision: u32::try_from(row.revision).unwrap_or(u32::MAX - 1),
+        contact,
+        recording: row.recording.as_deref().and_then(id),
+        caller: row.caller.into(),
+        dialled: row.dialled.into(),
+        category: row.category.into(),
+        agent: row.agent.map(Into::into),
+        called: Wall(row.called),
+        opened: Wall(row.opened),
+        answered: wall(row.answered),
+        ended: wall(row.ended),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Store, sample};
+    use super::*;
+    use crate::base::fact::{Fact, Stamped};
+    use crate::base::{FactId, OrderId};
+
+    /// Everything that a call told, but its end.
+    fn cut_off(facts: Vec<Stamped>) -> Vec<Stamped> {
+        let lives = |stamped: &Stamped| match &stamped.fact {
+            Fact::Call(call) => call.end.is_none(),
+            Fact::Order(order) => order.ended.is_none(),
+            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) => true,
+        };
+        facts.into_iter().filter(lives).collect()
+    }
+
+    #[tokio::test]
+    async fn a_call_cut_off_is_found_whole_and_closed_once() {
+        let store = Store::memory().await.unwrap();
+        let told = cut_off(sample::call("a", 1));
+        store.apply(&told).await.unwrap();
+        store.apply(&sample::call("a", 2)).await.unwrap();
+        let site = store.site("a");
+        assert_eq!(site.unfinished(Wall(0)).await.unwrap(), [], "none from before its time");
+        assert_eq!(store.site("b").unfinished(Wall(i64::MAX)).await.unwrap(), [], "none of another city");
+        let mut found = site.unfinished(Wall(i64::MAX)).await.unwrap();
+        assert_eq!(found.len(), 1, "the call that ended is not among them");
+        let unfinished = found.pop().unwrap();
+        let last = told.iter().rev().find_map(|stamped| match &stamped.fact {
+            Fact::Call(call) => Some((**call).clone()),
+            Fact::Order(_) | Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) => None,
+        });
+        assert_eq!(Some(&unfinished.record), last.as_ref(), "as it was last told");
+
+        let last_seen = unfinished.last_seen;
+        let (record, order) = unfinished.closed();
+        let facts = [Fact::Call(Box::new(record)), Fact::Order(Box::new(order.expect("an order")))];
+        let stamped = facts.map(|fact| Stamped { id: FactId(1), at: Wall(9), site: "a".into(), fact });
+        store.apply(&stamped).await.unwrap();
+        assert_eq!(site.unfinished(Wall(i64::MAX)).await.unwrap(), []);
+        let call = site.call(ContactId(sample::id(1))).await.unwrap().unwrap().call;
+        assert_eq!((call.end_by.as_deref(), call.ended), (Some("fault"), Some(last_seen.0)));
+        let order = site.order(OrderId(sample::id(1))).await.unwrap().unwrap();
+        assert_eq!(order.ended, Some(last_seen.0));
+    }
+}
