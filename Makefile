@@ -25,7 +25,7 @@ bench:
 soak: packages-test
 	JIESU_SOAK=1 cargo test --release -- --test-threads=2
 
-# Makes every ivr-flows/prompts/NAME.wav from the text beside it.
+# Makes every ivr-flows/prompts/NAME.wav and src/demo/voices/NAME.wav from the text beside it.
 prompts:
 	./ivr-flows/make-prompts.sh
 

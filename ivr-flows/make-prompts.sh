@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes ivr-flows/prompts/*.wav (8 kHz, mono, 16 bit) from the texts beside them, and the music on hold (等待音乐).
+# Makes ivr-flows/prompts/*.wav (8 kHz, mono, 16 bit) from the texts beside them, and the music on hold (等待音乐); then
+# what the people of the demo say, src/demo/voices/*.wav.
 #
 # NAME.txt holds two lines: the Chinese text for people, and its pinyin with tone digits for the voice (a voice that
 # reads characters picks wrong readings: 便民 becomes "pianmin"). The files are good enough for a demo and for tests; a
@@ -18,18 +19,23 @@ for tool in espeak-ng sox; do
     command -v "$tool" >/dev/null || { echo "make-prompts: $tool is missing; apt-get install espeak-ng sox" >&2; exit 1; }
 done
 
-for text in *.txt; do
-    name=${text%.txt}
+# speak TEXT VARIANT PEAK_DB: makes the WAV beside TEXT with a variant of the voice.
+speak() {
+    text=$1
     pinyin=$(sed -n 2p "$text")
     [ -n "$pinyin" ] || { echo "make-prompts: $text: the second line must hold the pinyin" >&2; exit 1; }
     # "(en)" in the phonemes means that a word was no pinyin and is read as English.
     case $(espeak-ng -q -x -v "$voice" "$pinyin") in
         *"(en)"*) echo "make-prompts: $text: a word is no pinyin with a tone digit" >&2; exit 1 ;;
     esac
-    espeak-ng -v "$voice" -s "$speed_wpm" -w "$scratch/voice.wav" "$pinyin"
-    sox -D "$scratch/voice.wav" -r 8000 -c 1 -b 16 "$scratch/out.wav" norm -3 pad 0.1 0.2
-    mv "$scratch/out.wav" "$name.wav"
-done
+    espeak-ng -v "$voice$2" -s "$speed_wpm" -w "$scratch/voice.wav" "$pinyin"
+    sox -D "$scratch/voice.wav" -r 8000 -c 1 -b 16 "$scratch/out.wav" norm "$3" pad 0.1 0.2
+    mv "$scratch/out.wav" "${text%.txt}.wav"
+}
+
+for prompt in *.txt; do speak "$prompt" "" -3; done
+for line in ../../src/demo/voices/agent-*.txt; do speak "$line" +f3 -6; done
+for line in ../../src/demo/voices/citizen-*.txt; do speak "$line" +m3 -6; done
 
 # A slow tune on five notes (宫 C, 商 D, 角 E, 徵 G, 羽 A), each fading to silence, so that the end joins the beginning:
 # 32 notes of 0.75 s are 24 s. A low C hums along. Peak at -20 dB: it must not tire, nor trip detectors.

@@ -339,7 +339,7 @@ impl World {
                         self.note(|| format!("shard {shard} <- {event:?}"));
                         self.shards[shard].handle(self.now, Event::Call(event), &mut effects);
                     }
-                    Effect::Media(action) => self.into_plane(shard, action),
+                    Effect::Media(action) => self.order_media(shard, action),
                     Effect::Acd { site, event } => self.tell_acd(Part::Shard(shard), site.index(), event),
                     Effect::Fact { site: _, fact } => self.fact(&fact),
                     Effect::Show(view) => {
@@ -375,7 +375,7 @@ impl World {
         ToCalls::PortOpened { leg, local }
     }
 
-    fn into_plane(&mut self, shard: usize, action: Action) {
+    fn order_media(&mut self, shard: usize, action: Action) {
         let leg = match &action {
             Action::Open { leg, .. }
             | Action::Connect { leg, .. }
@@ -576,7 +576,7 @@ impl World {
         let orphans: Vec<LegId> =
             self.ports.keys().filter(|leg| leg.shard().index() == shard && !legs.contains(leg)).copied().collect();
         for leg in orphans {
-            self.into_plane(shard, Action::Close { leg });
+            self.order_media(shard, Action::Close { leg });
         }
         self.ledger.begin_anew();
     }
@@ -722,7 +722,7 @@ impl World {
         let at = self.dice.below(self.plan.people.len() as u64) as usize;
         let site = self.plan.people[at].site;
         let others = self.plan.people.iter().filter(|it| it.employed && it.site == site).count();
-        if self.plan.people[at].employed && others > 1 || !self.plan.people[at].employed {
+        if others > 1 || !self.plan.people[at].employed {
             self.plan.people[at].employed ^= true;
         }
         self.reversed ^= self.dice.permille(500);

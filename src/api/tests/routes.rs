@@ -106,10 +106,24 @@ async fn records_come_in_pages() {
 }
 
 #[tokio::test]
+async fn the_page_is_for_everybody_and_is_all_that_is() {
+    let site = two_sites().await;
+    for path in ["/", "/page/main.js"] {
+        let page = site.send(Request::get(path).body(Body::empty()).unwrap()).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert!(page.headers.contains_key(header::CONTENT_SECURITY_POLICY));
+    }
+    site.send(Request::get("/api/v1/calls/live").body(Body::empty()).unwrap()).await.problem(401);
+    let post = site.send(Request::post("/").body(Body::empty()).unwrap()).await;
+    post.problem(405);
+    assert!(site.asked.lock().unwrap().audit.iter().all(|(_, audit)| &*audit.action == "token.check"));
+}
+
+#[tokio::test]
 async fn every_error_is_a_problem() {
     let site = two_sites().await;
     site.get("/nowhere", "fz-admin").await.problem(404);
-    site.send(Request::get("/nowhere").body(Body::empty()).unwrap()).await.problem(404);
+    site.send(Request::get("/page/nowhere.js").body(Body::empty()).unwrap()).await.problem(404);
     let answer = site.ask(Method::DELETE, "/agents", "fz-admin", "").await;
     answer.problem(405);
     assert_eq!(answer.headers[header::ALLOW], "GET,HEAD");

@@ -1,0 +1,276 @@
+//! The queue and the agent's side: waiting, ringing, answering, and every way in which that comes to nothing.
+//!
+//! Owns the way back: whatever fails here, the citizen keeps their place in the line.
+
+use super::{
+    APOLOGY_MAX, Call, INCOMPATIBLE, NO_ANSWER, PORT_WAIT_MAX, REQUEUE_EVERY, REVOKE_WAIT_MAX, RING_MARGIN, State,
+};
+use crate::acd::event::{Declined, Enqueue, Event as Acd, Lease, Released};
+use crate::base::fact::AttemptOutcome;
+use crate::base::{LegId, Mono, Now, QueueId};
+use crate::call::event::{Command, Settings, Towards};
+use crate::call::leg::{Dialog, Leg};
+use crate::media::event::Action as Media;
+use crate::sip::event::{Action as Sip, Ending, Invite};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Call {
+    /// New settings: the queue keeps its name, whatever its number is now. The line is told at once.
+    pub(in crate::call) fn configure(&mut self, now: Now, settings: Arc<Settings>, out: &mut Vec<Command>) {
+        let old = std::mem::replace(&mut self.settings, settings);
+        if let Some((queue, priority)) = self.queue {
+            self.queue = Some((self.queue_now(&old, queue), priority));
+        }
+        if matches!(self.state, State::Waiting) {
+            self.wait(now, out);
+        }
+    }
+
+    /// The present number of a queue of `old` settings; of one that is gone, the site's first.
+    pub(super) fn queue_now(&self, old: &Settings, queue: QueueId) -> QueueId {
+        let name = &old.sites[self.site.index()].queues[queue.index()].name;
+        let place = self.site().queues.iter().position(|voice| voice.name == *name);
+        QueueId(place.unwrap_or(0) as u16)
+    }
+
+    pub(super) fn enqueue(&mut self, now: Now, queue: QueueId, priority: u8, out: &mut Vec<Command>) {
+        let queue = self.queue_now(&self.born, queue);
+        self.queue = Some((queue, priority));
+        self.queued_since = now.mono;
+        let name = self.site().queues[queue.index()].name.clone();
+        self.book.queued(now.wall, &name, self.order, out);
+        match self.site().queues[queue.index()].announcement {
+            Some(announcement) => self.play(vec![announcement], false, out),
+            None => self.music(out),
+        }
+        self.wait(now, out);
+    }
+
+    /// Into the line, or named to it again; the ACD takes a caller it knows as it stands.
+    pub(super) fn wait(&mut self, now: Now, out: &mut Vec<Command>) {
+        let Some(caller) = self.caller() else { return };
+        self.enter(now, State::Waiting, REQUEUE_EVERY, out);
+        self.acd(Acd::Enqueue(caller), out);
+    }
+
+    /// As the ACD knows the citizen.
+    pub(in crate::call) fn caller(&self) -> Option<Enqueue> {
+        let (queue, priority) = self.queue?;
+        let (call, contact, since) = (self.id, self.book.contact(), self.queued_since);
+        Some(Enqueue { call, contact, queue, priority, since })
+    }
+
+    pub(super) fn music(&mut self, out: &mut Vec<Command>) {
+        let Some((queue, _)) = self.queue else { return };
+        let music = self.site().queues[queue.index()].music;
+        self.play(vec![music], true, out);
+    }
+
+    /// The ACD booked an agent: a leg of theirs is opened.
+    pub(in crate::call) fn agent_offered(
+        &mut self,
+        now: Now,
+        lease: Lease,
+        ring_until: Mono,
+        leg: LegId,
+        out: &mut Vec<Command>,
+    ) {
+        match &self.state {
+            State::Waiting => {}
+            // Crossed with our own Cancel or a late answer: the ACD frees the lease when it hears of that.
+            State::Opening { .. }
+            | State::Connecting
+            | State::Ivr { .. }
+            | State::Ringing { .. }
+            | State::Talking { .. }
+            | State::Apologising
+            | State::Ending => return,
+        }
+        let name = self.agent_name(lease.agent);
+        self.book.assigned(now.wall, &name);
+        self.agents.push(Leg::new(leg, Dialog::Gone));
+        self.enter(now, State::Ringing { lease, leg }, ring_until.since(now.mono) + REVOKE_WAIT_MAX, out);
+        out.push(Command::OpenPort { leg, beside: Some(self.citizen.id), towards: Towards::Agent(lease.agent) });
+    }
+
+    pub(super) fn invite(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        local: std::net::SocketAddr,
+        seed: u64,
+        out: &mut Vec<Command>,
+    ) {
+        let State::Ringing { lease, leg: ringing } = self.state else {
+            return;
+        };
+        if ringing != leg {
+            return;
+        }
+        let ring_max = self.deadline.since(now.mono).saturating_sub(REVOKE_WAIT_MAX + RING_MARGIN);
+        let codec = self.citizen.codec();
+        let (user, domain) = (self.agent_name(lease.agent), self.site().domain.clone());
+        let headers = vec![
+            ("X-Jiesu-Contact".into(), self.book.contact().to_string().into()),
+            ("X-Jiesu-Order".into(), self.order.to_string().into()),
+        ];
+        let caller: Box<str> = crate::base::number::Number::parse(&self.book.record.caller, "")
+            .map_or_else(|_| self.book.record.caller.clone(), |number| number.national().into());
+        let Some(agent) = self.agents.iter_mut().find(|agent| agent.id == leg) else {
+            return;
+        };
+        agent.open(local, seed, out);
+        let Some(sdp) = agent.offer(codec) else { return };
+        agent.dialog = Dialog::Alive;
+        let invite = Invite {
+            leg,
+            user,
+            domain,
+            caller_name: caller.clone(),
+            caller,
+            sdp,
+            headers,
+            ring_max: ring_max.max(RING_MARGIN),
+        };
+        out.push(Command::Sip(Sip::Invite(Box::new(invite))));
+    }
+
+    /// The agent's phone rings.
+    pub(in crate::call) fn ringing(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
+        if let State::Ringing { lease, leg: ringing } = self.state
+            && ringing == leg
+            && !self.book.has_rung()
+        {
+            self.book.ringing(now.wall);
+            self.acd(Acd::Ringing { lease }, out);
+        }
+    }
+
+    /// The agent answered: the two are joined.
+    pub(in crate::call) fn answered(&mut self, now: Now, leg: LegId, sdp: &[u8], out: &mut Vec<Command>) {
+        let State::Ringing { lease, leg: ringing } = self.state else {
+            return;
+        };
+        if ringing != leg {
+            return;
+        }
+        let understood = self.leg_mut(leg).is_some_and(|leg| leg.accept(sdp, out));
+        if !understood {
+            self.drop_agent(leg, INCOMPATIBLE, out);
+            return self.decline(now, leg, Declined::Unreachable, out);
+        }
+        self.acd(Acd::Answered { lease }, out);
+        self.book.answered(now.wall, out);
+        self.enter(now, State::Talking { lease, leg, held: false }, Duration::MAX, out);
+        out.push(Command::Media(Media::Bridge { a: self.citizen.id, b: leg }));
+        self.follow_hold(leg, out);
+    }
+
+    /// The INVITE to the agent came to nothing.
+    pub(in crate::call) fn failed(&mut self, now: Now, leg: LegId, status: u16, out: &mut Vec<Command>) {
+        let ours = self.leg_mut(leg).is_some_and(|leg| leg.dialog == Dialog::Ending);
+        self.agent_gone(leg);
+        if let Some(leg) = self.leg_mut(leg) {
+            leg.close(out);
+        }
+        if ours {
+            return;
+        }
+        if let State::Talking { leg: talking, .. } = self.state
+            && talking == leg
+        {
+            return self.agent_ended(now, leg, Ending::Lost, out);
+        }
+        let why = match (status, self.book.has_rung()) {
+            (486 | 600 | 603, _) | (480, true) => Declined::Rejected,
+            (408 | 487, true) => Declined::NoAnswer,
+            _ => Declined::Unreachable,
+        };
+        self.decline(now, leg, why, out);
+    }
+
+    /// The offer to the agent of `leg` is over: back into the line, at the old place.
+    pub(super) fn decline(&mut self, now: Now, leg: LegId, why: Declined, out: &mut Vec<Command>) {
+        let State::Ringing { lease, leg: ringing } = self.state else {
+            return;
+        };
+        if ringing != leg {
+            return;
+        }
+        let outcome = match why {
+            Declined::Rejected => AttemptOutcome::Rejected,
+            Declined::NoAnswer => AttemptOutcome::NoAnswer,
+            Declined::Unreachable => AttemptOutcome::Unreachable,
+        };
+        self.book.attempted(now.wall, outcome);
+        self.enter(now, State::Waiting, REQUEUE_EVERY, out);
+        self.acd(Acd::Declined { lease, why }, out);
+    }
+
+    /// Our want of ports is not the agent's fault: the booking is given back without blame, and the caller asks again.
+    pub(super) fn no_port_for_agent(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
+        match self.state {
+            State::Ringing { leg: ringing, .. } if ringing == leg => {
+                self.book.attempted(now.wall, AttemptOutcome::Unreachable);
+                self.acd(Acd::Cancel { call: self.id }, out);
+                self.enter(now, State::Waiting, PORT_WAIT_MAX, out);
+            }
+            State::Opening { .. }
+            | State::Connecting
+            | State::Ivr { .. }
+            | State::Waiting
+            | State::Ringing { .. }
+            | State::Talking { .. }
+            | State::Apologising
+            | State::Ending => {}
+        }
+    }
+
+    /// The ACD took its offer back.
+    pub(in crate::call) fn revoked(&mut self, now: Now, lease: Lease, out: &mut Vec<Command>) {
+        match self.state {
+            State::Ringing { lease: ours, leg } if ours == lease => {
+                self.drop_agent(leg, NO_ANSWER, out);
+                self.book.attempted(now.wall, AttemptOutcome::NoAnswer);
+                self.enter(now, State::Waiting, REQUEUE_EVERY, out);
+            }
+            // The answer was faster than the end of the lease: they talk on, and the ACD must know.
+            State::Talking { lease: ours, .. } if ours == lease => {
+                if let Some(caller) = self.caller() {
+                    self.acd(Acd::Overtaken { lease, caller }, out);
+                }
+            }
+            State::Opening { .. }
+            | State::Connecting
+            | State::Ivr { .. }
+            | State::Waiting
+            | State::Ringing { .. }
+            | State::Talking { .. }
+            | State::Apologising
+            | State::Ending => {}
+        }
+    }
+
+    /// The ACD let the caller go without an agent.
+    pub(in crate::call) fn released(&mut self, now: Now, _why: Released, out: &mut Vec<Command>) {
+        let (State::Waiting, Some((queue, _))) = (&self.state, self.queue) else {
+            return;
+        };
+        let apology = self.site().queues[queue.index()].apology;
+        self.enter(now, State::Apologising, APOLOGY_MAX, out);
+        self.play(vec![apology], false, out);
+    }
+
+    pub(super) fn agent_gone(&mut self, leg: LegId) {
+        if let Some(leg) = self.leg_mut(leg) {
+            leg.dialog = Dialog::Gone;
+        }
+    }
+
+    pub(in crate::call) fn drop_agent(&mut self, leg: LegId, q850: u8, out: &mut Vec<Command>) {
+        if let Some(leg) = self.leg_mut(leg) {
+            leg.hang_up(q850, out);
+        }
+    }
+}
