@@ -39,6 +39,12 @@ impl Api {
         Self::answer(self.agent.get(url).header("Authorization", format!("Bearer {}", self.token)).call())
     }
 
+    /// The status of a route that does not stand below `/api/v1`.
+    pub fn beside(&self, path: &str) -> u16 {
+        let url = format!("{}{path}", self.base.trim_end_matches("/api/v1"));
+        Self::answer(self.agent.get(url).header("Authorization", format!("Bearer {}", self.token)).call()).status
+    }
+
     pub fn put(&self, path: &str, body: &Value) -> Answer {
         let url = format!("{}{path}", self.base);
         Self::answer(self.agent.put(url).header("Authorization", format!("Bearer {}", self.token)).send_json(body))
