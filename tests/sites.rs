@@ -47,45 +47,8 @@ fn nothing_of_one_city_exists_for_the_other_on_any_route() {
     let order = past.order.as_ref().unwrap()["id"].as_str().unwrap();
     let stranger = hotline.engine.api("demo-quanzhou-lead-token");
     let secret = ["fuzhou", "1001", "1002", "+8613800138000", &*past_contact, &*live_contact, recording, order];
-    let document = stranger.read("/openapi.json").body;
-    let mut walked = 0;
-    for (path, methods) in document["paths"].as_object().expect("paths") {
-        let Some(route) = path.strip_prefix("/api/v1") else {
-            // Figures of the whole node: refused to every token of one city.
-            assert_eq!(path, "/metrics", "a new route beside /api/v1");
-            assert_eq!(stranger.beside(path), 403);
-            continue;
-        };
-        if route.starts_with("/health") || route == "/events" {
-            continue;
-        }
-        let parameters: &[&str] = match route.split('/').nth(1).unwrap() {
-            "agents" => &["1001"],
-            "calls" => &[&past_contact, &live_contact],
-            "orders" => &[order],
-            "recordings" => &[recording],
-            "queues" | "audit" => &[""],
-            other => panic!("route /{other} is new: say what of it belongs to a site"),
-        };
-        for method in methods.as_object().unwrap().keys() {
-            for parameter in parameters {
-                for site in ["", "?site=fuzhou", "?site=quanzhou", "?site=*"] {
-                    walked += 1;
-                    let filled = match (route.find('{'), route.find('}')) {
-                        (Some(from), Some(to)) => format!("{}{parameter}{}{site}", &route[..from], &route[to + 1..]),
-                        _ => format!("{route}{site}"),
-                    };
-                    let (status, body) = asked(&stranger, method, &filled);
-                    if route.contains('{') {
-                        assert!([403, 404].contains(&status), "{method} {filled}: {status} {body}");
-                    } else {
-                        assert!([200, 400, 403, 404].contains(&status), "{method} {filled}: {status} {body}");
-                    }
-                    assert!(!mentions(&body, &secret), "{method} {filled} tells {body}");
-                }
-            }
-        }
-    }
+    let ids = Ids { contacts: [&past_contact, &live_contact], order, recording };
+    let walked = walk(&stranger, &ids, &secret);
     assert!(walked >= 40, "only {walked} questions");
 
     // What does not exist and what is another's are told in the same words.
@@ -106,6 +69,57 @@ fn nothing_of_one_city_exists_for_the_other_on_any_route() {
         assert!(!mentions(event, &secret), "{event}");
         event["data"]["name"] == "2001"
     });
+}
+
+/// What of Fuzhou a stranger may try to name.
+struct Ids<'a> {
+    contacts: [&'a str; 2],
+    order: &'a str,
+    recording: &'a str,
+}
+
+/// Asks every route of the description for everything that it could tell; returns how many questions that were.
+fn walk(stranger: &Api, ids: &Ids, secret: &[&str]) -> usize {
+    let document = stranger.read("/openapi.json").body;
+    let mut walked = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        let Some(route) = path.strip_prefix("/api/v1") else {
+            // Figures of the whole node: refused to every token of one city.
+            assert_eq!(path, "/metrics", "a new route beside /api/v1");
+            assert_eq!(stranger.beside(path), 403);
+            continue;
+        };
+        if route.starts_with("/health") || route == "/events" {
+            continue;
+        }
+        let parameters: &[&str] = match route.split('/').nth(1).unwrap() {
+            "agents" => &["1001"],
+            "calls" => &ids.contacts,
+            "orders" => &[ids.order],
+            "recordings" => &[ids.recording],
+            "queues" | "audit" => &[""],
+            other => panic!("route /{other} is new: say what of it belongs to a site"),
+        };
+        for method in methods.as_object().unwrap().keys() {
+            for parameter in parameters {
+                for site in ["", "?site=fuzhou", "?site=quanzhou", "?site=*"] {
+                    walked += 1;
+                    let filled = match (route.find('{'), route.find('}')) {
+                        (Some(from), Some(to)) => format!("{}{parameter}{}{site}", &route[..from], &route[to + 1..]),
+                        _ => format!("{route}{site}"),
+                    };
+                    let (status, body) = asked(stranger, method, &filled);
+                    if route.contains('{') {
+                        assert!([403, 404].contains(&status), "{method} {filled}: {status} {body}");
+                    } else {
+                        assert!([200, 400, 403, 404].contains(&status), "{method} {filled}: {status} {body}");
+                    }
+                    assert!(!mentions(&body, secret), "{method} {filled} tells {body}");
+                }
+            }
+        }
+    }
+    walked
 }
 
 #[test]
