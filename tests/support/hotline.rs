@@ -215,7 +215,9 @@ impl Hotline {
         assert_eq!(recording["sha256"], hex::encode(Sha256::digest(&file)));
         let audio = format!("/recordings/{}/audio", recording["id"].as_str().unwrap());
         assert_eq!(self.lead.bytes(&audio, None), (200, file.clone()));
-        assert_eq!(self.lead.bytes(&audio, Some("bytes=10-209")), (206, file[10..210].to_vec()));
+        // A call of some milliseconds has hardly more than its header.
+        let last = file.len().min(210) - 1;
+        assert_eq!(self.lead.bytes(&audio, Some(&format!("bytes=10-{last}"))), (206, file[10..=last].to_vec()));
         assert_eq!(self.lead.bytes(&audio, Some("bytes=-50")), (206, file[file.len() - 50..].to_vec()));
         let beyond = format!("bytes={}-", file.len());
         assert_eq!(self.lead.bytes(&audio, Some(&beyond)).0, 416);
