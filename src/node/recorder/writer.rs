@@ -1,6 +1,6 @@
 //! A writer thread: runs the machines of its recordings and carries out what they command.
 
-use super::seal::{Job, Opened, ToSealer};
+use super::seal::{Opened, ToSealer, in_folder};
 use super::sound_file::SoundFile;
 use super::{Batch, Message, Shared};
 use crate::base::fact::RecordingFact;
@@ -161,10 +161,7 @@ impl Writer {
         if let Some(finished) = finished {
             let Recording { opened, damaged, .. } = self.open.remove(&key).expect("just looked at");
             let finished = Finished { damaged: finished.damaged || damaged, ..finished };
-            tell(
-                &self.sealer,
-                ToSealer::Seal(Box::new(Job { opened, finished: Some(finished), counted: true, line: None })),
-            );
+            tell(&self.sealer, ToSealer::Seal { opened, finished });
         }
     }
 
@@ -221,8 +218,7 @@ impl Opened {
         for number in 1..=FILES_PER_CONTACT_MAX {
             let name = numbered(&first, number);
             let path = folder.join(&name);
-            fs::create_dir_all(path.parent().expect("below the site's folder"))?;
-            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+            match in_folder(&path, || OpenOptions::new().read(true).write(true).create_new(true).open(&path)) {
                 Ok(file) => {
                     self.fact.path = name.into();
                     return self.note(root).map(|()| file).inspect_err(|_| {
