@@ -5,10 +5,11 @@
 //! fact. Media never waits: what a full channel cannot take is lost, counted and marks its recordings damaged, but the
 //! start and the end of a recording are kept and given again. Disk errors never reach the call.
 //!
-//! Below the root, by site: `YYYY/MM/DD/<contact>.wav` and `.json` beside it, `manifest.jsonl` (the chain) and
-//! `open/<recording>.json` for each recording that is not sealed yet: what a crash leaves is found there.
+//! Below the root, by site: `YYYY/MM/DD/<contact>.wav` and `.json` beside it, and `manifest.jsonl` (the chain); for all
+//! sites `open.jsonl`, a note of each recording that is not sealed yet: what a crash leaves is found there.
 
 mod ledger;
+mod notes;
 mod seal;
 mod sound_file;
 mod writer;
@@ -75,6 +76,7 @@ struct Shared {
     settings: Settings,
     clock: Clock,
     facts: Facts,
+    notes: notes::Notes,
     /// Recordings begun and not yet sealed.
     alive: AtomicUsize,
     batches_lost: AtomicU64,
@@ -110,7 +112,7 @@ impl Recorder {
     /// Starts the threads. What a crash left open is repaired, sealed and told as damaged, on the sealing thread.
     pub fn start(settings: Settings, clock: Clock, facts: Facts) -> io::Result<Recorder> {
         std::fs::create_dir_all(&settings.root)?;
-        let left_open = seal::left_open(&settings.root)?;
+        let (notes, left_open) = notes::Notes::open(&settings.root)?;
         let writers = settings.threads.max(THREADS_MIN);
         // Each recording sends two messages in its life, so there is room for all that are admitted.
         let (to_sealer, jobs) = sync_channel(2 * settings.recordings_max);
@@ -118,6 +120,7 @@ impl Recorder {
             settings,
             clock,
             facts,
+            notes,
             alive: AtomicUsize::new(0),
             batches_lost: AtomicU64::new(0),
             refused: AtomicU64::new(0),

@@ -7,6 +7,7 @@
 
 use super::Shared;
 use super::ledger::Ledger;
+use super::notes::Slot;
 use crate::base::fact::{RecordingFact, RecordingFinished};
 use crate::base::{Fact, RecordingId};
 use crate::recording::format;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -32,8 +33,6 @@ const SYNC_ALL_FROM: usize = 32;
 pub(super) const GROUP_MAX: usize = 256;
 /// A seal that failed is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Folder of the notes of open recordings, in the site's folder.
-const OPEN: &str = "open";
 /// Files are hashed in pieces of this size.
 const PIECE_BYTES: usize = 128 * 1024;
 
@@ -45,13 +44,13 @@ pub(super) enum ToSealer {
         recording: RecordingId,
         /// The sound.
         file: Arc<File>,
-        /// Where the note stands.
-        note: PathBuf,
     },
     /// Nothing more will be written to this one.
     Seal {
         /// Which.
         opened: Opened,
+        /// Where its note stands; `None` when it could never be written.
+        slot: Option<Slot>,
         /// What its machine said at the end.
         finished: Finished,
     },
@@ -60,6 +59,8 @@ pub(super) enum ToSealer {
 /// A recording to be sealed.
 pub(super) struct Job {
     opened: Opened,
+    /// Where its note stands; `None` when it could never be written.
+    slot: Option<Slot>,
     /// What its machine said at the end; `None` after a crash. Only what ended in this run counts among those alive.
     finished: Option<Finished>,
     /// As the writer left it. Taken by the first try: another one looks for the file by its name.
@@ -101,56 +102,13 @@ pub(super) struct Sealer {
 /// An open file.
 struct Synced {
     file: Arc<File>,
-    /// Until it is synced: writers do not wait for the disk.
-    note: Option<PathBuf>,
-}
-
-impl Synced {
-    fn sync(&mut self) -> io::Result<()> {
-        if let Some(note) = &self.note {
-            File::open(note)?.sync_all()?;
-            self.note = None;
-        }
-        self.file.sync_data()
-    }
-}
-
-impl Opened {
-    /// Writes the note.
-    pub(super) fn note(&self, root: &Path) -> io::Result<()> {
-        let (path, note) = (self.note_path(root), serde_json::to_vec(self)?);
-        in_folder(&path, || fs::write(&path, &note))
-    }
-
-    /// Where the note stands.
-    pub(super) fn note_path(&self, root: &Path) -> PathBuf {
-        root.join(&*self.site).join(OPEN).join(format!("{}.json", self.fact.recording))
-    }
-}
-
-/// The recordings that the run before did not seal, in order of their birth.
-pub(super) fn left_open(root: &Path) -> io::Result<Vec<Opened>> {
-    let mut found: Vec<Opened> = Vec::new();
-    for site in fs::read_dir(root)? {
-        let notes = match fs::read_dir(site?.path().join(OPEN)) {
-            Ok(notes) => notes,
-            Err(_) => continue, // No site's folder, or one without recordings.
-        };
-        for note in notes {
-            let path = note?.path();
-            match fs::read(&path).map(|bytes| serde_json::from_slice(&bytes)) {
-                Ok(Ok(opened)) => found.push(opened),
-                Ok(Err(_)) | Err(_) => tracing::error!(path = %path.display(), "unreadable note of an open recording"),
-            }
-        }
-    }
-    found.sort_by_key(|opened| opened.fact.recording);
-    Ok(found)
+    /// Whether its note is on disk: writers do not wait for that.
+    noted: bool,
 }
 
 impl Sealer {
-    pub(super) fn new(shared: Arc<Shared>, inbox: Receiver<ToSealer>, left_open: Vec<Opened>) -> Sealer {
-        let job = |opened| Job { opened, finished: None, file: None, line: None };
+    pub(super) fn new(shared: Arc<Shared>, inbox: Receiver<ToSealer>, left_open: Vec<(Slot, Opened)>) -> Sealer {
+        let job = |(slot, opened)| Job { opened, slot: Some(slot), finished: None, file: None, line: None };
         Sealer {
             shared,
             inbox,
@@ -194,17 +152,17 @@ impl Sealer {
 
     fn take(&mut self, message: ToSealer) {
         match message {
-            ToSealer::Opened { recording, file, note } => {
+            ToSealer::Opened { recording, file } => {
                 // Spread over the whole period by what is random in the id, so that files are not synced all at once.
                 let spread = SYNC_EVERY.mul_f64(f64::from(recording.0 as u16) / 65536.0);
-                self.open.insert(recording, Synced { file, note: Some(note) });
+                self.open.insert(recording, Synced { file, noted: false });
                 let due = Instant::now() + spread;
                 let at = self.due.partition_point(|(other, _)| *other <= due);
                 self.due.insert(at, (due, recording));
             }
-            ToSealer::Seal { opened, finished } => {
+            ToSealer::Seal { opened, slot, finished } => {
                 let file = self.open.remove(&opened.fact.recording).map(|synced| synced.file);
-                self.jobs.push_back(Job { opened, finished: Some(finished), file, line: None });
+                self.jobs.push_back(Job { opened, slot, finished: Some(finished), file, line: None });
             }
         }
     }
@@ -219,21 +177,30 @@ impl Sealer {
         let due = self.due.partition_point(|(at, _)| *at <= now);
         let mut live: Vec<(Instant, RecordingId)> = self.due.drain(..due).collect();
         live.retain(|(_, recording)| self.open.contains_key(recording));
-        let Some(first) = live.first().and_then(|(_, recording)| self.open.get_mut(recording)) else {
+        let Some(first) = live.first().and_then(|(_, recording)| self.open.get(recording)) else {
             return false;
         };
+        let (file, noted) = (first.file.clone(), first.noted);
         let synced = if live.len() < SYNC_ALL_FROM {
             live.drain(1..).rev().for_each(|waits| self.due.push_front(waits));
-            first.sync()
+            file.sync_data()
         } else {
-            rustix::fs::syncfs(&first.file).map_err(io::Error::from)
+            rustix::fs::syncfs(&file).map_err(io::Error::from)
         };
+        let synced = if noted { synced } else { synced.and(self.sync_notes()) };
         if let Err(error) = synced {
             self.shared.disk_error("sync", &error);
         }
         // All periods are equal, so the back of the queue is the right place.
         self.due.extend(live.into_iter().map(|(_, recording)| (now + SYNC_EVERY, recording)));
         true
+    }
+
+    fn sync_notes(&mut self) -> io::Result<()> {
+        self.shared.notes.sync()?;
+        // Whose opening was told had its note written before.
+        self.open.values_mut().for_each(|open| open.noted = true);
+        Ok(())
     }
 
     /// Seals the next group, if anything waits. What fails is tried again later.
@@ -247,7 +214,9 @@ impl Sealer {
         }
         let some = !sites.is_empty();
         for (site, mut jobs) in sites {
-            if let Err(error) = self.chain_in(&site, &mut jobs) {
+            // Notes taken away before are gone for good before the manifest grows: those that a power cut leaves are of
+            // its last lines, and are found there.
+            if let Err(error) = self.sync_notes().and_then(|()| self.chain_in(&site, &mut jobs)) {
                 self.shared.disk_error("seal", &error);
             }
             for job in jobs {
@@ -291,12 +260,10 @@ impl Sealer {
 
     /// Tells of a recording that is in the manifest; keeps what is not, or cannot be told yet, for later.
     fn publish(&mut self, now: Instant, job: Job) {
-        let told = match &job.line {
-            None => None,
-            Some(line) => write_beside(&self.shared.settings.root, &job.opened, line)
-                .map_err(|error| self.shared.disk_error("seal", &error))
-                .ok(),
-        };
+        let told = job.line.as_deref().and_then(|line| {
+            let told = write_beside(&self.shared, &job, line);
+            told.map_err(|error| self.shared.disk_error("seal", &error)).ok()
+        });
         let Some(fact) = told else {
             return self.later.push_back((now + RETRY_AFTER, job));
         };
@@ -355,16 +322,12 @@ impl Whole<'_> {
 
 /// Writes the entry beside the file and takes the note away. The manifest is the truth, so the entry is not synced: as
 /// long as the note stands, the next start writes it again.
-fn write_beside(root: &Path, opened: &Opened, line: &[u8]) -> io::Result<RecordingFact> {
-    let entry = read(line).map_err(io::Error::other)?;
-    fs::write(root.join(&*opened.site).join(&*entry.recorded.path).with_extension("json"), line)?;
-    match fs::remove_file(opened.note_path(root)) {
-        Ok(()) => {}
-        // It could never be written.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    Ok(finished_fact(&opened.fact, &entry.recorded))
+fn write_beside(shared: &Shared, job: &Job, line: &[u8]) -> io::Result<RecordingFact> {
+    let recorded = read(line).map_err(io::Error::other)?.recorded;
+    let wav = shared.settings.root.join(&*recorded.site).join(&*recorded.path);
+    fs::write(wav.with_extension("json"), line)?;
+    job.slot.map_or(Ok(()), |slot| shared.notes.clear(slot))?;
+    Ok(finished_fact(&job.opened.fact, &recorded))
 }
 
 /// Makes the header agree with the length of the file, after whatever happened; gives the samples of each channel.

@@ -1,6 +1,7 @@
 //! The recorder as a whole, on real files below a temporary folder. Waits for facts, never for time.
 
 use super::ledger::{Ledger, NAME};
+use super::notes::{BLANK, NAME as NOTES, Notes, SLOT_BYTES};
 use super::*;
 use crate::base::fact::RecordingFact;
 use crate::base::{ContactId, Mono, Wall};
@@ -136,9 +137,14 @@ fn a_recording_from_end_to_end() {
     let beside = fs::read(bench.site().join(&*told.path).with_extension("json")).expect("the entry beside");
     let entry = read(&beside).expect("an entry").recorded;
     assert_eq!((entry.samples, entry.sha256, &entry.path), (24_000, Digest::of(&file), &told.path));
-    assert_eq!(fs::read_dir(bench.site().join("open")).expect("the folder of notes").count(), 0);
+    assert_eq!(notes_in(&bench.root.path().join("recordings")), 0);
     assert_eq!(bench.recorder.faults(), Faults::default());
     bench.recorder.stop();
+}
+
+/// How many notes of open recordings there are.
+fn notes_in(root: &Path) -> usize {
+    Notes::open(root).expect("the notes").1.len()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -365,7 +371,9 @@ struct Cut {
 const KEYS: std::ops::RangeInclusive<u128> = 1..=5;
 
 /// Takes away from a folder with everything sealed, and with all notes still there, what had not been done.
-fn cut_off(site: &Path, Cut { manifest, beside, notes }: Cut) {
+fn cut_off(root: &Path, Cut { manifest, beside, notes }: Cut) {
+    let site = &root.join("hefei");
+    let mut open = fs::read(root.join(NOTES)).expect("the notes");
     let whole = fs::read(site.join(NAME)).expect("the manifest");
     fs::write(site.join(NAME), &whole[..whole.len() * manifest / 1_000]).expect("written");
     for (at, line) in lines(&whole).enumerate() {
@@ -377,9 +385,12 @@ fn cut_off(site: &Path, Cut { manifest, beside, notes }: Cut) {
             std::cmp::Ordering::Greater => fs::remove_file(json).expect("removed"),
         }
         if at < notes {
-            fs::remove_file(site.join("open").join(format!("{recording}.json"))).expect("removed");
+            let name = format!("\"{recording}\"");
+            let note = open.chunks_mut(SLOT_BYTES).find(|slot| String::from_utf8_lossy(slot).contains(&name));
+            note.expect("its note").copy_from_slice(&BLANK);
         }
     }
+    fs::write(root.join(NOTES), open).expect("written");
 }
 
 /// At whatever step a crash comes: each recording has one line and its copy in the end, and what still had its note is
@@ -393,8 +404,7 @@ fn a_crash_between_any_two_steps_of_a_group_is_repaired_by_the_next_start() {
         intake.give([start(key), audio(key, Channel::Citizen, 0)]);
         before.next_fact();
     }
-    let open = TempDir::new().expect("a folder");
-    copy(&before.site().join("open"), open.path());
+    let open = fs::read(before.root.path().join("recordings").join(NOTES)).expect("the notes");
     intake.give(KEYS.map(|key| finish(key, 100)));
     KEYS.for_each(|_| drop(before.finished_any()));
     let sealed = fs::read(before.site().join(NAME)).expect("the manifest");
@@ -405,9 +415,10 @@ fn a_crash_between_any_two_steps_of_a_group_is_repaired_by_the_next_start() {
     for cut in manifests.into_iter().chain(copies).chain(notes) {
         let after = TempDir::new().expect("a folder");
         copy(before.root.path(), after.path());
-        let site = after.path().join("recordings/hefei");
-        copy(open.path(), &site.join("open"));
-        cut_off(&site, cut);
+        let root = after.path().join("recordings");
+        let site = root.join("hefei");
+        fs::write(root.join(NOTES), &open).expect("written");
+        cut_off(&root, cut);
         let kept = sealed[..sealed.len() * cut.manifest / 1_000].iter().filter(|byte| **byte == b'\n').count();
 
         let after = bench_on(after, || Now { mono: Mono(0), wall: Wall(0) });
@@ -424,7 +435,34 @@ fn a_crash_between_any_two_steps_of_a_group_is_repaired_by_the_next_start() {
             assert_eq!(Digest::of(&fs::read(&wav).expect("the file")), sha256, "{cut:?}");
             assert_eq!(fs::read(wav.with_extension("json")).expect("the entry beside"), line, "{cut:?}");
         }
-        assert_eq!(fs::read_dir(site.join("open")).expect("the folder of notes").count(), 0, "{cut:?}");
+        assert_eq!(notes_in(&root), 0, "{cut:?}");
     }
     before.recorder.stop();
+}
+
+#[test]
+fn notes_take_the_first_free_slot_and_what_a_crash_tore_is_one() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = |key: u128, site: &str| {
+        let (recording, contact, path) = (RecordingId(key), ContactId(key), "x.wav".into());
+        let fact = RecordingFact { recording, revision: 1, contact, path, started: Wall(0), finished: None };
+        seal::Opened { site: site.into(), fact }
+    };
+    let (notes, left) = Notes::open(folder.path()).expect("notes");
+    assert!(left.is_empty());
+    let slots = [3, 2, 1, 4].map(|key| notes.write(&opened(key, "hefei")).expect("written"));
+    notes.clear(slots[1]).expect("cleared");
+    assert_eq!(notes.write(&opened(5, "hefei")).expect("written"), slots[1]);
+    notes.clear(slots[0]).expect("cleared");
+    let long = notes.write(&opened(6, &"x".repeat(SLOT_BYTES))).map_err(|error| error.kind());
+    assert_eq!(long, Err(io::ErrorKind::InvalidInput));
+    let whole = fs::read(folder.path().join(NOTES)).expect("the notes");
+    assert_eq!(whole.len(), 4 * SLOT_BYTES);
+    fs::write(folder.path().join(NOTES), &whole[..whole.len() - SLOT_BYTES + 20]).expect("written");
+
+    let (notes, left) = Notes::open(folder.path()).expect("notes");
+    let left: Vec<_> = left.into_iter().map(|(slot, opened)| (slot, opened.fact.recording)).collect();
+    assert_eq!(left, [(slots[2], RecordingId(1)), (slots[1], RecordingId(5))]);
+    let free = [slots[0], slots[3]].map(|slot| (slot, notes.write(&opened(7, "hefei")).expect("written")));
+    assert!(free.iter().all(|(expected, slot)| expected == slot));
 }

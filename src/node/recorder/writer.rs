@@ -1,5 +1,6 @@
 //! A writer thread: runs the machines of its recordings and carries out what they command.
 
+use super::notes::Slot;
 use super::seal::{Opened, ToSealer, in_folder};
 use super::sound_file::SoundFile;
 use super::{Batch, Message, Shared};
@@ -10,7 +11,6 @@ use crate::recording::{Command, Event, Finished, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
@@ -38,6 +38,8 @@ pub(super) struct Writer {
 struct Recording {
     session: Session,
     opened: Opened,
+    /// Where its note stands; together with the file.
+    slot: Option<Slot>,
     /// `None` while it could not be created.
     file: Option<SoundFile>,
     damaged: bool,
@@ -117,7 +119,7 @@ impl Writer {
         let mut commands = Vec::new();
         let session = Session::begin(&start, &mut commands);
         let opened = Opened { site: start.site, fact };
-        let mut recording = Recording { session, opened, file: None, damaged: false, deadline: None };
+        let mut recording = Recording { session, opened, slot: None, file: None, damaged: false, deadline: None };
         recording.carry_out(&self.shared, &self.sealer, &mut commands);
         (self.shared.facts)(&recording.opened.site, Fact::Recording(Box::new(recording.opened.fact.clone())));
         let key = start.recording;
@@ -159,9 +161,9 @@ impl Writer {
             recording.deadline = deadline;
         }
         if let Some(finished) = finished {
-            let Recording { opened, damaged, .. } = self.open.remove(&key).expect("just looked at");
+            let Recording { opened, slot, damaged, .. } = self.open.remove(&key).expect("just looked at");
             let finished = Finished { damaged: finished.damaged || damaged, ..finished };
-            tell(&self.sealer, ToSealer::Seal { opened, finished });
+            tell(&self.sealer, ToSealer::Seal { opened, slot, finished });
         }
     }
 
@@ -195,10 +197,10 @@ impl Recording {
 
     fn write(&mut self, shared: &Shared, sealer: &SyncSender<ToSealer>, command: Command) -> io::Result<()> {
         if self.file.is_none() {
-            let file = Arc::new(self.opened.create(&shared.settings.root)?);
-            let note = self.opened.note_path(&shared.settings.root);
-            tell(sealer, ToSealer::Opened { recording: self.opened.fact.recording, file: file.clone(), note });
-            self.file = Some(SoundFile::new(file));
+            let (file, slot) = self.opened.create(shared)?;
+            let file = Arc::new(file);
+            tell(sealer, ToSealer::Opened { recording: self.opened.fact.recording, file: file.clone() });
+            (self.file, self.slot) = (Some(SoundFile::new(file)), Some(slot));
         }
         let file = self.file.as_mut().expect("just opened");
         match command {
@@ -212,8 +214,8 @@ impl Recording {
 
 impl Opened {
     /// Creates the file, under the first name that is free, and notes that it is open.
-    fn create(&mut self, root: &Path) -> io::Result<File> {
-        let folder = root.join(&*self.site);
+    fn create(&mut self, shared: &Shared) -> io::Result<(File, Slot)> {
+        let folder = shared.settings.root.join(&*self.site);
         let first: Box<str> = self.fact.path.clone();
         for number in 1..=FILES_PER_CONTACT_MAX {
             let name = numbered(&first, number);
@@ -221,7 +223,7 @@ impl Opened {
             match in_folder(&path, || OpenOptions::new().read(true).write(true).create_new(true).open(&path)) {
                 Ok(file) => {
                     self.fact.path = name.into();
-                    return self.note(root).map(|()| file).inspect_err(|_| {
+                    return shared.notes.write(self).map(|slot| (file, slot)).inspect_err(|_| {
                         // The next try begins anew, with the first name.
                         let _ = fs::remove_file(&path);
                         self.fact.path = first.clone();
