@@ -26,8 +26,9 @@ use std::thread::{Builder, JoinHandle};
 
 /// Fewest writer threads: one slow file must not stop all others.
 pub const THREADS_MIN: usize = 2;
-/// Batches a writer's channel holds: 2.5 s of two media threads' 5 ms ticks, some 80 MiB at 2,500 recordings.
-const BATCHES_MAX: usize = 1024;
+/// Batches a writer's channel holds: 5 s of two media threads' 20 ms, some 160 MiB at 2,500 recordings; a quarter of that
+/// while recordings begin and end in every tick.
+const BATCHES_MAX: usize = 512;
 /// At most one disk error a second is logged.
 const LOG_EVERY_MS: u64 = 1000;
 
@@ -167,8 +168,8 @@ impl Recorder {
 }
 
 impl Intake {
-    /// Gives the taps of one tick, in order. Never waits. To be called every tick, also with none, so that starts and
-    /// ends that found no room before are given again.
+    /// Gives taps, in order. Never waits. To be called every 20 ms or so, also with none, so that starts and ends that
+    /// found no room before are given again.
     pub fn give(&mut self, taps: impl IntoIterator<Item = Tap>) {
         let lanes = self.lanes.len() as u64;
         for tap in taps {

@@ -242,7 +242,7 @@ fn what_cannot_be_admitted_is_refused() {
         let Tap::Start(good) = start(1) else { unreachable!("a start") };
         intake.give([Tap::Start(RecordingStart { site: site.into(), ..good })]);
     }
-    (0..=RECORDINGS_MAX as u128).for_each(|recording| intake.give([start(2 * recording)]));
+    intake.give((0..=RECORDINGS_MAX as u128).map(|recording| start(2 * recording)));
     intake.give([finish(2, 10)]);
     bench.finished(2);
     assert_eq!(bench.recorder.faults().refused, 5);

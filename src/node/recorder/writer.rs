@@ -54,7 +54,8 @@ impl Writer {
     /// Works until told to stop.
     pub(super) fn run(mut self) {
         loop {
-            // Read before looking into the channel: when that is empty, no tap from before `now` is still to come.
+            // Read before looking into the channel: when that is empty, no tap from before `now` is still to come but
+            // those of the last 20 ms, which media threads hold back. They are late by less than a packet may be.
             let now = (self.shared.clock)();
             let message = match self.intake.try_recv() {
                 Ok(message) => message,
