@@ -4,7 +4,8 @@
 //! systems remember what was deleted: after a flood of short calls ext4 passes over thousands of freed inodes for each
 //! file created, at ten times the cost.
 
-use super::seal::Opened;
+use crate::base::fact::RecordingFact;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -22,6 +23,15 @@ pub(super) const BLANK: [u8; SLOT_BYTES] = {
     blank[SLOT_BYTES - 1] = b'\n';
     blank
 };
+
+/// The note of an open recording.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Opened {
+    /// Site code.
+    pub(super) site: Box<str>,
+    /// As told at its start.
+    pub(super) fact: RecordingFact,
+}
 
 /// Where a note stands, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,13 +7,12 @@
 
 use super::Shared;
 use super::ledger::Ledger;
-use super::notes::Slot;
+use super::notes::{Opened, Slot};
 use crate::base::fact::{RecordingFact, RecordingFinished};
 use crate::base::{Fact, RecordingId};
 use crate::recording::format;
 use crate::recording::manifest::{Digest, Recorded, read};
 use crate::recording::{Finished, SAMPLE_HZ};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -31,6 +30,8 @@ const SYNC_EVERY: Duration = Duration::from_secs(8);
 const SYNC_ALL_FROM: usize = 32;
 /// Most recordings sealed together: what one sync is shared by, and how long the first of them waits for the last.
 pub(super) const GROUP_MAX: usize = 256;
+/// Groups that are not full follow each other no faster: nobody waits for a seal, and a sync costs the same for many.
+const GROUP_EVERY: Duration = Duration::from_millis(100);
 /// A seal that failed is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Files are hashed in pieces of this size.
@@ -76,15 +77,6 @@ struct Whole<'a> {
     samples: u64,
 }
 
-/// The note of an open recording.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Opened {
-    /// Site code.
-    pub(super) site: Box<str>,
-    /// As told at its start.
-    pub(super) fact: RecordingFact,
-}
-
 /// State of the thread.
 pub(super) struct Sealer {
     shared: Arc<Shared>,
@@ -92,6 +84,8 @@ pub(super) struct Sealer {
     jobs: VecDeque<Job>,
     /// Jobs that failed, until the instant.
     later: VecDeque<(Instant, Job)>,
+    /// When the next group may be sealed, full or not.
+    next_group: Instant,
     open: BTreeMap<RecordingId, Synced>,
     due: VecDeque<(Instant, RecordingId)>,
     ledgers: BTreeMap<Box<str>, Ledger>,
@@ -114,6 +108,7 @@ impl Sealer {
             inbox,
             jobs: left_open.into_iter().map(job).collect(),
             later: VecDeque::new(),
+            next_group: Instant::now(),
             open: BTreeMap::new(),
             due: VecDeque::new(),
             ledgers: BTreeMap::new(),
@@ -134,7 +129,10 @@ impl Sealer {
             }
             let now = Instant::now();
             let synced = self.sync_due(now);
-            let sealed = self.seal_some(now);
+            while let Some((_, job)) = self.later.pop_front_if(|(at, _)| *at <= now) {
+                self.jobs.push_back(job);
+            }
+            let sealed = (now >= self.next_group || self.jobs.len() >= GROUP_MAX) && self.seal_some(now);
             if synced || sealed {
                 continue;
             }
@@ -168,7 +166,8 @@ impl Sealer {
     }
 
     fn wait(&self, now: Instant) -> Duration {
-        let next = [self.due.front().map(|(at, _)| *at), self.later.front().map(|(at, _)| *at)];
+        let group = (!self.jobs.is_empty()).then_some(self.next_group);
+        let next = [group, self.due.front().map(|(at, _)| *at), self.later.front().map(|(at, _)| *at)];
         next.into_iter().flatten().min().map_or(SYNC_EVERY, |at| at.saturating_duration_since(now))
     }
 
@@ -205,14 +204,14 @@ impl Sealer {
 
     /// Seals the next group, if anything waits. What fails is tried again later.
     fn seal_some(&mut self, now: Instant) -> bool {
-        while let Some((_, job)) = self.later.pop_front_if(|(at, _)| *at <= now) {
-            self.jobs.push_back(job);
-        }
         let mut sites: BTreeMap<Box<str>, Vec<Job>> = BTreeMap::new();
         for job in self.jobs.drain(..self.jobs.len().min(GROUP_MAX)) {
             sites.entry(job.opened.site.clone()).or_default().push(job);
         }
-        let some = !sites.is_empty();
+        if sites.is_empty() {
+            return false;
+        }
+        self.next_group = now + GROUP_EVERY;
         for (site, mut jobs) in sites {
             // Notes taken away before are gone for good before the manifest grows: those that a power cut leaves are of
             // its last lines, and are found there.
@@ -223,7 +222,7 @@ impl Sealer {
                 self.publish(now, job);
             }
         }
-        some
+        true
     }
 
     /// Makes the files of one site whole and appends them to its manifest, in their order, but for those the run before

@@ -1,7 +1,7 @@
 //! The recorder as a whole, on real files below a temporary folder. Waits for facts, never for time.
 
 use super::ledger::{Ledger, NAME};
-use super::notes::{BLANK, NAME as NOTES, Notes, SLOT_BYTES};
+use super::notes::{BLANK, NAME as NOTES, Notes, Opened, SLOT_BYTES};
 use super::*;
 use crate::base::fact::RecordingFact;
 use crate::base::{ContactId, Mono, Wall};
@@ -446,7 +446,7 @@ fn notes_take_the_first_free_slot_and_what_a_crash_tore_is_one() {
     let opened = |key: u128, site: &str| {
         let (recording, contact, path) = (RecordingId(key), ContactId(key), "x.wav".into());
         let fact = RecordingFact { recording, revision: 1, contact, path, started: Wall(0), finished: None };
-        seal::Opened { site: site.into(), fact }
+        Opened { site: site.into(), fact }
     };
     let (notes, left) = Notes::open(folder.path()).expect("notes");
     assert!(left.is_empty());

@@ -1,7 +1,7 @@
 //! A writer thread: runs the machines of its recordings and carries out what they command.
 
-use super::notes::Slot;
-use super::seal::{Opened, ToSealer, in_folder};
+use super::notes::{Opened, Slot};
+use super::seal::{ToSealer, in_folder};
 use super::sound_file::SoundFile;
 use super::{Batch, Message, Shared};
 use crate::base::fact::RecordingFact;
