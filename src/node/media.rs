@@ -28,6 +28,10 @@ const MESSAGES_MAX: usize = 16_384;
 const MESSAGES_A_TICK: usize = 1_024;
 /// A thread without legs looks at least this often whether the recorder has room for what it had none for.
 const IDLE_MAX: Duration = Duration::from_millis(100);
+/// Taps wait for the recorder so many ticks, 20 ms, so that its threads wake 50 times a second and not 200.
+const TICKS_A_BATCH: u64 = 4;
+/// Beyond so many they do not wait: as many as 100 calls bring in 20 ms.
+const TAPS_MAX: usize = 200;
 /// Packets read from one socket in a tick: 6,400 a second. A flood on one port waits, the others go on.
 const PACKETS_A_TICK: usize = 32;
 /// Larger than any packet of ours; what is cut short here was no telephony.
@@ -111,8 +115,8 @@ pub struct MediaThreads {
 
 impl MediaThreads {
     /// Starts the threads. `notices` must bring a notice to the shard of its leg; `taps` makes for each thread what takes
-    /// the taps of its ticks, those without any included, to the recorder. Both are called on the media threads and must
-    /// not block.
+    /// its taps to the recorder: every 20 ms, also when there are none, and at once when a recording begins or ends. Both
+    /// are called on the media threads and must not block.
     pub fn start<N, T>(settings: &Settings, notices: N, taps: impl Fn() -> T) -> io::Result<MediaThreads>
     where
         N: Fn(Notice) + Send + Clone + 'static,
@@ -126,7 +130,18 @@ impl MediaThreads {
             let (sink, notices, taps) = (Sink::new(), notices.clone(), taps());
             let (buffer, told) = (Box::new([0; PACKET_BYTES_MAX]), Arc::<Mutex<Figures>>::default());
             all_figures.push(told.clone());
-            let worker = Worker { plane, sockets, sink, notices, taps, buffer, figures: Figures::default(), told };
+            let worker = Worker {
+                plane,
+                sockets,
+                sink,
+                notices,
+                taps,
+                buffer,
+                figures: Figures::default(),
+                told,
+                seen: 0,
+                ticks: 0,
+            };
             let pin = settings.pin;
             let thread = thread::Builder::new().name(format!("media-{index}")).spawn(move || {
                 if pin {
@@ -190,6 +205,10 @@ struct Worker<N, T> {
     sink: Sink,
     notices: N,
     taps: T,
+    /// Taps that were looked at already and wait.
+    seen: usize,
+    /// Since the taps were handed over.
+    ticks: u64,
     buffer: Box<[u8; PACKET_BYTES_MAX]>,
     /// Counted here and told now and then.
     figures: Figures,
@@ -212,6 +231,7 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
         }
         self.plane.close_all(clock::now(), &mut self.sink);
         self.flush();
+        (self.taps)(self.sink.taps);
     }
 
     fn tell_figures(&mut self) {
@@ -317,6 +337,7 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             self.strike(leg);
         }
         self.flush();
+        self.hand_over();
     }
 
     fn read(&mut self, now: crate::base::Now, token: Token) {
@@ -366,7 +387,23 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             }
             (self.notices)(notice);
         }
-        (self.taps)(std::mem::take(&mut self.sink.taps));
+    }
+
+    /// Gives the taps to the recorder, unless they are only sound and can wait.
+    fn hand_over(&mut self) {
+        let sound = |tap: &Tap| match tap {
+            Tap::Audio(_) => true,
+            Tap::Start(_) | Tap::Finish { .. } => false,
+        };
+        self.ticks += 1;
+        let taps = &self.sink.taps;
+        let due = self.ticks >= TICKS_A_BATCH || taps.len() > TAPS_MAX || self.sockets.slots.is_empty();
+        if due || !taps[self.seen..].iter().all(sound) {
+            (self.seen, self.ticks) = (0, 0);
+            (self.taps)(std::mem::take(&mut self.sink.taps));
+        } else {
+            self.seen = taps.len();
+        }
     }
 }
 
@@ -488,9 +525,9 @@ fn register(registry: &Registry, opened: &mut Opened, slot: usize) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{PromptId, ShardId};
+    use crate::base::{PromptId, RecordingId, ShardId, Wall};
     use crate::media::Prompt;
-    use crate::media::event::Remote;
+    use crate::media::event::{Audio, Channel, Counters, Remote};
     use crate::media::rtp::{Header, Packet};
     use crate::net::ports::Ports;
     use crate::sdp::{Codec, Direction};
@@ -618,5 +655,42 @@ mod tests {
             panic!("the end of the threads closes the other leg");
         };
         assert_eq!(leg, agent.leg);
+    }
+
+    #[test]
+    fn sound_waits_four_ticks_for_the_recorder_but_starts_and_ends_do_not() {
+        let (sender, given) = mpsc::channel();
+        let mut worker = Worker {
+            plane: Plane::new(Arc::default(), 1),
+            sockets: Sockets::new(1).unwrap(),
+            sink: Sink::new(),
+            notices: drop::<Notice>,
+            taps: move |taps: Vec<Tap>| sender.send(taps.len()).unwrap(),
+            seen: 0,
+            ticks: 0,
+            buffer: Box::new([0; PACKET_BYTES_MAX]),
+            figures: Figures::default(),
+            told: Arc::default(),
+        };
+        let (leg, recording, at) = (LegId::incoming(ShardId(1), 1), RecordingId(1), Mono(0));
+        let mut ports = Ports::new(&[LOOPBACK], 30_000..=39_999).unwrap();
+        worker.take(Message::Open { leg, pair: ports.open(clock::now().mono, Some(LOOPBACK)).unwrap() });
+        let (channel, codec, payload) = (Channel::Citizen, Codec::Pcma, Vec::new());
+        let sound = Tap::Audio(Audio { recording, channel, at, ssrc: 1, sequence: 1, timestamp: 1, codec, payload });
+        let end = Tap::Finish { recording, at, wall: Wall(0) };
+        let mut tick = |taps: &[Tap]| {
+            worker.sink.taps.extend_from_slice(taps);
+            worker.hand_over();
+            given.try_iter().collect::<Vec<_>>()
+        };
+        let one = std::slice::from_ref(&sound);
+        assert_eq!([one, one, &[], one].map(&mut tick), [vec![], vec![], vec![], vec![3]]);
+        assert_eq!([one, &[sound.clone(), end], one].map(&mut tick), [vec![], vec![3], vec![]]);
+        assert_eq!(tick(&vec![sound.clone(); TAPS_MAX]), [TAPS_MAX + 1]);
+        assert_eq!([0; 4].map(|_| tick(&[])), [vec![], vec![], vec![], vec![0]], "also none, for what found no room");
+        worker.sockets.close(leg);
+        worker.sink.taps.push(sound);
+        worker.hand_over();
+        assert_eq!(given.try_recv(), Ok(1), "without legs ticks are long");
     }
 }

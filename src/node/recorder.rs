@@ -5,10 +5,11 @@
 //! fact. Media never waits: what a full channel cannot take is lost, counted and marks its recordings damaged, but the
 //! start and the end of a recording are kept and given again. Disk errors never reach the call.
 //!
-//! Below the root, by site: `YYYY/MM/DD/<contact>.wav` and `.json` beside it, `manifest.jsonl` (the chain) and
-//! `open/<recording>.json` for each recording that is not sealed yet: what a crash leaves is found there.
+//! Below the root, by site: `YYYY/MM/DD/<contact>.wav` and `.json` beside it, and `manifest.jsonl` (the chain); for all
+//! sites `open.jsonl`, a note of each recording that is not sealed yet: what a crash leaves is found there.
 
 mod ledger;
+mod notes;
 mod seal;
 mod sound_file;
 mod writer;
@@ -27,8 +28,9 @@ use std::thread::{Builder, JoinHandle};
 
 /// Fewest writer threads: one slow file must not stop all others.
 pub const THREADS_MIN: usize = 2;
-/// Batches a writer's channel holds: 2.5 s of two media threads' 5 ms ticks, some 80 MiB at 2,500 recordings.
-const BATCHES_MAX: usize = 1024;
+/// Batches a writer's channel holds: 5 s of two media threads' 20 ms, some 160 MiB at 2,500 recordings; a quarter of that
+/// while recordings begin and end in every tick.
+const BATCHES_MAX: usize = 512;
 /// At most one disk error a second is logged.
 const LOG_EVERY_MS: u64 = 1000;
 
@@ -101,6 +103,7 @@ struct Shared {
     settings: Settings,
     clock: Clock,
     facts: Facts,
+    notes: notes::Notes,
     /// Recordings begun and not yet sealed.
     alive: AtomicUsize,
     batches_lost: AtomicU64,
@@ -136,7 +139,7 @@ impl Recorder {
     /// Starts the threads. What a crash left open is repaired, sealed and told as damaged, on the sealing thread.
     pub fn start(settings: Settings, clock: Clock, facts: Facts) -> io::Result<Recorder> {
         std::fs::create_dir_all(&settings.root)?;
-        let left_open = seal::left_open(&settings.root)?;
+        let (notes, left_open) = notes::Notes::open(&settings.root)?;
         let writers = settings.threads.max(THREADS_MIN);
         // Each recording sends two messages in its life, so there is room for all that are admitted.
         let (to_sealer, jobs) = sync_channel(2 * settings.recordings_max);
@@ -144,6 +147,7 @@ impl Recorder {
             settings,
             clock,
             facts,
+            notes,
             alive: AtomicUsize::new(0),
             batches_lost: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -188,8 +192,8 @@ impl Recorder {
 }
 
 impl Intake {
-    /// Gives the taps of one tick, in order. Never waits. To be called every tick, also with none, so that starts and
-    /// ends that found no room before are given again.
+    /// Gives taps, in order. Never waits. To be called every 20 ms or so, also with none, so that starts and ends that
+    /// found no room before are given again.
     pub fn give(&mut self, taps: impl IntoIterator<Item = Tap>) {
         let lanes = self.lanes.len() as u64;
         for tap in taps {

@@ -1,22 +1,28 @@
 //! `manifest.jsonl` of one site: the lines of the hash chain ([`crate::recording::manifest`]), appended and synced.
 
+use super::seal::GROUP_MAX;
 use crate::base::RecordingId;
+use crate::base::fact::RecordingFact;
 use crate::recording::manifest::{Chain, Digest, Entry, NAME, Recorded, read};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// How much of the end is read to go on: more than a hundred lines.
-const TAIL_BYTES: u64 = 64 * 1024;
+/// How much of the end is read to go on: more than two groups' lines, which are shorter than 1 KiB.
+const TAIL_BYTES: u64 = 512 * 1024;
+const _: () = assert!(TAIL_BYTES >= 2 * 1024 * GROUP_MAX as u64);
 
 /// An open manifest.
 pub(super) struct Ledger {
     file: File,
     end: u64,
+    /// Whether an append failed half-way: what it left beyond the end is cut off before the next.
+    torn: bool,
     chain: Chain,
-    /// The last lines of the run before: what a crash may have left half sealed.
-    tail: Vec<(RecordingId, Vec<u8>)>,
+    /// The last lines of the run before, by recording and path: what a crash may have left half sealed.
+    tail: BTreeMap<(RecordingId, Box<str>), Vec<u8>>,
 }
 
 impl Ledger {
@@ -37,26 +43,33 @@ impl Ledger {
         let (chain, tail) = (standing(&lines), known(&lines));
         let end = from + whole as u64;
         file.set_len(end)?;
-        Ok(Ledger { file, end, chain, tail })
+        Ok(Ledger { file, end, torn: false, chain, tail })
     }
 
     /// The line of a recording that was sealed just before a crash.
-    pub(super) fn find(&self, recording: RecordingId) -> Option<&[u8]> {
-        self.tail.iter().find(|(known, _)| *known == recording).map(|(_, line)| line.as_slice())
+    pub(super) fn find(&self, fact: &RecordingFact) -> Option<&[u8]> {
+        self.tail.get(&(fact.recording, fact.path.clone())).map(Vec::as_slice)
     }
 
-    /// Appends an entry, on disk when this returns; gives its line.
-    pub(super) fn append(&mut self, recorded: Recorded) -> io::Result<Vec<u8>> {
+    /// Appends entries in their order, with one write and one sync: on disk when this returns. Gives their lines; after
+    /// an error none of them counts.
+    pub(super) fn append(&mut self, entries: impl IntoIterator<Item = Recorded>) -> io::Result<Vec<Vec<u8>>> {
         let mut chain = self.chain.clone();
-        let mut line = chain.append(recorded);
-        line.push(b'\n');
-        // A line that fails half-way is overwritten by the next.
-        self.file.write_all_at(&line, self.end)?;
+        let lines: Vec<Vec<u8>> = entries.into_iter().map(|recorded| chain.append(recorded)).collect();
+        if lines.is_empty() {
+            return Ok(lines);
+        }
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| [line.as_slice(), b"\n"]).flatten().copied().collect();
+        if self.torn {
+            self.file.set_len(self.end)?;
+        }
+        self.torn = true;
+        self.file.write_all_at(&bytes, self.end)?;
         self.file.sync_data()?;
-        self.end += line.len() as u64;
+        self.torn = false;
+        self.end += bytes.len() as u64;
         self.chain = chain;
-        line.pop();
-        Ok(line)
+        Ok(lines)
     }
 }
 
@@ -69,10 +82,10 @@ fn standing(lines: &[&[u8]]) -> Chain {
     Chain { number: readable.unwrap_or(0), head: Digest::of(last) }
 }
 
-fn known(lines: &[&[u8]]) -> Vec<(RecordingId, Vec<u8>)> {
+fn known(lines: &[&[u8]]) -> BTreeMap<(RecordingId, Box<str>), Vec<u8>> {
     let entry = |line: &&[u8]| {
         let Entry { recorded, .. } = read(line).ok()?;
-        Some((recorded.recording, line.to_vec()))
+        Some(((recorded.recording, recorded.path), line.to_vec()))
     };
     lines.iter().filter_map(entry).collect()
 }

@@ -2,23 +2,24 @@
 //!
 //! To seal is to make the header agree with the length, sync, hash, chain into the site's manifest and write the entry
 //! beside the file, take the note of the open recording away and tell the fact: in this order, so that a crash in
-//! between repeats steps but loses and doubles nothing.
+//! between repeats steps but loses and doubles nothing. The disk is slow to sync and quick at all else, so whatever waits
+//! is sealed together: the files of a group are synced at once, and its entries are one write and one sync.
 
 use super::Shared;
 use super::ledger::Ledger;
+use super::notes::{Opened, Slot};
 use crate::base::fact::{RecordingFact, RecordingFinished};
 use crate::base::{Fact, RecordingId};
 use crate::node::guard::{Panicked, fenced};
 use crate::recording::format;
 use crate::recording::manifest::{Digest, Recorded, read};
 use crate::recording::{Finished, SAMPLE_HZ};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -28,10 +29,12 @@ use std::time::{Duration, Instant};
 const SYNC_EVERY: Duration = Duration::from_secs(8);
 /// When so many files are due at once, the whole file system is synced instead: it costs as much as a few files.
 const SYNC_ALL_FROM: usize = 32;
+/// Most recordings sealed together: what one sync is shared by, and how long the first of them waits for the last.
+pub(super) const GROUP_MAX: usize = 256;
+/// Groups that are not full follow each other no faster: nobody waits for a seal, and a sync costs the same for many.
+const GROUP_EVERY: Duration = Duration::from_millis(100);
 /// A seal that failed is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Folder of the notes of open recordings, in the site's folder.
-const OPEN: &str = "open";
 /// Files are hashed in pieces of this size.
 const PIECE_BYTES: usize = 128 * 1024;
 
@@ -43,31 +46,38 @@ pub(super) enum ToSealer {
         recording: RecordingId,
         /// The sound.
         file: Arc<File>,
-        /// Where the note stands.
-        note: PathBuf,
     },
     /// Nothing more will be written to this one.
-    Seal(Box<Job>),
+    Seal {
+        /// Which.
+        opened: Opened,
+        /// Where its note stands; `None` when it could never be written.
+        slot: Option<Slot>,
+        /// What its machine said at the end; `None` when a fault of ours cut it short.
+        finished: Option<Finished>,
+    },
 }
 
 /// A recording to be sealed.
 pub(super) struct Job {
-    pub(super) opened: Opened,
-    /// What its machine said at the end; `None` after a crash.
-    pub(super) finished: Option<Finished>,
-    /// Whether it counts among the recordings alive.
-    pub(super) counted: bool,
+    opened: Opened,
+    /// Where its note stands; `None` when it could never be written.
+    slot: Option<Slot>,
+    /// What its machine said at the end; `None` after a crash, or when a fault of ours cut it short.
+    finished: Option<Finished>,
+    /// Whether it ended in this run: only such ones count among those alive.
+    counted: bool,
+    /// As the writer left it. Taken by the first try: another one looks for the file by its name.
+    file: Option<Arc<File>>,
     /// Its line of the manifest, once that is on disk: a seal that fails later is tried again without a second one.
-    pub(super) line: Option<Vec<u8>>,
+    line: Option<Vec<u8>>,
 }
 
-/// The note of an open recording.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Opened {
-    /// Site code.
-    pub(super) site: Box<str>,
-    /// As told at its start.
-    pub(super) fact: RecordingFact,
+/// The file of a job, as long as it says: to be synced, hashed and chained in.
+struct Whole<'a> {
+    job: &'a mut Job,
+    file: Arc<File>,
+    samples: u64,
 }
 
 /// State of the thread.
@@ -77,73 +87,36 @@ pub(super) struct Sealer {
     jobs: VecDeque<Job>,
     /// Jobs that failed, until the instant.
     later: VecDeque<(Instant, Job)>,
+    /// When the next group may be sealed, full or not.
+    next_group: Instant,
     open: BTreeMap<RecordingId, Synced>,
     due: VecDeque<(Instant, RecordingId)>,
     ledgers: BTreeMap<Box<str>, Ledger>,
+    /// What a file is read into to be hashed.
+    piece: Box<[u8]>,
 }
 
 /// An open file.
 struct Synced {
     file: Arc<File>,
-    /// Until it is synced: writers do not wait for the disk.
-    note: Option<PathBuf>,
-}
-
-impl Synced {
-    fn sync(&mut self) -> io::Result<()> {
-        if let Some(note) = &self.note {
-            File::open(note)?.sync_all()?;
-            self.note = None;
-        }
-        self.file.sync_data()
-    }
-}
-
-impl Opened {
-    /// Writes the note.
-    pub(super) fn note(&self, root: &Path) -> io::Result<()> {
-        let path = self.note_path(root);
-        fs::create_dir_all(path.parent().expect("in the folder of notes"))?;
-        fs::write(path, serde_json::to_vec(self)?)
-    }
-
-    /// Where the note stands.
-    pub(super) fn note_path(&self, root: &Path) -> PathBuf {
-        root.join(&*self.site).join(OPEN).join(format!("{}.json", self.fact.recording))
-    }
-}
-
-/// The recordings that the run before did not seal, in order of their birth.
-pub(super) fn left_open(root: &Path) -> io::Result<Vec<Opened>> {
-    let mut found: Vec<Opened> = Vec::new();
-    for site in fs::read_dir(root)? {
-        let notes = match fs::read_dir(site?.path().join(OPEN)) {
-            Ok(notes) => notes,
-            Err(_) => continue, // No site's folder, or one without recordings.
-        };
-        for note in notes {
-            let path = note?.path();
-            match fs::read(&path).map(|bytes| serde_json::from_slice(&bytes)) {
-                Ok(Ok(opened)) => found.push(opened),
-                Ok(Err(_)) | Err(_) => tracing::error!(path = %path.display(), "unreadable note of an open recording"),
-            }
-        }
-    }
-    found.sort_by_key(|opened| opened.fact.recording);
-    Ok(found)
+    /// Whether its note is on disk: writers do not wait for that.
+    noted: bool,
 }
 
 impl Sealer {
-    pub(super) fn new(shared: Arc<Shared>, inbox: Receiver<ToSealer>, left_open: Vec<Opened>) -> Sealer {
-        let job = |opened| Job { opened, finished: None, counted: false, line: None };
+    pub(super) fn new(shared: Arc<Shared>, inbox: Receiver<ToSealer>, left_open: Vec<(Slot, Opened)>) -> Sealer {
+        let job =
+            |(slot, opened)| Job { opened, slot: Some(slot), finished: None, counted: false, file: None, line: None };
         Sealer {
             shared,
             inbox,
             jobs: left_open.into_iter().map(job).collect(),
             later: VecDeque::new(),
+            next_group: Instant::now(),
             open: BTreeMap::new(),
             due: VecDeque::new(),
             ledgers: BTreeMap::new(),
+            piece: vec![0; PIECE_BYTES].into(),
         }
     }
 
@@ -160,7 +133,10 @@ impl Sealer {
             }
             let now = Instant::now();
             let synced = self.sync_due(now);
-            let sealed = self.seal_one(now);
+            while let Some((_, job)) = self.later.pop_front_if(|(at, _)| *at <= now) {
+                self.jobs.push_back(job);
+            }
+            let sealed = (now >= self.next_group || self.jobs.len() >= GROUP_MAX) && self.seal_some(now);
             if synced || sealed {
                 continue;
             }
@@ -173,141 +149,203 @@ impl Sealer {
         // What fails now keeps its note: the next start seals it.
         let failed = std::mem::take(&mut self.later).into_iter().map(|(_, job)| job);
         self.jobs.extend(failed);
-        while let Some(mut job) = self.jobs.pop_front() {
-            if let Err(error) = self.seal(&mut job) {
-                self.shared.disk_error("seal", &error);
-            }
-        }
+        while self.seal_some(Instant::now()) {}
     }
 
     fn take(&mut self, message: ToSealer) {
         match message {
-            ToSealer::Opened { recording, file, note } => {
+            ToSealer::Opened { recording, file } => {
                 // Spread over the whole period by what is random in the id, so that files are not synced all at once.
                 let spread = SYNC_EVERY.mul_f64(f64::from(recording.0 as u16) / 65536.0);
-                self.open.insert(recording, Synced { file, note: Some(note) });
+                self.open.insert(recording, Synced { file, noted: false });
                 let due = Instant::now() + spread;
                 let at = self.due.partition_point(|(other, _)| *other <= due);
                 self.due.insert(at, (due, recording));
             }
-            ToSealer::Seal(job) => {
-                self.open.remove(&job.opened.fact.recording);
-                self.jobs.push_back(*job);
+            ToSealer::Seal { opened, slot, finished } => {
+                let file = self.open.remove(&opened.fact.recording).map(|synced| synced.file);
+                self.jobs.push_back(Job { opened, slot, finished, counted: true, file, line: None });
             }
         }
     }
 
     fn wait(&self, now: Instant) -> Duration {
-        let next = [self.due.front().map(|(at, _)| *at), self.later.front().map(|(at, _)| *at)];
+        let group = (!self.jobs.is_empty()).then_some(self.next_group);
+        let next = [group, self.due.front().map(|(at, _)| *at), self.later.front().map(|(at, _)| *at)];
         next.into_iter().flatten().min().map_or(SYNC_EVERY, |at| at.saturating_duration_since(now))
     }
 
     /// Syncs the file that is due first, if one is; all at once when many are.
     fn sync_due(&mut self, now: Instant) -> bool {
         let due = self.due.partition_point(|(at, _)| *at <= now);
-        let taken = if due < SYNC_ALL_FROM { due.min(1) } else { due };
-        let mut live: Vec<RecordingId> = self.due.drain(..taken).map(|(_, recording)| recording).collect();
-        live.retain(|recording| self.open.contains_key(recording));
-        if let Some(first) = live.first().and_then(|recording| self.open.get_mut(recording)) {
-            let synced =
-                if live.len() == 1 { first.sync() } else { rustix::fs::syncfs(&first.file).map_err(io::Error::from) };
-            if let Err(error) = synced {
-                self.shared.disk_error("sync", &error);
-            }
-        }
-        // All periods are equal, so the back of the queue is the right place.
-        self.due.extend(live.into_iter().map(|recording| (now + SYNC_EVERY, recording)));
-        taken > 0
-    }
-
-    fn seal_one(&mut self, now: Instant) -> bool {
-        if let Some((_, job)) = self.later.pop_front_if(|(at, _)| *at <= now) {
-            self.jobs.push_back(job);
-        }
-        let Some(mut job) = self.jobs.pop_front() else {
+        let mut live: Vec<(Instant, RecordingId)> = self.due.drain(..due).collect();
+        live.retain(|(_, recording)| self.open.contains_key(recording));
+        let Some(first) = live.first().and_then(|(_, recording)| self.open.get(recording)) else {
             return false;
         };
-        let which = job.opened.fact.recording.0;
-        let sealed = fenced("sealer", which, || self.seal(&mut job));
-        match sealed.unwrap_or_else(|Panicked| Err(io::Error::other("a fault of ours"))) {
-            Ok(()) if job.counted => {
-                self.shared.alive.fetch_sub(1, Ordering::Relaxed);
+        let (file, noted) = (first.file.clone(), first.noted);
+        let synced = if live.len() < SYNC_ALL_FROM {
+            live.drain(1..).rev().for_each(|waits| self.due.push_front(waits));
+            file.sync_data()
+        } else {
+            rustix::fs::syncfs(&file).map_err(io::Error::from)
+        };
+        let synced = if noted { synced } else { synced.and(self.sync_notes()) };
+        if let Err(error) = synced {
+            self.shared.disk_error("sync", &error);
+        }
+        // All periods are equal, so the back of the queue is the right place.
+        self.due.extend(live.into_iter().map(|(_, recording)| (now + SYNC_EVERY, recording)));
+        true
+    }
+
+    fn sync_notes(&mut self) -> io::Result<()> {
+        self.shared.notes.sync()?;
+        // Whose opening was told had its note written before.
+        self.open.values_mut().for_each(|open| open.noted = true);
+        Ok(())
+    }
+
+    /// Seals the next group, if anything waits. What fails is tried again later.
+    fn seal_some(&mut self, now: Instant) -> bool {
+        let mut sites: BTreeMap<Box<str>, Vec<Job>> = BTreeMap::new();
+        for job in self.jobs.drain(..self.jobs.len().min(GROUP_MAX)) {
+            sites.entry(job.opened.site.clone()).or_default().push(job);
+        }
+        if sites.is_empty() {
+            return false;
+        }
+        self.next_group = now + GROUP_EVERY;
+        for (site, mut jobs) in sites {
+            // Notes taken away before are gone for good before the manifest grows: those that a power cut leaves are of
+            // its last lines, and are found there.
+            let group = jobs[0].opened.fact.recording.0;
+            let chained = fenced("sealer", group, || self.sync_notes().and_then(|()| self.chain_in(&site, &mut jobs)));
+            match chained {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.shared.disk_error("seal", &error),
+                Err(Panicked) => self.chain_in_alone(&site, &mut jobs),
             }
-            Ok(()) => {}
-            Err(error) => {
-                self.shared.disk_error("seal", &error);
-                self.later.push_back((now + RETRY_AFTER, job));
+            for job in jobs {
+                self.publish(now, job);
             }
         }
         true
     }
 
-    fn seal(&mut self, job: &mut Job) -> io::Result<()> {
-        let line = match job.line.take() {
-            Some(line) => line,
-            None => self.chain_in(job)?,
-        };
-        let told = self.publish(&job.opened, &line);
-        job.line = Some(line);
-        (self.shared.facts)(&job.opened.site, Fact::Recording(Box::new(told?)));
+    /// Makes the files of one site whole and appends them to its manifest, in their order, but for those the run before
+    /// had in it just before it died. A file that fails leaves its job without a line and the others alone.
+    fn chain_in(&mut self, site: &str, jobs: &mut [Job]) -> io::Result<()> {
+        let folder = self.shared.settings.root.join(site);
+        let shared = self.shared.clone();
+        let (ledger, piece) = self.ledger(site, &folder)?;
+        let failed = |error: io::Error| shared.disk_error("seal", &error);
+        for job in jobs.iter_mut().filter(|job| job.line.is_none() && !job.counted) {
+            job.line = ledger.find(&job.opened.fact).map(<[u8]>::to_vec);
+        }
+        let fresh = jobs.iter_mut().filter(|job| job.line.is_none());
+        let mut group: Vec<Whole> = fresh.filter_map(|job| Whole::make(job, &folder).map_err(failed).ok()).collect();
+        let together = group.len() >= SYNC_ALL_FROM && rustix::fs::syncfs(&group[0].file).is_ok();
+        if !together {
+            group.retain(|whole| whole.file.sync_all().map_err(failed).is_ok());
+        }
+        let (mut entries, mut chained) = (Vec::new(), Vec::new());
+        for whole in group {
+            match whole.recorded(piece) {
+                Ok(entry) => {
+                    entries.push(entry);
+                    chained.push(whole.job);
+                }
+                Err(error) => failed(error),
+            }
+        }
+        for (job, line) in chained.into_iter().zip(ledger.append(entries)?) {
+            job.line = Some(line);
+        }
         Ok(())
     }
 
-    /// Makes the file whole and appends it to the manifest, unless the run before did so just before it died.
-    fn chain_in(&mut self, job: &Job) -> io::Result<Vec<u8>> {
-        let Opened { site, fact } = &job.opened;
-        let folder = self.shared.settings.root.join(&**site);
-        let ledger = self.ledger(site, &folder)?;
-        match ledger.find(fact.recording) {
-            Some(line) => Ok(line.to_vec()),
-            None => ledger.append(recorded(job, &folder.join(&*fact.path))?),
+    /// After a panic in a group: each of it by itself, so that the one at fault keeps no other from its seal.
+    fn chain_in_alone(&mut self, site: &str, jobs: &mut [Job]) {
+        for job in jobs {
+            let which = job.opened.fact.recording.0;
+            let chained = fenced("sealer", which, || self.chain_in(site, std::slice::from_mut(job)));
+            if let Err(error) = chained.unwrap_or_else(|Panicked| Err(io::Error::other("a fault of ours"))) {
+                self.shared.disk_error("seal", &error);
+            }
         }
     }
 
-    /// Writes the entry beside the file and takes the note away.
-    fn publish(&self, opened: &Opened, line: &[u8]) -> io::Result<RecordingFact> {
-        let entry = read(line).map_err(io::Error::other)?;
-        let root = &self.shared.settings.root;
-        replace(&root.join(&*opened.site).join(&*entry.recorded.path).with_extension("json"), line)?;
-        match fs::remove_file(opened.note_path(root)) {
-            Ok(()) => {}
-            // It could never be written.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+    /// Tells of a recording that is in the manifest; keeps what is not, or cannot be told yet, for later.
+    fn publish(&mut self, now: Instant, job: Job) {
+        let told = job.line.as_deref().and_then(|line| {
+            let told = write_beside(&self.shared, &job, line);
+            told.map_err(|error| self.shared.disk_error("seal", &error)).ok()
+        });
+        let Some(fact) = told else {
+            return self.later.push_back((now + RETRY_AFTER, job));
+        };
+        (self.shared.facts)(&job.opened.site, Fact::Recording(Box::new(fact)));
+        if job.counted {
+            self.shared.alive.fetch_sub(1, Ordering::Relaxed);
         }
-        Ok(finished_fact(&opened.fact, &entry.recorded))
     }
 
-    fn ledger(&mut self, site: &str, folder: &Path) -> io::Result<&mut Ledger> {
+    /// The manifest of a site, and what files are read into.
+    fn ledger(&mut self, site: &str, folder: &Path) -> io::Result<(&mut Ledger, &mut [u8])> {
         if !self.ledgers.contains_key(site) {
             fs::create_dir_all(folder)?;
             self.ledgers.insert(site.into(), Ledger::open(folder)?);
         }
-        Ok(self.ledgers.get_mut(site).expect("just opened"))
+        Ok((self.ledgers.get_mut(site).expect("just opened"), &mut self.piece))
     }
 }
 
-/// Makes the file whole and on disk, and says what it holds.
-fn recorded(job: &Job, wav: &Path) -> io::Result<Recorded> {
-    let Opened { site, fact } = &job.opened;
-    fs::create_dir_all(wav.parent().expect("below the site's folder"))?;
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(wav)?;
-    let samples = mend(&file)?;
-    file.sync_all()?;
-    let length = Duration::from_nanos(samples * 1_000_000_000 / u64::from(SAMPLE_HZ));
-    let whole = job.finished.filter(|finished| finished.samples == samples);
-    Ok(Recorded {
-        site: site.clone(),
-        recording: fact.recording,
-        contact: fact.contact,
-        path: fact.path.clone(),
-        started: fact.started,
-        ended: whole.map_or(fact.started + length, |finished| finished.ended),
-        samples,
-        bytes: format::bytes_of(samples),
-        sha256: hash(file)?,
-        damaged: whole.is_none_or(|finished| finished.damaged),
-    })
+impl Whole<'_> {
+    /// Makes the file agree with itself, in the site's folder.
+    fn make<'a>(job: &'a mut Job, folder: &Path) -> io::Result<Whole<'a>> {
+        let file = match job.file.take() {
+            Some(file) => file,
+            None => {
+                let wav = folder.join(&*job.opened.fact.path);
+                let mut open = OpenOptions::new();
+                open.read(true).write(true).create(true).truncate(false);
+                Arc::new(in_folder(&wav, || open.open(&wav))?)
+            }
+        };
+        let samples = mend(&file)?;
+        Ok(Whole { job, file, samples })
+    }
+
+    /// Says what it holds.
+    fn recorded(&self, piece: &mut [u8]) -> io::Result<Recorded> {
+        let Opened { site, fact } = &self.job.opened;
+        let samples = self.samples;
+        let length = Duration::from_nanos(samples * 1_000_000_000 / u64::from(SAMPLE_HZ));
+        let whole = self.job.finished.filter(|finished| finished.samples == samples);
+        Ok(Recorded {
+            site: site.clone(),
+            recording: fact.recording,
+            contact: fact.contact,
+            path: fact.path.clone(),
+            started: fact.started,
+            ended: whole.map_or(fact.started + length, |finished| finished.ended),
+            samples,
+            bytes: format::bytes_of(samples),
+            sha256: hash(&self.file, piece)?,
+            damaged: whole.is_none_or(|finished| finished.damaged),
+        })
+    }
+}
+
+/// Writes the entry beside the file and takes the note away. The manifest is the truth, so the entry is not synced: as
+/// long as the note stands, the next start writes it again.
+fn write_beside(shared: &Shared, job: &Job, line: &[u8]) -> io::Result<RecordingFact> {
+    let recorded = read(line).map_err(io::Error::other)?.recorded;
+    let wav = shared.settings.root.join(&*recorded.site).join(&*recorded.path);
+    fs::write(wav.with_extension("json"), line)?;
+    job.slot.map_or(Ok(()), |slot| shared.notes.clear(slot))?;
+    Ok(finished_fact(&job.opened.fact, &recorded))
 }
 
 /// Makes the header of a file that nobody writes agree with its length; gives the samples of each channel.
@@ -333,13 +371,17 @@ fn mend(file: &File) -> io::Result<u64> {
     Ok(frames)
 }
 
-fn hash(mut file: File) -> io::Result<Digest> {
+/// The sizes in the header stand before the sound and are known after it, so this cannot run along with the writing.
+fn hash(file: &File, piece: &mut [u8]) -> io::Result<Digest> {
     let mut hash = Sha256::new();
-    let mut piece = vec![0; PIECE_BYTES];
+    let mut offset = 0;
     loop {
-        match file.read(&mut piece)? {
+        match file.read_at(piece, offset)? {
             0 => return Ok(Digest(hash.finalize().into())),
-            count => hash.update(&piece[..count]),
+            count => {
+                hash.update(&piece[..count]);
+                offset += count as u64;
+            }
         }
     }
 }
@@ -359,9 +401,13 @@ fn finished_fact(begun: &RecordingFact, recorded: &Recorded) -> RecordingFact {
     }
 }
 
-/// Writes a small file so that a crash of ours leaves it whole or not at all. After a power cut the manifest has it.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension("part");
-    fs::write(&part, bytes)?;
-    fs::rename(&part, path)
+/// Does something to the file at `path`; when that fails for want of its folder, again with the folder.
+pub(super) fn in_folder<T>(path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match act() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(path.parent().expect("in a folder"))?;
+            act()
+        }
+        done => done,
+    }
 }

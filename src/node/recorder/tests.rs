@@ -1,6 +1,7 @@
 //! The recorder as a whole, on real files below a temporary folder. Waits for facts, never for time.
 
 use super::ledger::Ledger;
+use super::notes::{BLANK, NAME as NOTES, Notes, Opened, SLOT_BYTES};
 use super::*;
 use crate::base::fact::RecordingFact;
 use crate::base::{ContactId, Mono, Wall};
@@ -24,9 +25,12 @@ struct Bench {
     facts: Receiver<(String, RecordingFact)>,
 }
 
+/// Beyond what is sealed together.
+const RECORDINGS_MAX: usize = 2 * seal::GROUP_MAX;
+
 fn bench_on(root: TempDir, clock: Clock) -> Bench {
     let (to, facts) = std::sync::mpsc::channel();
-    let settings = Settings { root: root.path().join("recordings"), threads: 2, recordings_max: 100 };
+    let settings = Settings { root: root.path().join("recordings"), threads: 2, recordings_max: RECORDINGS_MAX };
     let tell = move |site: &str, fact: Fact| {
         let Fact::Recording(fact) = fact else { panic!("facts of recordings only") };
         // A test that has seen enough no longer listens.
@@ -49,8 +53,17 @@ impl Bench {
 
     fn finished(&self, recording: u128) -> RecordingFact {
         loop {
+            let fact = self.finished_any();
+            if fact.recording == RecordingId(recording) {
+                return fact;
+            }
+        }
+    }
+
+    fn finished_any(&self) -> RecordingFact {
+        loop {
             let fact = self.next_fact();
-            if fact.recording == RecordingId(recording) && fact.finished.is_some() {
+            if fact.finished.is_some() {
                 return fact;
             }
         }
@@ -88,9 +101,13 @@ fn side(file: &[u8], channel: usize) -> Vec<u8> {
     file[format::HEADER_BYTES as usize..].iter().skip(channel).step_by(2).copied().collect()
 }
 
+fn lines(manifest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    manifest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
 fn verified(site: &Path) -> Chain {
     let manifest = fs::read(site.join(NAME)).expect("a manifest");
-    verify(manifest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())).expect("an unbroken chain")
+    verify(lines(&manifest)).expect("an unbroken chain")
 }
 
 #[test]
@@ -120,9 +137,14 @@ fn a_recording_from_end_to_end() {
     let beside = fs::read(bench.site().join(&*told.path).with_extension("json")).expect("the entry beside");
     let entry = read(&beside).expect("an entry").recorded;
     assert_eq!((entry.samples, entry.sha256, &entry.path), (24_000, Digest::of(&file), &told.path));
-    assert_eq!(fs::read_dir(bench.site().join("open")).expect("the folder of notes").count(), 0);
+    assert_eq!(notes_in(&bench.root.path().join("recordings")), 0);
     assert_eq!(bench.recorder.gauge().counts().faults, Faults::default());
     bench.recorder.stop();
+}
+
+/// How many notes of open recordings there are.
+fn notes_in(root: &Path) -> usize {
+    Notes::open(root).expect("the notes").1.len()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -220,7 +242,7 @@ fn what_cannot_be_admitted_is_refused() {
         let Tap::Start(good) = start(1) else { unreachable!("a start") };
         intake.give([Tap::Start(RecordingStart { site: site.into(), ..good })]);
     }
-    (1..=101).for_each(|recording| intake.give([start(2 * recording)]));
+    intake.give((0..=RECORDINGS_MAX as u128).map(|recording| start(2 * recording)));
     intake.give([finish(2, 10)]);
     bench.finished(2);
     assert_eq!(bench.recorder.gauge().counts().faults.refused, 5);
@@ -268,24 +290,32 @@ fn a_manifest_goes_on_after_whatever_a_crash_left_of_it() {
     };
     let mut ledger = Ledger::open(folder.path()).expect("a manifest");
     // More than the tail that is read again.
-    (1..=300).for_each(|key| drop(ledger.append(recorded(key)).expect("appended")));
+    assert_eq!(ledger.append((1..=3_000).map(recorded)).expect("appended").len(), 3_000);
     let mut torn = fs::read(&path).expect("the manifest");
     torn.extend(b"{\"version\":1,\"numb");
     fs::write(&path, &torn).expect("written");
     let mut ledger = Ledger::open(folder.path()).expect("a manifest");
-    assert!(ledger.find(RecordingId(300)).is_some() && ledger.find(RecordingId(1)).is_none());
-    ledger.append(recorded(301)).expect("appended");
-    assert_eq!(verified(folder.path()).number, 301);
+    let found = |key: u128, path: &str| {
+        let (recording, contact, path) = (RecordingId(key), ContactId(key), path.into());
+        ledger
+            .find(&RecordingFact { recording, revision: 1, contact, path, started: Wall(0), finished: None })
+            .is_some()
+    };
+    assert!(found(3_000, "x.wav") && found(3_000 - 2 * seal::GROUP_MAX as u128, "x.wav"));
+    assert!(!found(1, "x.wav") && !found(3_000, "x-2.wav"));
+    assert!(ledger.append([]).expect("nothing to append").is_empty());
+    ledger.append([recorded(3_001)]).expect("appended");
+    assert_eq!(verified(folder.path()).number, 3_001);
 
     let mut foreign = fs::read(&path).expect("the manifest");
     foreign.extend(b"rubbish\n");
     fs::write(&path, &foreign).expect("written");
-    let line = Ledger::open(folder.path()).expect("a manifest").append(recorded(303)).expect("appended");
-    let entry = read(&line).expect("an entry");
-    assert_eq!((entry.number, entry.previous), (303, Digest::of(b"rubbish")));
+    let line = Ledger::open(folder.path()).expect("a manifest").append([recorded(3_003)]).expect("appended");
+    let entry = read(&line[0]).expect("an entry");
+    assert_eq!((entry.number, entry.previous), (3_003, Digest::of(b"rubbish")));
     let manifest = fs::read(&path).expect("the manifest");
-    let broken = verify(manifest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()));
-    assert_eq!(broken.map_err(|broken| (broken.line, broken.why)), Err((302, Why::Unreadable)));
+    let broken = verify(lines(&manifest));
+    assert_eq!(broken.map_err(|broken| (broken.line, broken.why)), Err((3_002, Why::Unreadable)));
 }
 
 #[test]
@@ -320,4 +350,133 @@ fn a_seal_that_fails_half_way_is_repeated_without_a_second_line() {
     assert_eq!(verified(&bench.site()).number, 1);
     assert!(obstacle.is_file());
     bench.recorder.stop();
+}
+
+#[test]
+fn recordings_that_end_at_once_are_sealed_in_groups() {
+    let bench = bench();
+    let mut intake = bench.recorder.intake();
+    let all = 1..=RECORDINGS_MAX as u128;
+    intake.give(all.clone().flat_map(|key| [start(key), audio(key, Channel::Citizen, 0)]));
+    intake.give(all.clone().map(|key| finish(key, 100)));
+    for key in all {
+        let told = bench.finished_any();
+        let file = fs::read(bench.site().join(&*told.path)).expect("the file");
+        let finished = told.finished.expect("finished");
+        assert_eq!(*finished.sha256, Digest::of(&file).to_string());
+        assert_eq!((finished.bytes, finished.damaged), (file.len() as u64, false), "the {key}th");
+    }
+    assert_eq!(verified(&bench.site()).number, RECORDINGS_MAX as u64);
+    assert_eq!(bench.recorder.gauge().counts().faults, Faults::default());
+    bench.recorder.stop();
+}
+
+/// How far a group's sealing had come when the power failed or the program was killed.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// Bytes of the manifest that are on disk, of a thousand.
+    manifest: usize,
+    /// Entries beside the files that are whole; the next one is torn.
+    beside: usize,
+    /// Notes that are gone.
+    notes: usize,
+}
+
+const KEYS: std::ops::RangeInclusive<u128> = 1..=5;
+
+/// Takes away from a folder with everything sealed, and with all notes still there, what had not been done.
+fn cut_off(root: &Path, Cut { manifest, beside, notes }: Cut) {
+    let site = &root.join("hefei");
+    let mut open = fs::read(root.join(NOTES)).expect("the notes");
+    let whole = fs::read(site.join(NAME)).expect("the manifest");
+    fs::write(site.join(NAME), &whole[..whole.len() * manifest / 1_000]).expect("written");
+    for (at, line) in lines(&whole).enumerate() {
+        let Recorded { recording, path, .. } = read(line).expect("an entry").recorded;
+        let json = site.join(&*path).with_extension("json");
+        match at.cmp(&beside) {
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Equal => fs::write(json, b"{\"version\":1,\"num").expect("written"),
+            std::cmp::Ordering::Greater => fs::remove_file(json).expect("removed"),
+        }
+        if at < notes {
+            let name = format!("\"{recording}\"");
+            let note = open.chunks_mut(SLOT_BYTES).find(|slot| String::from_utf8_lossy(slot).contains(&name));
+            note.expect("its note").copy_from_slice(&BLANK);
+        }
+    }
+    fs::write(root.join(NOTES), open).expect("written");
+}
+
+/// At whatever step a crash comes: each recording has one line and its copy in the end, and what still had its note is
+/// told again, as it was sealed if its line was on disk.
+#[test]
+fn a_crash_between_any_two_steps_of_a_group_is_repaired_by_the_next_start() {
+    let before = bench();
+    let mut intake = before.recorder.intake();
+    // One by one, so that all notes are there and nothing is sealed yet.
+    for key in KEYS {
+        intake.give([start(key), audio(key, Channel::Citizen, 0)]);
+        before.next_fact();
+    }
+    let open = fs::read(before.root.path().join("recordings").join(NOTES)).expect("the notes");
+    intake.give(KEYS.map(|key| finish(key, 100)));
+    KEYS.for_each(|_| drop(before.finished_any()));
+    let sealed = fs::read(before.site().join(NAME)).expect("the manifest");
+
+    let manifests = [0, 1, 200, 333, 600, 999].map(|manifest| Cut { manifest, beside: 0, notes: 0 });
+    let copies = [0, 1, 4, 5].map(|beside| Cut { manifest: 1_000, beside, notes: beside.saturating_sub(1) });
+    let notes = [0, 1, 4, 5].map(|notes| Cut { manifest: 1_000, beside: notes, notes });
+    for cut in manifests.into_iter().chain(copies).chain(notes) {
+        let after = TempDir::new().expect("a folder");
+        copy(before.root.path(), after.path());
+        let root = after.path().join("recordings");
+        let site = root.join("hefei");
+        fs::write(root.join(NOTES), &open).expect("written");
+        cut_off(&root, cut);
+        let kept = sealed[..sealed.len() * cut.manifest / 1_000].iter().filter(|byte| **byte == b'\n').count();
+
+        let after = bench_on(after, || Now { mono: Mono(0), wall: Wall(0) });
+        let told: Vec<RecordingFact> = (cut.notes..5).map(|_| after.finished_any()).collect();
+        after.recorder.stop();
+        let damaged =
+            told.iter().filter(|fact| fact.finished.as_ref().is_some_and(|finished| finished.damaged)).count();
+        assert_eq!((damaged, after.facts.try_iter().count()), (5 - kept, 0), "{cut:?}");
+        assert_eq!(verified(&site).number, 5, "{cut:?}");
+        let manifest = fs::read(site.join(NAME)).expect("the manifest");
+        for line in lines(&manifest) {
+            let Recorded { path, sha256, .. } = read(line).expect("an entry").recorded;
+            let wav = site.join(&*path);
+            assert_eq!(Digest::of(&fs::read(&wav).expect("the file")), sha256, "{cut:?}");
+            assert_eq!(fs::read(wav.with_extension("json")).expect("the entry beside"), line, "{cut:?}");
+        }
+        assert_eq!(notes_in(&root), 0, "{cut:?}");
+    }
+    before.recorder.stop();
+}
+
+#[test]
+fn notes_take_the_first_free_slot_and_what_a_crash_tore_is_one() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = |key: u128, site: &str| {
+        let (recording, contact, path) = (RecordingId(key), ContactId(key), "x.wav".into());
+        let fact = RecordingFact { recording, revision: 1, contact, path, started: Wall(0), finished: None };
+        Opened { site: site.into(), fact }
+    };
+    let (notes, left) = Notes::open(folder.path()).expect("notes");
+    assert!(left.is_empty());
+    let slots = [3, 2, 1, 4].map(|key| notes.write(&opened(key, "hefei")).expect("written"));
+    notes.clear(slots[1]).expect("cleared");
+    assert_eq!(notes.write(&opened(5, "hefei")).expect("written"), slots[1]);
+    notes.clear(slots[0]).expect("cleared");
+    let long = notes.write(&opened(6, &"x".repeat(SLOT_BYTES))).map_err(|error| error.kind());
+    assert_eq!(long, Err(io::ErrorKind::InvalidInput));
+    let whole = fs::read(folder.path().join(NOTES)).expect("the notes");
+    assert_eq!(whole.len(), 4 * SLOT_BYTES);
+    fs::write(folder.path().join(NOTES), &whole[..whole.len() - SLOT_BYTES + 20]).expect("written");
+
+    let (notes, left) = Notes::open(folder.path()).expect("notes");
+    let left: Vec<_> = left.into_iter().map(|(slot, opened)| (slot, opened.fact.recording)).collect();
+    assert_eq!(left, [(slots[2], RecordingId(1)), (slots[1], RecordingId(5))]);
+    let free = [slots[0], slots[3]].map(|slot| (slot, notes.write(&opened(7, "hefei")).expect("written")));
+    assert!(free.iter().all(|(expected, slot)| expected == slot));
 }

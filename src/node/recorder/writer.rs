@@ -1,6 +1,7 @@
 //! A writer thread: runs the machines of its recordings and carries out what they command.
 
-use super::seal::{Job, Opened, ToSealer};
+use super::notes::{Opened, Slot};
+use super::seal::{ToSealer, in_folder};
 use super::sound_file::SoundFile;
 use super::{Batch, Message, Shared};
 use crate::base::fact::RecordingFact;
@@ -11,7 +12,6 @@ use crate::recording::{Command, Event, Finished, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
@@ -39,6 +39,8 @@ pub(super) struct Writer {
 struct Recording {
     session: Session,
     opened: Opened,
+    /// Where its note stands; together with the file.
+    slot: Option<Slot>,
     /// `None` while it could not be created.
     file: Option<SoundFile>,
     damaged: bool,
@@ -53,7 +55,8 @@ impl Writer {
     /// Works until told to stop.
     pub(super) fn run(mut self) {
         loop {
-            // Read before looking into the channel: when that is empty, no tap from before `now` is still to come.
+            // Read before looking into the channel: when that is empty, no tap from before `now` is still to come but
+            // those of the last 20 ms, which media threads hold back. They are late by less than a packet may be.
             let now = (self.shared.clock)();
             let message = match self.intake.try_recv() {
                 Ok(message) => message,
@@ -118,7 +121,7 @@ impl Writer {
         let mut commands = Vec::new();
         let session = Session::begin(&start, &mut commands);
         let opened = Opened { site: start.site, fact };
-        let mut recording = Recording { session, opened, file: None, damaged: false, deadline: None };
+        let mut recording = Recording { session, opened, slot: None, file: None, damaged: false, deadline: None };
         recording.carry_out(&self.shared, &self.sealer, &mut commands);
         (self.shared.facts)(&recording.opened.site, Fact::Recording(Box::new(recording.opened.fact.clone())));
         let key = start.recording;
@@ -154,10 +157,9 @@ impl Writer {
     }
 
     fn cut(&mut self, key: RecordingId) {
-        let Recording { opened, deadline, .. } = self.open.remove(&key).expect("its step was cut");
+        let Recording { opened, slot, deadline, .. } = self.open.remove(&key).expect("its step was cut");
         deadline.map(|at| self.deadlines.remove(&(at, key)));
-        let job = Job { opened, finished: None, counted: true, line: None };
-        tell(&self.sealer, ToSealer::Seal(Box::new(job)));
+        tell(&self.sealer, ToSealer::Seal { opened, slot, finished: None });
     }
 
     /// Keeps the deadline, or hands a finished recording over to be sealed.
@@ -170,12 +172,9 @@ impl Writer {
             recording.deadline = deadline;
         }
         if let Some(finished) = finished {
-            let Recording { opened, damaged, .. } = self.open.remove(&key).expect("just looked at");
+            let Recording { opened, slot, damaged, .. } = self.open.remove(&key).expect("just looked at");
             let finished = Finished { damaged: finished.damaged || damaged, ..finished };
-            tell(
-                &self.sealer,
-                ToSealer::Seal(Box::new(Job { opened, finished: Some(finished), counted: true, line: None })),
-            );
+            tell(&self.sealer, ToSealer::Seal { opened, slot, finished: Some(finished) });
         }
     }
 
@@ -209,10 +208,10 @@ impl Recording {
 
     fn write(&mut self, shared: &Shared, sealer: &SyncSender<ToSealer>, command: Command) -> io::Result<()> {
         if self.file.is_none() {
-            let file = Arc::new(self.opened.create(&shared.settings.root)?);
-            let note = self.opened.note_path(&shared.settings.root);
-            tell(sealer, ToSealer::Opened { recording: self.opened.fact.recording, file: file.clone(), note });
-            self.file = Some(SoundFile::new(file));
+            let (file, slot) = self.opened.create(shared)?;
+            let file = Arc::new(file);
+            tell(sealer, ToSealer::Opened { recording: self.opened.fact.recording, file: file.clone() });
+            (self.file, self.slot) = (Some(SoundFile::new(file)), Some(slot));
         }
         let file = self.file.as_mut().expect("just opened");
         match command {
@@ -226,17 +225,16 @@ impl Recording {
 
 impl Opened {
     /// Creates the file, under the first name that is free, and notes that it is open.
-    fn create(&mut self, root: &Path) -> io::Result<File> {
-        let folder = root.join(&*self.site);
+    fn create(&mut self, shared: &Shared) -> io::Result<(File, Slot)> {
+        let folder = shared.settings.root.join(&*self.site);
         let first: Box<str> = self.fact.path.clone();
         for number in 1..=FILES_PER_CONTACT_MAX {
             let name = numbered(&first, number);
             let path = folder.join(&name);
-            fs::create_dir_all(path.parent().expect("below the site's folder"))?;
-            match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+            match in_folder(&path, || OpenOptions::new().read(true).write(true).create_new(true).open(&path)) {
                 Ok(file) => {
                     self.fact.path = name.into();
-                    return self.note(root).map(|()| file).inspect_err(|_| {
+                    return shared.notes.write(self).map(|slot| (file, slot)).inspect_err(|_| {
                         // The next try begins anew, with the first name.
                         let _ = fs::remove_file(&path);
                         self.fact.path = first.clone();
