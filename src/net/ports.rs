@@ -65,7 +65,7 @@ pub struct Pair {
 pub struct Lease {
     address: usize,
     port: u16,
-    lessor: mpsc::Sender<Returned>,
+    lessor: mpsc::SyncSender<Returned>,
 }
 
 impl Drop for Lease {
@@ -105,7 +105,7 @@ pub struct Ports {
     locals: Vec<Local>,
     lent: usize,
     /// For leases, and what they have told.
-    lessor: mpsc::Sender<Returned>,
+    lessor: mpsc::SyncSender<Returned>,
     returned: mpsc::Receiver<Returned>,
 }
 
@@ -124,7 +124,8 @@ impl Ports {
             return Err(SettingsError::NoPair);
         }
         let local = |&address| Local { address, ready: ready.clone(), resting: VecDeque::new() };
-        let (lessor, returned) = mpsc::channel();
+        // Room for every pair there is: returning one never waits.
+        let (lessor, returned) = mpsc::sync_channel(ready.len() * addresses.len());
         let locals = addresses.iter().map(local).collect();
         Ok(Ports { locals, lent: 0, lessor, returned })
     }
