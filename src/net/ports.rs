@@ -4,7 +4,7 @@
 //! next. Owns no socket once it is handed out, and reads no clock: the caller says what time it is.
 
 use crate::base::Mono;
-use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt, socket_with};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -199,14 +199,16 @@ fn bind_pair(address: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
 }
 
 fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(at)?;
-    socket.set_nonblocking(true)?;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
+    rustix::net::bind(&socket, &at)?;
     sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
     match at {
         SocketAddr::V4(_) => sockopt::set_ip_tos(&socket, EXPEDITED_FORWARDING)?,
         SocketAddr::V6(_) => sockopt::set_ipv6_tclass(&socket, u32::from(EXPEDITED_FORWARDING))?,
     }
-    Ok(socket)
+    Ok(socket.into())
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Settings {
             channel_max: 32_768,
             commit_every: Duration::from_millis(10),
             commit_max: 4_096,
-            apply_every: Duration::from_millis(100),
+            apply_every: Duration::from_millis(250),
             apply_max: 1_024,
             tail_max: 16_384,
             acknowledge_every: Duration::from_secs(1),

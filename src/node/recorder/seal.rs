@@ -28,11 +28,11 @@ use std::time::{Duration, Instant};
 /// Each open file is synced this often; with a slow disk still within 10 s.
 const SYNC_EVERY: Duration = Duration::from_secs(8);
 /// When so many files are due at once, the whole file system is synced instead: it costs as much as a few files.
-const SYNC_ALL_FROM: usize = 32;
+const SYNC_ALL_FROM: usize = 8;
 /// Most recordings sealed together: what one sync is shared by, and how long the first of them waits for the last.
 pub(super) const GROUP_MAX: usize = 256;
 /// Groups that are not full follow each other no faster: nobody waits for a seal, and a sync costs the same for many.
-const GROUP_EVERY: Duration = Duration::from_millis(100);
+const GROUP_EVERY: Duration = Duration::from_millis(500);
 /// A seal that failed is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Files are hashed in pieces of this size.
