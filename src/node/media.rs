@@ -13,7 +13,7 @@ use crate::base::{LegId, MediaThreadId, Mono};
 use crate::media::event::{Action, Counters, Notice, Tap};
 use crate::media::pace::TICK;
 use crate::media::{Kind, Library, Plane, Sink};
-use crate::net::ports::{Lease, Pair};
+use crate::net::ports::Pair;
 use rustix::event::{Timespec, epoll};
 use std::io;
 use std::mem::MaybeUninit;
@@ -132,17 +132,8 @@ impl MediaThreads {
             let (sink, notices, taps) = (Sink::new(), notices.clone(), taps());
             let (buffer, told) = (Box::new([0; PACKET_BYTES_MAX]), Arc::<Mutex<Figures>>::default());
             all_figures.push(told.clone());
-            let worker = Worker {
-                plane,
-                sockets,
-                sink,
-                notices,
-                taps,
-                buffer,
-                figures: Figures::default(),
-                told,
-                ticks: 0,
-            };
+            let worker =
+                Worker { plane, sockets, sink, notices, taps, buffer, figures: Figures::default(), told, ticks: 0 };
             let pin = settings.pin;
             let thread = thread::Builder::new().name(format!("media-{index}")).spawn(move || {
                 if pin {
@@ -403,10 +394,7 @@ fn tick_after(now: Mono) -> Mono {
 #[derive(Debug)]
 struct Opened {
     leg: LegId,
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
-    /// Behind the sockets, so that it is dropped after them.
-    _lease: Lease,
+    pair: Pair,
 }
 
 /// A socket by its number: of the even ones RTP, of the odd ones RTCP comes.
@@ -440,7 +428,7 @@ impl Sockets {
             self.opened.push(None);
             self.opened.len() - 1
         });
-        let opened = Opened { leg, rtp: pair.rtp, rtcp: pair.rtcp, _lease: pair.lease };
+        let opened = Opened { leg, pair };
         let watched = self.watch(&opened, slot);
         match watched {
             Ok(()) => {
@@ -453,17 +441,20 @@ impl Sockets {
     }
 
     fn watch(&self, opened: &Opened, slot: usize) -> io::Result<()> {
-        for (socket, place) in [(&opened.rtp, 2 * slot), (&opened.rtcp, 2 * slot + 1)] {
+        for (socket, place) in [(opened.pair.rtp(), 2 * slot), (opened.pair.rtcp(), 2 * slot + 1)] {
             epoll::add(&self.epoll, socket, epoll::EventData::new_u64(place as Place), epoll::EventFlags::IN)?;
         }
         Ok(())
     }
 
     fn close(&mut self, leg: LegId) {
-        // A closed descriptor leaves epoll by itself.
-        if let Some(slot) = self.slots.remove(&leg) {
-            self.opened[slot] = None;
-            self.free.push(slot);
+        let Some(slot) = self.slots.remove(&leg) else { return };
+        self.free.push(slot);
+        if let Some(Opened { pair, .. }) = self.opened[slot].take() {
+            for socket in [pair.rtp(), pair.rtcp()] {
+                // What is not watched need not be forgotten.
+                let _ = epoll::delete(&self.epoll, socket);
+            }
         }
     }
 
@@ -494,8 +485,8 @@ impl Sockets {
 impl Opened {
     fn socket(&self, kind: Kind) -> &UdpSocket {
         match kind {
-            Kind::Rtp => &self.rtp,
-            Kind::Rtcp => &self.rtcp,
+            Kind::Rtp => self.pair.rtp(),
+            Kind::Rtcp => self.pair.rtcp(),
         }
     }
 }
