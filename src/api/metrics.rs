@@ -197,7 +197,9 @@ mod tests {
         assert!(text.contains(expected), "{text}");
         assert!(text.contains("# TYPE jiesu_calls_taken_total counter\njiesu_calls_taken_total{shard=\"0\"} 0\n"));
         assert!(text.contains("\njiesu_calls_taken_total{shard=\"1\"} 0\n"));
-        assert!(text.contains("\njiesu_standing{what=\"ports\"} 0\n"));
+        for (what, _) in internals.standing.named() {
+            assert!(text.contains(&format!("\njiesu_standing{{what=\"{what}\"}} 0\n")), "{what}");
+        }
         let mut heads: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         let count = heads.len();
         heads.sort_unstable();

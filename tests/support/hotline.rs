@@ -233,15 +233,16 @@ impl Hotline {
         sound
     }
 
-    /// No call, leg, dialog, lease or caller is left; transactions may run out for 32 s (RFC 3261 §17) and are not asked
-    /// for.
+    /// No call, leg, dialog, lease, caller, port, socket or open recording is left; transactions may run out for 32 s (RFC
+    /// 3261 §17) and are not asked for.
     pub fn nothing_is_left(&self) {
-        self.is_left(&["/calls/live", "/calls/calls", "/calls/legs", "/sip/dialogs"]);
+        self.is_left(&["calls", "legs", "call_timers", "dialogs", "callers", "leases", "ports", "routed_legs"]);
+        self.is_left(&["media_legs", "bridges", "sockets", "recordings"]);
     }
 
     /// As [`Hotline::nothing_is_left`], but for an INVITE that nobody has answered and that may run out (Timer B).
     pub fn nobody_is_left(&self) {
-        self.is_left(&["/calls/live"]);
+        self.is_left(&["callers", "leases"]);
     }
 
     /// After the longest timer of SIP no transaction and no timer stands; for a hotline without registered phones.
@@ -256,7 +257,7 @@ impl Hotline {
         });
     }
 
-    fn is_left(&self, counts: &[&str]) {
+    fn is_left(&self, figures: &[&str]) {
         let admin = self.engine.api("demo-admin-token");
         let begin = Instant::now();
         eventually("everything of the call is gone and every fact is in SQL", LEFT_MAX * 2, || {
@@ -265,8 +266,8 @@ impl Hotline {
                 let parts = inside[part].as_array().expect("a list").iter();
                 parts.map(|one| one.pointer(name).and_then(Value::as_u64).expect("a count")).sum()
             };
-            let calls: u64 = counts.iter().map(|count| sum("shards", count)).sum();
-            let standing = calls + sum("acds", "/callers") + sum("acds", "/leases");
+            let standing = |figure: &&str| inside["standing"][*figure].as_u64().expect("a figure");
+            let standing = sum("shards", "/calls/live") + figures.iter().map(standing).sum::<u64>();
             let facts = &inside["facts"];
             assert_eq!(facts["refused"], 0);
             // After a crash more facts are applied than were told in this life.
