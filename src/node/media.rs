@@ -530,8 +530,17 @@ impl Opened {
 }
 
 fn register(registry: &Registry, opened: &mut Opened, slot: usize) -> io::Result<()> {
-    registry.register(&mut opened.rtp, Token(2 * slot), Interest::READABLE)?;
-    registry.register(&mut opened.rtcp, Token(2 * slot + 1), Interest::READABLE)
+    watch(registry, &mut opened.rtp, Token(2 * slot))?;
+    watch(registry, &mut opened.rtcp, Token(2 * slot + 1))
+}
+
+/// Tries twice: a shortage of a moment makes no leg deaf.
+fn watch(registry: &Registry, socket: &mut UdpSocket, token: Token) -> io::Result<()> {
+    registry.register(socket, token, Interest::READABLE).or_else(|_| {
+        // Only mio's own note of the first try: there is nothing to take back.
+        let _ = registry.deregister(socket);
+        registry.register(socket, token, Interest::READABLE)
+    })
 }
 
 #[cfg(test)]
