@@ -1,11 +1,10 @@
 //! Media ports: pairs of UDP sockets, RTP on the even port and RTCP on the next (RFC 3550 §11).
 //!
-//! Not handed out again for a while after closing, so that a late packet of one call is never heard in the next. To make
-//! and close four sockets for each call is dear, so that those of ended legs stay open and are used again, emptied of
-//! what came meanwhile. Reads no clock: the caller says what time it is.
+//! Handed out in turn, and not again for a while after closing, so that a late packet of one call is never heard in the
+//! next. Owns no socket once it is handed out, and reads no clock: the caller says what time it is.
 
 use crate::base::Mono;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+use rustix::net::sockopt;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -17,10 +16,9 @@ use std::time::Duration;
 pub const QUARANTINE: Duration = Duration::from_secs(2);
 /// Expedited Forwarding (RFC 3246) in the upper six bits of the traffic class.
 const EXPEDITED_FORWARDING: u8 = 46 << 2;
-/// Pairs kept open for another leg, beside those in use; twice as many files. What rests beyond is closed.
-const SPARE_MAX: usize = 512;
-/// Packets read away from a socket before it is used again: as many as its buffer holds, and more.
-const STALE_MAX: usize = 1_024;
+/// A pair that the system refuses, for another reason than that its ports are used, is followed by another try, so that a
+/// shortage of a moment costs nobody a call.
+const SYSTEM_TRIES: usize = 2;
 /// Room for some seconds of one leg's packets, should a thread be late.
 const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
 
@@ -52,72 +50,44 @@ pub enum OpenError {
     System(#[from] io::Error),
 }
 
-/// The two sockets of a leg, non-blocking. They rest once this is dropped.
+/// The two sockets of a leg, non-blocking. Its ports rest once it is dropped.
 #[derive(Debug)]
 pub struct Pair {
-    /// The address of RTP, for the session description.
+    /// The even port.
+    pub rtp: UdpSocket,
+    /// The odd port.
+    pub rtcp: UdpSocket,
+    /// The address of `rtp`, for the session description.
     pub local: SocketAddr,
-    /// There until it is dropped.
-    sockets: Option<Sockets>,
-    /// By its place in [`Ports`].
+    /// To be kept as long as the sockets are open.
+    pub lease: Lease,
+}
+
+/// Tells [`Ports`], when dropped, that a pair is free again.
+#[derive(Debug)]
+pub struct Lease {
     address: usize,
+    port: u16,
     lessor: mpsc::SyncSender<Returned>,
 }
 
-impl Pair {
-    /// The even port.
-    pub fn rtp(&self) -> &UdpSocket {
-        &self.sockets().rtp
-    }
-
-    /// The odd port.
-    pub fn rtcp(&self) -> &UdpSocket {
-        &self.sockets().rtcp
-    }
-
-    fn sockets(&self) -> &Sockets {
-        self.sockets.as_ref().expect("there until it is dropped")
-    }
-}
-
-impl Drop for Pair {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(sockets) = self.sockets.take() {
-            // Nobody listens any more when the process ends.
-            let _ = self.lessor.send((self.address, sockets));
-        }
+        // Nobody listens any more when the process ends.
+        let _ = self.lessor.send((self.address, self.port));
     }
 }
 
-/// An address by its place in [`Ports`], and what was bound there.
-type Returned = (usize, Sockets);
-
-#[derive(Debug)]
-struct Sockets {
-    /// The even one.
-    port: u16,
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
-}
-
-/// A pair that nobody uses.
-#[derive(Debug)]
-enum Unused {
-    Closed(u16),
-    Open(Sockets),
-}
+/// An address by its place in [`Ports`], and the even port.
+type Returned = (usize, u16);
 
 #[derive(Debug)]
 struct Local {
     address: IpAddr,
-    /// Even ports that are not bound, in the order in which they will be.
+    /// Even ports in the order in which they will be handed out.
     ready: VecDeque<u16>,
-    /// Open pairs that have rested; they come first.
-    spare: VecDeque<Sockets>,
-    /// Pairs that were in use and when they may be used again, oldest first.
-    resting: VecDeque<(Mono, Unused)>,
-    /// How many of these are open, with the spare ones.
-    open: usize,
+    /// Closed ports and when they may be used again, oldest first.
+    resting: VecDeque<(Mono, u16)>,
 }
 
 /// How the pairs stand, of all addresses together.
@@ -156,48 +126,51 @@ impl Ports {
         if ready.is_empty() {
             return Err(SettingsError::NoPair);
         }
-        let local = |&address| Local {
-            address,
-            ready: ready.clone(),
-            spare: VecDeque::new(),
-            resting: VecDeque::new(),
-            open: 0,
-        };
+        let local = |&address| Local { address, ready: ready.clone(), resting: VecDeque::new() };
         // Room for every pair there is: returning one never waits.
         let (lessor, returned) = mpsc::sync_channel(ready.len() * addresses.len());
         let locals = addresses.iter().map(local).collect();
         Ok(Ports { locals, lent: 0, lessor, returned })
     }
 
-    /// A pair on the first address that can reach `towards`, or on the first of all.
+    /// Binds a pair on the first address that can reach `towards`, or on the first of all.
     pub fn open(&mut self, now: Mono, towards: Option<IpAddr>) -> Result<Pair, OpenError> {
         self.take_back(now);
-        let address = self.choose(towards)?;
-        let local = &mut self.locals[address];
-        let sockets = match local.spare.pop_front() {
-            Some(sockets) => {
-                local.open -= 1;
-                sockets.empty();
-                sockets
+        let index = self.choose(towards)?;
+        let local = &mut self.locals[index];
+        let mut refusals = 0;
+        for _ in 0..local.ready.len() {
+            let Some(port) = local.ready.pop_front() else { break };
+            match bind_pair(local.address, port) {
+                Ok((rtp, rtcp)) => {
+                    self.lent += 1;
+                    let lease = Lease { address: index, port, lessor: self.lessor.clone() };
+                    return Ok(Pair { rtp, rtcp, local: SocketAddr::new(local.address, port), lease });
+                }
+                Err(error) => {
+                    local.ready.push_back(port);
+                    // Another program has this one: on to the next.
+                    refusals += usize::from(error.kind() != io::ErrorKind::AddrInUse);
+                    if refusals == SYSTEM_TRIES {
+                        return Err(error.into());
+                    }
+                }
             }
-            None => local.bind()?,
-        };
-        self.lent += 1;
-        let at = SocketAddr::new(local.address, sockets.port);
-        Ok(Pair { local: at, sockets: Some(sockets), address, lessor: self.lessor.clone() })
+        }
+        Err(OpenError::UsedUp)
     }
 
     /// Pairs that can be opened at `now` towards `towards`.
     pub fn free(&mut self, now: Mono, towards: Option<IpAddr>) -> usize {
         self.take_back(now);
-        self.choose(towards).map_or(0, |index| self.locals[index].free())
+        self.choose(towards).map_or(0, |index| self.locals[index].ready.len())
     }
 
     /// How the pairs stand at `now`.
     pub fn counts(&mut self, now: Mono) -> Counts {
         self.take_back(now);
         let sum = |count: fn(&Local) -> usize| self.locals.iter().map(count).sum();
-        Counts { lent: self.lent, resting: sum(|local| local.resting.len()), ready: sum(Local::free) }
+        Counts { lent: self.lent, resting: sum(|local| local.resting.len()), ready: sum(|local| local.ready.len()) }
     }
 
     fn choose(&self, towards: Option<IpAddr>) -> Result<usize, OpenError> {
@@ -212,82 +185,33 @@ impl Ports {
     }
 
     fn take_back(&mut self, now: Mono) {
-        for (address, sockets) in self.returned.try_iter() {
+        for (address, port) in self.returned.try_iter() {
             self.lent -= 1;
-            self.locals[address].rest(now, sockets);
+            self.locals[address].resting.push_back((now + QUARANTINE, port));
         }
         for local in &mut self.locals {
-            while let Some((_, unused)) = local.resting.pop_front_if(|(rested, _)| *rested <= now) {
-                match unused {
-                    Unused::Closed(port) => local.ready.push_back(port),
-                    Unused::Open(sockets) => local.spare.push_back(sockets),
-                }
+            while let Some((_, port)) = local.resting.pop_front_if(|(rested, _)| *rested <= now) {
+                local.ready.push_back(port);
             }
         }
     }
 }
 
-impl Local {
-    fn free(&self) -> usize {
-        self.ready.len() + self.spare.len()
-    }
-
-    fn rest(&mut self, now: Mono, sockets: Sockets) {
-        let unused = if self.open < SPARE_MAX {
-            self.open += 1;
-            Unused::Open(sockets)
-        } else {
-            Unused::Closed(sockets.port)
-        };
-        self.resting.push_back((now + QUARANTINE, unused));
-    }
-
-    fn bind(&mut self) -> Result<Sockets, OpenError> {
-        for _ in 0..self.ready.len() {
-            let Some(port) = self.ready.pop_front() else { break };
-            match Sockets::bind(self.address, port) {
-                Ok(sockets) => return Ok(sockets),
-                Err(error) => {
-                    self.ready.push_back(port);
-                    // Another program has this one: on to the next.
-                    if error.kind() != io::ErrorKind::AddrInUse {
-                        return Err(error.into());
-                    }
-                }
-            }
-        }
-        Err(OpenError::UsedUp)
-    }
-}
-
-impl Sockets {
-    fn bind(address: IpAddr, port: u16) -> io::Result<Sockets> {
-        let rtp = bind(SocketAddr::new(address, port))?;
-        let rtcp = bind(SocketAddr::new(address, port + 1))?;
-        Ok(Sockets { port, rtp, rtcp })
-    }
-
-    /// Reads away what came for an earlier leg.
-    fn empty(&self) {
-        for socket in [&self.rtp, &self.rtcp] {
-            // Nothing more, or an ICMP error about an earlier packet.
-            let mut stale = (0..STALE_MAX).map(|_| socket.recv(&mut [0]));
-            stale.find(|read| matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock));
-        }
-    }
+fn bind_pair(address: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
+    let rtp = bind(SocketAddr::new(address, port))?;
+    let rtcp = bind(SocketAddr::new(address, port + 1))?;
+    Ok((rtp, rtcp))
 }
 
 fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
-    rustix::net::bind(&socket, &at)?;
+    let socket = UdpSocket::bind(at)?;
+    socket.set_nonblocking(true)?;
     sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
     match at {
         SocketAddr::V4(_) => sockopt::set_ip_tos(&socket, EXPEDITED_FORWARDING)?,
         SocketAddr::V6(_) => sockopt::set_ipv6_tclass(&socket, u32::from(EXPEDITED_FORWARDING))?,
     }
-    Ok(socket.into())
+    Ok(socket)
 }
 
 #[cfg(test)]
@@ -331,10 +255,10 @@ mod tests {
         let pair = ports.open(Mono(0), None).unwrap();
         let port = pair.local.port();
         assert!(port.is_multiple_of(2));
-        assert_eq!(pair.rtp().local_addr().unwrap(), pair.local);
-        assert_eq!(pair.rtcp().local_addr().unwrap().port(), port + 1);
-        assert_eq!(sockopt::ip_tos(pair.rtp()).unwrap(), 0xb8);
-        assert_eq!(pair.rtp().recv(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(pair.rtp.local_addr().unwrap(), pair.local);
+        assert_eq!(pair.rtcp.local_addr().unwrap().port(), port + 1);
+        assert_eq!(sockopt::ip_tos(&pair.rtp).unwrap(), 0xb8);
+        assert_eq!(pair.rtp.recv(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]
@@ -353,41 +277,6 @@ mod tests {
         assert!(matches!(ports.open(closed + Duration::from_millis(1_999), None), Err(OpenError::UsedUp)));
         assert_eq!(ports.free(closed + QUARANTINE, None), 1);
         assert_eq!(ports.open(closed + QUARANTINE, None).unwrap().local, freed);
-    }
-
-    #[test]
-    fn what_came_for_an_earlier_leg_is_not_heard_by_the_next() {
-        let mut ports = Ports::new(&[LOOPBACK], range(1)).unwrap();
-        let phone = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-        let first = ports.open(Mono(0), None).unwrap();
-        let (rtp, rtcp) = (first.local, first.rtcp().local_addr().unwrap());
-        for late in [b"1", b"2", b"3"] {
-            phone.send_to(late, rtp).unwrap();
-        }
-        drop(first);
-        assert_eq!(ports.counts(Mono(0)).resting, 1);
-        phone.send_to(b"later", rtcp).unwrap();
-        let second = ports.open(Mono(0) + QUARANTINE, None).unwrap();
-        assert_eq!(second.local, rtp);
-        phone.send_to(b"new", rtp).unwrap();
-        for (socket, heard) in [(second.rtp(), Some(&b"new"[..])), (second.rtcp(), None)] {
-            let mut bytes = [0; 8];
-            let read = socket.recv(&mut bytes).ok().map(|length| &bytes[..length]);
-            assert_eq!(read, heard);
-        }
-    }
-
-    #[test]
-    fn no_more_pairs_are_kept_open_than_allowed_and_all_are_used_again() {
-        let pairs = SPARE_MAX as u16 + 2;
-        let mut ports = Ports::new(&[LOOPBACK], range(pairs)).unwrap();
-        for at in [Mono(0), Mono(0) + QUARANTINE, Mono(0) + 2 * QUARANTINE] {
-            let all: Vec<Pair> = (0..pairs).map(|_| ports.open(at, None).unwrap()).collect();
-            assert!(matches!(ports.open(at, None), Err(OpenError::UsedUp)));
-            drop(all);
-            assert_eq!(ports.counts(at).resting, usize::from(pairs));
-            assert_eq!(ports.locals[0].open, SPARE_MAX);
-        }
     }
 
     #[test]

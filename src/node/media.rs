@@ -5,6 +5,7 @@
 //! sleeps on its messages. Decides nothing: packets and actions go to the plane, what it says goes to sockets, calls and
 //! the recorder.
 
+use super::alarm::Alarm;
 use super::clock;
 use super::guard::fenced;
 use super::wires::lock;
@@ -13,7 +14,7 @@ use crate::base::{LegId, MediaThreadId, Mono};
 use crate::media::event::{Action, Counters, Notice, Tap};
 use crate::media::pace::TICK;
 use crate::media::{Kind, Library, Plane, Sink};
-use crate::net::ports::Pair;
+use crate::net::ports::{Lease, Pair};
 use rustix::event::{Timespec, epoll};
 use std::io;
 use std::mem::MaybeUninit;
@@ -107,6 +108,8 @@ pub struct Figures {
     pub packets_dropped: u64,
     /// Packets that the system did not take.
     pub sends_failed: u64,
+    /// Reads of a socket that failed.
+    pub receives_failed: u64,
 }
 
 /// The running threads. Dropping this closes every leg, finishes every recording and waits for the threads' end.
@@ -132,8 +135,18 @@ impl MediaThreads {
             let (sink, notices, taps) = (Sink::new(), notices.clone(), taps());
             let (buffer, told) = (Box::new([0; PACKET_BYTES_MAX]), Arc::<Mutex<Figures>>::default());
             all_figures.push(told.clone());
-            let worker =
-                Worker { plane, sockets, sink, notices, taps, buffer, figures: Figures::default(), told, ticks: 0 };
+            let worker = Worker {
+                plane,
+                sockets,
+                sink,
+                notices,
+                taps,
+                buffer,
+                figures: Figures::default(),
+                told,
+                failed: Alarm::default(),
+                ticks: 0,
+            };
             let pin = settings.pin;
             let thread = thread::Builder::new().name(format!("media-{index}")).spawn(move || {
                 if pin {
@@ -203,6 +216,8 @@ struct Worker<N, T> {
     /// Counted here and told now and then.
     figures: Figures,
     told: Arc<Mutex<Figures>>,
+    /// Packets that could not be sent or received.
+    failed: Alarm,
 }
 
 impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
@@ -235,7 +250,13 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             packets_dropped: self.figures.packets_dropped + counts.strays,
             ..self.figures
         };
-        *lock(&self.told) = told;
+        let before = std::mem::replace(&mut *lock(&self.told), told);
+        let failed = told.sends_failed + told.receives_failed - before.sends_failed - before.receives_failed;
+        if failed > 0 {
+            self.failed.raise(clock::now().mono, failed, |count| {
+                tracing::warn!(count, "sound cannot be sent or received");
+            });
+        }
     }
 
     /// Sleeps until there may be something to do; false when there will never be again.
@@ -338,9 +359,13 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
         let Some((leg, kind, socket)) = self.sockets.at(place) else {
             return;
         };
-        // An error would be an ICMP message about a packet we sent: nothing to do with the next one.
-        let Ok((length, from)) = socket.recv_from(&mut self.buffer[..]) else {
-            return;
+        let (length, from) = match socket.recv_from(&mut self.buffer[..]) {
+            Ok(received) => received,
+            Err(error) => {
+                // An ICMP error about a packet we sent: nothing to do with the next one.
+                self.figures.receives_failed += u64::from(error.kind() != io::ErrorKind::WouldBlock);
+                return;
+            }
         };
         self.figures.packets_in += 1;
         let (plane, sink, bytes) = (&mut self.plane, &mut self.sink, &self.buffer[..length]);
@@ -394,7 +419,10 @@ fn tick_after(now: Mono) -> Mono {
 #[derive(Debug)]
 struct Opened {
     leg: LegId,
-    pair: Pair,
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    /// Behind the sockets, so that it is dropped after them.
+    _lease: Lease,
 }
 
 /// A socket by its number: of the even ones RTP, of the odd ones RTCP comes.
@@ -428,7 +456,7 @@ impl Sockets {
             self.opened.push(None);
             self.opened.len() - 1
         });
-        let opened = Opened { leg, pair };
+        let opened = Opened { leg, rtp: pair.rtp, rtcp: pair.rtcp, _lease: pair.lease };
         let watched = self.watch(&opened, slot);
         match watched {
             Ok(()) => {
@@ -440,21 +468,21 @@ impl Sockets {
         watched
     }
 
+    /// Tries twice: a shortage of a moment makes no leg deaf.
     fn watch(&self, opened: &Opened, slot: usize) -> io::Result<()> {
-        for (socket, place) in [(opened.pair.rtp(), 2 * slot), (opened.pair.rtcp(), 2 * slot + 1)] {
-            epoll::add(&self.epoll, socket, epoll::EventData::new_u64(place as Place), epoll::EventFlags::IN)?;
+        for (socket, place) in [(&opened.rtp, 2 * slot), (&opened.rtcp, 2 * slot + 1)] {
+            let add =
+                || epoll::add(&self.epoll, socket, epoll::EventData::new_u64(place as Place), epoll::EventFlags::IN);
+            add().or_else(|_| add())?;
         }
         Ok(())
     }
 
     fn close(&mut self, leg: LegId) {
-        let Some(slot) = self.slots.remove(&leg) else { return };
-        self.free.push(slot);
-        if let Some(Opened { pair, .. }) = self.opened[slot].take() {
-            for socket in [pair.rtp(), pair.rtcp()] {
-                // What is not watched need not be forgotten.
-                let _ = epoll::delete(&self.epoll, socket);
-            }
+        // A closed descriptor leaves epoll by itself.
+        if let Some(slot) = self.slots.remove(&leg) {
+            self.opened[slot] = None;
+            self.free.push(slot);
         }
     }
 
@@ -485,8 +513,8 @@ impl Sockets {
 impl Opened {
     fn socket(&self, kind: Kind) -> &UdpSocket {
         match kind {
-            Kind::Rtp => self.pair.rtp(),
-            Kind::Rtcp => self.pair.rtcp(),
+            Kind::Rtp => &self.rtp,
+            Kind::Rtcp => &self.rtcp,
         }
     }
 }
@@ -639,6 +667,7 @@ mod tests {
             buffer: Box::new([0; PACKET_BYTES_MAX]),
             figures: Figures::default(),
             told: Arc::default(),
+            failed: Alarm::default(),
         };
         let (leg, recording, at) = (LegId::incoming(ShardId(1), 1), RecordingId(1), Mono(0));
         let mut ports = Ports::new(&[LOOPBACK], 30_000..=39_999).unwrap();
