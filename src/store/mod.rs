@@ -17,6 +17,7 @@ pub mod recordings;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod sites;
+pub mod standing;
 pub mod unfinished;
 pub mod verify;
 

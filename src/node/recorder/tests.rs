@@ -30,7 +30,12 @@ const RECORDINGS_MAX: usize = 2 * seal::GROUP_MAX;
 
 fn bench_on(root: TempDir, clock: Clock) -> Bench {
     let (to, facts) = std::sync::mpsc::channel();
-    let settings = Settings { root: root.path().join("recordings"), threads: 2, recordings_max: RECORDINGS_MAX };
+    let settings = Settings {
+        root: root.path().join("recordings"),
+        threads: 2,
+        recordings_max: RECORDINGS_MAX,
+        running: BTreeSet::new(),
+    };
     let tell = move |site: &str, fact: Fact| {
         let Fact::Recording(fact) = fact else { panic!("facts of recordings only") };
         // A test that has seen enough no longer listens.
