@@ -302,7 +302,8 @@ mod tests {
         assert!(matches!(ports.reopen(Mono(0), local), Err(OpenError::UsedUp)));
         let elsewhere = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), local.port());
         assert!(matches!(ports.reopen(Mono(0), elsewhere), Err(OpenError::Unreachable(_))));
-        assert_eq!(ports.open(Mono(0), None).unwrap().local.port(), *range.start());
+        let other = ports.open(Mono(0), None).unwrap();
+        assert_eq!(other.local.port(), *range.start());
         assert_eq!(ports.counts(Mono(0)), Counts { lent: 2, resting: 0, ready: 0 });
     }
 
