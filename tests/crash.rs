@@ -137,3 +137,62 @@ fn calls_of_every_kind_go_on_where_they_were() {
     let (status, said) = hotline.engine.folder.run(&["verify"]);
     assert!(status.success(), "{said}");
 }
+
+/// Calls that may be lost: those that came or changed in the last moment, before anything was written of them.
+const LOST_MAX: i64 = 8;
+
+#[test]
+fn a_crash_under_load_doubles_nothing_and_loses_next_to_nothing() {
+    const CALLS: i64 = 300;
+    let mut hotline = Hotline::start(lasting(8));
+    let rooms = [("agent-of-many", 1_001..1_005, ports(2)), ("agent-rings-out", 1_005..1_009, ports(2))];
+    for (_, names, port) in &rooms {
+        for name in names.clone().map(|name: u32| name.to_string()) {
+            Sipp::register(hotline.folder(), hotline.engine.sip, DOMAIN, &name, *port);
+            hotline.events.phone(&name, true);
+            hotline.ready(&name);
+        }
+    }
+    let agents = rooms.map(|(scenario, _, port)| {
+        let many = ["-p", &port.to_string(), "-m", "100000"];
+        let agents = Sipp::start(hotline.folder(), hotline.engine.sip, scenario, &many);
+        agents.listens(port);
+        agents
+    });
+    let many = ["-m", &CALLS.to_string(), "-r", "100", "-d", "4000", "-recv_timeout", "20000"];
+    let citizens = hotline.citizen("citizen-of-many", &many);
+    eventually("a crowd has come", Duration::from_secs(20), || {
+        let live = hotline.lead.read("/calls/live").body["items"].as_array().expect("calls").len();
+        (live >= 150).then_some(())
+    });
+    hotline.engine.kill();
+    hotline.start_again();
+    let live = hotline.lead.read("/calls/live").body["items"].as_array().expect("calls").len() as i64;
+    assert!(live >= 150 - LOST_MAX, "only {live} calls go on");
+    citizens.ends();
+    hotline.nothing_is_left();
+    drop(agents);
+
+    let database = hotline.database();
+    let count = |table: &str, condition: &str| sql::count(&database, table, condition);
+    let calls = count("calls", "TRUE");
+    assert!((CALLS - LOST_MAX..=CALLS).contains(&calls), "{calls} records of {CALLS} calls");
+    assert_eq!(count("calls", "ended IS NULL"), 0, "every call has its end");
+    let cut = count("calls", "end_by <> 'caller'");
+    eprintln!("{live} went on, {calls} records, {cut} ended otherwise than by the caller");
+    assert!(cut <= LOST_MAX, "{cut} calls were cut off");
+    assert_eq!(count("(SELECT DISTINCT sip_call_id FROM calls)", "TRUE"), calls, "no call is told twice");
+    let queued = count("calls", "queued IS NOT NULL");
+    assert!(queued > CALLS / 2, "{queued} came to the queue");
+    assert_eq!(count("orders", "ended IS NOT NULL"), queued);
+    assert_eq!(count("(SELECT DISTINCT contact FROM orders)", "TRUE"), count("orders", "TRUE"));
+    assert_eq!((count("recordings", "sha256 IS NOT NULL"), count("recordings", "TRUE")), (calls, calls));
+    let of_length = "SELECT 1 FROM calls c WHERE c.recording = recordings.id \
+                     AND ABS(c.ended - c.connected - recordings.duration_ms) <= 1000";
+    assert_eq!(count("recordings", &format!("NOT EXISTS ({of_length})")), 0, "recordings of their calls' length");
+    for file in wav::files(&hotline.engine.recordings()) {
+        wav::Stereo::read(&std::fs::read(file).unwrap());
+    }
+    let (status, said) = hotline.engine.folder.run(&["verify"]);
+    assert!(status.success(), "{said}");
+}

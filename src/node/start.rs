@@ -137,30 +137,11 @@ impl Node {
         let facts_refused = Arc::new(AtomicU64::new(0));
         let tell = teller(facts.clone(), facts_refused.clone());
         let (keeper, before) = Keeper::start(&config.node.data_dir)?;
-        let ended = already_ended(&config, &store, &before).await?;
-        let restored = restore(before, &ended, (&setup, config.node.shards), seed, clock::now());
+        let restored = take_up(&config, &store, before, (&setup, seed)).await?;
         let recorder = start_recorder(&config, (seed, restored.recordings), tell.clone())?;
 
         let (to_shards, shard_mailboxes) = shard_mailboxes(&config);
-        let notices = to_shards.clone();
-        let media_settings = media::Settings {
-            threads: u8::try_from(config.node.media_threads).unwrap_or(u8::MAX),
-            pin: true,
-            prompts: library,
-            seed: seed[0],
-        };
-        let media = MediaThreads::start(
-            &media_settings,
-            move |notice| post_notice(&notices, notice),
-            || {
-                let mut intake = recorder.intake();
-                move |taps: Vec<_>| intake.give(taps)
-            },
-            {
-                let way = keeper.way();
-                move |thread, legs| way.mark(thread, legs)
-            },
-        )?;
+        let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
         let (to_acds, acd_mailboxes): (Vec<_>, Vec<_>) =
             config.sites.iter().map(|_| mpsc::channel(config.node.calls_max * ACD_EVENTS_PER_CALL)).unzip();
@@ -452,6 +433,21 @@ impl Node {
     }
 }
 
+/// What the process before left goes on, as far as it can.
+async fn take_up(
+    config: &Config,
+    store: &Store,
+    before: Before,
+    (setup, seed): (&Setup, [u64; 2]),
+) -> Result<Restored, StartError> {
+    let (stood, ended) = (before.calls.len(), already_ended(config, store, &before).await?);
+    let restored = restore(before, &ended, (setup, config.node.shards), seed, clock::now());
+    if stood > 0 {
+        tracing::info!(stood, go_on = restored.contacts.len(), "the process before died: its calls go on");
+    }
+    Ok(restored)
+}
+
 /// Of the calls that stood, those whose end the journal or SQL was told in the moment before the crash.
 async fn already_ended(config: &Config, store: &Store, before: &Before) -> Result<BTreeSet<ContactId>, StartError> {
     let contacts: Vec<ContactId> = before.calls.iter().map(Standing::contact).collect();
@@ -579,6 +575,27 @@ fn teller(facts: FactWriter, refused: Arc<AtomicU64>) -> impl Fn(Stamped) + Clon
             tracing::error!(kind = fact.fact.kind(), id = %fact.id, "a fact found no room in the journal's channel");
         }
     }
+}
+
+fn start_media(
+    config: &Config,
+    (prompts, seed): (Arc<Library>, u64),
+    shards: Vec<ToShard>,
+    recorder: &Recorder,
+    keeper: &Keeper,
+) -> io::Result<MediaThreads> {
+    let threads = u8::try_from(config.node.media_threads).unwrap_or(u8::MAX);
+    let taps = || {
+        let mut intake = recorder.intake();
+        move |taps: Vec<_>| intake.give(taps)
+    };
+    let way = keeper.way();
+    MediaThreads::start(
+        &media::Settings { threads, pin: true, prompts, seed },
+        move |notice| post_notice(&shards, notice),
+        taps,
+        move |thread, legs| way.mark(thread, legs),
+    )
 }
 
 fn start_recorder(

@@ -81,7 +81,7 @@ pub struct Branch {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SavedLeg {
     /// With a dialog.
-    Dialog(LegSnapshot),
+    Dialog(Box<LegSnapshot>),
     /// Without one yet.
     Ringing(Ringing),
 }
@@ -204,7 +204,7 @@ impl Snapshot {
         let (mut legs, mut ringing) = (Vec::new(), Vec::new());
         for leg in saved {
             match leg {
-                SavedLeg::Dialog(leg) => legs.push(leg),
+                SavedLeg::Dialog(leg) => legs.push(*leg),
                 SavedLeg::Ringing(leg) => ringing.push(leg),
             }
         }
@@ -243,7 +243,7 @@ impl Ua {
                 (dialog, Stands::Answered { bytes, flow: *flow, cseq: *cseq, has_offer, hang_up })
             }
         };
-        Some(SavedLeg::Dialog(LegSnapshot { leg: leg.id, dialog: dialog.clone(), stands }))
+        Some(SavedLeg::Dialog(Box::new(LegSnapshot { leg: leg.id, dialog: dialog.clone(), stands })))
     }
 
     /// Nothing is kept of a leg that is being cancelled.
