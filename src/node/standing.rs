@@ -130,7 +130,7 @@ fn run(mut file: File, messages: &Receiver<Message>) {
 }
 
 impl Before {
-    fn of(epoch: u32, records: Records) -> Before {
+    pub(super) fn of(epoch: u32, records: Records) -> Before {
         let mut before = Before { epoch, ..Before::default() };
         for (key, payload) in records {
             let understood = match key & KINDS {
