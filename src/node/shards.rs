@@ -74,7 +74,9 @@ pub(super) struct ShardTask {
 /// How changes of calls come to disk.
 pub(super) struct Keeping {
     way: ToKeeper,
-    /// When the changes so far are written.
+    /// When changes were written last.
+    kept: Mono,
+    /// When those that wait are written.
     due: Option<Mono>,
     /// What found no room yet.
     frames: Vec<u8>,
@@ -82,18 +84,20 @@ pub(super) struct Keeping {
 
 impl Keeping {
     pub(super) fn new(way: ToKeeper) -> Keeping {
-        Keeping { way, due: None, frames: Vec::new() }
+        Keeping { way, kept: Mono::default(), due: None, frames: Vec::new() }
     }
 
-    /// The changes since the last time, once they are due.
+    /// The changes since the last time: at once after a pause, else as soon as they are due.
     fn keep(&mut self, shard: &mut Shard, now: Now) {
         if !shard.has_changed() && self.frames.is_empty() {
             return;
         }
-        if now.mono < *self.due.get_or_insert(now.mono + KEEP_EVERY) {
+        let due = self.kept + KEEP_EVERY;
+        self.due = (now.mono < due).then_some(due);
+        if self.due.is_some() {
             return;
         }
-        self.due = None;
+        self.kept = now.mono;
         // While the disk stalls changes are gathered where they cost nothing.
         if self.frames.is_empty() {
             for call in shard.take_changed() {
@@ -123,26 +127,32 @@ impl ShardTask {
                 let now = clock::now();
                 self.step(now, &mut effects, |shard, out| shard.handle(now, event, out));
                 self.carry_out(now, &mut effects);
+                self.keep(now);
             }
             for (flow, bytes) in some_packets.drain(..) {
                 let now = clock::now();
                 self.step(now, &mut effects, |shard, out| shard.handle(now, Event::Received { flow, bytes }, out));
                 self.carry_out(now, &mut effects);
+                self.keep(now);
             }
             let now = clock::now();
             if self.shard.next_deadline().is_some_and(|at| at <= now.mono) {
                 self.step(now, &mut effects, |shard, out| shard.expire(now, out));
                 self.carry_out(now, &mut effects);
             }
-            let (shard, keeping) = (&mut self.shard, &mut self.keeping);
-            // A fault in there costs what it was about to keep, never a call.
-            let _ = fenced("standing", u128::from(self.id.0), || keeping.keep(shard, now));
+            self.keep(now);
             self.count(now);
         }
     }
 
     fn step(&mut self, now: Now, out: &mut Vec<Effect>, step: impl FnOnce(&mut Shard, &mut Vec<Effect>)) {
         take_step(&mut self.shard, u128::from(self.id.0), now, out, step);
+    }
+
+    fn keep(&mut self, now: Now) {
+        let (shard, keeping) = (&mut self.shard, &mut self.keeping);
+        // A fault in there costs what it was about to keep, never a call.
+        let _ = fenced("standing", u128::from(self.id.0), || keeping.keep(shard, now));
     }
 
     fn count(&mut self, now: Now) {

@@ -1,6 +1,6 @@
 //! What stands goes to disk, off every call's path: calls with their legs, agents, and how far media legs have come.
 //!
-//! Shards and ACDs collect what changed for [`KEEP_EVERY`] and hand it over encoded; one thread writes it. Nothing waits
+//! Shards and ACDs hand over what changed, encoded, at most every [`KEEP_EVERY`]; one thread writes it. Nothing waits
 //! for the disk: what finds no room is given again. A crash of the process loses the changes of the last [`KEEP_EVERY`];
 //! the journal loses no more, and what the two disagree on is settled at the start (`restore`). Records are written by
 //! `postcard`, without field names, so that a call costs a microsecond and a kilobyte; each bears a version, and one of
@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// Changes are collected for so long.
+/// Changes are collected for so long at most.
 pub(super) const KEEP_EVERY: Duration = Duration::from_millis(10);
 /// Batches that may wait for the disk: more than a second's, of all shards and ACDs.
 const BATCHES_MAX: usize = 1_024;
