@@ -30,7 +30,13 @@ const LOG_EVERY_MS: u64 = 1_000;
 const CALL: u128 = 1 << 120;
 const AGENT: u128 = 2 << 120;
 const MARKS: u128 = 3 << 120;
+const STARTS: u128 = 4 << 120;
 const KINDS: u128 = 0xff << 120;
+
+/// A process that dies sooner after its start may have died of what it took up.
+const YOUNG: Duration = Duration::from_secs(10);
+/// After so many that died young, the next takes up no calls: they end, so that others can be served.
+const DIED_YOUNG_MAX: u8 = 3;
 
 /// What the process before left.
 #[derive(Debug, Default)]
@@ -42,6 +48,8 @@ pub(super) struct Before {
     pub(super) marks: Marks,
     /// Records that cannot be read: damaged, or of another version.
     pub(super) unreadable: Vec<Key>,
+    /// How many processes in a row died soon after their start, while calls stood.
+    died_young: u8,
 }
 
 /// The thread that writes.
@@ -65,8 +73,11 @@ enum Message {
 impl Keeper {
     /// Opens the file in `folder` and gives what it holds.
     pub(super) fn start(folder: impl Into<PathBuf>) -> io::Result<(Keeper, Before)> {
-        let (file, records) = File::open(folder)?;
+        let (mut file, records) = File::open(folder)?;
         let before = Before::of(file.epoch(), records);
+        let mut frames = Vec::new();
+        put(&mut frames, STARTS, Some(&before.died_young.saturating_add(1)));
+        file.write(&frames)?;
         let (to, messages) = sync_channel(BATCHES_MAX);
         let thread = Builder::new().name("standing".into()).spawn(move || run(file, &messages))?;
         Ok((Keeper { way: ToKeeper(to), thread }, before))
@@ -107,6 +118,7 @@ impl ToKeeper {
 
 fn run(mut file: File, messages: &Receiver<Message>) {
     let mut logged_ms = 0;
+    let mut young_until = Some(clock::now().mono + YOUNG);
     let mut written = |done: io::Result<()>| {
         let now_ms = clock::now().mono.ms();
         if let Err(error) = done
@@ -117,6 +129,11 @@ fn run(mut file: File, messages: &Receiver<Message>) {
         }
     };
     for message in messages {
+        if young_until.take_if(|until| *until <= clock::now().mono).is_some() {
+            let mut frames = Vec::new();
+            put::<u8>(&mut frames, STARTS, None);
+            written(file.write(&frames));
+        }
         match message {
             Message::Frames(frames) => written(file.write(&frames)),
             Message::Marks(thread, marks) => {
@@ -136,6 +153,7 @@ impl Before {
             let understood = match key & KINDS {
                 CALL => read(&payload).map(|call| before.calls.push(call)),
                 AGENT => read(&payload).map(|agent| before.agents.push(agent)),
+                STARTS => read(&payload).map(|starts| before.died_young = starts),
                 MARKS => read::<Vec<(LegId, Mark)>>(&payload).map(|marks| before.marks.extend(marks)),
                 _ => None,
             };
@@ -143,15 +161,22 @@ impl Before {
                 before.unreadable.push(key);
             }
         }
+        if before.died_young >= DIED_YOUNG_MAX {
+            tracing::error!(calls = before.calls.len(), "one start after another has failed: calls are not taken up");
+            let calls = std::mem::take(&mut before.calls);
+            before.unreadable.extend(calls.iter().map(|call| key_of(call.id())));
+        }
         before
     }
 }
 
 /// Says how a call stands now; `None` that it is gone.
 pub(super) fn put_call(frames: &mut Vec<u8>, call: CallId, standing: Option<&Standing>) {
-    let CallId { shard, slot, generation } = call;
-    let key = CALL | u128::from(shard.0) << 64 | u128::from(slot) << 32 | u128::from(generation);
-    put(frames, key, standing);
+    put(frames, key_of(call), standing);
+}
+
+fn key_of(CallId { shard, slot, generation }: CallId) -> Key {
+    CALL | u128::from(shard.0) << 64 | u128::from(slot) << 32 | u128::from(generation)
 }
 
 /// Says how an agent stands now.
@@ -180,5 +205,27 @@ fn read<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
     match postcard::take_from_bytes(record) {
         Ok((record, [])) => Some(record),
         Ok((_, _)) | Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_in_order_leaves_nothing_and_is_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = crate::acd::Acd::new(std::sync::Arc::default(), 1);
+        for _ in 0..5 {
+            let (keeper, before) = Keeper::start(folder.path()).unwrap();
+            assert_eq!((before.died_young, before.marks.len()), (0, 0));
+            let mark = Mark { at: clock::now().mono, sequence: 7, rtp: None, rtcp: None };
+            keeper.way().mark(MediaThreadId(1), vec![(LegId(4), mark)]);
+            let mut frames = Vec::new();
+            put_agent(&mut frames, AgentId(1), agent.kept_agent(AgentId(1)).as_ref());
+            keeper.way().give(&mut frames);
+            assert!(frames.is_empty(), "there is room");
+            keeper.stop();
+        }
     }
 }

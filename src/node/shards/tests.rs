@@ -1,7 +1,7 @@
 //! Panics in a shard's steps, and calls taken up by another process. A poisoned flow names a queue that is not there, so that whoever comes to it panics.
 
 use super::super::restore::{Restored, restore};
-use super::super::standing::Before;
+use super::super::standing::{Before, Keeper};
 use super::*;
 use crate::base::ContactId;
 use crate::base::fact::{End, EndedBy, Fact};
@@ -320,6 +320,20 @@ fn a_call_that_cannot_go_on_is_hung_up_alone() {
     assert_eq!((restored.contacts.len(), restored.recordings.len()), (0, 0), "their number is not ours any more");
     assert_eq!(byes(&restored), callers.map(|citizen| citizen.call_id));
     assert_eq!(found(&[frames, restored.gone].concat()).calls.len(), 0);
+}
+
+#[test]
+fn calls_that_kill_one_process_after_another_are_not_taken_up() {
+    let (world, _, frames) = two_kept();
+    let folder = tempfile::tempdir().unwrap();
+    crate::store::standing::Standing::open(folder.path()).unwrap().0.write(&frames).unwrap();
+    let starts = (0..4).map(|_| {
+        let (keeper, before) = Keeper::start(folder.path()).unwrap();
+        // As dead as after a crash: it never hears that the node stops.
+        std::mem::forget(keeper);
+        taken_up(before, &[], call_settings(), world.now).contacts.len()
+    });
+    assert_eq!(starts.collect::<Vec<_>>(), [2, 2, 2, 0]);
 }
 
 /// Records have no field names: what a version wrote must be read by that version as it was.
