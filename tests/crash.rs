@@ -1,7 +1,8 @@
 //! A crash of the process loses no call: `kill -9` in the middle of everything, a start on the same ports, and all go on.
 
+use crate::baresip::{Phones, goes_on as grows, phones};
 use crate::support::engine::Folder;
-use crate::support::hotline::{Hotline, folder};
+use crate::support::hotline::{AGENT_HZ, CITIZEN_HZ, Hotline, folder};
 use crate::support::phone::{Heard, Phone};
 use crate::support::sipp::{Sipp, ports};
 use crate::support::{eventually, sql, wav};
@@ -141,6 +142,35 @@ fn all_is_well(hotline: &Hotline, contacts: &[String]) {
     assert_eq!(sql::count(&hotline.database(), "calls", "TRUE"), contacts.len() as i64);
     let (status, said) = hotline.engine.folder.run(&["verify"]);
     assert!(status.success(), "{said}");
+}
+
+#[test]
+fn two_real_phones_talk_on_through_a_crash() {
+    let mut hotline = Hotline::start(lasting(2));
+    let Phones { mut citizen, mut agent } = phones(&mut hotline);
+    citizen.command("dial", &format!("sip:12345@{}", hotline.engine.sip));
+    let contact = hotline.events.call("talking");
+    grows(&hotline, 3_000);
+    hotline.engine.kill();
+    hotline.start_again();
+    grows(&hotline, 4_000);
+    citizen.command("hangup", "");
+    agent.until("CALL_CLOSED");
+    let past = hotline.past_through_crash(&contact);
+    assert_eq!((past.end(), past.attempts()), (("talking", "caller"), vec![("1001", "answered")]));
+    let (from, to) = (past.at_ms("answered") + 600, past.at_ms("ended") - 100);
+    let talk_ms = (to - from) / 100 * 100;
+    let (left, right) = (&past.sound.left[from * 8..to * 8], &past.sound.right[from * 8..to * 8]);
+    let heard = [
+        wav::heard_ms(left, CITIZEN_HZ),
+        wav::heard_ms(right, AGENT_HZ),
+        wav::heard_ms(&citizen.heard(), AGENT_HZ),
+        wav::heard_ms(&agent.heard(), CITIZEN_HZ),
+    ];
+    eprintln!("of {talk_ms} ms are recorded left and right, and heard by citizen and agent: {heard:?}");
+    // Less what is lost of the last second, what the start takes, and what a phone makes of a gap.
+    assert!(heard.iter().all(|heard| *heard + 2_500 >= talk_ms), "{heard:?} of {talk_ms} ms");
+    hotline.nothing_is_left();
 }
 
 /// Calls that may be lost: those that came or changed in the last moment, before anything was written of them.
