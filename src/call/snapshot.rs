@@ -278,7 +278,7 @@ impl Call {
         match &self.state {
             State::Ringing { leg, .. } if !is_known(*leg) => {
                 let leg = *leg;
-                self.book.attempted(now.wall, AttemptOutcome::Unreachable);
+                self.book.attempted(now, AttemptOutcome::Unreachable);
                 self.drop_agent(leg, TEMPORARY_FAILURE, out);
                 self.state = State::Waiting;
             }

@@ -8,6 +8,7 @@ pub mod phone;
 pub mod sip;
 pub mod sipp;
 pub mod sql;
+pub mod strace;
 pub mod wav;
 
 use std::time::{Duration, Instant};
