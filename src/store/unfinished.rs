@@ -2,14 +2,18 @@
 
 use super::calls::{AttemptRow, CallDetail, CallFilter, CallRow, CallState};
 use super::orders::{OrderFilter, OrderRow};
-use super::page::{Limit, Page};
+use super::page::{Limit, Page, Question};
 use super::{Site, StoreError};
 use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, EndedBy, OrderOpened, Stage, Times};
 use crate::base::{ContactId, Wall};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 /// Q.850: temporary failure.
 const TEMPORARY_FAILURE: u8 = 41;
+
+/// Bound values of one statement; SQLite takes far more.
+const CONTACTS_A_QUESTION: usize = 500;
 
 /// A call without an end.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,13 +52,44 @@ impl Unfinished {
 }
 
 impl Site<'_> {
-    /// Calls that came before `before` and whose end was never told, at most a page of them, newest first.
-    pub async fn unfinished(&self, before: Wall) -> Result<Vec<Unfinished>, StoreError> {
+    /// Calls that came before `before` and whose end was never told, but for those in `except`; newest first, at most a
+    /// page of them.
+    pub async fn unfinished(&self, before: Wall, except: &BTreeSet<ContactId>) -> Result<Vec<Unfinished>, StoreError> {
         let filter = CallFilter { to: Some(before), state: Some(CallState::Live), ..CallFilter::default() };
-        let page = Page { before: None, limit: Limit::new(u32::MAX) };
+        let mut page = Page { before: None, limit: Limit::new(u32::MAX) };
         let mut unfinished = Vec::new();
-        for row in self.calls(&filter, page).await? {
-            let Some(contact) = id::<ContactId>(&row.id) else { continue };
+        loop {
+            let rows = self.calls(&filter, page).await?;
+            let contacts: Vec<ContactId> = rows.iter().filter_map(|row| id(&row.id)).collect();
+            page.before = contacts.last().copied();
+            self.look_up(contacts.into_iter().filter(|contact| !except.contains(contact)), &mut unfinished).await?;
+            if rows.is_empty() || page.before.is_none() || !unfinished.is_empty() {
+                return Ok(unfinished);
+            }
+        }
+    }
+
+    /// Which of these contacts have come to their end.
+    pub async fn ended(&self, contacts: &[ContactId]) -> Result<BTreeSet<ContactId>, StoreError> {
+        let mut ended = BTreeSet::new();
+        for some in contacts.chunks(CONTACTS_A_QUESTION) {
+            let mut question = Question::new("SELECT id FROM calls WHERE ended IS NOT NULL AND site = ");
+            question.push_bind(self.code).push(" AND id IN (");
+            let mut ids = question.separated(", ");
+            some.iter().for_each(|contact| _ = ids.push_bind(contact.to_string()));
+            question.push(")");
+            let found: Vec<String> = question.build_query_scalar().fetch_all(&self.store.readers).await?;
+            ended.extend(found.iter().filter_map(|found| id::<ContactId>(found)));
+        }
+        Ok(ended)
+    }
+
+    async fn look_up(
+        &self,
+        contacts: impl Iterator<Item = ContactId>,
+        unfinished: &mut Vec<Unfinished>,
+    ) -> Result<(), StoreError> {
+        for contact in contacts {
             let Some(detail) = self.call(contact).await? else { continue };
             let orders = OrderFilter { contact: Some(contact), ..OrderFilter::default() };
             let order = self.orders(&orders, Page::default()).await?.pop();
@@ -68,7 +103,7 @@ impl Site<'_> {
                 record,
             });
         }
-        Ok(unfinished)
+        Ok(())
     }
 }
 
@@ -177,10 +212,10 @@ mod tests {
         let told = cut_off(sample::call("a", 1));
         store.apply(&told).await.unwrap();
         store.apply(&sample::call("a", 2)).await.unwrap();
-        let site = store.site("a");
-        assert_eq!(site.unfinished(Wall(0)).await.unwrap(), [], "none from before its time");
-        assert_eq!(store.site("b").unfinished(Wall(i64::MAX)).await.unwrap(), [], "none of another city");
-        let mut found = site.unfinished(Wall(i64::MAX)).await.unwrap();
+        let (site, none) = (store.site("a"), BTreeSet::new());
+        assert_eq!(site.unfinished(Wall(0), &none).await.unwrap(), [], "none from before its time");
+        assert_eq!(store.site("b").unfinished(Wall(i64::MAX), &none).await.unwrap(), [], "none of another city");
+        let mut found = site.unfinished(Wall(i64::MAX), &none).await.unwrap();
         assert_eq!(found.len(), 1, "the call that ended is not among them");
         let unfinished = found.pop().unwrap();
         let last = told.iter().rev().find_map(|stamped| match &stamped.fact {
@@ -194,7 +229,7 @@ mod tests {
         let facts = [Fact::Call(Box::new(record)), Fact::Order(Box::new(order.expect("an order")))];
         let stamped = facts.map(|fact| Stamped { id: FactId(1), at: Wall(9), site: "a".into(), fact });
         store.apply(&stamped).await.unwrap();
-        assert_eq!(site.unfinished(Wall(i64::MAX)).await.unwrap(), []);
+        assert_eq!(site.unfinished(Wall(i64::MAX), &none).await.unwrap(), []);
         let call = site.call(ContactId(sample::id(1))).await.unwrap().unwrap().call;
         assert_eq!((call.end_by.as_deref(), call.ended), (Some("fault"), Some(last_seen.0)));
         let order = site.order(OrderId(sample::id(1))).await.unwrap().unwrap();
