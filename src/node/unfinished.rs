@@ -46,7 +46,9 @@ impl Unfinished {
     async fn look(&mut self, started: Wall, at_once: bool) -> Result<usize, crate::store::StoreError> {
         let mut left = 0;
         for site in &self.config.sites {
-            let found = self.store.site(&site.code).unfinished(started, &self.restored).await?;
+            let stored = self.store.site(&site.code);
+            let mut found = stored.unfinished(started, &self.restored).await?;
+            found.extend(stored.heard_only(started, &self.restored).await?);
             left += found.len();
             for call in found.into_iter().filter(|call| at_once || !call.unsealed) {
                 tracing::warn!(contact = %call.record.contact, site = &*site.code, "a call was cut off by a crash");

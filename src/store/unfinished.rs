@@ -3,6 +3,7 @@
 use super::calls::{AttemptRow, CallDetail, CallFilter, CallRow, CallState};
 use super::orders::{OrderFilter, OrderRow};
 use super::page::{Limit, Page, Question};
+use super::recordings::RecordingRow;
 use super::{Site, StoreError};
 use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, EndedBy, OrderOpened, Stage, Times};
 use crate::base::{ContactId, Wall};
@@ -11,6 +12,9 @@ use std::str::FromStr;
 
 /// Q.850: temporary failure.
 const TEMPORARY_FAILURE: u8 = 41;
+
+/// A recording without a record is looked for among so many of the newest: its call came in the last moment of a process.
+const NEWEST_RECORDINGS: i64 = 10_000;
 
 /// Bound values of one statement; SQLite takes far more.
 const CONTACTS_A_QUESTION: usize = 500;
@@ -69,6 +73,19 @@ impl Site<'_> {
         }
     }
 
+    /// Calls that are known by their recording alone: they came in the last moment before a crash, when the file was there
+    /// and nothing else was written yet. What is told of them is that they were, and how long.
+    pub async fn heard_only(&self, before: Wall, except: &BTreeSet<ContactId>) -> Result<Vec<Unfinished>, StoreError> {
+        let question = sqlx::query_as(
+            "SELECT * FROM (SELECT * FROM recordings WHERE site = $1 ORDER BY id DESC LIMIT $2) AS newest \
+             WHERE started < $3 AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.site = $1 AND calls.id = newest.contact)",
+        );
+        let question = question.bind(self.code).bind(NEWEST_RECORDINGS).bind(before.0);
+        let rows: Vec<RecordingRow> = question.fetch_all(&self.store.readers).await?;
+        let heard = rows.iter().filter_map(heard).filter(|call| !except.contains(&call.record.contact));
+        Ok(heard.collect())
+    }
+
     /// Which of these contacts have come to their end.
     pub async fn ended(&self, contacts: &[ContactId]) -> Result<BTreeSet<ContactId>, StoreError> {
         let mut ended = BTreeSet::new();
@@ -105,6 +122,30 @@ impl Site<'_> {
         }
         Ok(())
     }
+}
+
+/// A call of which only the recording is left.
+fn heard(row: &RecordingRow) -> Option<Unfinished> {
+    let (contact, started) = (id(&row.contact)?, Wall(row.started));
+    let times = Times { offered: started, connected: Some(started), ..Times::default() };
+    let record = CallRecord {
+        contact,
+        revision: 0,
+        caller: "".into(),
+        dialled: "".into(),
+        trunk: "".into(),
+        sip_call_id: "".into(),
+        queue: None,
+        agent: None,
+        times,
+        attempts: Vec::new(),
+        collected: Vec::new(),
+        end: None,
+        recording: id(&row.id),
+        order: None,
+    };
+    let unsealed = row.ended.is_none();
+    Some(Unfinished { record, order: None, unsealed, last_seen: Wall(row.ended.unwrap_or(row.started)) })
 }
 
 fn last_seen(record: &CallRecord) -> Wall {
@@ -234,5 +275,30 @@ mod tests {
         assert_eq!((call.end_by.as_deref(), call.ended), (Some("fault"), Some(last_seen.0)));
         let order = site.order(OrderId(sample::id(1))).await.unwrap().unwrap();
         assert_eq!(order.ended, Some(last_seen.0));
+    }
+
+    #[tokio::test]
+    async fn a_call_known_by_its_recording_alone_gets_a_record() {
+        let store = Store::memory().await.unwrap();
+        let told: Vec<Stamped> =
+            sample::call("a", 1).into_iter().filter(|it| matches!(it.fact, Fact::Recording(_))).collect();
+        store.apply(&told).await.unwrap();
+        store.apply(&sample::call("a", 2)).await.unwrap();
+        let (site, contact) = (store.site("a"), ContactId(sample::id(1)));
+        let (ever, none) = (Wall(i64::MAX), BTreeSet::new());
+        assert_eq!(site.heard_only(ever, &BTreeSet::from([contact])).await.unwrap(), [], "taken up after all");
+        assert_eq!(store.site("b").heard_only(ever, &none).await.unwrap(), [], "none of another city");
+        let mut found = site.heard_only(ever, &none).await.unwrap();
+        assert_eq!(found.len(), 1, "whose call is told is not among them");
+        let (record, order) = found.pop().unwrap().closed();
+        assert_eq!((record.contact, order), (contact, None));
+        let recording = record.recording.unwrap().to_string();
+        store
+            .apply(&[Stamped { id: FactId(1), at: Wall(9), site: "a".into(), fact: Fact::Call(Box::new(record)) }])
+            .await
+            .unwrap();
+        assert_eq!(site.heard_only(ever, &none).await.unwrap(), []);
+        let call = site.call(contact).await.unwrap().unwrap().call;
+        assert_eq!((call.end_by.as_deref(), call.recording), (Some("fault"), Some(recording)));
     }
 }
