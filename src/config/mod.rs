@@ -23,7 +23,7 @@ pub use sip::{Listener, Transport};
 use crate::base::{PromptId, QueueId, SiteId, SkillId};
 use crate::call::event::SiteSettings;
 use crate::ivr::Numbers;
-use crate::sip::event::{DomainSettings, Limits, ListenerSettings, TrunkSettings};
+use crate::sip::event::{DomainSettings, Limits, ListenerSettings, SessionTimers, TrunkSettings};
 use crate::{acd, call};
 use node::Sites;
 use source::{Reading, Source};
@@ -83,6 +83,7 @@ impl Config {
             // MD5 first and alone: softphones in use stumble over a challenge they do not know; SHA-256 answers are taken.
             digests: Vec::new(),
             nonce_life: self.registrar.nonce_life,
+            session: SessionTimers::default(),
             limits: Limits { contacts_max: self.registrar.contacts_max, ..Limits::default() },
         }
     }

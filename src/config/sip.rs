@@ -108,7 +108,8 @@ pub(super) fn trunks(folder: &Path, problems: &mut Vec<Problem>) -> Vec<TrunkSet
             taken.push((network, name.as_str().into()));
             sources.push((network.addr(), network.prefix_len()));
         }
-        trunks.push(TrunkSettings { name: name.into(), sources, trusts_identity: raw.trusts_identity });
+        let trusts_identity = raw.trusts_identity;
+        trunks.push(TrunkSettings { name: name.into(), sources, trusts_identity, ..TrunkSettings::default() });
     }
     trunks
 }

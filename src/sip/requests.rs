@@ -114,12 +114,25 @@ fn header<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 
 #[test]
 fn each_fault_has_its_answer() {
-    let cases: [(&str, &str, u16, &str); 14] = [
+    let cases: [(&str, &str, u16, &str); 28] = [
         ("OPTIONS", "", 200, "Allow: INVITE"),
+        ("OPTIONS", "", 200, "Accept: application/sdp"),
+        ("OPTIONS", "Proxy-Require: foo\r\n", 200, "Supported: 100rel, timer, replaces"),
         ("OPTIONS", "Max-Forwards: 0\r\n", 483, ""),
-        ("INVITE", "Require: 100rel, timer\r\n", 420, "Unsupported: 100rel, timer"),
-        ("REFER", "", 405, "Allow: INVITE"),
-        ("UPDATE", "To: <sip:a@b>;tag=x\r\n", 405, "Allow: INVITE"),
+        ("INVITE", "Max-Forwards: 0\r\n", 483, ""),
+        ("INVITE", "Require: 100rel, join, x\r\n", 420, "Unsupported: join, x"),
+        ("REGISTER", "Require: gruu\r\n", 420, "Unsupported: gruu"),
+        ("REFER", "", 403, ""),
+        ("UPDATE", "To: <sip:a@b>;tag=x\r\n", 481, ""),
+        ("UPDATE", "", 481, ""),
+        ("PRACK", "RAck: 1 1 INVITE\r\n", 481, ""),
+        ("INFO", "", 481, ""),
+        ("MESSAGE", "", 405, "Allow: INVITE"),
+        ("SUBSCRIBE", "Event: presence\r\n", 405, "Allow: INVITE"),
+        ("NOTIFY", "Event: keep-alive\r\n", 405, "Allow: INVITE"),
+        ("INVITE", "Supported: timer\r\nSession-Expires: 60\r\n", 422, "Min-SE: 90"),
+        ("INVITE", "Replaces: a;to-tag=b;from-tag=c\r\n", 481, ""),
+        ("INVITE", "Replaces: a;to-tag=b\r\n", 400, ""),
         ("FOO", "", 501, "Allow: INVITE"),
         ("BYE", "", 481, ""),
         ("BYE", "To: <sip:a@b>;tag=nobody\r\n", 481, ""),
@@ -128,6 +141,7 @@ fn each_fault_has_its_answer() {
         ("INVITE", "Contact: <<\r\n", 400, "Contact"),
         ("INVITE", "CSeq: 1 BYE\r\n", 400, ""),
         ("INVITE", "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi", 415, "Accept: application/sdp"),
+        ("INVITE", "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nhi", 415, "Accept-Encoding: identity"),
         ("REGISTER", "To: <sip:1001@other.cn>\r\n", 404, ""),
     ];
     let mut bench = bench(settings());
@@ -273,7 +287,7 @@ fn inside_a_dialog() {
     let told = Notice::Acknowledged { leg: it.leg, sdp: Some(Bytes::from_static(b"answer")) };
     assert_eq!(bench.notices.pop(), Some(told));
     assert_eq!(bench.status(TRUNK, "OPTIONS", &inside), 200);
-    assert_eq!(bench.status(TRUNK, "INFO", &inside), 405);
+    assert_eq!(bench.status(TRUNK, "MESSAGE", &inside), 405);
     assert_eq!(bench.status(TRUNK, "BYE", &format!("{inside}CSeq: 2 BYE\r\n")), 500, "out of order");
     assert_eq!(bench.status(TRUNK, "BYE", &inside.replace("Call-ID: d", "Call-ID: e")), 481);
     let bye = bench.event(Event::Do(Action::HangUp { leg: it.leg, q850: 16 })).pop().unwrap();

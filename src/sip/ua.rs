@@ -164,7 +164,7 @@ impl Ua {
             assert_eq!(self.by_id.at(&leg.id), Some(&key), "a leg is found by its own id");
             assert_eq!(self.by_tag.at(leg.tag.as_bytes()), Some(&key), "a leg is found by its own tag");
             let bounded = match &leg.state {
-                State::Offered { .. } | State::Answered { .. } => leg.life.is_some(),
+                State::Offered(_) | State::Answered { .. } => leg.life.is_some(),
                 State::Calling(calling) => !calling.branches.is_empty(),
                 State::Established { .. } => leg.life.is_some() == leg.is_waiting(),
                 State::Ending { .. } => true,
@@ -207,6 +207,8 @@ impl Ua {
                         LegTimer::Repeat => self.repeat_rang(pass, key),
                         LegTimer::Life => self.life_rang(pass, key),
                         LegTimer::Again => self.again_rang(pass, key),
+                        LegTimer::Refresh => self.refresh_rang(pass, key),
+                        LegTimer::Expiry => self.expiry_rang(pass, key),
                     }
                 }
             }
@@ -304,6 +306,16 @@ impl Ua {
                     self.answer_reoffer(pass, key, answer);
                 }
             }
+            Action::AnswerRefer { leg, refer, status } => {
+                if let Some(key) = self.leg(leg) {
+                    self.answer_refer(pass, key, refer, status);
+                }
+            }
+            Action::ReferProgress { leg, refer, status } => {
+                if let Some(key) = self.leg(leg) {
+                    self.refer_progress(pass, key, refer, status);
+                }
+            }
             Action::HangUp { leg, q850 } => {
                 if let Some(key) = self.leg(leg) {
                     self.hang_up(pass, key, q850);
@@ -338,7 +350,7 @@ impl Ua {
     /// Takes a leg out of the tables and stops its timers.
     pub(super) fn remove(&mut self, key: LegKey) -> Option<Leg> {
         let mut leg = self.legs.remove(key)?;
-        for timer in [LegTimer::Repeat, LegTimer::Life, LegTimer::Again] {
+        for timer in LegTimer::ALL {
             self.alarms.stop(leg.place(timer));
         }
         self.by_id.remove(&leg.id);

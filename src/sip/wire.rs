@@ -44,6 +44,7 @@ pub(super) fn settings(who: usize) -> Settings {
             name: "peer".into(),
             sources: vec![("10.0.0.0".parse().unwrap(), 24)],
             trusts_identity: true,
+            ..TrunkSettings::default()
         }],
         expires_s: (60, 3_600),
         nonce_life: Duration::from_secs(60),
@@ -73,8 +74,12 @@ impl Wire {
     /// `who` dials user `1001`, whom it believes at `at`.
     pub(super) fn dial(&mut self, who: usize, at: &[usize]) -> LegId {
         let expires = self.now.wall + Duration::from_secs(1_000);
-        let contact =
-            |&at: &usize| Binding { uri: format!("sip:1001@{}", address(at)).into(), flow: flow(at), expires };
+        let contact = |&at: &usize| Binding {
+            uri: format!("sip:1001@{}", address(at)).into(),
+            flow: flow(at),
+            expires,
+            path: Vec::new(),
+        };
         let bindings =
             Bindings { user: "1001".into(), domain: "a.cn".into(), contacts: at.iter().map(contact).collect() };
         self.event(who, Event::Bindings(bindings));
@@ -85,6 +90,7 @@ impl Wire {
                 leg,
                 user: "1001".into(),
                 domain: "a.cn".into(),
+                trunk: None,
                 caller: "059112345678".into(),
                 caller_name: "市民".into(),
                 sdp: Bytes::from_static(b"v=0 offer"),
@@ -188,6 +194,10 @@ impl Wire {
             | Notice::Ringing { .. }
             | Notice::Answered { .. }
             | Notice::Reoffered { .. }
+            | Notice::EarlyAnswer { .. }
+            | Notice::Refresh { .. }
+            | Notice::Digit { .. }
+            | Notice::Referred(_)
             | Notice::ReofferAnswered { .. } => None,
         };
         self.notices[who].iter().filter_map(end).collect()

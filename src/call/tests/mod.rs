@@ -13,7 +13,7 @@ use crate::base::snapshot::Snapshot;
 use crate::base::{AgentId, CallId, LegId, Mint, Mono, Now, PromptId, QueueId, ShardId, SiteId, Wall};
 use crate::ivr::{Draft, Entry, Numbers};
 use crate::media::event::{Action as Media, Notice as Heard};
-use crate::sip::event::{Action as Sip, Ending, Flow, Incoming, Notice, Source};
+use crate::sip::event::{About, Action as Sip, Ending, Flow, Incoming, Notice, Source};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,6 +132,7 @@ impl World {
             caller_name: Bytes::new(),
             sdp: sdp.map(Bytes::from_static),
             flow: Flow { listener: 0, connection: 0, peer: "192.0.2.1:5060".parse().unwrap() },
+            about: About::default(),
         }))))
     }
 
