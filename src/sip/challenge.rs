@@ -136,3 +136,15 @@ mod tests {
         }
     }
 }
+
+/// The server's half, for tests of what we send.
+#[cfg(test)]
+pub(super) mod tests_of_server {
+    use super::*;
+
+    /// Whether a server that knows the credential takes this proof.
+    pub(crate) fn takes(value: &str, method: &str, credential: &Credential) -> bool {
+        let read = Credentials::parse(value.as_bytes()).expect("credentials");
+        Proof::read(&read).expect("a proof").holds(method.as_bytes(), credential)
+    }
+}

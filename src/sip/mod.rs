@@ -36,6 +36,10 @@ mod about;
 mod client;
 pub mod dialog;
 #[cfg(test)]
+mod early;
+#[cfg(test)]
+mod extensions;
+#[cfg(test)]
 mod flows;
 mod incoming;
 mod info;

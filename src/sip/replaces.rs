@@ -98,6 +98,8 @@ impl Ua {
             Source::Trunk(name) => {
                 self.settings.trunk_of(dialog.flow.peer.ip()).is_some_and(|trunk| trunk.name == *name)
             }
+            // Whom a trunk says it speaks for proves nothing.
+            Source::Phone { .. } if dialog.trunk => false,
             Source::Phone { user, domain } => Uri::parse(dialog.remote.uri.as_bytes()).is_ok_and(|uri| {
                 let host = super::screen::host(&uri);
                 let home = host.and_then(|host| self.settings.domain_of(&host).map(str::to_owned));

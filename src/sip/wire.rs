@@ -54,6 +54,11 @@ pub(super) fn settings(who: usize) -> Settings {
 
 impl Wire {
     pub(super) fn new(count: usize, plan: Plan) -> Wire {
+        Wire::under(settings, count, plan)
+    }
+
+    /// As [`Wire::new`], with settings of its own.
+    pub(super) fn under(settings: fn(usize) -> Settings, count: usize, plan: Plan) -> Wire {
         let ua = |who: usize| {
             let seed = [who as u64, 7];
             Ua::new(1, ShardId(who as u8), Mint::new(1, seed), seed, Arc::new(settings(who)))
@@ -181,6 +186,15 @@ impl Wire {
         let first =
             |bytes: &Bytes| String::from_utf8_lossy(bytes.split(|byte| *byte == b'\r').next().unwrap()).into_owned();
         lines.map(|(.., bytes)| first(bytes)).collect()
+    }
+
+    /// The leg of the first notice.
+    pub(super) fn leg_of(&self, who: usize) -> LegId {
+        let legs = self.notices[who].iter().filter_map(|notice| match notice {
+            Notice::Answered { leg, .. } | Notice::Ringing { leg, .. } | Notice::Failed { leg, .. } => Some(*leg),
+            _ => None,
+        });
+        legs.last().expect("a leg of ours")
     }
 
     /// How each leg ended, in order: exactly once.
