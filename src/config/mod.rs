@@ -43,6 +43,8 @@ pub struct Config {
     pub database: PathBuf,
     /// Registrations.
     pub registrar: Registrar,
+    /// How sessions are kept alive.
+    pub session: SessionTimers,
     /// By [`SiteId`].
     pub sites: Vec<Site>,
     /// Where SIP is spoken.
@@ -83,7 +85,7 @@ impl Config {
             // MD5 first and alone: softphones in use stumble over a challenge they do not know; SHA-256 answers are taken.
             digests: Vec::new(),
             nonce_life: self.registrar.nonce_life,
-            session: SessionTimers::default(),
+            session: self.session,
             limits: Limits { contacts_max: self.registrar.contacts_max, ..Limits::default() },
         }
     }
@@ -186,6 +188,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         journal: main.journal,
         database: main.database,
         registrar: main.registrar,
+        session: main.session,
         sites: main.sites,
         listeners,
         trunks,

@@ -4,6 +4,7 @@ use super::problem::{Problem, suggest};
 use super::schema;
 use super::source::{Check, Reading, Source};
 use crate::base::{SiteId, SkillId};
+use crate::sip::event::SessionTimers;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,6 +147,7 @@ pub(super) struct Main {
     pub journal: Journal,
     pub database: PathBuf,
     pub registrar: Registrar,
+    pub session: SessionTimers,
     pub sites: Vec<Site>,
 }
 
@@ -171,6 +173,7 @@ pub(super) fn check(
         },
         database: database(&mut check, &raw.database, &node, root),
         registrar: registrar(&mut check, &raw.registrar),
+        session: session(&mut check, &raw.session),
         node,
         sites,
     })
@@ -251,6 +254,16 @@ fn registrar(check: &mut Check<'_>, raw: &schema::Registrar) -> Registrar {
         nonce_life: check.seconds(raw.nonce_life_s.as_ref(), 300, 10..=86_400),
         contacts_max: check.bounded(raw.contacts_max.as_ref(), 8, 1..=64) as usize,
     }
+}
+
+/// RFC 4028 §4: no interval is shorter than 90 s. 0 switches asking off.
+fn session(check: &mut Check<'_>, raw: &schema::Session) -> SessionTimers {
+    let min_se_s = check.bounded(raw.min_se_s.as_ref(), 90, 90..=86_400);
+    let expires_s = match &raw.expires_s {
+        Some(off) if *off.get_ref() == 0 => 0,
+        asked => check.bounded(asked.as_ref(), 1_800.max(min_se_s), min_se_s..=86_400),
+    };
+    SessionTimers { expires_s: expires_s as u32, min_se_s: min_se_s as u32 }
 }
 
 fn api(check: &mut Check<'_>, raw: &schema::Api, sites: Sites<'_>, root: &Path) -> Api {
