@@ -5,7 +5,7 @@ use super::event::{Action, Ending, Event, Notice, Provisionals, SessionTimers, S
 use super::requests::{Bench, PHONE, TRUNK, bench, header, status};
 use super::ua::Counts;
 use super::wire::{Plan, Wire};
-use crate::base::LegId;
+use crate::base::{LegId, Mint};
 use bytes::Bytes;
 
 const ANSWER: Bytes = Bytes::from_static(b"v=0 answer");
@@ -406,6 +406,84 @@ fn sessions_live_while_refreshed() {
 
 fn updates(wire: &Wire, who: usize) -> usize {
     wire.starts(who).iter().filter(|line| line.starts_with("UPDATE")).count()
+}
+
+/// Mutants of everything that may come inside a dialog, and of INVITEs that name one: nothing panics, everything is
+/// answered or dropped, and nothing is left.
+#[test]
+fn mutants_of_extended_requests_do_no_harm() {
+    let mut mint = Mint::new(4, [8, 8]);
+    let relay = "Content-Type: application/dtmf-relay\r\nContent-Length: 22\r\n\r\nSignal=5\r\nDuration=100";
+    for round in 0..60 {
+        let early = round % 2 == 0;
+        let (mut it, first) = match early {
+            true => Inside::ringing(&format!("Supported: 100rel\r\n{SDP}"), 183, Some(ANSWER)),
+            false => Inside::talking("Supported: timer\r\nAllow: UPDATE\r\nSession-Expires: 90\r\n"),
+        };
+        let tag = header(&first, "To")[0].split("tag=").nth(1).unwrap().to_owned();
+        let rack = header(&first, "RSeq").first().map_or_else(String::new, |rseq| format!("RAck: {rseq} 1 INVITE\r\n"));
+        let replaces = format!("Replaces: d;to-tag={tag};from-tag=f1\r\n{SDP}");
+        let refer = "Refer-To: <sip:1002@fz.cn?Replaces=d%3Bto-tag%3Da%3Bfrom-tag%3Db>\r\nReferred-By: <sip:a@b>\r\n";
+        let kinds: [(&str, &str); 9] = [
+            ("PRACK", &rack),
+            ("UPDATE", ""),
+            ("UPDATE", SDP),
+            ("INVITE", SDP),
+            ("INVITE", &replaces),
+            ("REFER", refer),
+            ("INFO", relay),
+            ("INVITE", "Diversion: <sip:1@b>;reason=x\r\nHistory-Info: <sip:1@b?Reason=a%3Bcause%3D1>;index=1\r\n"),
+            ("REGISTER", "Path: <sip:p;lr>\r\nSupported: path\r\n"),
+        ];
+        for step in 0..60 {
+            let (method, more) = kinds[(mint.random() % kinds.len() as u64) as usize];
+            it.cseq += 1;
+            let inside = if mint.random() % 4 > 0 { it.headers.clone() } else { String::new() };
+            let more = format!("{inside}CSeq: {} {method}\r\n{more}", it.cseq);
+            let mut bytes = super::requests::request(method, TRUNK, 1_000 + step, &more).into_bytes();
+            for _ in 0..mint.random() % 3 {
+                super::flows::mutate(&mut bytes, &mut mint);
+            }
+            it.bench.raw(TRUNK, bytes);
+            for notice in std::mem::take(&mut it.bench.notices) {
+                it.react(notice, mint.random());
+            }
+            it.pass(mint.random() % 700);
+        }
+        for leg in it.bench.ua.legs().collect::<Vec<_>>() {
+            it.act(Action::HangUp { leg, q850: 16 });
+        }
+        it.pass(1_000_000);
+        assert_eq!(it.bench.ua.counts(), Counts::default(), "round {round}");
+    }
+}
+
+impl Inside {
+    /// What a call might do after a notice.
+    fn react(&mut self, notice: Notice, roll: u64) {
+        match notice {
+            Notice::Reoffered { leg, .. } => {
+                let answer = if roll % 3 > 0 { Ok(ANSWER) } else { Err(488) };
+                self.act(Action::AnswerReoffer { leg, answer });
+            }
+            Notice::Referred(asked) => {
+                let status = if roll % 2 == 0 { 202 } else { 603 };
+                self.act(Action::AnswerRefer { leg: asked.leg, refer: asked.refer, status });
+                self.act(Action::ReferProgress {
+                    leg: asked.leg,
+                    refer: asked.refer,
+                    status: 100 + (roll % 500) as u16,
+                });
+            }
+            Notice::Incoming(it) => {
+                self.bench.event(respond(it.leg, [180, 183, 200, 486][(roll % 4) as usize], Some(ANSWER)));
+            }
+            Notice::Refresh { leg } => {
+                self.act(Action::Reinvite { leg, sdp: ANSWER });
+            }
+            _ => {}
+        }
+    }
 }
 
 #[test]
