@@ -86,6 +86,7 @@ impl Config {
             digests: Vec::new(),
             nonce_life: self.registrar.nonce_life,
             session: self.session,
+            redirects_max: self.registrar.redirects_max,
             limits: Limits { contacts_max: self.registrar.contacts_max, ..Limits::default() },
         }
     }

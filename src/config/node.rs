@@ -103,6 +103,8 @@ pub struct Registrar {
     pub nonce_life: Duration,
     /// Contacts of one address-of-record.
     pub contacts_max: usize,
+    /// Redirections that one call to a phone follows.
+    pub redirects_max: u8,
 }
 
 /// One `[[site]]`.
@@ -253,6 +255,7 @@ fn registrar(check: &mut Check<'_>, raw: &schema::Registrar) -> Registrar {
         expires_s: (least as u32, most as u32),
         nonce_life: check.seconds(raw.nonce_life_s.as_ref(), 300, 10..=86_400),
         contacts_max: check.bounded(raw.contacts_max.as_ref(), 8, 1..=64) as usize,
+        redirects_max: check.bounded(raw.redirects_max.as_ref(), 0, 0..=5) as u8,
     }
 }
 

@@ -87,6 +87,7 @@ pub(super) struct Registrar {
     pub expires_s_max: Option<Count>,
     pub nonce_life_s: Option<Count>,
     pub contacts_max: Option<Count>,
+    pub redirects_max: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]

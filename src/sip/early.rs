@@ -2,9 +2,9 @@
 //! (RFC 3261 §13.2, §22; RFC 3262 §4; RFC 4028 §7).
 
 use super::challenge::tests_of_server::takes;
-use super::event::{Action, Credential, Event, Invite, Notice, Settings};
+use super::event::{Action, Binding, Bindings, Credential, Event, Flow, Invite, Notice, Settings};
 use super::requests::{Bench, TRUNK, bench, header};
-use crate::base::{LegId, ShardId};
+use crate::base::{LegId, ShardId, Wall};
 use bytes::Bytes;
 use core::time::Duration;
 
@@ -17,19 +17,23 @@ fn settings() -> Settings {
     settings
 }
 
-/// Dials over the trunk; returns the INVITE.
-fn dial(bench: &mut Bench) -> String {
-    let invite = Invite {
+fn invite_of(user: &str, trunk: Option<&str>) -> Invite {
+    Invite {
         leg: LEG,
-        user: "13800138000".into(),
+        user: user.into(),
         domain: "fz.cn".into(),
-        trunk: Some("peer".into()),
+        trunk: trunk.map(Into::into),
         caller: "12345".into(),
         caller_name: "".into(),
         sdp: Bytes::from_static(b"v=0 offer"),
         headers: Vec::new(),
         ring_max: Duration::from_secs(20),
-    };
+    }
+}
+
+/// Dials over the trunk; returns the INVITE.
+fn dial(bench: &mut Bench) -> String {
+    let invite = invite_of("13800138000", Some("peer"));
     let sent = bench.event(Event::Do(Action::Invite(Box::new(invite))));
     assert_eq!((sent.len(), sent[0].0.peer.to_string()), (1, TRUNK.into()));
     sent[0].1.clone()
@@ -235,5 +239,56 @@ fn cancelled_means_cancelled_whatever_comes_then() {
         let sent = answers(&mut bench, &invite, late, "a", more);
         assert_eq!(sent.iter().map(|it| method(it)).collect::<Vec<_>>(), sends, "{late}");
         assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 487, q850: None }));
+    }
+}
+
+#[test]
+fn a_trunk_that_wants_rest_gets_it() {
+    let mut bench = bench(settings());
+    let invite = dial(&mut bench);
+    answers(&mut bench, &invite, 503, "a", "Retry-After: 30 (busy)\r\n");
+    assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 503, q850: None }));
+    let again = || Event::Do(Action::Invite(Box::new(invite_of("1", Some("peer")))));
+    assert!(bench.event(again()).is_empty());
+    assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 503, q850: None }));
+    bench.pass(31_000);
+    assert_eq!(bench.event(again()).len(), 1);
+    let mut unknown = invite_of("1", Some("nobody"));
+    unknown.leg = LegId::outgoing(ShardId(0), 8);
+    assert!(bench.event(Event::Do(Action::Invite(Box::new(unknown)))).is_empty());
+}
+
+#[test]
+fn a_redirection_is_a_refusal_unless_it_may_be_followed_to_a_phone_of_ours() {
+    let bindings = |user: &str, peer: &str| {
+        let flow = Flow { listener: 0, connection: 0, peer: peer.parse().unwrap() };
+        let (uri, expires) = (format!("sip:{user}@{peer}").into(), Wall(900_000_000));
+        let contacts = vec![Binding { uri, flow, expires, path: vec!["sip:p.cn;lr".into()] }];
+        Event::Bindings(Bindings { user: user.into(), domain: "fz.cn".into(), contacts })
+    };
+    let moved = "Contact: <sip:9@evil.cn>, <sip:1003@fz.cn>;q=0.2, <sip:1002@fz.cn>;q=0.7\r\n";
+    for redirects_max in [0, 1] {
+        let mut bench = bench(Settings { redirects_max, ..settings() });
+        bench.event(bindings("1001", "192.0.2.7:40000"));
+        bench.event(bindings("1002", "192.0.2.8:40000"));
+        bench.event(bindings("1003", "192.0.2.9:40000"));
+        let invite = bench.event(Event::Do(Action::Invite(Box::new(invite_of("1001", None))))).pop().unwrap().1;
+        assert_eq!(header(&invite, "Route"), ["<sip:p.cn;lr>"], "RFC 3327: by the path it registered");
+        let moved = response(&invite, 302, "a", moved).replacen("Contact: <sip:a@10.0.0.9:5080>\r\n", "", 1);
+        let sent = bench.raw("192.0.2.7:40000", moved);
+        if redirects_max == 0 {
+            assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 302, q850: None }));
+            continue;
+        }
+        assert_eq!((sent.len(), sent[1].0.peer.to_string()), (2, "192.0.2.8:40000".into()));
+        let next = &sent[1].1;
+        assert!(next.starts_with("INVITE sip:1002@192.0.2.8:40000"), "{next}");
+        assert_eq!((header(next, "To"), header(next, "CSeq")), (vec!["<sip:1001@fz.cn>"], vec!["2 INVITE"]));
+        assert_eq!(header(next, "Call-ID"), header(&invite, "Call-ID"));
+        let again = response(next, 302, "b", "").replace("sip:b@10.0.0.9:5080", "sip:1003@fz.cn");
+        bench.raw("192.0.2.8:40000", again);
+        assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 302, q850: None }));
+        bench.pass(60_000);
+        assert_eq!(bench.ua.counts().dialogs, 0);
     }
 }

@@ -369,6 +369,9 @@ pub struct Settings {
     pub nonce_life: Duration,
     /// How sessions are kept alive.
     pub session: SessionTimers,
+    /// How often one call of ours follows a redirection (3xx), and then only to a registered phone of the same domain; 0
+    /// takes it for a refusal.
+    pub redirects_max: u8,
     /// Limits.
     pub limits: Limits,
 }

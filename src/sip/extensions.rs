@@ -274,7 +274,10 @@ fn a_refer_is_asked_answered_and_followed() {
         assert_eq!((sent.len(), status(&sent[0])), (1, expected));
         assert_eq!(header(&sent[0], "Refer-Sub").len(), usize::from(expected == 202));
     }
-    // One without an answer does not outlive the dialog.
+    // One that nobody answers is answered for the call, and does not outlive the dialog.
+    it.send("REFER", "Refer-To: <sip:1002@fz.cn>\r\n");
+    assert!(it.pass(31_900).iter().all(|text| !text.contains("REFER")));
+    assert!(it.pass(200).iter().any(|text| text.starts_with("SIP/2.0 500") && text.contains("REFER")));
     it.send("REFER", "Refer-To: <sip:1002@fz.cn>\r\n");
     assert_eq!(it.status("BYE", ""), 481, "to the REFER, behind the 200 to the BYE");
     it.is_over();

@@ -5,7 +5,7 @@
 
 use super::client::ClientKey;
 use super::dialog::Dialog;
-use super::event::{Ending, Flow};
+use super::event::{Ending, Flow, Invite};
 use super::message::{Message, RAck};
 use super::name::Name;
 use super::refer::Refer;
@@ -125,6 +125,17 @@ pub(super) struct Calling {
     pub(super) given_up: Option<u16>,
     /// A dialog for each To tag that rang (§12.1.2).
     pub(super) early: Vec<Early>,
+    /// What further branches are made of.
+    pub(super) dialling: Dialling,
+}
+
+/// What is the same in all branches of a call of ours.
+#[derive(Debug)]
+pub(super) struct Dialling {
+    pub(super) invite: Invite,
+    pub(super) call_id: Box<str>,
+    /// Redirections that were followed.
+    pub(super) redirects: u8,
 }
 
 /// Early dialogs of one call that are kept; of further ones nothing is known but their 2xx.

@@ -1,22 +1,27 @@
 //! INVITE as a client (RFC 3261 §13.2, §9.1): one call to all bindings of a user, the first 2xx wins.
 
+use super::address::Address;
 use super::client::{Cancel, ClientKey, Purpose, Reason};
 use super::dialog::{Dialog, via};
 use super::event::{Binding, Flow, Invite, Notice};
-use super::leg::{Calling, Early, Leg, LegKey, LegTimer, Reoffer, State};
-use super::message::Message;
+use super::leg::{Calling, Dialling, Early, Leg, LegKey, LegTimer, Reoffer, State};
+use super::message::{Contact, Message};
 use super::method::Method;
 use super::name::Name;
-use super::screen::{SDP, abilities, sdp};
+use super::screen::{SDP, abilities, host, sdp};
 use super::session_timer::{agreed, write_request};
 use super::ua::{Pass, Ua};
 use super::uri::{Uri, User};
 use super::write::Writer;
 use crate::base::Now;
 use bytes::Bytes;
+use core::time::Duration;
 
 /// Who calls when the number is withheld (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
+
+/// A trunk rests no longer than this, whatever it says.
+const REST_MAX: Duration = Duration::from_secs(600);
 
 impl Ua {
     /// Dials all bindings of a user, or a number over a trunk.
@@ -26,14 +31,25 @@ impl Ua {
             None => self.bindings_of(&invite.user, &invite.domain, pass.now),
         };
         if bindings.is_empty() {
-            return pass.tell(Notice::Failed { leg: invite.leg, status: 480, q850: None });
+            let status = if invite.trunk.is_some() { 503 } else { 480 };
+            return pass.tell(Notice::Failed { leg: invite.leg, status, q850: None });
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None, early: Vec::new() };
-        let key = self.add(Leg::new(invite.leg, tag.clone(), State::Calling(calling)));
+        let (leg, ring_max) = (invite.leg, invite.ring_max);
+        let dialling = Dialling { invite, call_id, redirects: 0 };
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, early: Vec::new(), dialling };
+        let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
+        self.branch_out(pass, key, bindings);
+        self.set(key, LegTimer::Life, pass.now.mono + ring_max);
+    }
+
+    /// Sends the call's INVITE to each of these.
+    fn branch_out(&mut self, pass: &mut Pass, key: LegKey, bindings: Vec<Binding>) {
         for binding in bindings {
             let branch = self.marks.branch();
-            let bytes = self.compose(&invite, &binding, (&tag, &call_id, &branch));
+            let leg = &self.legs[key];
+            let State::Calling(Calling { dialling, .. }) = &leg.state else { return };
+            let bytes = self.compose(dialling, &binding, &leg.tag, &branch);
             let request = (Method::Invite, &*branch);
             let purpose = Purpose::Invite(key);
             let client = self.clients.open(&mut self.alarms, pass, binding.flow, request, bytes, purpose);
@@ -41,7 +57,6 @@ impl Ua {
                 calling.branches.push(client);
             }
         }
-        self.set(key, LegTimer::Life, pass.now.mono + invite.ring_max);
     }
 
     fn bindings_of(&self, user: &str, domain: &str, now: Now) -> Vec<Binding> {
@@ -54,12 +69,16 @@ impl Ua {
     /// Where a number is reached over a trunk.
     fn over_trunk(&self, trunk: &str, number: &str, now: Now) -> Option<Binding> {
         let peer = self.settings.trunks.iter().find(|it| *it.name == *trunk)?.peer?;
+        if self.resting.get(&peer).is_some_and(|until| now.mono < *until) {
+            return None;
+        }
         let uri = format!("sip:{}@{peer}", User(number)).into();
         let flow = Flow { listener: 0, connection: 0, peer };
         Some(Binding { uri, flow, expires: now.wall, path: Vec::new() })
     }
 
-    fn compose(&self, invite: &Invite, binding: &Binding, (tag, call_id, branch): (&str, &str, &str)) -> Bytes {
+    fn compose(&self, dialling: &Dialling, binding: &Binding, tag: &str, branch: &str) -> Bytes {
+        let Dialling { invite, call_id, redirects } = dialling;
         let target = Uri::parse(binding.uri.as_bytes()).expect("only URIs are registered");
         let mut writer = Writer::request(Method::Invite, &target);
         writer.line(Name::Via, format_args!("{}", via(&self.settings, binding.flow, branch)));
@@ -79,8 +98,8 @@ impl Ua {
             Some(_) => writer.address(Name::To, b"", &binding.uri, None),
             None => writer.address(Name::To, b"", format!("sip:{}@{}", User(&invite.user), invite.domain), None),
         };
-        writer.header(Name::CallId, call_id);
-        writer.header(Name::CSeq, "1 INVITE");
+        writer.header(Name::CallId, &**call_id);
+        writer.line(Name::CSeq, format_args!("{} INVITE", 1 + u32::from(*redirects)));
         self.contact(&mut writer, binding.flow);
         abilities(&mut writer);
         // A browser's page knows best whether it still lives: it refreshes (RFC 4028 §7.1).
@@ -105,7 +124,56 @@ impl Ua {
         match response.status().unwrap_or_default() {
             status @ 100..=199 => self.branch_proceeds(pass, key, client, status, response),
             200..=299 => self.branch_accepted(pass, key, client, response),
-            status => self.branch_done(pass, key, client, status, response.reason_q850()),
+            300..=399 if self.redirected(pass, key, client, response) => {}
+            status => {
+                self.rest(pass, client, status, response);
+                self.branch_done(pass, key, client, status, response.reason_q850());
+            }
+        }
+    }
+
+    /// Follows a redirection (§8.1.3.4) to registered phones of the called one's own domain, the best liked first: nobody
+    /// else's Contact has us call anywhere. Returns whether there was one.
+    fn redirected(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) -> bool {
+        let Some(State::Calling(calling)) = self.legs.get(key).map(|leg| &leg.state) else { return false };
+        let Dialling { invite, redirects, .. } = &calling.dialling;
+        if *redirects >= self.settings.redirects_max || calling.given_up.is_some() || invite.trunk.is_some() {
+            return false;
+        }
+        let mut users: Vec<(u16, String)> = response
+            .contacts()
+            .filter_map(|contact| match contact.ok()? {
+                Contact::At(address) => {
+                    let host = host(&address.uri)?;
+                    let home = self.settings.domain_of(&host)? == &*invite.domain;
+                    home.then(|| (preference(&address), address.uri.user_text().into_owned()))
+                }
+                Contact::All => None,
+            })
+            .collect();
+        users.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
+        let domain = invite.domain.clone();
+        let mut bindings = users.iter().map(|(_, user)| self.bindings_of(user, &domain, pass.now));
+        let Some(bindings) = bindings.find(|bindings| !bindings.is_empty()) else { return false };
+        if let State::Calling(calling) = &mut self.legs[key].state {
+            calling.branches.retain(|branch| *branch != client);
+            calling.early.retain(|early| early.client != client);
+            calling.dialling.redirects += 1;
+        }
+        self.branch_out(pass, key, bindings);
+        true
+    }
+
+    /// A trunk that says when to come again is left alone until then (§21.5.4).
+    fn rest(&mut self, pass: &Pass, client: ClientKey, status: u16, response: &Message) {
+        let Some(peer) = self.clients.at(client).map(|client| client.flow.peer).filter(|_| status == 503) else {
+            return;
+        };
+        let is_trunk = self.settings.trunks.iter().any(|trunk| trunk.peer == Some(peer));
+        let seconds = response.number(Name::RetryAfter).filter(|_| is_trunk);
+        if let Some(seconds) = seconds {
+            let rest = Duration::from_secs(u64::from(seconds)).min(REST_MAX);
+            self.resting.insert(peer, pass.now.mono + rest);
         }
     }
 
@@ -274,6 +342,12 @@ impl Ua {
             self.clients.cancel(&mut self.alarms, pass, client, why);
         }
     }
+}
+
+/// The `q` of a Contact in thousandths; 1 without one (§20.10).
+fn preference(address: &Address<'_>) -> u16 {
+    let q = address.params.value("q").and_then(|q| std::str::from_utf8(q).ok()?.parse::<f32>().ok());
+    (q.unwrap_or(1.0).clamp(0.0, 1.0) * 1_000.0) as u16
 }
 
 /// A Contact as browsers register it (RFC 7118 §5).

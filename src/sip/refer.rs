@@ -86,9 +86,7 @@ impl Ua {
         let replaced = replaces.as_deref().and_then(Named::parse).and_then(|named| self.leg_named(&named));
         let id = request.cseq().number;
         let subscribes = !request.header(Name::ReferSub).is_some_and(|value| value.eq_ignore_ascii_case(b"false"));
-        if let Some(server) = self.servers.at_mut(key) {
-            server.leg = Some(leg);
-        }
+        self.servers.wait(&mut self.alarms, pass, key, leg);
         self.legs[leg].refers.push(Refer { id, stage: Stage::Asked { server: key, subscribes } });
         let by = request.address(Name::ReferredBy).and_then(Result::ok).and_then(|by| text(by.uri.as_bytes()));
         let referred = Referred {

@@ -27,7 +27,7 @@ pub(super) const SDP: &str = "application/sdp";
 pub(super) const ACCEPT: &str =
     "application/sdp, multipart/mixed, application/pidf+xml, application/dtmf-relay, application/dtmf";
 /// The extensions we understand, for `Supported` and against `Require` (§20.32, §20.37).
-const SUPPORTED: [&str; 6] = ["100rel", "timer", "replaces", "norefersub", "path", "histinfo"];
+const SUPPORTED: &str = "100rel, timer, replaces, norefersub, path, histinfo";
 
 /// Why a request goes no further: the status and the header that explains it.
 struct Refusal {
@@ -152,7 +152,7 @@ pub(super) fn capabilities(writer: &mut Writer) {
 /// What our requests and 2xx say of us (§13.2.1, §13.3.1.4).
 pub(super) fn abilities(writer: &mut Writer) {
     writer.header(Name::Allow, ALLOW);
-    writer.header(Name::Supported, SUPPORTED.join(", "));
+    writer.header(Name::Supported, SUPPORTED);
 }
 
 /// The session description in a message.
@@ -199,7 +199,7 @@ fn screen(request: &Message) -> Option<Refusal> {
         return Some(Refusal { status: 483, header: None });
     }
     // Proxy-Require is for proxies (§20.29).
-    let known = |tag: &&[u8]| SUPPORTED.iter().any(|known| tag.eq_ignore_ascii_case(known.as_bytes()));
+    let known = |tag: &&[u8]| SUPPORTED.split(", ").any(|known| tag.eq_ignore_ascii_case(known.as_bytes()));
     let unsupported: Vec<&[u8]> = request.require().filter(|tag| !known(tag)).collect();
     if !unsupported.is_empty() {
         return Some(Refusal { status: 420, header: Some((Name::Unsupported, unsupported.join(&b", "[..]))) });

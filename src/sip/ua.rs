@@ -21,6 +21,8 @@ use crate::base::map::KeyedMap;
 use crate::base::{LegId, Mint, Mono, Now, ShardId};
 use bytes::Bytes;
 use slotmap::SlotMap;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// One shard's user agent.
@@ -39,6 +41,8 @@ pub struct Ua {
     pub(super) by_tag: KeyedMap<Box<[u8]>, LegKey>,
     pub(super) auth: Authenticator,
     pub(super) registrar: Registrar,
+    /// Trunks that asked to be left alone, and until when.
+    pub(super) resting: BTreeMap<SocketAddr, Mono>,
     /// Legs that came in so far.
     pub(super) incoming: u64,
 }
@@ -105,6 +109,7 @@ impl Ua {
             by_tag: KeyedMap::new(seed),
             auth,
             registrar: Registrar::new(seed),
+            resting: BTreeMap::new(),
             incoming: 0,
         }
     }
@@ -192,6 +197,11 @@ impl Ua {
             Due::Guard(key) => {
                 if self.clients.at_mut(key).is_some_and(|client| Alarms::<Due>::rings(&mut client.guard, serial)) {
                     self.guard_rang(pass, key);
+                }
+            }
+            Due::Server(key, Timer::F) => {
+                if self.servers.at_mut(key).is_some_and(|server| server.rings(Timer::F, serial)) {
+                    self.unanswered(pass, key);
                 }
             }
             Due::Server(key, timer) => {

@@ -62,10 +62,20 @@ impl Ua {
 
     /// Asks the call for its answer to an offer.
     pub(super) fn ask_call(&mut self, pass: &mut Pass, key: ServerKey, leg: LegKey, offer: Bytes) {
-        if let Some(server) = self.servers.at_mut(key) {
-            server.leg = Some(leg);
-        }
+        self.servers.wait(&mut self.alarms, pass, key, leg);
         pass.tell(Notice::Reoffered { leg: self.legs[leg].id, sdp: Some(offer) });
+    }
+
+    /// The call did not answer a request in time, which only a fault of ours explains.
+    pub(super) fn unanswered(&mut self, pass: &mut Pass, key: ServerKey) {
+        let Some(server) = self.servers.at(key).filter(|server| !server.is_answered()) else { return };
+        if let Some(leg) = server.leg.and_then(|leg| self.legs.get_mut(leg)) {
+            leg.refers.retain(|refer| refer.unanswered() != Some(key));
+            if let State::Offered(offered) = &mut leg.state {
+                offered.asked = offered.asked.filter(|asked| *asked != key);
+            }
+        }
+        self.answer(pass, key, 500, |_| {});
     }
 
     fn turn(&self, leg: LegKey) -> Turn {
