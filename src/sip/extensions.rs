@@ -441,7 +441,7 @@ fn mutants_of_extended_requests_do_no_harm() {
         for step in 0..60 {
             let (method, more) = kinds[(mint.random() % kinds.len() as u64) as usize];
             it.cseq += 1;
-            let inside = if mint.random() % 4 > 0 { it.headers.clone() } else { String::new() };
+            let inside = if mint.random().is_multiple_of(4) { String::new() } else { it.headers.clone() };
             let more = format!("{inside}CSeq: {} {method}\r\n{more}", it.cseq);
             let mut bytes = super::requests::request(method, TRUNK, 1_000 + step, &more).into_bytes();
             for _ in 0..mint.random() % 3 {
@@ -466,11 +466,11 @@ impl Inside {
     fn react(&mut self, notice: Notice, roll: u64) {
         match notice {
             Notice::Reoffered { leg, .. } => {
-                let answer = if roll % 3 > 0 { Ok(ANSWER) } else { Err(488) };
+                let answer = if roll.is_multiple_of(3) { Err(488) } else { Ok(ANSWER) };
                 self.act(Action::AnswerReoffer { leg, answer });
             }
             Notice::Referred(asked) => {
-                let status = if roll % 2 == 0 { 202 } else { 603 };
+                let status = if roll.is_multiple_of(2) { 202 } else { 603 };
                 self.act(Action::AnswerRefer { leg: asked.leg, refer: asked.refer, status });
                 self.act(Action::ReferProgress {
                     leg: asked.leg,
