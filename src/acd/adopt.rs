@@ -91,10 +91,12 @@ impl Acd {
         state.and_then(State::booking).is_some_and(|booking| booking.lease == lease)
     }
 
-    /// Ends a booking that no call knows of; a caller who still lives keeps the place, and nobody is to blame.
+    /// Ends a booking that no call knows of; a caller who still lives keeps the place, and nobody is to blame. An offer
+    /// that is still under way to its call is taken back behind it.
     fn drop_lease(&mut self, now: Mono, lease: Lease, out: &mut Vec<Command>) {
         match &self.agents[lease.agent.index()].state {
             State::Offered { booking, .. } => {
+                out.push(Command::Revoke { call: booking.call, lease });
                 let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
                 self.line.caller_mut(slot).standing = Standing::Between;
                 self.unbook(now, lease.agent, out);

@@ -100,11 +100,16 @@ impl Calls {
             calls.with_call(now, id, out, |call, out| call.resume(now, &is_known, out));
         }
         for site in (0u16..).map(SiteId).take(settings.sites.len()) {
-            let of_site = calls.calls.iter().filter(|(_, entry)| entry.call.site == site);
-            let live = of_site.filter_map(|(_, entry)| entry.call.told_to_acd()).collect();
-            out.push(Command::Acd { site, event: Acd::Adopt { shard, live } });
+            calls.tell_owner(site, out);
         }
         calls
+    }
+
+    /// All that the calls of `site` want and hold, to the owner of its queues.
+    pub(super) fn tell_owner(&self, site: SiteId, out: &mut Vec<Command>) {
+        let of_site = self.calls.iter().filter(|(_, entry)| entry.call.site == site);
+        let live = of_site.filter_map(|(_, entry)| entry.call.told_to_acd()).collect();
+        out.push(Command::Acd { site, event: Acd::Adopt { shard: self.shard, live } });
     }
 }
 

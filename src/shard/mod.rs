@@ -330,9 +330,5 @@ impl Shard {
                 }
             }
         }
-        debug_assert!({
-            self.check();
-            true
-        });
     }
 }

@@ -9,6 +9,7 @@ use super::leg::LegKey;
 use super::message::Message;
 use super::method::Method;
 use super::name::Name;
+use super::snapshot::Ringing;
 use super::timers::{Alarm, Alarms, T1_64, Timer};
 use super::ua::{Due, Pass};
 use super::write::Writer;
@@ -110,20 +111,7 @@ impl Clients {
     ) -> ClientKey {
         let kind = if method == Method::Invite { Kind::Invite } else { Kind::NonInvite };
         let index = index(branch.as_bytes(), method);
-        let client = Client {
-            kind,
-            state: State::Calling,
-            flow,
-            request,
-            index: index.clone(),
-            purpose,
-            cancel: Cancel::No,
-            strays: Vec::new(),
-            repeats: 0,
-            repeat: None,
-            life: None,
-            guard: None,
-        };
+        let client = Client::new(kind, State::Calling, flow, request, &index, purpose);
         let key = self.table.insert(client);
         self.index.insert(index, key);
         let client = &mut self.table[key];
@@ -184,6 +172,28 @@ impl Clients {
         self.index.remove(&*client.index);
     }
 
+    /// INVITEs to phones that have no final answer, in no order.
+    pub(super) fn ringing(&self) -> impl Iterator<Item = Ringing> + '_ {
+        let rings = |client: &&Client| match (client.purpose, client.state) {
+            (Purpose::Invite(_), State::Calling | State::Proceeding) => true,
+            (Purpose::Invite(_), State::Completed | State::Accepted | State::Terminated)
+            | (Purpose::Reinvite(_) | Purpose::Bye(_) | Purpose::Nobody, _) => false,
+        };
+        let ringing = self.table.values().filter(rings);
+        ringing.map(|client| Ringing { request: client.request.to_vec(), flow: client.flow })
+    }
+
+    /// An INVITE of before a restart: nobody waits for its answer, so it is cancelled, and a 2xx is hung up.
+    pub(super) fn take_back(&mut self, alarms: &mut Alarms<Due>, pass: &mut Pass, saved: Ringing) {
+        let Ok(invite) = Message::parse(Bytes::from(saved.request.clone())) else { return };
+        let index = index(invite.top_via().branch().unwrap_or_default(), Method::Invite);
+        let purpose = Purpose::Invite(LegKey::default());
+        let client = Client::new(Kind::Invite, State::Proceeding, saved.flow, saved.request.into(), &index, purpose);
+        let key = self.table.insert(client);
+        self.index.insert(index, key);
+        self.cancel(alarms, pass, key, Reason::None);
+    }
+
     /// Cancels an INVITE: at once when a provisional response came, else when one comes (§9.1). Nothing when a final
     /// response came already.
     pub(super) fn cancel(&mut self, alarms: &mut Alarms<Due>, pass: &mut Pass, key: ClientKey, why: Reason) {
@@ -205,6 +215,23 @@ impl Clients {
 }
 
 impl Client {
+    fn new(kind: Kind, state: State, flow: Flow, request: Bytes, index: &[u8], purpose: Purpose) -> Client {
+        Client {
+            kind,
+            state,
+            flow,
+            request,
+            index: index.into(),
+            purpose,
+            cancel: Cancel::No,
+            strays: Vec::new(),
+            repeats: 0,
+            repeat: None,
+            life: None,
+            guard: None,
+        }
+    }
+
     fn take(
         &mut self,
         step: Step,

@@ -61,6 +61,8 @@ impl Ua {
         writer.header(Name::CSeq, "1 INVITE");
         self.contact(&mut writer, binding.flow);
         writer.header(Name::Allow, ALLOW);
+        // So that the phone stops by itself should we be gone (§13.3.1).
+        writer.line(Name::Expires, format_args!("{}", invite.ring_max.as_millis().div_ceil(1_000)));
         for (name, value) in &invite.headers {
             // A name that is none is left out: the rest of the call matters more.
             let _ = writer.other(name, value.as_bytes());

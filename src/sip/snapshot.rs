@@ -1,7 +1,8 @@
 //! What of a user agent outlives its process: dialogs and bindings, as plain versioned data.
 //!
 //! Transactions are dropped: the other side repeats, or gives up and asks again. A 2xx of ours that waits for its ACK is
-//! kept and repeated.
+//! kept and repeated. INVITEs of ours without a final answer are kept only to be cancelled, so that no phone rings for
+//! nobody.
 
 use super::dialog::Dialog;
 use super::event::{Ending, Flow, Settings};
@@ -36,6 +37,18 @@ pub struct Snapshot {
     pub legs: Vec<LegSnapshot>,
     /// Registered contacts.
     pub contacts: Vec<ContactSnapshot>,
+    /// INVITEs that ring, in order of their bytes.
+    #[serde(default)]
+    pub ringing: Vec<Ringing>,
+}
+
+/// An INVITE of ours without a final answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ringing {
+    /// As it was sent.
+    pub request: Vec<u8>,
+    /// Where to.
+    pub flow: Flow,
 }
 
 /// One leg.
@@ -81,7 +94,9 @@ impl Ua {
     pub fn snapshot(&self) -> Snapshot {
         let mut legs: Vec<LegSnapshot> = self.legs.values().filter_map(leg_snapshot).collect();
         legs.sort_by_key(|saved| saved.leg);
-        Snapshot { version: VERSION, incoming: self.incoming, legs, contacts: self.registrar.snapshot() }
+        let mut ringing: Vec<Ringing> = self.clients.ringing().collect();
+        ringing.sort_unstable();
+        Snapshot { version: VERSION, incoming: self.incoming, legs, contacts: self.registrar.snapshot(), ringing }
     }
 
     /// A user agent that goes on where the snapshot was taken. `mint` must not be one used before.
@@ -109,6 +124,9 @@ impl Ua {
         }
         for saved in snapshot.legs {
             ua.restore_leg(pass, saved);
+        }
+        for saved in snapshot.ringing {
+            ua.clients.take_back(&mut ua.alarms, pass, saved);
         }
         Ok(ua)
     }
