@@ -67,6 +67,12 @@ impl Acd {
         let bookings = self.agents.iter().filter_map(|agent| agent.state.booking()).filter(|booking| may_end(booking));
         let unheld: Vec<Lease> =
             bookings.map(|booking| booking.lease).filter(|lease| !leases.contains(lease)).collect();
+        // Before anything new is offered: a call that still rings by a dead lease hears no offer.
+        for live in live {
+            if let Some(Held { lease, answered: false }) = live.held.filter(|held| !self.holds(held.lease)) {
+                out.push(Command::Revoke { call: live.caller.call, lease });
+            }
+        }
         for lease in unheld {
             self.drop_lease(now, lease, out);
         }
@@ -77,11 +83,7 @@ impl Acd {
                 Some(Held { lease, answered: true }) if lease.epoch >= self.epoch => {}
                 Some(Held { lease, answered: true }) => self.take_up_talk(now, lease, &live.caller, out),
                 Some(Held { lease, answered: false }) if self.holds(lease) => {}
-                Some(Held { lease, answered: false }) => {
-                    out.push(Command::Revoke { call: live.caller.call, lease });
-                    self.enqueue(now, &live.caller, out);
-                }
-                None => self.enqueue(now, &live.caller, out),
+                Some(Held { answered: false, .. }) | None => self.enqueue(now, &live.caller, out),
             }
         }
     }
@@ -107,16 +109,17 @@ impl Acd {
         }
     }
 
-    /// Books an agent who, by the call's word, talks already. An agent who by another's word talks too, or whom the
-    /// settings do not list, stays as they are: the talk then ends unseen.
+    /// Books an agent who, by the call's word, talks already; one whom the settings do not list is offline afterwards. An
+    /// agent who by another's word talks too stays as they are: the talk then ends unseen.
     pub(super) fn take_up_talk(&mut self, now: Mono, lease: Lease, caller: &Enqueue, out: &mut Vec<Command>) {
         if let Some(slot) = self.line.find(caller.call) {
             self.withdraw(now, slot, true, out);
         }
-        if self.skills.team_of(lease.agent).is_none() {
+        let id = lease.agent;
+        if id.index() >= self.agents.len() {
             return;
         }
-        let id = lease.agent;
+        let next = if self.skills.team_of(id).is_some() { Next::Ready } else { Next::Offline };
         let bumped = match &self.agents[id.index()].state {
             State::Talking(_) => return,
             State::Offered { booking, .. } => {
@@ -130,7 +133,7 @@ impl Acd {
             State::Offline | State::NotReady { .. } | State::WrapUp { .. } => None,
         };
         let wrap_up = self.settings.queues.get(caller.queue.index()).map_or(Duration::ZERO, |queue| queue.wrap_up);
-        let booking = Booking { lease, call: caller.call, contact: caller.contact, wrap_up, next: Next::Ready };
+        let booking = Booking { lease, call: caller.call, contact: caller.contact, wrap_up, next };
         self.enter(now, id, State::Talking(booking), Some(caller.contact), out);
         if let Some(slot) = bumped {
             self.line.caller_mut(slot).standing = Standing::Between;

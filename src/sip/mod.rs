@@ -46,6 +46,8 @@ mod screen;
 mod server;
 mod session;
 pub mod snapshot;
+#[cfg(test)]
+mod tables;
 pub mod ua;
 #[cfg(test)]
 mod wire;
