@@ -50,7 +50,7 @@ fn every_seed_keeps_every_law() {
     let minutes = number("JIESU_SIM_MINUTES").unwrap_or(if is_soak() { 24 * 60 } else { 30 });
     let seeds = match number("JIESU_SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("JIESU_SIM_SEEDS").unwrap_or(if is_soak() { 100 } else { 400 }),
+        None => 0..number("JIESU_SIM_SEEDS").unwrap_or(if is_soak() { 100 } else { 30 }),
     };
     let (started, next) = (Instant::now(), AtomicU64::new(seeds.start));
     let work = || {

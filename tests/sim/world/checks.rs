@@ -2,7 +2,7 @@
 
 use super::{CLOSING_MAX, SHARDS, SITES, World};
 use crate::sim::laws::Beliefs;
-use crate::sim::session::Stage;
+use crate::sim::session::{Session, Stage};
 use jiesu::acd::Counts;
 use jiesu::base::fact::{CallRecord, End};
 use jiesu::base::{ContactId, Mono};
@@ -105,10 +105,11 @@ impl World {
                 (false, 0) => RING_UNHEARD_MAX,
                 (false, _) => continue,
             };
-            if phone.silent || phone.returned + INVITE_MAX > now - ring_max {
+            if phone.silent {
                 continue;
             }
-            for session in phone.sessions.values().filter(|it| it.stage == Stage::Asked) {
+            let rings = |it: &&Session| it.stage == Stage::Asked && it.asked > phone.returned + INVITE_MAX;
+            for session in phone.sessions.values().filter(rings) {
                 assert!(now.since(session.asked) <= ring_max, "{} rings for nobody: {}", person.user, session.call_id);
             }
         }
