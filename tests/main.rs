@@ -11,4 +11,5 @@ mod sim;
 mod sip;
 mod sites;
 mod support;
+mod sweep;
 mod tidy;

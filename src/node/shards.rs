@@ -138,10 +138,15 @@ impl ShardTask {
     }
 
     fn send(&self, flow: Flow, bytes: &[u8]) {
-        let sent = self.sockets.get(usize::from(flow.listener)).map(|socket| socket.try_send_to(bytes, flow.peer));
+        let sent = match self.sockets.get(usize::from(flow.listener)) {
+            Some(socket) => socket.try_send_to(bytes, flow.peer),
+            None => Err(std::io::ErrorKind::NotConnected.into()),
+        };
         // Lost like any datagram: SIP's own timers repeat it.
-        if !matches!(sent, Some(Ok(_))) {
-            self.wires.faults.sends_failed.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = sent {
+            self.wires.faults.sends_failed.raise(clock::now().mono, 1, |count| {
+                tracing::warn!(%error, count, "a SIP datagram cannot be sent");
+            });
         }
     }
 

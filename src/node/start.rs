@@ -236,10 +236,18 @@ impl Node {
                     Route::KeepAlive => return,
                 };
                 if wires.shards[shard].packets.try_send((flow, bytes)).is_err() {
-                    wires.faults.packets_dropped.fetch_add(1, Ordering::Relaxed);
+                    wires.faults.packets_dropped.raise(clock::now().mono, 1, |count| {
+                        tracing::error!(shard, count, "a shard is behind: datagrams are dropped");
+                    });
                 }
             };
-            self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post)));
+            let wires = self.wires.clone();
+            let failed = move |error| {
+                wires.faults.receives_failed.raise(clock::now().mono, 1, |count| {
+                    tracing::warn!(%error, count, "a datagram cannot be received");
+                });
+            };
+            self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post, failed)));
         }
     }
 
@@ -482,7 +490,9 @@ async fn newer(
 
 fn save_registrations(wires: &Wires) {
     if let Err(error) = wires.registrations.save() {
-        tracing::warn!(%error, "registrations cannot be written: after a restart phones must register again");
+        wires.faults.registrations_unsaved.raise(clock::now().mono, 1, |count| {
+            tracing::warn!(%error, count, "registrations cannot be written: after a restart phones must register again");
+        });
     }
 }
 
