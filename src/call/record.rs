@@ -8,6 +8,9 @@ use crate::base::{AgentId, CallId, ContactId, Now, OrderId, QueueId, RecordingId
 use crate::workorder::{Draft, Opening};
 use serde::{Deserialize, Serialize};
 
+/// More than a call can have told between the last snapshot and a crash.
+const LOST_REVISIONS_MAX: u32 = 1 << 10;
+
 /// The book of one call. Its times are those of the wall clock as it was when the call came, and from then on of the clock
 /// that never jumps: whoever sets the wall clock in mid-call changes no length of the call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -164,12 +167,14 @@ impl Book {
         self.record.revision += 1;
         out.push(Command::Fact { site: self.site, fact: Fact::Call(Box::new(self.record.clone())) });
         if let Some(draft) = &self.draft {
-            out.push(Command::Fact { site: self.site, fact: draft.fact() });
+            out.push(Command::Fact { site: self.site, fact: draft.fact(self.record.revision) });
         }
     }
 
+    /// The call goes on from a snapshot, after which more may have been told: what is told from now on counts as newer.
     /// Whoever watches may have missed how it looks.
-    pub(super) fn show_again(&mut self) {
+    pub(super) fn resume(&mut self) {
+        self.record.revision = self.record.revision.saturating_add(LOST_REVISIONS_MAX);
         self.shown = None;
     }
 

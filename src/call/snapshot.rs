@@ -187,7 +187,7 @@ impl Call {
 
     /// Finds itself in what is left of its legs.
     fn resume(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, out: &mut Vec<Command>) {
-        self.book.show_again();
+        self.book.resume();
         for leg in self.agents.iter_mut().filter(|leg| !is_known(leg.id)) {
             leg.dialog = Dialog::Gone;
             leg.close(out);

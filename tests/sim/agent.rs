@@ -274,8 +274,8 @@ impl Agent {
             Cue::Reject(call_id, status) => self.reject(&call_id, status, out),
             Cue::HangUp(call_id) => self.hang_up(now, &call_id, out),
             Cue::Reinvite(call_id, direction) => {
-                let session = self.sessions.get_mut(&call_id).filter(|it| it.stage == Stage::Up && it.acked);
-                if let Some(session) = session.filter(|it| !it.waits_for("INVITE")) {
+                let session = self.sessions.get_mut(&call_id).filter(|it| it.stage == Stage::Up);
+                if let Some(session) = session.filter(|it| it.may_reinvite()) {
                     let body = session.describe(direction);
                     session.request(now, "INVITE", &body, out);
                 }

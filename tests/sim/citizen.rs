@@ -246,7 +246,7 @@ impl Citizen {
             }
             Cue::Lapse if self.session.stage == Stage::Calling => self.down(out),
             Cue::HangUp(_) => self.hang_up(now, out),
-            Cue::Reinvite(_, direction) if up && self.session.acked && !self.session.waits_for("INVITE") => {
+            Cue::Reinvite(_, direction) if up && self.session.may_reinvite() => {
                 let body = self.session.describe(direction);
                 self.session.request(now, "INVITE", &body, out);
             }

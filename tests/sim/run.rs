@@ -5,6 +5,9 @@ use super::world::{Figures, World};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+/// A trace shows no more of a line, in characters: a snapshot is long.
+const TRACE_LINE_MAX: usize = 1_200;
+
 /// How rough the world of a run is.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
@@ -25,8 +28,8 @@ pub struct Rates {
     pub stale_ms: u64,
     /// Shortest and longest talk, in milliseconds.
     pub talk_ms: (u64, u64),
-    /// At most so many agents beyond two at a site.
-    pub staff_max: u64,
+    /// Fewest and most agents at a site.
+    pub staff: (u64, u64),
     /// The whole of a machine, and the laws of the whole, are looked at after every so many-th step.
     pub check_every: u64,
     /// How often media planes look at the clock.
@@ -39,12 +42,12 @@ impl Rates {
     /// A world of this roughness or that.
     pub fn draw(dice: &mut Dice, lasts: Duration) -> Rates {
         let never = Duration::ZERO;
-        let (call_ms, talk_ms, staff_max) = dice.pick(&[
-            (300, (200, 3_000), 16),
-            (600, (200, 8_000), 16),
-            (1_000, (500, 15_000), 8),
-            (4_000, (2_000, 60_000), 5),
-            (12_000, (2_000, 120_000), 5),
+        let (call_ms, talk_ms, staff) = dice.pick(&[
+            (300, (200, 3_000), (6, 17)),
+            (600, (200, 8_000), (6, 17)),
+            (1_000, (500, 15_000), (4, 9)),
+            (4_000, (2_000, 60_000), (3, 6)),
+            (12_000, (2_000, 120_000), (3, 6)),
         ]);
         Rates {
             lost: dice.pick(&[0, 0, 10, 50]),
@@ -54,7 +57,7 @@ impl Rates {
             ports_refused: dice.pick(&[0, 0, 0, 20]),
             call_every: Duration::from_millis(call_ms),
             talk_ms,
-            staff_max,
+            staff,
             check_every: 16,
             reload_every: dice.pick(&[never, Duration::from_secs(60), Duration::from_secs(300)]),
             operator_every: dice.pick(&[never, Duration::from_secs(120)]),
@@ -67,7 +70,7 @@ impl Rates {
         }
     }
 
-    /// Two sites with 250 seats each on a busy morning.
+    /// Two sites with 250 seats each in the busy hour: a call every 450 ms, 8,000 an hour.
     pub fn seats(lasts: Duration) -> Rates {
         let never = Duration::ZERO;
         Rates {
@@ -76,14 +79,14 @@ impl Rates {
             delay_ms: (1, 30),
             wild: 20,
             ports_refused: 0,
-            call_every: Duration::from_millis(110),
+            call_every: Duration::from_millis(400),
             reload_every: Duration::from_secs(300),
             operator_every: Duration::from_secs(60),
             crash_every: never,
             acd_crash_every: never,
             stale_ms: 0,
-            talk_ms: (20_000, 120_000),
-            staff_max: 331,
+            talk_ms: (30_000, 200_000),
+            staff: (250, 250),
             check_every: 4_096,
             tick: Duration::from_millis(400),
             lasts,
@@ -116,7 +119,8 @@ fn explain(seed: u64, lasts: Duration, world: &mut World, rates: &str) {
     let lines = world.trace(&words(&text));
     eprintln!("seed {seed}: {rates}\nlast events of those concerned:");
     for line in &lines[lines.len().saturating_sub(120)..] {
-        eprintln!("  {line}");
+        let cut: String = line.chars().take(TRACE_LINE_MAX).collect();
+        eprintln!("  {cut}");
     }
     let minutes = lasts.as_secs() / 60;
     eprintln!("replay: JIESU_SIM_SEED={seed} JIESU_SIM_MINUTES={minutes} cargo test --test tests sim:: -- --nocapture");

@@ -331,6 +331,11 @@ impl Session {
         self.pending.values().any(|pending| pending.method == method)
     }
 
+    /// One INVITE at a time (RFC 3261 §14.1), and none after our BYE (§15.1.1), which it could overtake.
+    pub fn may_reinvite(&self) -> bool {
+        self.acked && !self.said_bye && !self.waits_for("INVITE")
+    }
+
     /// Nothing more is repeated.
     pub fn drop_all(&mut self) {
         self.pending.clear();

@@ -71,10 +71,10 @@ pub struct Plan {
 
 impl Plan {
     /// Draws the people and the queues' rules.
-    pub fn draw(dice: &mut Dice, staff_max: u64) -> Plan {
+    pub fn draw(dice: &mut Dice, (least, most): (u64, u64)) -> Plan {
         let mut people = Vec::new();
         for site in 0..2u16 {
-            for desk in 1..=2 + staff_max / 4 + dice.below(staff_max - staff_max / 4) {
+            for desk in 1..=least + dice.below(most - least + 1) {
                 let mut skills = vec![(SkillId(0), 5)];
                 if dice.permille(600) {
                     skills.push((SkillId(1), 1 + dice.below(9) as u8));

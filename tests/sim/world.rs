@@ -26,7 +26,7 @@ use jiesu::sip::event::{Bindings, Flow};
 use jiesu::sip::route::Route;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub const SHARDS: usize = 3;
 const SITES: usize = 2;
@@ -95,6 +95,8 @@ pub struct Figures {
     pub acd_crashes: u64,
     pub ended: BTreeMap<String, u64>,
     pub virtual_time: Duration,
+    /// The part in which people call, in virtual time and by the clock on the wall.
+    pub loaded: (Duration, Duration),
 }
 
 impl Figures {
@@ -108,6 +110,7 @@ impl Figures {
         self.lost += other.lost;
         self.acd_crashes += other.acd_crashes;
         self.virtual_time += other.virtual_time;
+        self.loaded = (self.loaded.0 + other.loaded.0, self.loaded.1 + other.loaded.1);
         for (end, times) in &other.ended {
             *self.ended.entry(end.clone()).or_default() += times;
         }
@@ -116,11 +119,11 @@ impl Figures {
     /// In one sentence.
     pub fn sentence(&self, wall: Duration) -> String {
         let Figures { calls, answered, events, crashes, stale, lost, acd_crashes, .. } = self;
+        let loaded = self.loaded.0.div_duration_f64(self.loaded.1);
         let (hours, speed) = (self.virtual_time.as_secs_f64() / 3_600.0, self.virtual_time.div_duration_f64(wall));
         format!(
-            "{hours:.1} h, {calls} calls, {answered} answered, {crashes} crashes of shards ({stale} with a snapshot that \
-             was behind: {lost} calls lost), {acd_crashes} of queue owners, {events} events in {wall:.1?}: {speed:.0} × \
-             real time"
+            "{hours:.1} h at {speed:.0} × real time ({loaded:.0} × on a thread while people call), {calls} calls, {answered} answered, {crashes} crashes of shards ({stale} with a snapshot that \
+             was behind: {lost} calls lost), {acd_crashes} of queue owners, {events} events in {wall:.1?}"
         )
     }
 }
@@ -182,7 +185,7 @@ struct Port {
 impl World {
     /// A node just started; phones are about to register.
     pub fn new(seed: u64, rates: Rates, mut dice: Dice, trace: bool) -> World {
-        let plan = site::Plan::draw(&mut dice, rates.staff_max);
+        let plan = site::Plan::draw(&mut dice, rates.staff);
         let site = plan.settings(false);
         let shard = |id| Shard::new(ShardId(id), NODE, SEED, site.sip.clone(), site.calls.clone());
         let phone = |it: &site::Person| {
@@ -245,8 +248,9 @@ impl World {
     /// Lives until `until`; then nobody calls any more, and the rest runs out.
     pub fn run(&mut self) -> Figures {
         let until = self.now.mono + self.rates.lasts;
-        let begun = self.now.mono;
+        let (begun, started) = (self.now.mono, Instant::now());
         self.live(until);
+        self.figures.loaded = (self.rates.lasts, started.elapsed());
         self.open = false;
         self.draining = self.rates.drains;
         if self.draining {
