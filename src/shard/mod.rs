@@ -350,9 +350,5 @@ impl Shard {
                 }
             }
         }
-        debug_assert!({
-            self.check();
-            true
-        });
     }
 }

@@ -112,6 +112,34 @@ impl Dialog {
         })
     }
 
+    /// The dialog that a 2xx makes whose INVITE we have forgotten: all we need of it stands in the response (§8.2.6.2).
+    ///
+    /// # Errors
+    /// [`NoDialog`] names the header that is missing or unreadable.
+    pub fn of_orphan(response: &Message, flow: Flow) -> Result<Dialog, NoDialog> {
+        let mut routes = route_set(response)?;
+        routes.reverse();
+        Ok(Dialog {
+            call_id: text(response.call_id()).ok_or(NoDialog(Name::CallId))?,
+            local: Party {
+                uri: lossy(response.from().uri),
+                tag: text(response.from().tag().unwrap_or_default()).ok_or(NoDialog(Name::From))?,
+            },
+            remote: Party {
+                uri: lossy(response.to().uri),
+                tag: text(response.to().tag().unwrap_or_default()).ok_or(NoDialog(Name::To))?,
+            },
+            local_cseq: response.cseq().number,
+            remote_cseq: None,
+            routes,
+            target: contact(response).ok_or(NoDialog(Name::Contact))?,
+            flow,
+            trunk: false,
+            ours: true,
+            acked: None,
+        })
+    }
+
     /// Whether a request inside a dialog is of this one (§12.2.2); our tag has found it already.
     pub fn owns_request(&self, request: &Message) -> bool {
         self.call_id.as_bytes() == request.call_id()

@@ -57,6 +57,8 @@ mod server;
 mod session;
 pub mod session_timer;
 pub mod snapshot;
+#[cfg(test)]
+mod tables;
 pub mod ua;
 mod update;
 #[cfg(test)]

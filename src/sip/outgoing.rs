@@ -102,6 +102,8 @@ impl Ua {
         writer.line(Name::CSeq, format_args!("{} INVITE", 1 + u32::from(*redirects)));
         self.contact(&mut writer, binding.flow);
         abilities(&mut writer);
+        // So that the phone stops by itself should we be gone (§13.3.1).
+        writer.line(Name::Expires, format_args!("{}", invite.ring_max.as_millis().div_ceil(1_000)));
         // A browser's page knows best whether it still lives: it refreshes (RFC 4028 §7.1).
         match self.settings.session.expires_s {
             expires_s @ 1.. if is_browser(&target) => {

@@ -185,6 +185,12 @@ impl Registrar {
         live.map(move |contact| (&contact.binding, contact.until.since(now.mono).as_millis().div_ceil(1_000) as u64))
     }
 
+    /// Whether a phone of this user is reached by this flow.
+    pub fn reaches(&self, user: &str, domain: &str, flow: Flow) -> bool {
+        let contacts = self.find(user, domain).map(|at| &self.records[at as usize].contacts);
+        contacts.is_some_and(|contacts| contacts.iter().any(|contact| contact.binding.flow == flow))
+    }
+
     /// The record of an address-of-record, if it ever had one.
     pub fn find(&self, user: &str, domain: &str) -> Option<u32> {
         self.index.at(&*name(user, domain)).copied()

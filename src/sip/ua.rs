@@ -249,7 +249,7 @@ impl Ua {
         }
         match Message::parse(bytes) {
             Ok(message) if message.is_request() => self.request(pass, flow, message),
-            Ok(message) => self.response(pass, &message),
+            Ok(message) => self.response(pass, flow, &message),
             Err(error) => {
                 let tag = self.marks.tag();
                 if let (Some(refusable), Some(bytes)) = (&error.refusable, refuse(&error, flow.peer, &tag)) {
@@ -279,11 +279,11 @@ impl Ua {
         }
     }
 
-    fn response(&mut self, pass: &mut Pass, response: &Message) {
+    fn response(&mut self, pass: &mut Pass, flow: Flow, response: &Message) {
         let status = response.status().expect("a response has a status");
         let Some(key) = self.clients.find(response) else {
             // After a restart the transaction is gone, but a repeated 2xx still wants its ACK.
-            return self.orphan(pass, response);
+            return self.orphan(pass, flow, response);
         };
         let event = match status {
             100..=199 => client_txn::Event::Provisional,

@@ -29,35 +29,59 @@ mod site;
 mod text;
 mod world;
 
+use run::Rates;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use world::Figures;
+
+/// Seeds run on as many threads.
+const THREADS: usize = 2;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+fn is_soak() -> bool {
+    std::env::var("JIESU_SOAK").is_ok()
+}
 
 #[test]
 fn every_seed_keeps_every_law() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let soak = std::env::var("JIESU_SOAK").is_ok();
-    let minutes = number("JIESU_SIM_MINUTES").unwrap_or(if soak { 24 * 60 } else { 30 });
+    let minutes = number("JIESU_SIM_MINUTES").unwrap_or(if is_soak() { 24 * 60 } else { 30 });
     let seeds = match number("JIESU_SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("JIESU_SIM_SEEDS").unwrap_or(if soak { 100 } else { 30 }),
+        None => 0..number("JIESU_SIM_SEEDS").unwrap_or(if is_soak() { 100 } else { 30 }),
     };
-    let started = Instant::now();
-    let (mut calls, mut answered, mut events, mut crashes, mut time) = (0, 0, 0, 0, Duration::ZERO);
-    for seed in seeds.clone() {
-        let figures = run::run(seed, Duration::from_secs(minutes * 60));
-        calls += figures.calls;
-        answered += figures.answered;
-        events += figures.events;
-        crashes += figures.crashes;
-        time += figures.virtual_time;
-        if seeds.end - seeds.start == 1 {
-            println!("{figures:#?}");
+    let (started, next) = (Instant::now(), AtomicU64::new(seeds.start));
+    let work = || {
+        let mut sum = Figures::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return sum;
+            }
+            sum.add(&run::run(seed, |dice| Rates::draw(dice, Duration::from_secs(minutes * 60))));
         }
-    }
-    let wall = started.elapsed();
-    println!(
-        "{} seeds, {:.1} h, {calls} calls, {answered} answered, {crashes} crashes, {events} events in {wall:.1?}: {:.0} × real time",
-        seeds.end - seeds.start,
-        time.as_secs_f64() / 3_600.0,
-        time.as_secs_f64() / wall.as_secs_f64()
-    );
+    };
+    let mut sum = Figures::default();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            sum.add(&thread.join().unwrap_or_else(|failure| std::panic::resume_unwind(failure)));
+        }
+    });
+    println!("{} seeds: {}", seeds.end - seeds.start, sum.sentence(started.elapsed()));
+    println!("ended: {:?}", sum.ended);
+    assert!(sum.answered * 5 > sum.calls, "a fifth of all calls reaches an agent: {sum:?}");
+}
+
+/// How fast a large hotline is simulated: the figure is printed, the laws hold.
+#[test]
+fn a_hotline_of_500_seats_keeps_every_law() {
+    let minutes = number("JIESU_SIM_MINUTES").unwrap_or(if is_soak() { 60 } else { 5 });
+    let started = Instant::now();
+    let figures = run::run(7, |_| Rates::seats(Duration::from_secs(minutes * 60)));
+    println!("500 seats: {}", figures.sentence(started.elapsed()));
+    println!("ended: {:?}", figures.ended);
+    assert!(figures.answered * 2 > figures.calls, "half of all calls reaches an agent: {figures:?}");
 }
