@@ -126,9 +126,10 @@ impl Phones {
             name: "engine".into(),
             sources: vec![(settings.engine.ip(), if settings.engine.is_ipv4() { 32 } else { 128 })],
             trusts_identity: true,
+            large: None,
         };
         let sip = SipSettings {
-            listeners: vec![ListenerSettings { advertised: settings.local }],
+            listeners: vec![ListenerSettings::udp(settings.local)],
             trunks: vec![engine],
             ..SipSettings::default()
         };

@@ -582,7 +582,7 @@ fn advertised(config: &Config, sockets: &[Arc<UdpSocket>]) -> io::Result<Vec<Lis
         if advertised.port() == 0 {
             advertised.set_port(socket.local_addr()?.port());
         }
-        Ok(ListenerSettings { advertised })
+        Ok(ListenerSettings { advertised, ..listener.settings() })
     };
     config.listeners.iter().zip(sockets).map(name).collect()
 }

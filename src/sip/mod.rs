@@ -46,6 +46,7 @@ mod screen;
 mod server;
 mod session;
 pub mod snapshot;
+mod transport;
 pub mod ua;
 #[cfg(test)]
 mod wire;

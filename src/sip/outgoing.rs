@@ -9,7 +9,7 @@ use super::method::Method;
 use super::name::Name;
 use super::screen::{ALLOW, SDP, sdp};
 use super::ua::{Pass, Ua};
-use super::uri::{Uri, User};
+use super::uri::{Scheme, Uri, User};
 use super::write::Writer;
 use bytes::Bytes;
 
@@ -33,8 +33,7 @@ impl Ua {
             let branch = self.marks.branch();
             let bytes = self.compose(&invite, &binding, (&tag, &call_id, &branch));
             let request = (Method::Invite, &*branch);
-            let purpose = Purpose::Invite(key);
-            let client = self.clients.open(&mut self.alarms, pass, binding.flow, request, bytes, purpose);
+            let client = self.open(pass, binding.flow, request, bytes, Purpose::Invite(key));
             if let State::Calling(calling) = &mut self.legs[key].state {
                 calling.branches.push(client);
             }
@@ -43,8 +42,8 @@ impl Ua {
     }
 
     fn compose(&self, invite: &Invite, binding: &Binding, (tag, call_id, branch): (&str, &str, &str)) -> Bytes {
-        let uri = Uri::parse(binding.uri.as_bytes()).expect("only URIs are registered");
-        let mut writer = Writer::request(Method::Invite, &uri);
+        let target = Uri::parse(binding.uri.as_bytes()).expect("only URIs are registered");
+        let mut writer = Writer::request(Method::Invite, &target);
         writer.line(Name::Via, format_args!("{}", via(&self.settings, binding.flow, branch)));
         writer.header(Name::MaxForwards, "70");
         if invite.caller.is_empty() {
@@ -59,7 +58,7 @@ impl Ua {
         writer.address(Name::To, b"", to, None);
         writer.header(Name::CallId, call_id);
         writer.header(Name::CSeq, "1 INVITE");
-        self.contact(&mut writer, binding.flow);
+        self.contact(&mut writer, binding.flow, target.scheme == Scheme::Sips);
         writer.header(Name::Allow, ALLOW);
         for (name, value) in &invite.headers {
             // A name that is none is left out: the rest of the call matters more.
@@ -99,7 +98,7 @@ impl Ua {
             State::Offered { .. } | State::Answered { .. } | State::Established { .. } | State::Ending { .. } => false,
         });
         let answer = sdp(response).ok().flatten();
-        let dialog = self.clients.at(client).and_then(|it| Dialog::of_client(&it.message()?, response, it.flow).ok());
+        let dialog = self.clients.at(client).and_then(|it| Dialog::of_client(&it.message()?, response, it.home()).ok());
         match (wins, dialog, answer) {
             (true, Some(dialog), Some(answer)) => self.win(pass, key, client, dialog, answer),
             (true, ..) => {
@@ -158,7 +157,7 @@ impl Ua {
     /// A 2xx that nobody wants: ACK, and at its first coming BYE.
     pub(super) fn stray(&mut self, pass: &mut Pass, client: ClientKey, response: &Message) {
         let Some(it) = self.clients.at_mut(client) else { return };
-        let dialog = it.message().map(|invite| Dialog::of_client(&invite, response, it.flow));
+        let dialog = it.message().map(|invite| Dialog::of_client(&invite, response, it.home()));
         let Some(Ok(mut dialog)) = dialog else {
             return;
         };
@@ -180,11 +179,18 @@ impl Ua {
         let mut writer = dialog.request(Method::Bye, dialog.local_cseq, &self.settings, &branch);
         why.write(&mut writer);
         let flow = dialog.next_flow(&self.settings);
-        self.clients.open(&mut self.alarms, pass, flow, (Method::Bye, &branch), writer.finish(), purpose);
+        self.open(pass, flow, (Method::Bye, &branch), writer.finish(), purpose);
     }
 
     /// A branch has its final answer. The leg fails with the best when it was the last (§16.7).
-    fn branch_done(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, status: u16, q850: Option<u8>) {
+    pub(super) fn branch_done(
+        &mut self,
+        pass: &mut Pass,
+        key: LegKey,
+        client: ClientKey,
+        status: u16,
+        q850: Option<u8>,
+    ) {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let State::Calling(calling) = &mut leg.state else {
             return;

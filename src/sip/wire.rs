@@ -39,11 +39,12 @@ pub(super) fn flow(to: usize) -> Flow {
 
 pub(super) fn settings(who: usize) -> Settings {
     Settings {
-        listeners: vec![ListenerSettings { advertised: address(who) }],
+        listeners: vec![ListenerSettings::udp(address(who))],
         trunks: vec![TrunkSettings {
             name: "peer".into(),
             sources: vec![("10.0.0.0".parse().unwrap(), 24)],
             trusts_identity: true,
+            large: None,
         }],
         expires_s: (60, 3_600),
         nonce_life: Duration::from_secs(60),

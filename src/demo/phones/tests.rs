@@ -21,9 +21,10 @@ struct Bench {
 fn bench() -> Bench {
     let (engine, local): (SocketAddr, SocketAddr) = (ENGINE.parse().unwrap(), PHONES.parse().unwrap());
     let credential = Credential::new("1101", DOMAIN, "secret");
-    let carrier = TrunkSettings { name: "carrier".into(), sources: vec![(local.ip(), 32)], trusts_identity: true };
+    let carrier =
+        TrunkSettings { name: "carrier".into(), sources: vec![(local.ip(), 32)], trusts_identity: true, large: None };
     let sip = SipSettings {
-        listeners: vec![ListenerSettings { advertised: engine }],
+        listeners: vec![ListenerSettings::udp(engine)],
         trunks: vec![carrier],
         domains: vec![DomainSettings { name: DOMAIN.into(), aliases: vec![] }],
         credentials: Arc::new(vec![credential.clone()]),
