@@ -110,6 +110,19 @@ impl Config {
         }
     }
 
+    /// What differs from `new` and cannot change while the node runs.
+    pub fn fixed_differences(&self, new: &Config) -> Vec<&'static str> {
+        let fixed = [
+            ("[node]", self.node == new.node),
+            ("[api] listen", self.api.listen == new.api.listen),
+            ("[journal]", self.journal == new.journal),
+            ("[database]", self.database == new.database),
+            ("[[site]]", self.sites == new.sites),
+            ("ivr-flows/prompts", self.prompts == new.prompts),
+        ];
+        fixed.into_iter().filter(|(_, same)| !same).map(|(what, _)| what).collect()
+    }
+
     /// The site of this code.
     pub fn site_id(&self, code: &str) -> Option<SiteId> {
         let place = self.sites.iter().position(|site| *site.code == *code)?;

@@ -34,7 +34,7 @@ const SKILLS_MAX: usize = 64;
 const PORTS_PER_LEG: usize = 2;
 
 /// `[node]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// Unique in a cluster.
     pub name: Box<str>,
@@ -81,7 +81,7 @@ pub struct Token {
 }
 
 /// `[journal]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Journal {
     /// Its folder.
     pub dir: PathBuf,
@@ -105,7 +105,7 @@ pub struct Registrar {
 }
 
 /// One `[[site]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Site {
     /// Its code.
     pub code: Box<str>,

@@ -55,6 +55,11 @@ impl Setup {
         Ok(Setup { sip: Arc::new(sip), calls: Arc::new(calls), acd, by_phone, people: people.len(), revision })
     }
 
+    /// Other listeners than it was loaded with.
+    pub(super) fn hear(&mut self, listeners: Vec<sip::event::ListenerSettings>) {
+        Arc::make_mut(&mut self.sip).listeners = listeners;
+    }
+
     /// The agent whose phone has this address-of-record.
     pub(super) fn agent_of(&self, user: &str, domain: &str) -> Option<(SiteId, AgentId)> {
         self.by_phone.get(&(user.into(), domain.into())).copied()

@@ -13,6 +13,7 @@ use crate::base::number::mask;
 use crate::base::{FactId, LegId, MediaThreadId, Mint, Now, ShardId};
 use crate::call::event::{CallView, Event as ToCalls, Towards};
 use crate::media::event::Action;
+use crate::net::connections::News;
 use crate::net::ports::Ports;
 use crate::shard::{Effect, Event, Shard};
 use crate::sip::event::Flow;
@@ -22,7 +23,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 /// Messages taken from a mailbox at once.
@@ -59,8 +59,6 @@ pub(super) struct ShardTask {
     pub(super) shard: Shard,
     pub(super) wires: Arc<Wires>,
     pub(super) media: Arc<MediaThreads>,
-    /// By listener.
-    pub(super) sockets: Vec<Arc<UdpSocket>>,
     pub(super) ports: Ports,
     pub(super) mint: Mint,
     pub(super) threads_by_leg: HashMap<LegId, MediaThreadId>,
@@ -68,16 +66,22 @@ pub(super) struct ShardTask {
 }
 
 impl ShardTask {
-    /// Runs until both mailboxes are closed.
-    pub(super) async fn run(mut self, mut packets: mpsc::Receiver<(Flow, Bytes)>, mut events: mpsc::Receiver<Event>) {
+    /// Runs until its mailboxes are closed.
+    pub(super) async fn run(
+        mut self,
+        mut packets: mpsc::Receiver<(Flow, Bytes)>,
+        mut events: mpsc::Receiver<Event>,
+        mut news: mpsc::Receiver<News>,
+    ) {
         let mut effects = Vec::new();
-        let (mut some_packets, mut some_events) = (Vec::new(), Vec::new());
+        let (mut some_packets, mut some_events, mut some_news) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             let wait = self.shard.next_deadline().map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
             tokio::select! {
                 biased;
                 count = events.recv_many(&mut some_events, BATCH_MAX) => if count == 0 { return },
                 count = packets.recv_many(&mut some_packets, BATCH_MAX) => if count == 0 { return },
+                count = news.recv_many(&mut some_news, BATCH_MAX) => if count == 0 { return },
                 () = tokio::time::sleep(wait) => {}
             }
             for event in some_events.drain(..) {
@@ -89,6 +93,16 @@ impl ShardTask {
                 let now = clock::now();
                 self.step(now, &mut effects, |shard, out| shard.handle(now, Event::Received { flow, bytes }, out));
                 self.carry_out(now, &mut effects);
+            }
+            for one in some_news.drain(..) {
+                let now = clock::now();
+                let (event, in_flight) = match one {
+                    News::Received { flow, bytes, in_flight } => (Event::Received { flow, bytes }, Some(in_flight)),
+                    News::Closed { flow } => (Event::Closed { flow }, None),
+                };
+                self.step(now, &mut effects, |shard, out| shard.handle(now, event, out));
+                self.carry_out(now, &mut effects);
+                drop(in_flight);
             }
             let now = clock::now();
             if self.shard.next_deadline().is_some_and(|at| at <= now.mono) {
@@ -115,7 +129,7 @@ impl ShardTask {
         while !effects.is_empty() {
             for effect in std::mem::take(effects) {
                 match effect {
-                    Effect::Send { flow, bytes } => self.send(flow, &bytes),
+                    Effect::Send { flow, bytes } => self.send(now, flow, bytes, effects),
                     Effect::OpenPort { leg, beside, towards } => {
                         let event = self.open_port(now, leg, beside, towards);
                         self.step(now, effects, |shard, out| shard.handle(now, Event::Call(event), out));
@@ -137,10 +151,17 @@ impl ShardTask {
         }
     }
 
-    fn send(&self, flow: Flow, bytes: &[u8]) {
-        let sent = self.sockets.get(usize::from(flow.listener)).map(|socket| socket.try_send_to(bytes, flow.peer));
+    fn send(&mut self, now: Now, flow: Flow, bytes: Bytes, effects: &mut Vec<Effect>) {
+        if flow.is_reliable() {
+            if self.wires.connections.send(flow, bytes).is_err() {
+                self.step(now, effects, |shard, out| shard.handle(now, Event::Closed { flow }, out));
+            }
+            return;
+        }
+        let sockets = self.wires.sockets.load();
+        let socket = sockets.get(usize::from(flow.listener)).and_then(Option::as_ref);
         // Lost like any datagram: SIP's own timers repeat it.
-        if !matches!(sent, Some(Ok(_))) {
+        if !socket.is_some_and(|socket| socket.try_send_to(&bytes, flow.peer).is_ok()) {
             self.wires.faults.sends_failed.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -84,6 +84,15 @@ impl Settings {
         self.listeners.iter().position(fits).and_then(|at| u16::try_from(at).ok())
     }
 
+    /// A flow of an earlier life, whose listener may have had another number.
+    pub fn datagrams(&self, flow: Flow) -> Flow {
+        let listener = match self.transport(flow) {
+            Transport::Udp => None,
+            _ => self.listener(Transport::Udp, flow.peer.is_ipv4()),
+        };
+        Flow { listener: listener.unwrap_or(flow.listener), ..flow }
+    }
+
     /// By which flow a request of this size is tried before its own.
     fn large(&self, flow: Flow, bytes: usize) -> Option<Flow> {
         if flow.is_reliable() || bytes <= DATAGRAM_BYTES_MAX {
@@ -142,7 +151,8 @@ impl Ua {
         if flow.connection != Flow::ANY && self.settings.trunk_of(flow.peer.ip()).is_some() {
             let peer = SocketAddr::new(flow.peer.ip(), self.settings.transport(flow).default_port());
             let anew = Flow { connection: Flow::ANY, peer, ..flow };
-            let dialogs = self.legs.values_mut().filter_map(Leg::dialog_mut).filter(|dialog| dialog.flow == flow);
+            let dialogs =
+                self.legs.values_mut().filter_map(Leg::dialog_mut).filter(|dialog| dialog.trunk && dialog.flow == flow);
             dialogs.for_each(|dialog| dialog.flow = anew);
         }
         for (leg, elsewhere) in self.servers.closed(pass, flow) {
