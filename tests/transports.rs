@@ -54,9 +54,9 @@ fn tag(text: &str) -> &str {
 fn citizens_call_over_tcp_on_one_connection_and_on_one_each() {
     let mut hotline = hotline();
     let desk = hotline.phone("1001");
+    hotline.ready("1001");
     for kind in ["t1", "tn"] {
         let agent = hotline.behaves(&desk, "agent-answers", &[]);
-        hotline.ready("1001");
         let (port, engine) = (ports(2).to_string(), hotline.engine.listener("tcp"));
         let arguments = ["-s", "12345", "-p", &port, "-t", kind, "-d", "2000"];
         let citizen = Sipp::start(hotline.folder(), engine, "citizen-hangs-up", &arguments);

@@ -207,6 +207,9 @@ fn listener(check: &mut Check<'_>, name: &str, raw: &schema::Listener, root: &Pa
     Some(Listener { name: name.into(), transport, listen, advertised, large, tls: tls.flatten(), origins, bounds })
 }
 
+/// A key, and its place when it was written.
+type Written = (&'static str, Option<Range<usize>>);
+
 /// Keys that mean nothing on this transport: whoever wrote them believes in an effect.
 fn strangers(check: &mut Check<'_>, transport: Transport, raw: &schema::Listener) {
     let span = |text: &Option<schema::Text>| text.as_ref().map(toml::Spanned::span);
@@ -226,7 +229,7 @@ fn strangers(check: &mut Check<'_>, transport: Transport, raw: &schema::Listener
         ("unregistered_s_max", &raw.unregistered_s_max),
     ];
     let streams = counts.map(|(name, count)| (name, count.as_ref().map(toml::Spanned::span)));
-    let groups: [(&[(&str, Option<Range<usize>>)], bool); 4] = [
+    let groups: [(&[Written], bool); 4] = [
         (&secure, transport.is_secure()),
         (&web, transport.is_web_socket()),
         (&datagrams, transport == Transport::Udp),

@@ -52,10 +52,13 @@ pub enum News {
     },
 }
 
+/// Finds the shard of a message.
+pub type Route = Box<dyn Fn(&[u8]) -> Option<usize> + Send + Sync>;
+
 /// To whom connections speak.
 pub struct World {
     /// The shard of a message; `None`: nobody's.
-    pub route: Box<dyn Fn(&[u8]) -> Option<usize> + Send + Sync>,
+    pub route: Route,
     /// By shard.
     pub shards: Vec<mpsc::Sender<News>>,
     /// Whether an address is a trunk's, which may be silent for as long as it likes.

@@ -128,7 +128,7 @@ async fn read_stream(mut reading: ReadHalf<Box<dyn Io>>, line: &Line, intake: &i
         intake.read(count);
         cutter.push(&buffer[..count]);
         loop {
-            match cutter.next() {
+            match cutter.cut() {
                 Cut::Message(bytes) => {
                     line.spoke();
                     intake.message(bytes).await;

@@ -161,7 +161,7 @@ impl ShardTask {
         let sockets = self.wires.sockets.load();
         let socket = sockets.get(usize::from(flow.listener)).and_then(Option::as_ref);
         // Lost like any datagram: SIP's own timers repeat it.
-        if !socket.is_some_and(|socket| socket.try_send_to(&bytes, flow.peer).is_ok()) {
+        if socket.is_none_or(|socket| socket.try_send_to(&bytes, flow.peer).is_err()) {
             self.wires.faults.sends_failed.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -143,21 +143,7 @@ impl Node {
         let recorder = start_recorder(&config, seed, tell.clone())?;
 
         let (to_shards, shard_mailboxes) = shard_mailboxes(&config);
-        let notices = to_shards.clone();
-        let media_settings = media::Settings {
-            threads: u8::try_from(config.node.media_threads).unwrap_or(u8::MAX),
-            pin: true,
-            prompts: library,
-            seed: seed[0],
-        };
-        let media = MediaThreads::start(
-            &media_settings,
-            move |notice| post_notice(&notices, notice),
-            || {
-                let mut intake = recorder.intake();
-                move |taps: Vec<_>| intake.give(taps)
-            },
-        )?;
+        let media = start_media(&config, library, seed, to_shards.clone(), &recorder)?;
 
         let (to_acds, acd_mailboxes): (Vec<_>, Vec<_>) =
             config.sites.iter().map(|_| mpsc::channel(config.node.calls_max * ACD_EVENTS_PER_CALL)).unzip();
@@ -449,6 +435,22 @@ impl Node {
             tracing::error!(calls = self.wires.calls_live(), "calls are cut off");
         }
     }
+}
+
+fn start_media(
+    config: &Config,
+    prompts: Arc<Library>,
+    seed: [u64; 2],
+    shards: Vec<ToShard>,
+    recorder: &Recorder,
+) -> io::Result<MediaThreads> {
+    let threads = u8::try_from(config.node.media_threads).unwrap_or(u8::MAX);
+    let settings = media::Settings { threads, pin: true, prompts, seed: seed[0] };
+    let tap = || {
+        let mut intake = recorder.intake();
+        move |taps: Vec<_>| intake.give(taps)
+    };
+    MediaThreads::start(&settings, move |notice| post_notice(&shards, notice), tap)
 }
 
 /// What the files said last, and what became of it.

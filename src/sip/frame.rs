@@ -109,7 +109,7 @@ impl Cutter {
     }
 
     /// The next thing; to be asked until it is [`Cut::More`] or [`Cut::Lost`].
-    pub fn next(&mut self) -> Cut {
+    pub fn cut(&mut self) -> Cut {
         if self.whole.is_none() && self.seen == 0 {
             if self.buffer.starts_with(PING) {
                 self.buffer.advance(PING.len());
@@ -190,7 +190,7 @@ mod tests {
         for piece in stream.chunks(size) {
             cutter.push(piece);
             loop {
-                match cutter.next() {
+                match cutter.cut() {
                     Cut::More => break,
                     Cut::Lost => {
                         cuts.push(Cut::Lost);
@@ -225,7 +225,7 @@ mod tests {
             cutter.push(bytes.as_bytes());
             assert_eq!(cutter.is_within(), within, "{bytes}");
         }
-        assert!(matches!(cutter.next(), Cut::Message(_)));
+        assert!(matches!(cutter.cut(), Cut::Message(_)));
         assert!(!cutter.is_within());
     }
 

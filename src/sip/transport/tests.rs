@@ -327,9 +327,9 @@ fn a_large_request_goes_by_tcp_and_falls_back_to_udp() {
             assert_eq!(again[0].1, request.1.replace("SIP/2.0/TCP", "SIP/2.0/UDP"));
             request = again[0].clone();
             let repeated = bench.pass(600);
-            assert!(repeated.iter().any(|sent| *sent == request), "Timer A runs: {repeated:?}");
+            assert!(repeated.contains(&request), "Timer A runs: {repeated:?}");
         } else {
-            assert!(!bench.pass(600).iter().any(|sent| *sent == request), "nothing is repeated by TCP");
+            assert!(!bench.pass(600).contains(&request), "nothing is repeated by TCP");
         }
         bench.receive(request.0, &response(&request.1, "200 OK", "sip:1001@203.0.113.5:5062"));
         assert!(bench.notices.iter().any(|notice| matches!(notice, Notice::Answered { .. })), "{:?}", bench.notices);
