@@ -6,6 +6,7 @@
 //! the engine's whole process by `/proc/PID/stat`, until SQL has every fact and every recording is sealed.
 
 mod engine;
+mod soak;
 mod sound;
 mod town;
 mod wire;
@@ -57,6 +58,9 @@ fn main() {
     let full = std::env::var("JIESU_BENCH").is_ok_and(|size| size == "full");
     let size = if full { FULL } else { SMOKE };
     let only = std::env::var("JIESU_LOAD_ONLY").unwrap_or_default();
+    if only == "soak" {
+        return soak::run();
+    }
     let wanted = |part: &str| only.is_empty() || only.split(',').any(|name| name == part);
     if wanted("start") {
         starts(&size);

@@ -84,7 +84,7 @@ pub struct Counts {
     pub applied: u64,
     /// Facts that SQL will never take; they stay in the journal.
     pub set_aside: u64,
-    /// Commits that failed and were tried again.
+    /// Commits that failed and were tried again, and positions that could not be written and are written later.
     pub journal_errors: u64,
     /// Transactions that failed and were tried again.
     pub sql_errors: u64,
@@ -396,7 +396,8 @@ impl Appender {
     fn acknowledge(&mut self) {
         let applied = self.shared.progress.borrow().applied;
         if let Err(error) = self.journal.acknowledge(applied) {
-            // Facts will be applied once more than needed; nothing is lost.
+            // Facts would be applied once more than needed; nothing is lost.
+            self.shared.journal_errors.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(error = &error as &dyn std::error::Error, "the journal's position cannot be written");
         }
     }

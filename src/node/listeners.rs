@@ -3,6 +3,7 @@
 //! A listener keeps its number for the life of the process, for flows name it; one that was taken out of the files accepts
 //! nothing more and keeps what stands. Never judges a message.
 
+use super::clock;
 use super::start::StartError;
 use super::wires::Wires;
 use crate::config::{Config, Listener, Transport};
@@ -15,7 +16,6 @@ use bytes::Bytes;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
@@ -103,7 +103,8 @@ impl Listeners {
         for (index, slot) in (0u16..).zip(&mut self.slots) {
             match &mut slot.kind {
                 Kind::Datagrams { socket, task } if slot.named && task.as_ref().is_none_or(JoinHandle::is_finished) => {
-                    *task = Some(tokio::spawn(udp::receive(socket.clone(), index, to_shards(wires, seed))));
+                    let (post, failed) = (to_shards(wires, seed), not_received(wires));
+                    *task = Some(tokio::spawn(udp::receive(socket.clone(), index, post, failed)));
                 }
                 Kind::Connections { door, waiting, task } => {
                     if let Some(waiting) = waiting.take() {
@@ -278,8 +279,20 @@ fn to_shards(wires: &Arc<Wires>, seed: [u64; 2]) -> impl Fn(Flow, Bytes) + use<>
     move |flow, bytes: Bytes| {
         let Some(shard) = shard_of(&bytes, wires.shards.len(), seed) else { return };
         if wires.shards[shard].packets.try_send((flow, bytes)).is_err() {
-            wires.faults.packets_dropped.fetch_add(1, Ordering::Relaxed);
+            wires.faults.packets_dropped.raise(clock::now().mono, 1, |count| {
+                tracing::error!(shard, count, "a shard is behind: datagrams are dropped");
+            });
         }
+    }
+}
+
+/// Counts what a socket of datagrams could not receive.
+fn not_received(wires: &Arc<Wires>) -> impl Fn(io::Error) + use<> {
+    let wires = wires.clone();
+    move |error| {
+        wires.faults.receives_failed.raise(clock::now().mono, 1, |count| {
+            tracing::warn!(%error, count, "a datagram cannot be received");
+        });
     }
 }
 

@@ -5,6 +5,7 @@
 //! sleeps on its messages. Decides nothing: packets and actions go to the plane, what it says goes to sockets, calls and
 //! the recorder.
 
+use super::alarm::Alarm;
 use super::clock;
 use super::guard::fenced;
 use super::wires::lock;
@@ -104,6 +105,8 @@ pub struct Figures {
     pub packets_dropped: u64,
     /// Packets that the system did not take.
     pub sends_failed: u64,
+    /// Reads of a socket that failed.
+    pub receives_failed: u64,
 }
 
 /// The running threads. Dropping this closes every leg, finishes every recording and waits for the threads' end.
@@ -139,6 +142,7 @@ impl MediaThreads {
                 buffer,
                 figures: Figures::default(),
                 told,
+                failed: Alarm::default(),
                 seen: 0,
                 ticks: 0,
             };
@@ -213,6 +217,8 @@ struct Worker<N, T> {
     /// Counted here and told now and then.
     figures: Figures,
     told: Arc<Mutex<Figures>>,
+    /// Packets that could not be sent or received.
+    failed: Alarm,
 }
 
 impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
@@ -245,7 +251,13 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             packets_dropped: self.figures.packets_dropped + counts.strays,
             ..self.figures
         };
-        *lock(&self.told) = told;
+        let before = std::mem::replace(&mut *lock(&self.told), told);
+        let failed = told.sends_failed + told.receives_failed - before.sends_failed - before.receives_failed;
+        if failed > 0 {
+            self.failed.raise(clock::now().mono, failed, |count| {
+                tracing::warn!(count, "sound cannot be sent or received");
+            });
+        }
     }
 
     /// Sleeps until there may be something to do; false when there will never be again.
@@ -359,7 +371,7 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return,
                     // An ICMP error about a packet we sent: nothing to do with the next one.
-                    _ => continue,
+                    _ => self.figures.receives_failed += 1,
                 },
             }
         }
@@ -518,14 +530,23 @@ impl Opened {
 }
 
 fn register(registry: &Registry, opened: &mut Opened, slot: usize) -> io::Result<()> {
-    registry.register(&mut opened.rtp, Token(2 * slot), Interest::READABLE)?;
-    registry.register(&mut opened.rtcp, Token(2 * slot + 1), Interest::READABLE)
+    watch(registry, &mut opened.rtp, Token(2 * slot))?;
+    watch(registry, &mut opened.rtcp, Token(2 * slot + 1))
+}
+
+/// Tries twice: a shortage of a moment makes no leg deaf.
+fn watch(registry: &Registry, socket: &mut UdpSocket, token: Token) -> io::Result<()> {
+    registry.register(socket, token, Interest::READABLE).or_else(|_| {
+        // Only mio's own note of the first try: there is nothing to take back.
+        let _ = registry.deregister(socket);
+        registry.register(socket, token, Interest::READABLE)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{PromptId, RecordingId, ShardId, Wall};
+    use crate::base::{PromptId, RecordingId, ShardId};
     use crate::media::Prompt;
     use crate::media::event::{Audio, Channel, Counters, Remote};
     use crate::media::rtp::{Header, Packet};
@@ -671,13 +692,14 @@ mod tests {
             buffer: Box::new([0; PACKET_BYTES_MAX]),
             figures: Figures::default(),
             told: Arc::default(),
+            failed: Alarm::default(),
         };
         let (leg, recording, at) = (LegId::incoming(ShardId(1), 1), RecordingId(1), Mono(0));
         let mut ports = Ports::new(&[LOOPBACK], 30_000..=39_999).unwrap();
         worker.take(Message::Open { leg, pair: ports.open(clock::now().mono, Some(LOOPBACK)).unwrap() });
         let (channel, codec, payload) = (Channel::Citizen, Codec::Pcma, Vec::new());
         let sound = Tap::Audio(Audio { recording, channel, at, ssrc: 1, sequence: 1, timestamp: 1, codec, payload });
-        let end = Tap::Finish { recording, at, wall: Wall(0) };
+        let end = Tap::Finish { recording, at };
         let mut tick = |taps: &[Tap]| {
             worker.sink.taps.extend_from_slice(taps);
             worker.hand_over();

@@ -159,10 +159,15 @@ impl ShardTask {
             return;
         }
         let sockets = self.wires.sockets.load();
-        let socket = sockets.get(usize::from(flow.listener)).and_then(Option::as_ref);
+        let sent = match sockets.get(usize::from(flow.listener)).and_then(Option::as_ref) {
+            Some(socket) => socket.try_send_to(&bytes, flow.peer),
+            None => Err(std::io::ErrorKind::NotConnected.into()),
+        };
         // Lost like any datagram: SIP's own timers repeat it.
-        if socket.is_none_or(|socket| socket.try_send_to(&bytes, flow.peer).is_err()) {
-            self.wires.faults.sends_failed.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = sent {
+            self.wires.faults.sends_failed.raise(now.mono, 1, |count| {
+                tracing::warn!(%error, count, "a SIP datagram cannot be sent");
+            });
         }
     }
 

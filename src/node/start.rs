@@ -532,7 +532,9 @@ async fn newer(current: &Current, store: &Store, known: i64) -> Result<Option<Se
 
 fn save_registrations(wires: &Wires) {
     if let Err(error) = wires.registrations.save() {
-        tracing::warn!(%error, "registrations cannot be written: after a restart phones must register again");
+        wires.faults.registrations_unsaved.raise(clock::now().mono, 1, |count| {
+            tracing::warn!(%error, count, "registrations cannot be written: after a restart phones must register again");
+        });
     }
 }
 
