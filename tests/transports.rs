@@ -10,7 +10,7 @@ use crate::support::sipp::{Sipp, ports};
 use crate::support::stream::{self, Phone, header, tcp};
 use crate::support::wav;
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ fn citizens_call_over_tcp_on_one_connection_and_on_one_each() {
     for kind in ["t1", "tn"] {
         let agent = hotline.behaves(&desk, "agent-answers", &[]);
         let (port, engine) = (ports(2).to_string(), hotline.engine.listener("tcp"));
-        let arguments = ["-s", "12345", "-p", &port, "-t", kind, "-d", "2000"];
+        let arguments = ["-s", "12345", "-p", &port, "-t", kind, "-max_socket", "100", "-d", "2000"];
         let citizen = Sipp::start(hotline.folder(), engine, "citizen-hangs-up", &arguments);
         let contact = hotline.events.call("talking");
         citizen.succeeds();
@@ -130,6 +130,72 @@ fn a_call_outlives_its_connection_and_goes_on_by_the_next() {
         drop(agent);
         hotline.events.phone("1001", false);
     }
+    hotline.nothing_is_left();
+}
+
+/// JsSIP as an agent's softphone (`tests/js/agent.mjs`); ends with the test.
+struct JsSip {
+    child: std::process::Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl JsSip {
+    fn start(hotline: &Hotline, user: &str, rtp_port: u16) -> JsSip {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/js");
+        assert!(folder.join("node_modules/jssip").exists(), "JsSIP is missing: make packages-test");
+        let mut child = std::process::Command::new("node")
+            .arg(folder.join("agent.mjs"))
+            .arg(format!("wss://{}", hotline.engine.listener("wss")))
+            .arg(certificate(hotline, "wss"))
+            .args(["https://console.example", user, "fuzhou.12345.example", &format!("secret-{user}")])
+            .arg(rtp_port.to_string())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("node runs (Debian package nodejs)");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        JsSip { child, lines }
+    }
+
+    /// The next thing that happens to it.
+    fn says(&mut self, word: &str) {
+        assert_eq!(self.lines.next().expect("it goes on").unwrap(), word);
+    }
+
+    fn drop_connection(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"drop\n").unwrap();
+    }
+}
+
+impl Drop for JsSip {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn jssip_answers_and_keeps_its_call_over_a_lost_connection() {
+    let mut hotline = hotline();
+    let mut agent = JsSip::start(&hotline, "1001", ports(2));
+    agent.says("connected");
+    agent.says("registered");
+    hotline.events.phone("1001", true);
+    hotline.ready("1001");
+    let citizen = hotline.citizen("citizen-hangs-up", &["-d", "12000"]);
+    agent.says("session remote");
+    agent.says("confirmed");
+    let contact = hotline.events.call("talking");
+    agent.drop_connection();
+    agent.says("disconnected");
+    hotline.events.phone("1001", false);
+    agent.says("connected");
+    agent.says("registered");
+    hotline.events.phone("1001", true);
+    citizen.succeeds();
+    agent.says("ended remote Terminated");
+    let past = hotline.past(&contact);
+    assert_eq!((past.end(), past.attempts()), (("talking", "caller"), vec![("1001", "answered")]));
     hotline.nothing_is_left();
 }
 
