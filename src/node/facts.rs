@@ -50,9 +50,9 @@ impl Settings {
         Settings {
             folder: folder.into(),
             channel_max: 32_768,
-            commit_every: Duration::from_millis(10),
+            commit_every: Duration::from_millis(20),
             commit_max: 4_096,
-            apply_every: Duration::from_millis(100),
+            apply_every: Duration::from_millis(250),
             apply_max: 1_024,
             tail_max: 16_384,
             acknowledge_every: Duration::from_secs(1),
@@ -173,7 +173,7 @@ impl FactWriter {
         Ok(FactWriter { channel, shared, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
-    /// Takes a fact without waiting. It is durable within some 10 ms and the time of a sync.
+    /// Takes a fact without waiting. It is durable within some 20 ms and the time of a sync.
     pub fn tell(&self, fact: Stamped) -> Result<(), Refused> {
         match self.channel.try_send(Message::Fact(fact)) {
             Ok(()) => {

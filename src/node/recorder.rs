@@ -29,8 +29,7 @@ use std::thread::{Builder, JoinHandle};
 
 /// Fewest writer threads: one slow file must not stop all others.
 pub const THREADS_MIN: usize = 2;
-/// Batches a writer's channel holds: 5 s of two media threads' 20 ms, some 160 MiB at 2,500 recordings; a quarter of that
-/// while recordings begin and end in every tick.
+/// Batches a writer's channel holds: 5 s of two media threads' 20 ms, some 160 MiB at 2,500 recordings.
 const BATCHES_MAX: usize = 512;
 
 /// What the recorder needs to know.

@@ -63,6 +63,8 @@ pub(super) struct ShardTask {
     pub(super) mint: Mint,
     pub(super) threads_by_leg: HashMap<LegId, MediaThreadId>,
     pub(super) next_thread: MediaThreadId,
+    /// Kept to spare allocations.
+    pub(super) carried: Vec<Effect>,
 }
 
 impl ShardTask {
@@ -83,6 +85,12 @@ impl ShardTask {
                 count = packets.recv_many(&mut some_packets, BATCH_MAX) => if count == 0 { return },
                 count = news.recv_many(&mut some_news, BATCH_MAX) => if count == 0 { return },
                 () = tokio::time::sleep(wait) => {}
+            }
+            // Whatever woke us: a flood of datagrams must not keep connections waiting.
+            while some_news.len() < BATCH_MAX
+                && let Ok(one) = news.try_recv()
+            {
+                some_news.push(one);
             }
             for event in some_events.drain(..) {
                 let now = clock::now();
@@ -126,8 +134,10 @@ impl ShardTask {
 
     /// Carries effects out in order; an opened port is told at once and what comes of it is carried out too.
     fn carry_out(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let mut carried = std::mem::take(&mut self.carried);
         while !effects.is_empty() {
-            for effect in std::mem::take(effects) {
+            std::mem::swap(effects, &mut carried);
+            for effect in carried.drain(..) {
                 match effect {
                     Effect::Send { flow, bytes } => self.send(now, flow, bytes, effects),
                     Effect::OpenPort { leg, beside, towards } => {
@@ -149,6 +159,7 @@ impl ShardTask {
                 }
             }
         }
+        self.carried = carried;
     }
 
     fn send(&mut self, now: Now, flow: Flow, bytes: Bytes, effects: &mut Vec<Effect>) {
@@ -220,6 +231,10 @@ impl ShardTask {
 
 /// One line for each stage of a call, its fields always the same; numbers never in clear.
 fn log(setup: &Setup, view: &CallView) {
+    // What a line needs is not made for one that nobody wants.
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
     let (contact, caller, dialled) = (view.contact, mask(&view.caller), &*view.dialled);
     let (site, agent) = (setup.code(view.site), view.agent.map(|agent| setup.agent_name(agent)));
     match view.stage {

@@ -219,6 +219,7 @@ impl Node {
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1_024 + u16::from(id.0), self.seed),
                 threads_by_leg: HashMap::new(),
                 next_thread: MediaThreadId(id.0),
+                carried: Vec::new(),
             };
             self.tasks.push(tokio::spawn(task.run(mailbox.packets, mailbox.events, mailbox.news)));
         }
