@@ -276,7 +276,7 @@ fn mistakes_between_files_are_told() {
         ("\"tcp\"", "large = \"udp\"", "3:9: `large` means nothing", "another transport"),
         ("\"udp\"", "handshakes_max = 9", "3:18: `handshakes_max` means nothing", "another transport"),
         ("\"tcp\"", "handshakes_max = 0", "3:18: 0 is out of bounds", "from 1 to 65536"),
-        ("\"sctp\"", "", "1:13: unknown variant `sctp`", ""),
+        ("\"sctp\"", "", "1:13: unknown value `sctp`", "use one of udp, tcp, tls, ws, wss"),
     ];
     for (transport, more, expected, cure) in listeners {
         let text = format!("transport = {transport}\nlisten = \"192.0.2.1:5099\"\n{more}");
