@@ -146,7 +146,8 @@ impl Listener {
     }
 }
 
-const LISTENER_CURE: &str = "write address and port: \"192.0.2.1:5060\" or \"[2001:db8::1]:5060\"";
+/// What to do about an address that is none.
+pub(super) const LISTENER_CURE: &str = "write address and port: \"192.0.2.1:5060\" or \"[2001:db8::1]:5060\"";
 const ORIGIN_CURE: &str = "write origins = [\"https://console.example\"] with scheme, host and port as browsers show \
                            them, no path; \"*\" lets every page connect";
 

@@ -22,6 +22,8 @@ pub(super) struct Main {
     pub database: Database,
     #[serde(default)]
     pub registrar: Registrar,
+    #[serde(default)]
+    pub session: Session,
     pub site: Vec<Site>,
 }
 
@@ -86,6 +88,14 @@ pub(super) struct Registrar {
     pub expires_s_max: Option<Count>,
     pub nonce_life_s: Option<Count>,
     pub contacts_max: Option<Count>,
+    pub redirects_max: Option<Count>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Session {
+    pub expires_s: Option<Count>,
+    pub min_se_s: Option<Count>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -129,6 +139,24 @@ pub(super) struct Trunk {
     #[serde(default)]
     pub trusts_identity: bool,
     pub large: Option<Large>,
+    #[serde(default)]
+    pub provisionals: crate::sip::event::Provisionals,
+    pub peer: Option<Text>,
+    pub credential: Option<Credential>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credential {
+    pub user: String,
+    pub realm: String,
+    pub password: Text,
+}
+
+impl core::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Credential({}@{})", self.user, self.realm)
+    }
 }
 
 /// `sip-profiles/queues.toml`.

@@ -157,7 +157,7 @@ impl Dialog {
         };
         let uri = Uri::parse(uri.as_bytes()).expect("targets and routes are kept only when they are URIs");
         let mut writer = Writer::request(method, &uri);
-        writer.line(Name::Via, format_args!("{}", via(settings, self.flow, branch)));
+        writer.line(Name::Via, format_args!("{}", via(settings, self.next_flow(settings), branch)));
         writer.header(Name::MaxForwards, MAX_FORWARDS);
         for route in routes {
             writer.line(Name::Route, format_args!("<{route}>"));

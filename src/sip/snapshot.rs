@@ -6,16 +6,18 @@
 use super::dialog::Dialog;
 use super::event::{Ending, Flow, Settings};
 use super::leg::{Answer, Leg, LegTimer, Reoffer, State};
+use super::refer::Refer;
 use super::register::ContactSnapshot;
-use super::timers::{T1, T1_64};
+use super::session_timer::SessionTimer;
+use super::timers::{Alarm, T1, T1_64};
 use super::ua::{Pass, Ua};
-use crate::base::{LegId, Mint, Now, ShardId};
+use crate::base::{LegId, Mint, Mono, Now, ShardId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The version we write. Older ones stay readable.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// More legs than can have come in between the last snapshot and a crash: media may still hold them, so their numbers are
 /// not given again.
@@ -47,6 +49,26 @@ pub struct LegSnapshot {
     pub dialog: Dialog,
     /// Where it stands.
     pub stands: Stands,
+    /// Whether the other side takes UPDATE (from version 2).
+    #[serde(default)]
+    pub updates: bool,
+    /// The session timer and when it ends or is refreshed (from version 2).
+    #[serde(default)]
+    pub session: Option<Wound>,
+    /// REFERs whose sender waits for NOTIFYs (from version 2).
+    #[serde(default)]
+    pub refers: Vec<u32>,
+}
+
+/// A session timer that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wound {
+    /// What was agreed on.
+    pub timer: SessionTimer,
+    /// When the session ends, unless refreshed.
+    pub expiry: Mono,
+    /// When we refresh, if we do.
+    pub refresh: Option<Mono>,
 }
 
 /// Where a leg with a dialog stands.
@@ -114,31 +136,39 @@ impl Ua {
     }
 
     fn restore_leg(&mut self, pass: &mut Pass, saved: LegSnapshot) {
-        let LegSnapshot { leg, mut dialog, stands } = saved;
+        let LegSnapshot { leg, mut dialog, stands, updates, session, refers } = saved;
         dialog.local_cseq += LOST_REQUESTS_MAX;
         let tag = dialog.local.tag.clone();
-        match stands {
-            Stands::Established => {
-                self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle }));
-            }
+        let key = match stands {
+            Stands::Established => self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle })),
             Stands::Answered { bytes, flow, cseq, has_offer, hang_up } => {
                 let mut it = Leg::new(leg, tag, State::Answered { dialog, has_offer, hang_up });
                 it.answer = Some(Answer { bytes: Bytes::from(bytes), flow, cseq, repeats: 0 });
                 let key = self.add(it);
                 self.set(key, LegTimer::Repeat, pass.now.mono + T1);
                 self.set(key, LegTimer::Life, pass.now.mono + T1_64);
+                key
             }
             Stands::Ending(why) => {
                 let key = self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle }));
-                self.bye(pass, key, why, None);
+                return self.bye(pass, key, why, None);
             }
+        };
+        let it = &mut self.legs[key];
+        it.updates = updates;
+        it.refers = refers.into_iter().map(Refer::subscribed).collect();
+        let Some(Wound { timer, expiry, refresh }) = session else { return };
+        it.session = Some(timer);
+        self.set(key, LegTimer::Expiry, expiry);
+        if let Some(refresh) = refresh {
+            self.set(key, LegTimer::Refresh, refresh);
         }
     }
 }
 
 fn leg_snapshot(leg: &Leg) -> Option<LegSnapshot> {
     let (dialog, stands) = match &leg.state {
-        State::Offered { .. } | State::Calling(_) => return None,
+        State::Offered(_) | State::Calling(_) => return None,
         State::Established { dialog, .. } => (dialog, Stands::Established),
         State::Ending { dialog, why } => (dialog, Stands::Ending(*why)),
         State::Answered { dialog, has_offer, hang_up } => {
@@ -147,5 +177,14 @@ fn leg_snapshot(leg: &Leg) -> Option<LegSnapshot> {
             (dialog, Stands::Answered { bytes, flow: *flow, cseq: *cseq, has_offer, hang_up })
         }
     };
-    Some(LegSnapshot { leg: leg.id, dialog: dialog.clone(), stands })
+    let at = |alarm: &Option<Alarm>| alarm.map(Alarm::at);
+    let wound = |timer| Some(Wound { timer, expiry: at(&leg.expiry)?, refresh: at(&leg.refresh) });
+    Some(LegSnapshot {
+        leg: leg.id,
+        dialog: dialog.clone(),
+        stands,
+        updates: leg.updates,
+        session: leg.session.and_then(wound),
+        refers: leg.refers.iter().filter(|refer| refer.is_subscribed()).map(|refer| refer.id).collect(),
+    })
 }

@@ -11,13 +11,15 @@ use super::leg::{Leg, LegKey};
 use super::method::Method;
 use super::screen::host;
 use super::ua::{Pass, Ua};
-use super::uri::Uri;
+use super::uri::{Uri, User};
 use super::via::Transport;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::net::SocketAddr;
 
 /// A longer request may be cut into fragments on its way (RFC 3261 §18.1.1: where the path's MTU is unknown).
 pub const DATAGRAM_BYTES_MAX: usize = 1_300;
+/// By which we reach an address that did not reach us, best first.
+const TO_ADDRESSES: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
 
 impl Transport {
     /// Where a URI or Via names no port (RFC 3261 §19.1.2, RFC 7118 §5.4).
@@ -68,7 +70,7 @@ impl Settings {
     pub fn flow_to(&self, uri: &Uri<'_>, from: Flow) -> Option<Flow> {
         let ip = uri.host?.ip()?;
         let named = uri.params.value("transport").and_then(|name| {
-            [Transport::Udp, Transport::Tcp, Transport::Tls]
+            TO_ADDRESSES
                 .into_iter()
                 .find(|transport| transport.as_str().is_some_and(|known| known.as_bytes().eq_ignore_ascii_case(name)))
         });
@@ -77,6 +79,24 @@ impl Settings {
         let listener = if wanted == own { from.listener } else { self.listener(wanted, ip.is_ipv4())? };
         let connection = if wanted == Transport::Udp { 0 } else { Flow::ANY };
         Some(Flow { listener, connection, peer: SocketAddr::new(ip, uri.port.unwrap_or(wanted.default_port())) })
+    }
+
+    /// The flow to an address of which no more is known: by UDP where there is such a listener of its family.
+    pub fn flow_towards(&self, peer: SocketAddr) -> Option<Flow> {
+        TO_ADDRESSES.into_iter().find_map(|transport| {
+            let listener = self.listener(transport, peer.is_ipv4())?;
+            let connection = if transport == Transport::Udp { 0 } else { Flow::ANY };
+            Some(Flow { listener, connection, peer })
+        })
+    }
+
+    /// The URI of a user at the other end of a flow.
+    pub fn uri_by(&self, flow: Flow, user: &str) -> String {
+        let user = User(user);
+        match self.transport(flow).of_uri() {
+            Some(name) => format!("sip:{user}@{};transport={name}", flow.peer),
+            None => format!("sip:{user}@{}", flow.peer),
+        }
     }
 
     fn listener(&self, transport: Transport, ipv4: bool) -> Option<u16> {
@@ -112,9 +132,14 @@ impl Settings {
 
 impl Purpose {
     /// For which leg a request was sent.
-    const fn leg(self) -> Option<LegKey> {
+    pub(super) const fn leg(self) -> Option<LegKey> {
         match self {
-            Purpose::Invite(leg) | Purpose::Reinvite(leg) | Purpose::Bye(leg) => Some(leg),
+            Purpose::Invite(leg)
+            | Purpose::Reinvite(leg)
+            | Purpose::Update(leg)
+            | Purpose::Prack(leg)
+            | Purpose::Notify(leg)
+            | Purpose::Bye(leg) => Some(leg),
             Purpose::Nobody => None,
         }
     }
@@ -173,13 +198,32 @@ impl Ua {
             client.request = request;
             return self.clients.send_on(&mut self.alarms, pass, key, flow);
         }
-        let dialog = purpose.leg().and_then(|leg| self.legs.get(leg)).and_then(Leg::dialog);
+        let leg = purpose.leg().and_then(|leg| self.legs.get(leg));
+        // The first INVITE is outside the dialog, even when another phone answered.
+        let dialog = leg.and_then(Leg::dialog).filter(|_| !matches!(purpose, Purpose::Invite(_)));
         let next = dialog.map(|dialog| dialog.next_flow(&self.settings)).filter(|next| *next != closed);
         match (next, purpose) {
             (Some(next), _) => self.clients.send_on(&mut self.alarms, pass, key, next),
             // Within its time the phone may come back.
-            (None, Purpose::Reinvite(_) | Purpose::Bye(_) | Purpose::Nobody) if closed.connection != Flow::ANY => {}
-            (None, Purpose::Invite(_) | Purpose::Reinvite(_) | Purpose::Bye(_) | Purpose::Nobody) => {
+            (
+                None,
+                Purpose::Reinvite(_)
+                | Purpose::Update(_)
+                | Purpose::Prack(_)
+                | Purpose::Notify(_)
+                | Purpose::Bye(_)
+                | Purpose::Nobody,
+            ) if closed.connection != Flow::ANY => {}
+            (
+                None,
+                Purpose::Invite(_)
+                | Purpose::Reinvite(_)
+                | Purpose::Update(_)
+                | Purpose::Prack(_)
+                | Purpose::Notify(_)
+                | Purpose::Bye(_)
+                | Purpose::Nobody,
+            ) => {
                 let told = self.clients.handle(&mut self.alarms, pass, key, client_txn::Event::Unsent, None);
                 self.told(pass, key, told, None);
             }

@@ -45,7 +45,12 @@ fn sip_settings() -> Arc<SipSettings> {
     let sources = vec![(CARRIER.parse::<SocketAddr>().unwrap().ip(), 32)];
     Arc::new(SipSettings {
         listeners: vec![ListenerSettings::udp("192.0.2.100:5060".parse().unwrap())],
-        trunks: vec![TrunkSettings { name: "carrier".into(), sources, trusts_identity: true, large: None }],
+        trunks: vec![TrunkSettings {
+            name: "carrier".into(),
+            sources,
+            trusts_identity: true,
+            ..TrunkSettings::default()
+        }],
         ..SipSettings::default()
     })
 }

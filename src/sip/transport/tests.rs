@@ -39,7 +39,7 @@ fn bench() -> Bench {
             name: "carrier".into(),
             sources: vec![("10.0.0.0".parse().unwrap(), 24)],
             trusts_identity: true,
-            large: None,
+            ..TrunkSettings::default()
         }],
         domains: vec![DomainSettings { name: "fz.cn".into(), aliases: vec!["192.0.2.1".into()] }],
         credentials: Arc::new(["1001", "1002"].map(|user| Credential::new(user, "fz.cn", "pw")).to_vec()),
@@ -113,11 +113,16 @@ impl Bench {
     }
 
     fn dial(&mut self, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
+        self.dial_over(None, leg, sdp)
+    }
+
+    fn dial_over(&mut self, trunk: Option<&str>, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
         let leg = LegId::outgoing(ShardId(0), leg);
         let invite = Invite {
             leg,
             user: "1001".into(),
             domain: "fz.cn".into(),
+            trunk: trunk.map(Into::into),
             caller: "059112345678".into(),
             caller_name: "".into(),
             sdp: Bytes::copy_from_slice(sdp),
@@ -337,6 +342,78 @@ fn a_large_request_goes_by_tcp_and_falls_back_to_udp() {
         assert_eq!(start(&bye[0]), (phone, "BYE"), "small ones go by UDP");
         assert!(Message::parse(Bytes::from(bye[0].1.clone())).is_ok());
     }
+}
+
+/// As [`bench`], and calls over the trunk go to `peer`.
+fn dialling(peer: &str) -> Bench {
+    let mut bench = bench();
+    let mut settings = (*bench.ua.settings).clone();
+    settings.trunks[0].sources.push(("2001:db8::".parse().unwrap(), 32));
+    settings.trunks[0].peer = Some(peer.parse().unwrap());
+    settings.trunks[0].credential = Some(Credential::new("hotline", "carrier.cn", "secret"));
+    bench.event(Event::Configure(Arc::new(settings)));
+    bench
+}
+
+#[test]
+fn numbers_go_by_a_listener_of_the_trunks_family() {
+    let cases = [
+        ("10.0.0.9:5080", flow(0, 0, "10.0.0.9:5080"), "10.0.0.9:5080", ""),
+        ("[2001:db8::9]:5080", flow(4, Flow::ANY, "[2001:db8::9]:5080"), "[2001:db8::9]:5080", ";transport=tcp"),
+    ];
+    for (peer, by, host, transport) in cases {
+        let mut bench = dialling(peer);
+        let (leg, sent) = bench.dial_over(Some("carrier"), 1, b"v=0 offer");
+        assert_eq!(start(&sent[0]), (by, "INVITE"));
+        assert!(sent[0].1.starts_with(&format!("INVITE sip:1001@{host}{transport} SIP/2.0\r\n")), "{}", sent[0].1);
+        assert_eq!(header(&sent[0].1, "To"), format!("<sip:1001@{host}>"));
+        bench.receive(by, &response(&sent[0].1, "200 OK", &format!("sip:1001@{host}{transport}")));
+        let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));
+        assert_eq!(start(&bye[0]), (by, "BYE"));
+    }
+    let mut bench = dialling("[2001:db8::9]:5080");
+    let mut settings = (*bench.ua.settings).clone();
+    settings.listeners.truncate(1);
+    bench.event(Event::Configure(Arc::new(settings)));
+    assert!(bench.dial_over(Some("carrier"), 1, b"v=0 offer").1.is_empty());
+    assert!(matches!(bench.notices.last(), Some(Notice::Failed { status: 503, .. })), "{:?}", bench.notices);
+}
+
+#[test]
+fn a_challenged_large_request_goes_by_tcp_again_and_falls_back_too() {
+    let mut bench = dialling("10.0.0.9:5080");
+    let (_, sent) = bench.dial_over(Some("carrier"), 1, &[b'x'; 1_200]);
+    let by_tcp = flow(1, Flow::ANY, "10.0.0.9:5080");
+    assert_eq!(sent[0].0, by_tcp);
+    let challenge = "Content-Length: 0\r\nWWW-Authenticate: Digest realm=\"carrier.cn\", nonce=\"n\", qop=\"auth\"";
+    let refusal = response(&sent[0].1, "401 Who", "sip:1001@10.0.0.9:5080").replace("Content-Length: 0", challenge);
+    let again = bench.receive(by_tcp, &refusal);
+    assert_eq!(again.iter().map(start).collect::<Vec<_>>(), [(by_tcp, "ACK"), (by_tcp, "INVITE")]);
+    assert!(header(&again[1].1, "Via").starts_with("SIP/2.0/TCP") && again[1].1.contains("Authorization: Digest"));
+    let by_udp = bench.event(Event::Closed { flow: by_tcp });
+    assert_eq!(by_udp, [(flow(0, 0, "10.0.0.9:5080"), again[1].1.replace("SIP/2.0/TCP", "SIP/2.0/UDP"))]);
+}
+
+#[test]
+fn what_goes_to_a_contact_of_another_transport_says_so() {
+    let mut bench = dialling("10.0.0.9:5080");
+    let (leg, sent) = bench.dial_over(Some("carrier"), 1, b"v=0 offer");
+    let ack = bench.receive(sent[0].0, &response(&sent[0].1, "200 OK", "sip:10.0.0.9:5090;transport=tcp"));
+    assert_eq!(start(&ack[0]), (flow(1, Flow::ANY, "10.0.0.9:5090"), "ACK"));
+    let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));
+    assert!(header(&bye[0].1, "Via").starts_with("SIP/2.0/TCP"), "{}", bye[0].1);
+}
+
+#[test]
+fn a_loser_that_heard_nothing_is_not_called_at_the_winners_phone() {
+    let mut bench = bench();
+    bench.register(browser(7), "1001", 1, CONTACT);
+    let second = "sip:second@df7jal23ls0d.invalid;transport=ws";
+    bench.register(browser(8), "1001", 3, second);
+    let (_, sent) = bench.dial(1, b"v=0 offer");
+    assert_eq!(sent.iter().map(start).collect::<Vec<_>>(), [(browser(7), "INVITE"), (browser(8), "INVITE")]);
+    bench.receive(browser(7), &response(&sent[0].1, "200 OK", CONTACT));
+    assert_eq!(bench.event(Event::Closed { flow: browser(8) }), []);
 }
 
 #[test]
