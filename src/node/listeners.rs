@@ -95,11 +95,16 @@ impl Listeners {
         Ok(Slot { config: config.clone(), settings, bound, kind, own, stamp, named: true })
     }
 
-    /// Begins to receive by every listener that does not yet.
-    pub(super) fn open(&mut self, wires: &Arc<Wires>, seed: [u64; 2]) {
+    /// What is sent goes by these listeners from now on.
+    pub(super) fn publish(&self, wires: &Wires) {
         let sockets = self.slots.iter().map(Slot::socket).collect();
         wires.sockets.store(Arc::new(sockets));
         wires.connections.set_doors(self.slots.iter().map(Slot::door).collect());
+    }
+
+    /// Begins to receive by every listener that does not yet.
+    pub(super) fn open(&mut self, wires: &Arc<Wires>, seed: [u64; 2]) {
+        self.publish(wires);
         for (index, slot) in (0u16..).zip(&mut self.slots) {
             match &mut slot.kind {
                 Kind::Datagrams { socket, task } if slot.named && task.as_ref().is_none_or(JoinHandle::is_finished) => {

@@ -13,7 +13,7 @@ use super::reliable::Reliable;
 use super::server::ServerKey;
 use super::session_timer::SessionTimer;
 use super::timers::Alarm;
-use crate::base::LegId;
+use crate::base::{LegId, Mono};
 use bytes::Bytes;
 use core::time::Duration;
 use slotmap::new_key_type;
@@ -123,10 +123,12 @@ pub(super) struct Calling {
     pub(super) best: Option<(u16, Option<u8>)>,
     /// Set once nobody wants an answer any more: the status to fail with.
     pub(super) given_up: Option<u16>,
+    /// When the caller's patience ends.
+    pub(super) until: Mono,
     /// A dialog for each To tag that rang (§12.1.2).
     pub(super) early: Vec<Early>,
-    /// What further branches are made of.
-    pub(super) dialling: Dialling,
+    /// What further branches are made of; unknown after a restart.
+    pub(super) dialling: Option<Dialling>,
 }
 
 /// What is the same in all branches of a call of ours.

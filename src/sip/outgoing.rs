@@ -35,12 +35,12 @@ impl Ua {
             return pass.tell(Notice::Failed { leg: invite.leg, status, q850: None });
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
-        let (leg, ring_max) = (invite.leg, invite.ring_max);
-        let dialling = Dialling { invite, call_id, redirects: 0 };
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None, early: Vec::new(), dialling };
+        let (leg, until) = (invite.leg, pass.now.mono + invite.ring_max);
+        let dialling = Some(Dialling { invite, call_id, redirects: 0 });
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until, early: Vec::new(), dialling };
         let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
         self.branch_out(pass, key, bindings);
-        self.set(key, LegTimer::Life, pass.now.mono + ring_max);
+        self.set(key, LegTimer::Life, until);
     }
 
     /// Sends the call's INVITE to each of these.
@@ -48,7 +48,7 @@ impl Ua {
         for binding in bindings {
             let branch = self.marks.branch();
             let leg = &self.legs[key];
-            let State::Calling(Calling { dialling, .. }) = &leg.state else { return };
+            let State::Calling(Calling { dialling: Some(dialling), .. }) = &leg.state else { return };
             let bytes = self.compose(dialling, &binding, &leg.tag, &branch);
             let request = (Method::Invite, &*branch);
             let client = self.open(pass, binding.flow, request, bytes, Purpose::Invite(key));
@@ -136,7 +136,7 @@ impl Ua {
     /// else's Contact has us call anywhere. Returns whether there was one.
     fn redirected(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) -> bool {
         let Some(State::Calling(calling)) = self.legs.get(key).map(|leg| &leg.state) else { return false };
-        let Dialling { invite, redirects, .. } = &calling.dialling;
+        let Some(Dialling { invite, redirects, .. }) = &calling.dialling else { return false };
         if *redirects >= self.settings.redirects_max || calling.given_up.is_some() || invite.trunk.is_some() {
             return false;
         }
@@ -158,7 +158,7 @@ impl Ua {
         if let State::Calling(calling) = &mut self.legs[key].state {
             calling.branches.retain(|branch| *branch != client);
             calling.early.retain(|early| early.client != client);
-            calling.dialling.redirects += 1;
+            calling.dialling.iter_mut().for_each(|dialling| dialling.redirects += 1);
         }
         self.branch_out(pass, key, bindings);
         true

@@ -3,11 +3,11 @@
 //!
 //! Knows flows by their names only; connections belong to the shell.
 
-use super::client::{ClientKey, Purpose};
+use super::client::{Client, ClientKey, Purpose};
 use super::client_txn;
 use super::dialog::{Dialog, via};
-use super::event::{Command, Flow, Large, Settings};
-use super::leg::{Leg, LegKey};
+use super::event::{Bindings, Command, Flow, Large, Settings};
+use super::leg::{Leg, LegKey, State};
 use super::method::Method;
 use super::screen::host;
 use super::ua::{Pass, Ua};
@@ -104,9 +104,10 @@ impl Settings {
         self.listeners.iter().position(fits).and_then(|at| u16::try_from(at).ok())
     }
 
-    /// A flow of an earlier life, whose listener may have had another number.
+    /// A flow of an earlier life, whose listener may have had another number. Connections are gone and stay so.
     pub fn datagrams(&self, flow: Flow) -> Flow {
         let listener = match self.transport(flow) {
+            _ if flow.is_reliable() => None,
             Transport::Udp => None,
             _ => self.listener(Transport::Udp, flow.peer.is_ipv4()),
         };
@@ -176,9 +177,14 @@ impl Ua {
         if flow.connection != Flow::ANY && self.settings.trunk_of(flow.peer.ip()).is_some() {
             let peer = SocketAddr::new(flow.peer.ip(), self.settings.transport(flow).default_port());
             let anew = Flow { connection: Flow::ANY, peer, ..flow };
-            let dialogs =
-                self.legs.values_mut().filter_map(Leg::dialog_mut).filter(|dialog| dialog.trunk && dialog.flow == flow);
-            dialogs.for_each(|dialog| dialog.flow = anew);
+            for leg in self.legs.values_mut() {
+                let Some(dialog) = leg.dialog_mut().filter(|dialog| dialog.trunk && dialog.flow == flow) else {
+                    continue;
+                };
+                dialog.flow = anew;
+                // One of before a crash has no transaction any more that knows better.
+                leg.answer.iter_mut().for_each(|answer| answer.flow = anew);
+            }
         }
         for (leg, elsewhere) in self.servers.closed(pass, flow) {
             if let Some(answer) = self.legs.get_mut(leg).and_then(|leg| leg.answer.as_mut()) {
@@ -247,7 +253,35 @@ impl Ua {
             let legs: Vec<LegKey> =
                 self.legs.iter().filter(|(_, leg)| leg.dialog().is_some_and(moved)).map(|(key, _)| key).collect();
             legs.into_iter().for_each(|leg| self.follow(pass, leg, new));
+            self.ring_by(pass, &contact, new, &bindings);
         }
+    }
+
+    /// A phone that rings came back: its answer is acknowledged by the new flow, or it is told there to ring no more.
+    fn ring_by(&mut self, pass: &mut Pass, contact: &Uri<'_>, new: Flow, bindings: &Bindings) {
+        let moved = |client: &Client| {
+            client.flow != new
+                && (client.flow.is_reliable() || new.is_reliable())
+                && client.message().is_some_and(|invite| {
+                    let called = String::from_utf8_lossy(invite.to().uri.as_bytes());
+                    invite.request_uri().is_some_and(|target| target.equivalent(contact))
+                        && self.settings.names(&called, &bindings.user, &bindings.domain)
+                })
+        };
+        let mut again = Vec::new();
+        for (leg, it) in &mut self.legs {
+            let State::Calling(calling) = &mut it.state else { continue };
+            for key in &calling.branches {
+                let Some(client) = self.clients.at_mut(*key).filter(|client| moved(client)) else { continue };
+                let old = std::mem::replace(&mut client.flow, new);
+                again.extend(Some(*key).filter(|_| !client.is_heard()));
+                let early = calling.early.iter_mut().filter(|early| early.client == *key);
+                early.for_each(|early| early.dialog.flow = new);
+                let of_leg = |client: &Client| client.purpose == Purpose::Prack(leg) && client.flow == old;
+                again.extend(self.clients.unanswered(of_leg));
+            }
+        }
+        again.into_iter().for_each(|key| self.clients.send_on(&mut self.alarms, pass, key, new));
     }
 
     /// Everything of a leg goes by another flow from now on; what was not answered is sent again.

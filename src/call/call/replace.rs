@@ -44,7 +44,7 @@ impl Call {
         let (new, old, offer) = (*new, *old, offer.clone());
         let codec = self.citizen.codec();
         let Some(leg) = self.leg_mut(new) else { return };
-        leg.open(local, seed, out);
+        leg.open(now, local, seed, out);
         leg.prefer(codec);
         let sdp = match &offer {
             Some(offer) => leg.answer(offer, out),

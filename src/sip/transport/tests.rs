@@ -97,6 +97,15 @@ impl Bench {
         sent
     }
 
+    /// The process dies; another takes up what stood.
+    fn crash(&mut self) -> Vec<(Flow, String)> {
+        let (snapshot, settings) = (self.ua.snapshot(), self.ua.settings.clone());
+        let mut out = Vec::new();
+        let mint = Mint::new(2, [5, 6]);
+        self.ua = Ua::restore(snapshot, (1, ShardId(0)), mint, [5, 6], settings, self.now, &mut out).unwrap();
+        self.take(out)
+    }
+
     /// Registers `user` on a flow as JsSIP does, with this CSeq and Contact.
     fn register(&mut self, flow: Flow, user: &str, cseq: u32, contact: &str) -> Vec<(Flow, String)> {
         let text = |cseq: u32, more: &str| {
@@ -216,7 +225,49 @@ fn a_ringing_browser_may_answer_by_another_connection() {
     bench.register(browser(8), "1001", 3, CONTACT);
     let acknowledged = bench.receive(browser(8), &response(&sent[0].1, "200 OK", CONTACT));
     assert!(bench.notices.contains(&Notice::Answered { leg, sdp: Bytes::from_static(b"v=0 answer") }));
-    assert_eq!(start(&acknowledged[0]).1, "ACK");
+    assert_eq!(start(&acknowledged[0]), (browser(8), "ACK"));
+}
+
+#[test]
+fn a_ringing_browser_that_came_back_is_proved_to_and_cancelled_on_its_new_connection() {
+    let mut bench = bench();
+    bench.register(browser(7), "1001", 1, CONTACT);
+    let (leg, sent) = bench.dial(1, b"v=0 offer");
+    let reliable = |rseq: &str| {
+        let ringing = response(&sent[0].1, "180 Ringing", CONTACT);
+        ringing.replace("Contact:", &format!("Require: 100rel\r\nRSeq: {rseq}\r\nContact:"))
+    };
+    assert_eq!(start(&bench.receive(browser(7), &reliable("1"))[0]), (browser(7), "PRACK"));
+    bench.event(Event::Closed { flow: browser(7) });
+    let other = bench.register(browser(9), "1002", 1, CONTACT);
+    assert_eq!(other.len(), 1, "another agent with the same Contact: {other:?}");
+    let back = bench.register(browser(8), "1001", 3, CONTACT);
+    assert_eq!((back.len(), start(&back[1])), (2, (browser(8), "PRACK")), "it may not have arrived");
+    assert_eq!(start(&bench.receive(browser(8), &reliable("2"))[0]), (browser(8), "PRACK"));
+    let cancel = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));
+    assert_eq!(start(&cancel[0]), (browser(8), "CANCEL"));
+}
+
+#[test]
+fn a_browser_that_rang_before_a_crash_is_acknowledged_where_it_came_back() {
+    let mut bench = bench();
+    bench.register(browser(7), "1001", 1, CONTACT);
+    let (leg, sent) = bench.dial(1, b"v=0 offer");
+    bench.receive(browser(7), &response(&sent[0].1, "180 Ringing", CONTACT));
+    assert!(bench.crash().is_empty());
+    bench.register(browser(8), "1001", 3, CONTACT);
+    let acknowledged = bench.receive(browser(8), &response(&sent[0].1, "200 OK", CONTACT));
+    assert_eq!(start(&acknowledged[0]), (browser(8), "ACK"));
+    assert!(matches!(bench.notices.last(), Some(Notice::Answered { leg: of, .. }) if *of == leg));
+}
+
+#[test]
+fn a_large_request_that_nobody_heard_goes_by_udp_after_a_crash() {
+    let phone = flow(0, 0, "203.0.113.5:5062");
+    let mut bench = bench();
+    bench.register(phone, "1001", 1, "sip:1001@203.0.113.5:5062");
+    let (_, sent) = bench.dial(1, &[b'x'; 1_200]);
+    assert_eq!(bench.crash(), [(phone, sent[0].1.replace("SIP/2.0/TCP", "SIP/2.0/UDP"))]);
 }
 
 #[test]
@@ -290,6 +341,10 @@ fn a_trunk_whose_connection_is_gone_is_connected_to_where_it_listens() {
     assert_eq!(repeated[0].0, anew, "RFC 3261 §13.3.1.4: until the ACK, on whatever transport");
     let ack = invite("SIP/2.0/TCP 10.0.0.9:5070", "sip:10.0.0.9:5072;transport=tcp", "").replace("INVITE", "ACK");
     let tag = header(&answered[0].1, "To").split("tag=").nth(1).unwrap().to_owned();
+    // After a crash nothing but the 2xx itself is known.
+    bench.crash();
+    let dead = bench.pass(600).pop().expect("it is repeated").0;
+    assert_eq!(dead, anew);
     bench.receive(flow(1, 4, "10.0.0.9:49001"), &ack.replace("1>\r\nCall", &format!("1>;tag={tag}\r\nCall")));
     assert!(matches!(bench.notices.pop(), Some(Notice::Acknowledged { .. })), "{:?}", bench.notices);
     let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));
