@@ -1,8 +1,10 @@
 //! TCP, TLS and WebSockets with real sockets: calls over each, connections that break, come back or never speak, and
 //! listeners exchanged while calls run.
 
+use crate::crash::{all_is_well, citizen, lasting};
 use crate::support::api::EVENT_MAX;
 use crate::support::baresip::Baresip;
+use crate::support::engine::Folder;
 use crate::support::eventually;
 use crate::support::hotline::{AGENT_HZ, CITIZEN_HZ, Hotline, folder};
 use crate::support::sip::Client;
@@ -20,7 +22,10 @@ const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\
 
 /// A hotline with a listener of each transport.
 fn hotline() -> Hotline {
-    let folder = folder();
+    hotline_of(folder())
+}
+
+fn hotline_of(folder: Folder) -> Hotline {
     folder.listener("tcp", "transport = \"tcp\"");
     folder.listener("tls", "transport = \"tls\"\nself_signed = true");
     folder.listener("ws", &format!("transport = \"ws\"\n{ORIGIN}"));
@@ -131,6 +136,55 @@ fn a_call_outlives_its_connection_and_goes_on_by_the_next() {
         hotline.events.phone("1001", false);
     }
     hotline.nothing_is_left();
+}
+
+#[test]
+fn agents_on_connections_go_on_after_a_crash() {
+    let mut hotline = hotline_of(lasting(2));
+    let mut agents = [phone(&hotline, "wss", "1001"), phone(&hotline, "tcp", "1002")];
+    let (mut citizens, mut invites) = (Vec::new(), Vec::new());
+    for ((agent, name), sound) in agents.iter_mut().zip(["1001", "1002"]).zip([0x21, 0x22]) {
+        agent.register();
+        hotline.events.phone(name, true);
+        hotline.ready(name);
+        citizens.push(citizen(&hotline, sound));
+        invites.push(agent.asked("INVITE"));
+        agent.reply(&invites[invites.len() - 1], "180 Ringing", "");
+        if name == "1001" {
+            agent.reply(&invites[0], "200 OK", SDP);
+            agent.asked("ACK");
+        }
+    }
+    let calls = |hotline: &Hotline, stages: [&str; 2]| {
+        eventually("the calls stand", EVENT_MAX, || {
+            let live = hotline.lead.read("/calls/live").body;
+            let calls = live["items"].as_array().unwrap();
+            let of = |stage: &str| calls.iter().filter(|call| call["stage"] == stage).count();
+            let contacts = || calls.iter().map(|call| call["contact"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+            (stages.iter().all(|stage| of(stage) > 0) && calls.len() == 2).then(contacts)
+        })
+    };
+    let before = calls(&hotline, ["talking", "ringing"]);
+    // What changed last is on disk a moment later.
+    citizens[1].first_after(Instant::now() + Duration::from_millis(200));
+    hotline.engine.kill();
+    hotline.start_again();
+    assert_eq!(calls(&hotline, ["talking", "ringing"]).len(), 2);
+    for (agent, transport) in agents.iter_mut().zip(["wss", "tcp"]) {
+        let (address, certificate) = (hotline.engine.listener(transport), certificate(&hotline, transport));
+        agent.reconnect(address, &certificate);
+        agent.register();
+    }
+    // The one that rang answers on its new connection, and the call knows.
+    agents[1].reply(&invites[1], "200 OK", SDP);
+    agents[1].asked("ACK");
+    calls(&hotline, ["talking", "talking"]);
+    for (agent, citizen) in agents.iter_mut().zip(&mut citizens) {
+        citizen.hangs_up();
+        let bye = agent.asked("BYE");
+        agent.reply(&bye, "200 OK", "");
+    }
+    all_is_well(&hotline, &before);
 }
 
 /// JsSIP as an agent's softphone (`tests/js/agent.mjs`); ends with the test.
