@@ -7,23 +7,25 @@
 //!
 //! Dense ids come from order: sites by `[[site]]`, queues by `[[queue]]` within their site, skills and prompts by name.
 
+pub mod certificates;
+mod listeners;
 mod node;
 mod numbers;
 mod problem;
 mod prompts;
 mod queues;
 mod schema;
-mod sip;
 mod source;
+mod trunks;
 
+pub use listeners::{Bounds, Certificate, Clients, Listener, Tls, Transport};
 pub use node::{Api, Journal, Node, Registrar, Site, Token};
 pub use problem::{ConfigErrors, Problem};
-pub use sip::{Listener, Transport};
 
 use crate::base::{PromptId, QueueId, SiteId, SkillId};
 use crate::call::event::SiteSettings;
 use crate::ivr::Numbers;
-use crate::sip::event::{DomainSettings, Limits, ListenerSettings, SessionTimers, TrunkSettings};
+use crate::sip::event::{DomainSettings, Limits, SessionTimers, TrunkSettings};
 use crate::{acd, call};
 use node::Sites;
 use source::{Reading, Source};
@@ -75,9 +77,8 @@ impl Config {
     /// What the user agent of each shard is told, but for the phones' credentials.
     pub fn sip(&self) -> crate::sip::event::Settings {
         let domain = |site: &Site| DomainSettings { name: site.domain.clone(), aliases: site.aliases.clone() };
-        let listener = |listener: &Listener| ListenerSettings { advertised: listener.advertised };
         crate::sip::event::Settings {
-            listeners: self.listeners.iter().map(listener).collect(),
+            listeners: self.listeners.iter().map(Listener::settings).collect(),
             trunks: self.trunks.clone(),
             domains: self.sites.iter().map(domain).collect(),
             credentials: Arc::default(),
@@ -111,6 +112,19 @@ impl Config {
             numbers: self.numbers.clone(),
             calls_max: self.node.calls_max.div_ceil(self.node.shards),
         }
+    }
+
+    /// What differs from `new` and cannot change while the node runs.
+    pub fn fixed_differences(&self, new: &Config) -> Vec<&'static str> {
+        let fixed = [
+            ("[node]", self.node == new.node),
+            ("[api] listen", self.api.listen == new.api.listen),
+            ("[journal]", self.journal == new.journal),
+            ("[database]", self.database == new.database),
+            ("[[site]]", self.sites == new.sites),
+            ("ivr-flows/prompts", self.prompts == new.prompts),
+        ];
+        fixed.into_iter().filter(|(_, same)| !same).map(|(what, _)| what).collect()
     }
 
     /// The site of this code.
@@ -166,8 +180,8 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         (node::check(&source, &reading, root, problems), reading.whole)
     });
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
-    let listeners = sip::listeners(&sip.join("listeners"), problems);
-    let trunks = sip::trunks(&sip.join("trunks"), problems);
+    let listeners = listeners::read(&sip.join("listeners"), root, problems);
+    let trunks = trunks::read(&sip.join("trunks"), problems);
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (queues, queues_whole) = queues_file.map_or((None, false), |source| {

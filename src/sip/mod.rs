@@ -59,6 +59,7 @@ pub mod session_timer;
 pub mod snapshot;
 #[cfg(test)]
 mod tables;
+mod transport;
 pub mod ua;
 mod update;
 #[cfg(test)]

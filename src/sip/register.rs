@@ -179,6 +179,19 @@ impl Registrar {
         record.ours && record.contacts.len() < before
     }
 
+    /// Drops the bindings of a connection that is gone (RFC 5626 §5.3); returns the records of this shard that had some.
+    pub fn close(&mut self, flow: Flow) -> Vec<u32> {
+        let mut changed = Vec::new();
+        for (record, at) in self.records.iter_mut().zip(0..) {
+            let before = record.contacts.len();
+            record.contacts.retain(|contact| !record.ours || contact.binding.flow != flow);
+            if record.contacts.len() < before {
+                changed.push(at);
+            }
+        }
+        changed
+    }
+
     /// All live contacts of a record, with the whole seconds left to each.
     pub fn contacts(&self, at: u32, now: Now) -> impl Iterator<Item = (&Binding, u64)> {
         let live = self.records[at as usize].contacts.iter().filter(move |contact| contact.until > now.mono);

@@ -296,13 +296,13 @@ impl Ua {
         let dialog = dialog.clone();
         let branch = self.marks.branch();
         let mut writer = dialog.request(Method::Invite, dialog.local_cseq, &self.settings, &branch);
-        self.contact(&mut writer, dialog.flow);
+        self.contact(&mut writer, dialog.flow, dialog.is_secure());
         abilities(&mut writer);
         write_request(&mut writer, &self.settings.session, self.legs[key].session);
         let bytes = writer.body(SDP, &wanted.sdp);
         let flow = dialog.next_flow(&self.settings);
         let purpose = Purpose::Reinvite(key);
-        let client = self.clients.open(&mut self.alarms, pass, flow, (Method::Invite, &branch), bytes, purpose);
+        let client = self.open(pass, flow, (Method::Invite, &branch), bytes, purpose);
         self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Asking { client, wanted } };
         self.set(key, LegTimer::Life, pass.now.mono + REOFFER_MAX);
     }
@@ -312,7 +312,9 @@ impl Ua {
         let (purpose, response) = match told {
             Told::Nothing => return,
             Told::Response(purpose) => (purpose, response),
-            Told::Timeout(purpose) => (purpose, None),
+            // RFC 3261 §8.1.3.1: as if 503 had come.
+            Told::Unreachable(Purpose::Invite(leg)) => return self.branch_done(pass, leg, client, 503, None),
+            Told::Timeout(purpose) | Told::Unreachable(purpose) => (purpose, None),
         };
         if response.is_some_and(|response| self.retried(pass, client, response)) {
             return;

@@ -119,10 +119,12 @@ impl Ua {
         let pass = &mut Pass { now, out };
         match event {
             Event::Received { flow, bytes } => self.receive(pass, flow, bytes),
+            Event::Closed { flow } => self.closed(pass, flow),
             Event::Do(action) => self.act(pass, action),
             Event::Bindings(bindings) => {
                 let record = self.registrar.replicate(now, bindings);
                 self.watch(record);
+                self.returned(pass, record);
             }
             Event::Restored(bindings) => {
                 let record = self.registrar.replicate(now, bindings);
@@ -241,10 +243,7 @@ impl Ua {
 
     fn receive(&mut self, pass: &mut Pass, flow: Flow, bytes: Bytes) {
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' ' | 0)) {
-            // A ping on a connection wants its pong (RFC 5626 §3.5.1); on UDP it only keeps a NAT open.
-            if flow.connection != 0 && &*bytes == b"\r\n\r\n" {
-                pass.send(flow, Bytes::from_static(b"\r\n"));
-            }
+            // It only keeps a NAT open (RFC 5626 §3.5.1); a connection has answered its own pings.
             return;
         }
         match Message::parse(bytes) {

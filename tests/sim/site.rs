@@ -124,7 +124,7 @@ impl Plan {
         let credential = |it: &Person| Credential::new(&it.user, it.domain(), &format!("secret-{}", it.user));
         let domain = |name: &&str| DomainSettings { name: (*name).into(), aliases: vec!["10.0.0.1".into()] };
         SipSettings {
-            listeners: vec![ListenerSettings { advertised: ENGINE.parse().expect("an address") }],
+            listeners: vec![ListenerSettings::udp(ENGINE.parse().expect("an address"))],
             trunks: vec![TrunkSettings {
                 name: "carrier".into(),
                 sources: vec![("10.8.0.0".parse().expect("an address"), 13)],

@@ -414,7 +414,9 @@ impl World {
             Event::Received { flow, bytes } => {
                 format!("shard {shard} <- {} {}", flow.peer, String::from_utf8_lossy(bytes).replace("\r\n", " | "))
             }
-            Event::Call(_) | Event::Bindings(_) | Event::Restored(_) => format!("shard {shard} <- {event:?}"),
+            Event::Call(_) | Event::Closed { .. } | Event::Bindings(_) | Event::Restored(_) => {
+                format!("shard {shard} <- {event:?}")
+            }
             Event::Configure { .. } => format!("shard {shard} <- new settings"),
         });
         let mut effects = Vec::new();
