@@ -119,8 +119,8 @@ impl Acd {
         }
     }
 
-    /// Books an agent who, by the call's word, talks already; one whom the settings do not list is offline afterwards. An
-    /// agent who by another's word talks too stays as they are: the talk then ends unseen.
+    /// Books an agent who, by the call's word, talks already; one whom the settings do not list is offline afterwards. Of two
+    /// talks of one agent the later booked stands, and the other ends unseen.
     pub(super) fn take_up_talk(&mut self, now: Mono, lease: Lease, caller: &Enqueue, out: &mut Vec<Command>) {
         if let Some(slot) = self.line.find(caller.call) {
             self.withdraw(now, slot, true, out);
@@ -131,7 +131,9 @@ impl Acd {
         }
         let next = if self.skills.team_of(id).is_some() { Next::Ready } else { Next::Offline };
         let bumped = match &self.agents[id.index()].state {
-            State::Talking(_) => return,
+            State::Talking(booking) if booking.lease > lease => return,
+            // Leases count up: what was begun later is what the agent does now.
+            State::Talking(_) => None,
             State::Offered { booking, .. } => {
                 out.push(Command::Revoke { call: booking.call, lease: booking.lease });
                 self.line.find(booking.call)
