@@ -4,20 +4,26 @@
 //! A failing seed runs once more and prints the last events of those concerned, and the command that replays it.
 //! `JIESU_SIM_SEED`, `JIESU_SIM_SEEDS`, `JIESU_SIM_MINUTES` choose; `JIESU_SOAK=1` runs 100 days.
 //!
-//! Bugs put in by hand, one at a time, and what saw them:
-//! | Machine | Bug | Seen by |
+//! Bugs put in by hand, one at a time, and what this simulation said (the unit tests that also saw it: `u`):
+//! | Machine | Bug | Seen as |
 //! |---|---|---|
-//! | user agent | a BYE of ours is not sent | transactions and dialogs left at the end |
-//! | call | a refusal by the agent's phone ends the call | a caller was dropped without a reason |
-//! | call | the end of a talk is not told to the ACD | an agent is held for nobody |
-//! | call | a reload leaves the queue's number as it was | waits and is in no line of that name |
-//! | call's record | the order is forgotten at the answer | one order a contact |
-//! | call's snapshot | the lease of a talk is not told after a restore | talks to an agent who is free |
-//! | ACD | an agent who refused stays booked | an agent is held for nobody |
-//! | ACD | a freed agent does not look at the line | idle beside a caller they can serve |
-//! | ACD | no revoke when a ringing phone is lost | talks to an agent who is free |
-//! | ACD | an answer that crossed a revoke is not taken up | talks to an agent who is free |
-//! | media plane | a closed leg leaves its peer bridged | the plane's own check |
+//! | client transaction | the CANCEL of an INVITE that rings is not sent | rings for nobody, u |
+//! | client transaction | a refusal is not acknowledged | an agent is held for nobody, u |
+//! | server transaction | a final answer is not repeated | a CANCEL finds no INVITE, u |
+//! | dialog | BYE has the CSeq of the request before it | citizens are left on the line, u |
+//! | user agent | a CANCEL does not find its INVITE | an INVITE that rings is cancelled, u |
+//! | user agent's snapshot | phones that rang before a crash are forgotten | rings for nobody, u |
+//! | registrar | the end of a binding is not told | the ACD believes in a phone, u |
+//! | call | a queue node of the flow does nothing | a fifth of all calls reaches an agent, u |
+//! | call | a leg whose BYE is under way keeps its port | a port is open for a call that is over, u |
+//! | calls | a new owner of the queues is not answered | talks to an agent who is free |
+//! | table of calls | generations begin anew after a restore | a CallId is given twice, u |
+//! | call's record | revisions do not leap after a restore | the newest telling has the highest revision |
+//! | work order | the order is not told of its call's end | an order whose call never ended |
+//! | ACD | no revoke for a lease that no call holds | talks to an agent who is free |
+//! | ACD | a talk of before a crash is not taken up | talks to an agent who is free, u |
+//! | IVR run | any digit is the first choice | the choice decides the queue, u |
+//! | media plane | a closed leg leaves its peer bridged | the plane's own check, u |
 
 mod agent;
 mod citizen;
