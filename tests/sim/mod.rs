@@ -78,7 +78,9 @@ fn every_seed_keeps_every_law() {
     });
     println!("{} seeds: {}", seeds.end - seeds.start, sum.sentence(started.elapsed()));
     println!("ended: {:?}", sum.ended);
-    assert!(sum.answered * 5 > sum.calls, "a fifth of all calls reaches an agent: {sum:?}");
+    // One seed may be a day with hardly an agent; many are not.
+    let few = seeds.end - seeds.start < 10;
+    assert!(few || sum.answered * 5 > sum.calls, "a fifth of all calls reaches an agent: {sum:?}");
 }
 
 /// How fast a large hotline is simulated: the figure is printed, the laws hold.
