@@ -160,13 +160,16 @@ impl Ua {
 
     /// Their re-INVITE (§14.2).
     fn reinvited(&mut self, pass: &mut Pass, key: ServerKey, leg: LegKey, request: &Message) {
+        self.accepted_unseen(pass, leg);
         match &self.legs[leg].state {
             State::Established { reoffer, .. } => match reoffer {
                 Reoffer::Idle => {}
-                Reoffer::Asking { .. } => return self.answer(pass, key, 491, |_| {}),
-                Reoffer::Asked { .. } | Reoffer::Accepting { .. } => return self.not_yet(pass, key),
+                // Ours, or one in a 2xx of ours, has no answer yet (RFC 5407 §3.1.5).
+                Reoffer::Asking { .. } | Reoffer::Accepting { .. } => return self.answer(pass, key, 491, |_| {}),
+                Reoffer::Asked { .. } => return self.not_yet(pass, key),
             },
-            State::Offered(_) | State::Answered { .. } => return self.not_yet(pass, key),
+            State::Answered { has_offer: false, .. } => return self.answer(pass, key, 491, |_| {}),
+            State::Offered(_) | State::Answered { has_offer: true, .. } => return self.not_yet(pass, key),
             State::Ending { .. } | State::Calling(_) => return self.answer(pass, key, 481, |_| {}),
         }
         let Ok(offer) = sdp(request) else {
