@@ -379,14 +379,14 @@ impl Ua {
             | State::Ending { .. } => false,
         });
         match (asking, response) {
-            (true, Some(response)) if status < 300 => self.reinvite_accepted(pass, key, response),
+            (true, Some(response)) if status < 300 => self.reinvite_accepted(pass, key, client, response),
             (true, _) => self.reinvite_refused(pass, key, status),
             (false, Some(response)) if status < 300 => self.late_accept(pass, key, client, response),
             (false, _) => {}
         }
     }
 
-    fn reinvite_accepted(&mut self, pass: &mut Pass, key: LegKey, response: &Message) {
+    fn reinvite_accepted(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) {
         let leg = &mut self.legs[key];
         let id = leg.id;
         leg.learn(response);
@@ -395,7 +395,7 @@ impl Ua {
             return;
         };
         dialog.refresh(response);
-        self.acknowledge(pass, &mut dialog, response.cseq().number);
+        self.acknowledge(pass, &mut dialog, Some(client), response);
         self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Idle };
         self.stop(key, LegTimer::Life);
         self.wind(pass, key, agreed(response, least));
@@ -428,7 +428,7 @@ impl Ua {
 
     /// A 2xx to a re-INVITE that is not awaited: repeated, or come after the session's end. It has its ACK all the same.
     fn late_accept(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) {
-        if self.acknowledge_again(pass, key, response) {
+        if self.acknowledge_again(pass, key, Some(client), response) {
             return;
         }
         if let Some(it) = self.clients.at_mut(client) {
@@ -451,11 +451,11 @@ impl Ua {
         let phone = host(&to).is_some_and(|host| self.registrar.reaches(&to.user_text(), &host, flow));
         match key {
             Some(key) => {
-                self.acknowledge_again(pass, key, response);
+                self.acknowledge_again(pass, key, None, response);
             }
             None if phone && self.clients.len() < self.settings.limits.transactions_max => {
                 let Ok(mut dialog) = Dialog::of_orphan(response, flow) else { return };
-                self.acknowledge(pass, &mut dialog, response.cseq().number);
+                self.acknowledge(pass, &mut dialog, None, response);
                 dialog.local_cseq += 1;
                 self.send_bye(pass, &dialog, Reason::None, Purpose::Nobody);
             }
