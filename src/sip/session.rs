@@ -22,7 +22,7 @@ const RETRY_AFTER_S_MAX: u64 = 10;
 
 impl Ua {
     /// A request inside a dialog.
-    pub(super) fn inside(&mut self, pass: &mut Pass, key: ServerKey) {
+    pub(super) fn inside(&mut self, pass: &mut Pass, key: ServerKey, flow: Flow) {
         let request = self.asked(key);
         let Some(leg) = self.leg_of(&request) else {
             // §12.2.2: no such dialog.
@@ -37,10 +37,10 @@ impl Ua {
         dialog.remote_cseq = Some(cseq.number);
         match cseq.method {
             Method::Bye => self.bye_received(pass, key, leg, &request),
-            Method::Invite => self.reinvited(pass, key, leg, &request),
+            Method::Invite => self.reinvited(pass, key, (leg, flow), &request),
             Method::Options => self.answer(pass, key, 200, capabilities),
             Method::Prack => self.pracked(pass, key, leg, &request),
-            Method::Update => self.updated(pass, key, leg, &request),
+            Method::Update => self.updated(pass, key, (leg, flow), &request),
             Method::Info => self.informed(pass, key, leg, &request),
             Method::Refer => self.referred(pass, key, leg, &request),
             _ => self.answer(pass, key, 405, |writer| {
@@ -159,7 +159,7 @@ impl Ua {
     }
 
     /// Their re-INVITE (§14.2).
-    fn reinvited(&mut self, pass: &mut Pass, key: ServerKey, leg: LegKey, request: &Message) {
+    fn reinvited(&mut self, pass: &mut Pass, key: ServerKey, (leg, flow): (LegKey, Flow), request: &Message) {
         self.accepted_unseen(pass, leg);
         match &self.legs[leg].state {
             State::Established { reoffer, .. } => match reoffer {
@@ -181,14 +181,13 @@ impl Ua {
             return self.too_small(pass, key, small);
         }
         self.answer(pass, key, 100, |_| {});
+        self.refreshed(pass, leg, flow, request);
         if let Some(server) = self.servers.at_mut(key) {
             server.leg = Some(leg);
         }
         let it = &mut self.legs[leg];
-        it.learn(request);
         let id = it.id;
-        if let State::Established { dialog, reoffer } = &mut it.state {
-            dialog.refresh(request);
+        if let State::Established { reoffer, .. } = &mut it.state {
             *reoffer = Reoffer::Asked { server: key, has_offer: offer.is_some() };
         }
         self.set(leg, LegTimer::Life, pass.now.mono + REOFFER_MAX);
