@@ -45,6 +45,7 @@ mod incoming;
 mod info;
 mod leg;
 mod outgoing;
+mod place;
 mod refer;
 mod registration;
 mod reliable;
