@@ -12,3 +12,4 @@ mod sip;
 mod sites;
 mod support;
 mod tidy;
+mod trunks;

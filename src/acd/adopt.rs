@@ -7,7 +7,7 @@ use super::acd::Acd;
 use super::agent::{Booking, Next, State};
 use super::event::{Command, Enqueue, Lease};
 use super::line::Standing;
-use crate::base::{CallId, Mono, Now, ShardId};
+use crate::base::{AgentId, CallId, Mono, Now, ShardId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,6 +42,13 @@ impl Acd {
     /// The same for the calls of one shard that was restored. A booking that its call does not know of was made after the
     /// snapshot, and the INVITE it led to is lost.
     pub(super) fn adopt_shard(&mut self, now: Mono, shard: ShardId, live: &[Live], out: &mut Vec<Command>) {
+        // Calls of agents' own do not outlive their shard.
+        for id in (0..self.agents.len() as u32).map(AgentId) {
+            let own = self.agents[id.index()].own_calls.clone();
+            for call in own.into_iter().filter(|call| call.shard == shard) {
+                self.own_call(now, id, (call, false), out);
+            }
+        }
         self.bend(now, live, |booking| booking.call.shard == shard, |call| call.shard == shard, out);
     }
 

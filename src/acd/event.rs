@@ -58,6 +58,15 @@ pub enum Event {
         /// Whether at least one contact is alive.
         up: bool,
     },
+    /// The agent makes or takes a call of their own beside the queues, or has ended it: no caller is offered meanwhile.
+    OwnCall {
+        /// Whose.
+        agent: AgentId,
+        /// Which.
+        call: CallId,
+        /// Whether it is on.
+        up: bool,
+    },
     /// A shard was restored from a snapshot: this is all that its calls want and hold. Callers of that shard who are not
     /// among them are gone, and agents whom none of them holds are free.
     Adopt {
@@ -188,7 +197,8 @@ pub enum AgentState {
     Offline,
     /// Logged in, takes no calls.
     NotReady {
-        /// Given by the agent, or `rona`, `phone_lost`, `rejected` when the ACD paused them.
+        /// Given by the agent, or `rona`, `phone_lost`, `rejected` when the ACD paused them, or `own_call` for as long as a
+        /// call of their own is on.
         reason: Box<str>,
     },
     /// Waits for a call.

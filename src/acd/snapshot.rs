@@ -34,6 +34,8 @@ struct KeptAgent {
     since: Mono,
     phone_up: bool,
     turn: u64,
+    #[serde(default)]
+    own_calls: Vec<CallId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,7 @@ impl Acd {
             since: agent.since,
             phone_up: agent.phone_up,
             turn: agent.turn,
+            own_calls: agent.own_calls.clone(),
         });
         let mut callers: Vec<KeptCaller> = self.line.callers().map(|(_, caller)| self.kept(caller)).collect();
         callers.sort_unstable_by_key(|caller| caller.place);
@@ -150,8 +153,14 @@ impl Acd {
             State::Offline | State::NotReady { .. } | State::Ready | State::Talking(_) => None,
         };
         let timer = timer.map(|(at, timer)| self.wheel.set(at, timer));
-        self.agents[at] =
-            Agent { state: kept.state, since: kept.since, phone_up: kept.phone_up, turn: kept.turn, timer };
+        self.agents[at] = Agent {
+            state: kept.state,
+            since: kept.since,
+            phone_up: kept.phone_up,
+            own_calls: kept.own_calls,
+            turn: kept.turn,
+            timer,
+        };
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! Owns the book-keeping and the telling of facts; never changes what the call does.
 
 use super::event::{CallView, Command};
-use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, Fact, Stage, Times};
+use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, Direction, End, Fact, Stage, Times};
 use crate::base::{AgentId, CallId, ContactId, OrderId, QueueId, RecordingId, SiteId, Wall};
 use crate::workorder::{Draft, Opening};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,7 @@ impl Book {
             record: CallRecord {
                 contact: arrival.contact,
                 revision: 0,
+                direction: Direction::Inbound,
                 caller: arrival.caller,
                 dialled: arrival.dialled,
                 trunk: arrival.trunk,
@@ -44,6 +45,7 @@ impl Book {
                 agent: None,
                 times: Times { offered: arrival.offered, ..Times::default() },
                 attempts: Vec::new(),
+                routes: Vec::new(),
                 collected: Vec::new(),
                 end: None,
                 recording: None,
@@ -177,6 +179,7 @@ impl Book {
             call,
             contact: self.record.contact,
             site: self.site,
+            direction: self.record.direction,
             caller: self.record.caller.clone(),
             dialled: self.record.dialled.clone(),
             stage,

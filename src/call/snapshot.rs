@@ -15,7 +15,7 @@ use crate::acd::{Held, Live};
 use crate::base::fact::{AttemptOutcome, EndedBy};
 use crate::base::snapshot::Snapshot;
 use crate::base::{CallId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId};
-use crate::ivr;
+use crate::{ivr, trunk};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -99,6 +99,11 @@ impl Calls {
         for &id in &ids {
             calls.with_call(now, id, out, |call, out| call.resume(now, &is_known, out));
         }
+        let held = calls.calls.iter().filter_map(|(_, entry)| {
+            let (trunk, _) = settings.trunk_named(&entry.call.book.record.trunk)?;
+            Some((entry.call.channel().filter(|_| entry.call.is_live())?, trunk))
+        });
+        out.push(Command::Trunk(trunk::event::Event::Hold { shard, legs: held.collect() }));
         for site in (0u16..).map(SiteId).take(settings.sites.len()) {
             let of_site = calls.calls.iter().filter(|(_, entry)| entry.call.site == site);
             let live = of_site.filter_map(|(_, entry)| entry.call.told_to_acd()).collect();

@@ -7,9 +7,11 @@
 //!
 //! Dense ids come from order: sites by `[[site]]`, queues by `[[queue]]` within their site, skills and prompts by name.
 
+mod dialling;
 mod node;
 mod numbers;
 mod problem;
+mod profiles;
 mod prompts;
 mod queues;
 mod schema;
@@ -24,7 +26,7 @@ use crate::base::{PromptId, QueueId, SiteId, SkillId};
 use crate::call::event::SiteSettings;
 use crate::ivr::Numbers;
 use crate::sip::event::{DomainSettings, Limits, ListenerSettings, TrunkSettings};
-use crate::{acd, call};
+use crate::{acd, call, trunk};
 use node::Sites;
 use source::{Reading, Source};
 use std::path::{Path, PathBuf};
@@ -47,8 +49,11 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// Where SIP is spoken.
     pub listeners: Vec<Listener>,
-    /// Trunks.
+    /// Trunks as the user agent knows them.
     pub trunks: Vec<TrunkSettings>,
+    /// The same trunks with their limits, by [`TrunkId`](crate::base::TrunkId).
+    pub profiles: Vec<trunk::event::Profile>,
+    dialling: Arc<trunk::Dialling>,
     queues: Vec<Vec<queues::Queue>>,
     numbers: Numbers,
     prompts: prompts::Prompts,
@@ -105,8 +110,15 @@ impl Config {
             sites: self.sites.iter().zip(&self.queues).map(site).collect(),
             agents: Vec::new(),
             numbers: self.numbers.clone(),
+            trunks: Arc::new(self.trunk_table([0, 0])),
+            dialling: self.dialling.clone(),
             calls_max: self.node.calls_max.div_ceil(self.node.shards),
         }
+    }
+
+    /// What the table of trunks is told.
+    pub fn trunk_table(&self, seed: [u64; 2]) -> trunk::event::Settings {
+        trunk::event::Settings { trunks: self.profiles.clone(), seed }
     }
 
     /// The site of this code.
@@ -163,7 +175,8 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     });
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
     let listeners = sip::listeners(&sip.join("listeners"), problems);
-    let trunks = sip::trunks(&sip.join("trunks"), problems);
+    let (trunks, profiles) = sip::trunks((root, &sip.join("trunks")), &listeners, problems);
+    let dialling = Arc::new(dialling::read(&sip.join("dialling.toml"), sites, &profiles, problems));
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
@@ -188,6 +201,8 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         sites: main.sites,
         listeners,
         trunks,
+        profiles,
+        dialling,
         queues,
         numbers,
         prompts,
@@ -196,3 +211,5 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trunk_tests;

@@ -1,9 +1,11 @@
 //! `sip-profiles/listeners/` and `sip-profiles/trunks/`: one file each.
 
 use super::problem::Problem;
+use super::profiles::profile;
 use super::schema;
 use super::source::{Check, Reading, Source, files};
 use crate::sip::event::TrunkSettings;
+use crate::trunk::event::Profile;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -84,9 +86,15 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && (covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
 }
 
-/// Reads all trunks, in order of names. There may be none.
-pub(super) fn trunks(folder: &Path, problems: &mut Vec<Problem>) -> Vec<TrunkSettings> {
+/// Reads all trunks, in order of names: what the user agent is told of them, and their profiles. There may be none.
+/// Paths in them are relative to `root`.
+pub(super) fn trunks(
+    (root, folder): (&Path, &Path),
+    listeners: &[Listener],
+    problems: &mut Vec<Problem>,
+) -> (Vec<TrunkSettings>, Vec<Profile>) {
     let mut trunks: Vec<TrunkSettings> = Vec::new();
+    let mut profiles = Vec::new();
     let mut taken: Vec<(IpNet, Box<str>)> = Vec::new();
     for (path, name) in files(folder, "toml").unwrap_or_default() {
         let Some(source) = Source::open(&path, "make it readable", problems) else {
@@ -108,9 +116,11 @@ pub(super) fn trunks(folder: &Path, problems: &mut Vec<Problem>) -> Vec<TrunkSet
             taken.push((network, name.as_str().into()));
             sources.push((network.addr(), network.prefix_len()));
         }
+        let own: Vec<IpNet> = taken.iter().filter(|(_, trunk)| **trunk == *name).map(|(network, _)| *network).collect();
+        profiles.push(profile(&mut check, (root, &name), &raw, listeners, &own));
         trunks.push(TrunkSettings { name: name.into(), sources, trusts_identity: raw.trusts_identity });
     }
-    trunks
+    (trunks, profiles)
 }
 
 fn network(check: &mut Check<'_>, text: &schema::Text) -> Option<IpNet> {

@@ -13,7 +13,7 @@ fn shipped() -> PathBuf {
 }
 
 /// A copy of the shipped files, to be spoilt. The prompts are a link unless `own_prompts`.
-fn copy(own_prompts: bool) -> TempDir {
+pub(super) fn copy(own_prompts: bool) -> TempDir {
     let dir = TempDir::new().unwrap();
     for folder in ["", "sip-profiles", "sip-profiles/listeners", "sip-profiles/trunks", "ivr-flows"] {
         fs::create_dir_all(dir.path().join(folder)).unwrap();
@@ -47,7 +47,7 @@ fn edit(dir: &TempDir, file: &str, from: &str, to: &str) -> String {
 }
 
 /// All problems, with paths as the user would see them from the configuration's folder.
-fn problems(dir: &TempDir) -> Vec<String> {
+pub(super) fn problems(dir: &TempDir) -> Vec<String> {
     let errors = Config::load(&dir.path().join("jiesu.toml")).expect_err("a spoilt configuration");
     let root = format!("{}/", dir.path().display());
     errors.0.iter().map(|problem| problem.to_string().replace(&root, "")).collect()

@@ -1,4 +1,5 @@
 //! Sockets: how bytes come in and go out. Owns no protocol.
 
+pub mod dns;
 pub mod ports;
 pub mod udp;

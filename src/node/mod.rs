@@ -17,6 +17,7 @@ mod setup;
 mod shards;
 mod start;
 mod unfinished;
+mod trunks;
 mod wires;
 
 pub use guard::log_panics;

@@ -13,6 +13,7 @@ use super::recorder::{self, Recorder};
 use super::registrations::{Registrations, SAVE_EVERY};
 use super::setup::Setup;
 use super::shards::ShardTask;
+use super::trunks::{self, TrunkTable};
 use super::unfinished::Unfinished;
 use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, PACKETS_MAX, ToShard, Wires, lock};
 use crate::acd;
@@ -21,6 +22,7 @@ use crate::base::{AgentId, CallId, FactId, MediaThreadId, Mint, ShardId, SiteId}
 use crate::call::event::Event as ToCalls;
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
+use crate::net::dns::Resolver;
 use crate::net::ports::{Ports, SettingsError};
 use crate::net::udp;
 use crate::shard::{self, Shard};
@@ -163,6 +165,7 @@ impl Node {
             phones: dashmap::DashMap::new(),
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
+            trunks: TrunkTable::new(config.trunk_table(seed)),
             facts: Box::new(tell),
             faults: Faults::default(),
         });
@@ -186,6 +189,7 @@ impl Node {
         node.restore_registrations();
         node.close_unfinished();
         node.spawn_receivers(&sockets);
+        node.spawn_trunks();
         node.spawn_people_watch();
         Ok(node)
     }
@@ -241,6 +245,10 @@ impl Node {
             };
             self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post)));
         }
+    }
+
+    fn spawn_trunks(&mut self) {
+        self.tasks.push(tokio::spawn(trunks::run(self.wires.clone(), Resolver::of_system())));
     }
 
     /// Phones that were registered before a restart can be rung; from now on changes are kept.

@@ -23,9 +23,19 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The first challenge of a 401 that we can answer: the server names the one it likes best first (RFC 8760 §2.3).
+    /// The first challenge of a 401 or 407 that we can answer: the server names the one it likes best first (RFC 8760
+    /// §2.3).
     pub fn of(response: &Message) -> Option<Challenge> {
-        response.lines(Name::WwwAuthenticate).find_map(Challenge::parse)
+        let name = match response.status() {
+            Some(407) => Name::ProxyAuthenticate,
+            _ => Name::WwwAuthenticate,
+        };
+        response.lines(name).find_map(Challenge::parse)
+    }
+
+    /// For which users it asks.
+    pub fn realm(&self) -> &str {
+        &self.realm
     }
 
     fn parse(value: &[u8]) -> Option<Challenge> {

@@ -54,6 +54,7 @@ impl Ua {
             dialled: request.request_uri().map_or_else(|| "".into(), |uri| number(&uri)),
             caller,
             caller_name,
+            emergency: trunk && is_emergency(&request),
             sdp: offer.clone(),
             flow,
         };
@@ -260,6 +261,13 @@ impl Ua {
             State::Calling(_) | State::Ending { .. } => {}
         }
     }
+}
+
+/// Whether an INVITE says that it is an emergency (RFC 7135 §4, RFC 3261 §20.26).
+fn is_emergency(request: &Message) -> bool {
+    let esnet = |value: &[u8]| value.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"esnet."));
+    let urgent = request.header(Name::Priority).is_some_and(|value| value.eq_ignore_ascii_case(b"emergency"));
+    urgent || request.values(Name::ResourcePriority).any(esnet)
 }
 
 /// What a URI dials: a telephone number without separators, else its user part without escapes.

@@ -2,7 +2,7 @@
 
 use super::client::{Cancel, ClientKey, Purpose, Reason};
 use super::dialog::{Dialog, via};
-use super::event::{Binding, Invite, Notice};
+use super::event::{Binding, Destination, Flow, Invite, Notice, OverTrunk};
 use super::leg::{Calling, Leg, LegKey, LegTimer, Reoffer, State};
 use super::message::Message;
 use super::method::Method;
@@ -16,25 +16,35 @@ use bytes::Bytes;
 /// Who calls when the number is withheld (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 
+/// One INVITE of a leg: where it goes, and what depends on that.
+struct Branch {
+    uri: Box<str>,
+    flow: Flow,
+}
+
 impl Ua {
-    /// Dials all bindings of a user.
+    /// Dials all bindings of a user, or the one address of a trunk.
     pub(super) fn invite(&mut self, pass: &mut Pass, invite: Invite) {
-        let record = self.registrar.find(&invite.user, &invite.domain);
-        let bindings: Vec<Binding> = record.map_or_else(Vec::new, |record| {
-            self.registrar.contacts(record, pass.now).map(|(binding, _)| binding.clone()).collect()
-        });
-        if bindings.is_empty() {
+        let branches = match &invite.to {
+            Destination::User { user, domain } => {
+                let record = self.registrar.find(user, domain);
+                let branch = |(binding, _): (&Binding, _)| Branch { uri: binding.uri.clone(), flow: binding.flow };
+                record.map_or_else(Vec::new, |record| self.registrar.contacts(record, pass.now).map(branch).collect())
+            }
+            Destination::Trunk(over) => vec![Branch { uri: over.uri(), flow: over.flow }],
+        };
+        if branches.is_empty() {
             return pass.tell(Notice::Failed { leg: invite.leg, status: 480, q850: None });
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None };
+        let trunk = matches!(invite.to, Destination::Trunk(_)).then_some(false);
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, trunk };
         let key = self.add(Leg::new(invite.leg, tag.clone(), State::Calling(calling)));
-        for binding in bindings {
+        for Branch { uri, flow } in branches {
             let branch = self.marks.branch();
-            let bytes = self.compose(&invite, &binding, (&tag, &call_id, &branch));
+            let bytes = self.compose(&invite, (&uri, flow), (&tag, &call_id, &branch));
             let request = (Method::Invite, &*branch);
-            let purpose = Purpose::Invite(key);
-            let client = self.clients.open(&mut self.alarms, pass, binding.flow, request, bytes, purpose);
+            let client = self.clients.open(&mut self.alarms, pass, flow, request, bytes, Purpose::Invite(key));
             if let State::Calling(calling) = &mut self.legs[key].state {
                 calling.branches.push(client);
             }
@@ -42,24 +52,35 @@ impl Ua {
         self.set(key, LegTimer::Life, pass.now.mono + invite.ring_max);
     }
 
-    fn compose(&self, invite: &Invite, binding: &Binding, (tag, call_id, branch): (&str, &str, &str)) -> Bytes {
-        let uri = Uri::parse(binding.uri.as_bytes()).expect("only URIs are registered");
-        let mut writer = Writer::request(Method::Invite, &uri);
-        writer.line(Name::Via, format_args!("{}", via(&self.settings, binding.flow, branch)));
+    fn compose(&self, invite: &Invite, (uri, flow): (&str, Flow), (tag, call_id, branch): (&str, &str, &str)) -> Bytes {
+        let request_uri = Uri::parse(uri.as_bytes()).expect("only URIs are registered, and trunks are checked");
+        let mut writer = Writer::request(Method::Invite, &request_uri);
+        writer.line(Name::Via, format_args!("{}", via(&self.settings, flow, branch)));
         writer.header(Name::MaxForwards, "70");
-        if invite.caller.is_empty() {
+        let (to, host, asserts, privacy) = match &invite.to {
+            Destination::User { user, domain } => (format!("sip:{}@{domain}", User(user)), domain, true, false),
+            Destination::Trunk(over) => {
+                if let Some(route) = &over.route {
+                    writer.line(Name::Route, format_args!("<{route}>"));
+                }
+                (uri.to_owned(), &over.from_host, over.asserts_identity, over.privacy)
+            }
+        };
+        let hidden = invite.caller.is_empty() || privacy;
+        let own = format!("sip:{}@{host}", User(&invite.caller));
+        if hidden {
             writer.address(Name::From, b"Anonymous", ANONYMOUS, Some(tag));
             writer.header(Name::Privacy, "id");
         } else {
-            let uri = format!("sip:{}@{}", User(&invite.caller), invite.domain);
-            writer.address(Name::From, invite.caller_name.as_bytes(), &uri, Some(tag));
-            writer.address(Name::PAssertedIdentity, invite.caller_name.as_bytes(), &uri, None);
+            writer.address(Name::From, invite.caller_name.as_bytes(), &own, Some(tag));
         }
-        let to = format!("sip:{}@{}", User(&invite.user), invite.domain);
+        if asserts && !invite.caller.is_empty() {
+            writer.address(Name::PAssertedIdentity, invite.caller_name.as_bytes(), &own, None);
+        }
         writer.address(Name::To, b"", to, None);
         writer.header(Name::CallId, call_id);
         writer.header(Name::CSeq, "1 INVITE");
-        self.contact(&mut writer, binding.flow);
+        self.contact(&mut writer, flow);
         writer.header(Name::Allow, ALLOW);
         for (name, value) in &invite.headers {
             // A name that is none is left out: the rest of the call matters more.
@@ -83,11 +104,18 @@ impl Ua {
     fn branch_proceeds(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, status: u16, response: &Message) {
         match self.clients.at(client).map(|client| client.cancel) {
             Some(Cancel::Wanted(why)) => self.clients.cancel(&mut self.alarms, pass, client, why),
-            Some(Cancel::No) if status > 100 => {
-                let Some(leg) = self.legs.get(key) else { return };
+            Some(Cancel::No) => {
+                let Some(leg) = self.legs.get_mut(key) else { return };
+                if let State::Calling(Calling { trunk: Some(alive @ false), .. }) = &mut leg.state {
+                    *alive = true;
+                    pass.tell(Notice::Trying { leg: leg.id });
+                }
+                if status == 100 {
+                    return;
+                }
                 pass.tell(Notice::Ringing { leg: leg.id, sdp: sdp(response).ok().flatten() });
             }
-            Some(Cancel::No | Cancel::Sent) | None => {}
+            Some(Cancel::Sent) | None => {}
         }
     }
 
@@ -116,6 +144,9 @@ impl Ua {
     }
 
     fn win(&mut self, pass: &mut Pass, key: LegKey, winner: ClientKey, mut dialog: Dialog, answer: Bytes) {
+        let leg = &self.legs[key];
+        // At a trunk, and only there, Contact and Record-Route choose the address.
+        dialog.trunk = matches!(leg.state, State::Calling(Calling { trunk: Some(_), .. }));
         self.acknowledge(pass, &mut dialog);
         let leg = &mut self.legs[key];
         let state = State::Established { dialog, reoffer: Reoffer::Idle };
@@ -228,5 +259,13 @@ const fn rank(status: u16) -> u16 {
         400..=499 => 450,
         503 => 599,
         other => other,
+    }
+}
+
+impl OverTrunk {
+    /// Request-URI and To.
+    fn uri(&self) -> Box<str> {
+        let parameter = if self.user_phone { ";user=phone" } else { "" };
+        format!("sip:{}@{}{parameter}", User(&self.number), self.host).into()
     }
 }

@@ -1,10 +1,10 @@
 //! Calls that a crash cut off: what is stored of them, as the facts that the call itself would have told.
 
-use super::calls::{AttemptRow, CallDetail, CallFilter, CallRow, CallState};
+use super::calls::{AttemptRow, CallDetail, CallFilter, CallRow, CallState, RouteRow};
 use super::orders::{OrderFilter, OrderRow};
 use super::page::{Limit, Page};
 use super::{Site, StoreError};
-use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, EndedBy, OrderOpened, Stage, Times};
+use crate::base::fact::{Attempt, CallRecord, End, EndedBy, OrderOpened, RouteAttempt, Stage, Times};
 use crate::base::{ContactId, Wall};
 use std::str::FromStr;
 
@@ -95,6 +95,7 @@ fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
         times: times(&row),
         recording: row.recording.as_deref().and_then(id),
         order: row.order_id.as_deref().and_then(id),
+        direction: word(&row.direction).unwrap_or_default(),
         caller: row.caller.into(),
         dialled: row.dialled.into(),
         trunk: row.trunk.into(),
@@ -102,6 +103,7 @@ fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
         queue: row.queue.map(Into::into),
         agent: row.agent.map(Into::into),
         attempts: detail.attempts.into_iter().map(attempt).collect(),
+        routes: detail.routes.into_iter().map(route).collect(),
         collected: detail.collected.into_iter().map(|row| (row.node.into(), row.digits.into())).collect(),
         end: None,
     }
@@ -129,11 +131,22 @@ fn attempt(row: AttemptRow) -> Attempt {
         assigned: Wall(row.assigned),
         ringing: wall(row.ringing),
         ended: wall(row.ended),
-        outcome: row.outcome.as_deref().and_then(outcome),
+        outcome: row.outcome.as_deref().and_then(word),
     }
 }
 
-fn outcome(word: &str) -> Option<AttemptOutcome> {
+fn route(row: RouteRow) -> RouteAttempt {
+    RouteAttempt {
+        trunk: row.trunk.into(),
+        seized: Wall(row.seized),
+        provisional: wall(row.provisional),
+        ringing: wall(row.ringing),
+        ended: wall(row.ended),
+        sip_status: row.sip_status.and_then(|status| u16::try_from(status).ok()),
+    }
+}
+
+fn word<T: serde::de::DeserializeOwned>(word: &str) -> Option<T> {
     serde_json::from_value(word.into()).ok()
 }
 

@@ -21,8 +21,10 @@ use jiesu::media::{Kind, Plane, Sink};
 use jiesu::shard::{Birth, Effect, Event, Shard, Snapshot};
 use jiesu::sip::event::{Bindings, Flow};
 use jiesu::sip::route::Route;
+use jiesu::trunk::Trunks;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub const SHARDS: usize = 3;
@@ -88,6 +90,7 @@ pub struct World {
     /// A shard that lies dead, with what is kept of it.
     dead: Option<(usize, Snapshot)>,
     acds: Vec<Acd>,
+    trunks: Trunks,
     planes: Vec<Plane>,
     ticking: [bool; PLANES],
     sink: Sink,
@@ -119,6 +122,7 @@ impl World {
             now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_790_000_000_000) },
             shards: (0..SHARDS as u8).map(shard).collect(),
             acds: site.acd.iter().map(|settings| Acd::new(settings.clone(), 1)).collect(),
+            trunks: Trunks::new(Arc::new(site::trunks())),
             doomed: None,
             dead: None,
             planes: (0..PLANES).map(|_| Plane::new(site::library(), seed)).collect(),
@@ -319,7 +323,9 @@ impl World {
             Event::Received { flow, bytes } => {
                 format!("shard {shard} <- {} {}", flow.peer, String::from_utf8_lossy(bytes).replace("\r\n", " | "))
             }
-            Event::Call(_) | Event::Bindings(_) | Event::Restored(_) => format!("shard {shard} <- {event:?}"),
+            Event::Call(_) | Event::Ask(_) | Event::Bindings(_) | Event::Restored(_) => {
+                format!("shard {shard} <- {event:?}")
+            }
             Event::Configure { .. } => format!("shard {shard} <- new settings"),
         });
         let mut effects = Vec::new();
@@ -338,6 +344,14 @@ impl World {
                         let event = self.open_port(leg, beside, towards);
                         self.note(|| format!("shard {shard} <- {event:?}"));
                         self.shards[shard].handle(self.now, Event::Call(event), &mut effects);
+                    }
+                    Effect::Trunk(event) => {
+                        let mut said = Vec::new();
+                        self.trunks.handle(self.now, event, &mut said);
+                        for said in said {
+                            self.note(|| format!("shard {shard} <- {said:?}"));
+                            self.shards[shard].handle(self.now, Event::Call(ToCalls::Trunk(said)), &mut effects);
+                        }
                     }
                     Effect::Media(action) => self.order_media(shard, action),
                     Effect::Acd { site, event } => self.tell_acd(Part::Shard(shard), site.index(), event),
@@ -524,6 +538,8 @@ impl World {
             let counts = plane.counts();
             assert_eq!((counts.legs, counts.bridges, counts.playing, counts.recordings), (0, 0, 0, 0), "{counts:?}");
         }
+        let channels: u32 = self.trunks.views(self.now.mono).iter().map(|view| view.inbound.used).sum();
+        assert_eq!(channels, 0, "channels are held");
         assert!(self.ports.is_empty(), "ports are open: {:?}", self.ports);
         assert!(self.citizens.is_empty(), "citizens are on the line: {:?}", self.citizens.keys());
     }

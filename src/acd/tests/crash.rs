@@ -299,6 +299,7 @@ fn translated(event: Event, acd: &Acd, other: &Acd) -> Event {
         | Event::Cancel { .. }
         | Event::Want { .. }
         | Event::Phone { .. }
+        | Event::OwnCall { .. }
         | Event::Adopt { .. }
         | Event::Configure(_) => event,
     }
