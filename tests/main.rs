@@ -11,5 +11,6 @@ mod sim;
 mod sip;
 mod sites;
 mod support;
+mod sweep;
 mod tidy;
 mod trunks;

@@ -39,8 +39,8 @@ pub fn address_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     Ok(socket.local_addr()?.ip())
 }
 
-/// Receives for ever; `post` takes each datagram and must not wait.
-pub async fn receive(socket: Arc<UdpSocket>, listener: u16, post: impl Fn(Flow, Bytes)) {
+/// Receives for ever; `post` takes each datagram, `failed` what the system says when it gives none. They must not wait.
+pub async fn receive(socket: Arc<UdpSocket>, listener: u16, post: impl Fn(Flow, Bytes), failed: impl Fn(io::Error)) {
     let mut buffer = vec![0u8; DATAGRAM_BYTES_MAX];
     loop {
         if socket.readable().await.is_err() {
@@ -52,8 +52,8 @@ pub async fn receive(socket: Arc<UdpSocket>, listener: u16, post: impl Fn(Flow, 
                     post(Flow { listener, connection: 0, peer }, Bytes::copy_from_slice(&buffer[..length]));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP error of an earlier datagram: nothing to do with the next one.
-                Err(_) => {}
+                // Most likely an ICMP error of an earlier datagram: nothing to do with the next one.
+                Err(error) => failed(error),
             }
         }
         tokio::task::yield_now().await;

@@ -189,8 +189,7 @@ impl Node {
         node.restore_registrations();
         node.close_unfinished();
         node.spawn_receivers(&sockets);
-        node.spawn_trunks();
-        node.spawn_people_watch();
+        node.spawn_watches();
         Ok(node)
     }
 
@@ -222,6 +221,7 @@ impl Node {
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1_024 + u16::from(id.0), self.seed),
                 threads_by_leg: HashMap::new(),
                 next_thread: MediaThreadId(id.0),
+                carried: Vec::new(),
             };
             self.tasks.push(tokio::spawn(task.run(mailbox.packets, mailbox.events)));
         }
@@ -240,15 +240,19 @@ impl Node {
                     Route::KeepAlive => return,
                 };
                 if wires.shards[shard].packets.try_send((flow, bytes)).is_err() {
-                    wires.faults.packets_dropped.fetch_add(1, Ordering::Relaxed);
+                    wires.faults.packets_dropped.raise(clock::now().mono, 1, |count| {
+                        tracing::error!(shard, count, "a shard is behind: datagrams are dropped");
+                    });
                 }
             };
-            self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post)));
+            let wires = self.wires.clone();
+            let failed = move |error| {
+                wires.faults.receives_failed.raise(clock::now().mono, 1, |count| {
+                    tracing::warn!(%error, count, "a datagram cannot be received");
+                });
+            };
+            self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post, failed)));
         }
-    }
-
-    fn spawn_trunks(&mut self) {
-        self.tasks.push(tokio::spawn(trunks::run(self.wires.clone(), Resolver::of_system())));
     }
 
     /// Phones that were registered before a restart can be rung; from now on changes are kept.
@@ -279,6 +283,12 @@ impl Node {
             facts.drain().await;
             closing.close(started).await;
         }));
+    }
+
+    /// What goes on by itself beside calls.
+    fn spawn_watches(&mut self) {
+        self.spawn_people_watch();
+        self.tasks.push(tokio::spawn(trunks::run(self.wires.clone(), Resolver::of_system())));
     }
 
     /// Agents who were added, changed or removed in SQL take effect while calls run.
@@ -490,7 +500,9 @@ async fn newer(
 
 fn save_registrations(wires: &Wires) {
     if let Err(error) = wires.registrations.save() {
-        tracing::warn!(%error, "registrations cannot be written: after a restart phones must register again");
+        wires.faults.registrations_unsaved.raise(clock::now().mono, 1, |count| {
+            tracing::warn!(%error, count, "registrations cannot be written: after a restart phones must register again");
+        });
     }
 }
 

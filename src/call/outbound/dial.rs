@@ -186,7 +186,7 @@ impl Outbound {
 
     fn show(&mut self, now: Now, out: &mut Vec<Command>) {
         let stage = self.stage();
-        self.book.show(now.wall, self.id, stage, None, Some(self.agent), out);
+        self.book.show(now, self.id, stage, None, Some(self.agent), out);
     }
 
     fn stage(&self) -> Option<Stage> {
@@ -272,7 +272,7 @@ impl Outbound {
         self.book.record.trunk = name.clone();
         self.book.record.routes.push(RouteAttempt {
             trunk: name,
-            seized: now.wall,
+            seized: self.book.time(now),
             provisional: None,
             ringing: None,
             ended: None,
@@ -349,8 +349,9 @@ impl Outbound {
         if !self.is_second(leg) || !matches!(self.state, State::Trying) {
             return;
         }
+        let at = self.book.time(now);
         if let Some(route) = self.book.record.routes.last_mut() {
-            route.provisional = Some(now.wall);
+            route.provisional = Some(at);
         }
         let ring_max = self.profile().map_or(ANSWER_MAX, |profile| profile.ring_max);
         self.enter(now, State::Ringing { early: false }, ring_max, out);
@@ -363,8 +364,9 @@ impl Outbound {
             return;
         }
         let first_time = self.book.record.routes.iter().all(|route| route.ringing.is_none());
+        let at = self.book.time(now);
         if let Some(route) = self.book.record.routes.last_mut() {
-            route.ringing.get_or_insert(now.wall);
+            route.ringing.get_or_insert(at);
         }
         let Some(second) = &mut self.second else { return };
         let heard = sdp.is_some_and(|sdp| second.accept(&sdp, out));
@@ -405,8 +407,8 @@ impl Outbound {
             started: now,
         };
         out.push(Command::Media(Media::Record { citizen: leg, recording }));
-        self.book.record.times.answered = Some(now.wall);
-        self.book.connected(now.wall, self.recording, out);
+        self.book.record.times.answered = Some(self.book.time(now));
+        self.book.connected(now, self.recording, out);
         self.state = State::Talking;
         self.deadline = Mono(u64::MAX);
         self.show(now, out);
@@ -459,8 +461,9 @@ impl Outbound {
     }
 
     fn route_ended(&mut self, now: Now, status: u16) {
+        let at = self.book.time(now);
         if let Some(route) = self.book.record.routes.last_mut().filter(|route| route.ended.is_none()) {
-            route.ended = Some(now.wall);
+            route.ended = Some(at);
             route.sip_status = Some(status);
         }
     }
@@ -529,15 +532,16 @@ impl Outbound {
         }
         let who = if first { EndedBy::Agent } else { EndedBy::Caller };
         if first || second {
+            let clock = self.book.time(now);
             let times = &mut self.book.record.times;
             match why {
                 Ending::Bye { q850 } => {
                     let at = if first { &mut times.agent_hangup } else { &mut times.caller_hangup };
-                    at.get_or_insert(now.wall);
+                    at.get_or_insert(clock);
                     self.end(now, who, q850.unwrap_or(NORMAL), out);
                 }
                 Ending::Cancel => {
-                    times.agent_hangup.get_or_insert(now.wall);
+                    times.agent_hangup.get_or_insert(clock);
                     self.finish(now, EndedBy::Agent, (487, NORMAL), out);
                 }
                 Ending::NoAck | Ending::Lost => self.end(now, EndedBy::Network, TIMER_EXPIRED, out),
@@ -586,7 +590,7 @@ impl Outbound {
         for leg in std::iter::once(&mut self.first).chain(&mut self.second).chain(&mut self.former) {
             leg.hang_up(NORMAL, out);
         }
-        self.book.ended(now.wall, End { stage, by, sip_status, q850 }, out);
+        self.book.ended(now, End { stage, by, sip_status, q850 }, out);
         self.enter(now, State::Ending, LINGER_MAX, out);
     }
 

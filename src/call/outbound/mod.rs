@@ -186,7 +186,7 @@ impl Calls {
             trunk: "".into(),
             sip_call_id: incoming.call_id,
             category: "".into(),
-            offered: now.wall,
+            offered: now,
         });
         book.record.direction = Direction::Outbound;
         book.record.agent = Some(user.into());
@@ -198,7 +198,7 @@ impl Calls {
         let (Some(rule), None) = (rule, refusal) else {
             let (status, q850) = refusal.unwrap_or((403, REJECTED));
             self.counts.refused += 1;
-            book.ended(now.wall, End { stage: Stage::Offered, by: EndedBy::Refused, sip_status: status, q850 }, out);
+            book.ended(now, End { stage: Stage::Offered, by: EndedBy::Refused, sip_status: status, q850 }, out);
             let retry_after_s = self.retry_after_s.filter(|_| status == 503);
             return refuse(incoming.leg, status, q850, retry_after_s, out);
         };
