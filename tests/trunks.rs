@@ -151,6 +151,47 @@ fn a_dead_trunk_gives_way_and_the_agents_call_is_bridged_recorded_and_remembered
 }
 
 #[test]
+fn calls_to_the_outside_end_in_words_when_the_process_dies() {
+    let answers: SocketAddr = format!("127.0.0.3:{}", ports(2)).parse().unwrap();
+    let rings = Peer::new("127.0.0.2");
+    let rules = rule("[\"138????????\"]", false).replace(", \"b\"", "")
+        + &rule("[\"139????????\"]", false).replace("\"a\", ", "");
+    let folder = with(&[("a", trunk(answers, "")), ("b", trunk(rings.at, ""))], &rules);
+    folder.edit("sip-profiles/listeners/udp.toml", "127.0.0.1:0", &format!("127.0.0.1:{}", ports(2)));
+    let mut hotline = Hotline::start(folder);
+    hotline.phone("1001");
+    hotline.ready("1001");
+    let arguments = ["-p", &answers.port().to_string(), "-i", "127.0.0.3", "-mi", "127.0.0.3"];
+    let far = Sipp::start(hotline.folder(), hotline.engine.sip, "agent-answers", &arguments);
+    let agent = dials(&hotline, "13800138000", "agent-dials");
+    let talking = hotline.events.call("talking");
+    let unheard = dials(&hotline, "13900139000", "agent-dials");
+    let invite = rings.request("INVITE");
+    rings.answer(&invite, "180 Ringing", "");
+    let ringing = hotline.events.call("ringing");
+    assert_eq!(hotline.agent("1001")["state"], "not_ready");
+    hotline.engine.kill();
+    hotline.start_again();
+    far.succeeds();
+    agent.succeeds();
+    let cancel = rings.request("CANCEL");
+    assert_eq!(header(&cancel.0, "Call-ID"), header(&invite.0, "Call-ID"));
+    drop(unheard);
+    for (contact, stage) in [(&talking, "talking"), (&ringing, "offered")] {
+        let record = hotline.lead.until(&format!("/calls/{contact}"), |record| record["call"]["end_stage"].is_string());
+        let call = &record["call"];
+        assert_eq!((&call["direction"], &call["end_by"]), (&json!("outbound"), &json!("fault")), "{call}");
+        assert_eq!(call["end_stage"], stage);
+    }
+    let used = ["a", "b"].map(|name| seen(&hotline, name)["outbound"]["used"].clone());
+    assert_eq!(used, [json!(0), json!(0)], "the channels are free");
+    eventually("the agent can be offered again", WAIT_MAX, || {
+        (hotline.agent("1001")["state"] == "ready").then_some(())
+    });
+    hotline.nothing_is_left();
+}
+
+#[test]
 fn what_is_not_listed_is_not_dialled_and_no_number_that_contains_110_is_the_police() {
     let police = Peer::new("127.0.0.2");
     let rules = rule("[\"110\"]", true) + &rule("[\"1??????????\"]", false);

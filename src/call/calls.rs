@@ -2,7 +2,7 @@
 //!
 //! Owns admission, the table of calls, which leg belongs to which call, and their timers. Never looks into a call.
 
-use super::call::{Birth, Call, TEMPORARY_FAILURE};
+use super::call::{Birth, Call, TEMPORARY_FAILURE, Trace};
 use super::event::{Command, Event, Settings};
 use super::outbound::{self, Outbounds};
 use super::record::{Arrival, Book};
@@ -16,7 +16,7 @@ use crate::media::event::Notice as Media;
 use crate::sip::event::{Action as Sip, Incoming, Notice, Source};
 use crate::trunk;
 use crate::trunk::event::{Seize, Way};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct Calls {
     pub(super) counts: Counts,
     /// A leg of the call whose step is being taken.
     pub(super) in_hand: Option<LegId>,
+    /// Calls that look different than when they were last kept; `None` when nobody keeps them.
+    pub(super) changed: Option<BTreeSet<CallId>>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub(super) struct Entry {
     pub(super) timer: Option<(Mono, TimerId)>,
     /// Counted among the live ones.
     pub(super) live: bool,
+    /// How it looked when it last changed; for those who keep calls.
+    pub(super) trace: Option<Trace>,
 }
 
 /// What stands and what happened since the start.
@@ -90,6 +94,7 @@ impl Calls {
             retry_after_s: None,
             counts: Counts::default(),
             in_hand: None,
+            changed: None,
         }
     }
 
@@ -324,7 +329,7 @@ impl Calls {
                 order,
                 settings,
             };
-            Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: false }
+            Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: false, trace: None }
         });
         self.settle(now, key, out);
     }
@@ -405,10 +410,18 @@ impl Calls {
                 self.wheel.cancel(timer);
             }
             self.calls.remove(key);
+            self.changed.iter_mut().for_each(|changed| _ = changed.insert(key));
             return;
         }
         for leg in entry.call.legs() {
             self.by_leg.insert(leg, key);
+        }
+        if let Some(changed) = &mut self.changed {
+            let trace = Some(entry.call.trace());
+            if entry.trace != trace {
+                entry.trace = trace;
+                changed.insert(key);
+            }
         }
         let deadline = entry.call.next_deadline();
         if entry.timer.map(|(at, _)| at) != Some(deadline) {

@@ -60,6 +60,15 @@ pub enum Command {
     },
     /// To the table of trunks; a wish for a channel is answered in the same pass by `Granted` or `Refused`.
     Trunk(trunk::event::Event),
+    /// The process that held this port died: bind the same one again. A failure is told as `Closed` by the leg's media.
+    ReopenPort {
+        /// For which leg.
+        leg: LegId,
+        /// As in `OpenPort`.
+        beside: Option<LegId>,
+        /// The port.
+        local: SocketAddr,
+    },
     /// To the media thread of its leg.
     Media(media::event::Action),
     /// To the ACD of a site.

@@ -8,7 +8,7 @@ use super::dialog::Dialog;
 use super::event::{Ending, Flow};
 use super::server::ServerKey;
 use super::timers::Alarm;
-use crate::base::LegId;
+use crate::base::{LegId, Mono};
 use bytes::Bytes;
 use core::time::Duration;
 use slotmap::new_key_type;
@@ -90,6 +90,8 @@ pub(super) struct Calling {
     pub(super) given_up: Option<u16>,
     /// Whether it goes over a trunk, and whether that gave a sign of life.
     pub(super) trunk: Option<bool>,
+    /// When the caller's patience ends.
+    pub(super) until: Mono,
 }
 
 /// A 2xx in repetition (§13.3.1.4).

@@ -37,8 +37,9 @@ impl Ua {
             return pass.tell(Notice::Failed { leg: invite.leg, status: 480, q850: None });
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
+        let until = pass.now.mono + invite.ring_max;
         let trunk = matches!(invite.to, Destination::Trunk(_)).then_some(false);
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None, trunk };
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, trunk, until };
         let key = self.add(Leg::new(invite.leg, tag.clone(), State::Calling(calling)));
         for Branch { uri, flow } in branches {
             let branch = self.marks.branch();
@@ -49,7 +50,7 @@ impl Ua {
                 calling.branches.push(client);
             }
         }
-        self.set(key, LegTimer::Life, pass.now.mono + invite.ring_max);
+        self.set(key, LegTimer::Life, until);
     }
 
     fn compose(&self, invite: &Invite, (uri, flow): (&str, Flow), (tag, call_id, branch): (&str, &str, &str)) -> Bytes {

@@ -1,6 +1,7 @@
 //! Agents who make calls of their own: no caller is offered to them meanwhile, and nobody stays paused afterwards.
 
 use super::*;
+use crate::acd::Snapshot;
 
 fn own(number: u32) -> CallId {
     CallId { shard: ShardId(1), slot: 1 << 31 | number, generation: 1 }
@@ -67,6 +68,23 @@ fn a_call_beside_a_talk_or_wrap_up_waits_for_their_end() {
     assert_eq!(bench.state(0), paused("own_call"));
     bench.own_call(0, 1, false);
     assert_eq!(bench.state(0), AgentState::Ready);
+}
+
+#[test]
+fn after_a_crash_of_the_process_nobody_is_paused_by_a_call_that_is_gone() {
+    let mut bench = Bench::with_ready(site(), &[0, 1]);
+    bench.own_call(0, 1, true);
+    bench.own_call(1, 2, true);
+    bench.pause(1);
+    let kept = (0..2).filter_map(|agent| bench.acd.kept_agent(AgentId(agent))).collect();
+    let settings = Arc::new(site());
+    bench.acd =
+        Acd::restore(settings.clone(), Snapshot::of(kept, &[], &settings), bench.now, 2, &mut Vec::new()).unwrap();
+    bench.acd.adopt(bench.now, &[], &mut bench.out);
+    bench.acd.check();
+    assert_eq!((bench.state(0), bench.state(1)), (AgentState::Ready, paused("lunch")));
+    bench.enqueue(1, 0);
+    assert_eq!(bench.offers(), [(1, 0)]);
 }
 
 #[test]

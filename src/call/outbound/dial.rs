@@ -13,7 +13,7 @@
 
 use crate::base::fact::{End, EndedBy, RouteAttempt, Stage};
 use crate::base::number::Number;
-use crate::base::{AgentId, CallId, LegId, Mono, Now, RecordingId, SiteId, TrunkId};
+use crate::base::{AgentId, CallId, ContactId, LegId, Mono, Now, RecordingId, SiteId, TrunkId};
 use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg};
 use crate::call::record::Book;
@@ -141,6 +141,10 @@ impl Outbound {
         self.agent
     }
 
+    pub(super) fn contact(&self) -> ContactId {
+        self.book.contact()
+    }
+
     pub(super) fn next_deadline(&self) -> Mono {
         self.deadline
     }
@@ -228,7 +232,7 @@ impl Outbound {
         match &mut self.state {
             State::Opening { offer } if leg == self.first.id => {
                 let offer = offer.take();
-                self.first.open(local, seed, out);
+                self.first.open(now, local, seed, out);
                 match offer.map(|offer| self.first.answer(&offer, out)).transpose() {
                     Ok(answer) => self.answer = answer,
                     Err(status) => return self.refuse(now, (status, INCOMPATIBLE), EndedBy::Network, out),
@@ -266,6 +270,10 @@ impl Outbound {
     pub(super) fn granted(&mut self, now: Now, (trunk, flow): (TrunkId, Flow), leg: LegId, out: &mut Vec<Command>) {
         if !matches!(self.state, State::Seizing) {
             return;
+        }
+        if self.tried.is_empty() {
+            // From now on a crash must not make us forget the call.
+            self.book.tell(out);
         }
         self.tried.push(trunk);
         let name: Box<str> = self.profile().map_or_else(|| "".into(), |profile| profile.name.clone());
@@ -306,7 +314,7 @@ impl Outbound {
         let Some(profile) = self.profile().cloned() else { return };
         let Some(remote) = &profile.remote else { return };
         let Some(second) = &mut self.second else { return };
-        second.open(local, seed, out);
+        second.open(now, local, seed, out);
         let Some(sdp) = second.offer_of(&profile.codecs) else { return };
         second.dialog = Dialog::Alive;
         let wording = &profile.wording;

@@ -76,6 +76,12 @@ impl Outbounds {
         self.by_leg.get(&leg).copied()
     }
 
+    /// Of whom a call is, and all its legs. It does not outlive its process: its legs are hung up.
+    pub(super) fn known(&self, id: CallId) -> Option<(ContactId, Vec<LegId>)> {
+        let call = &self.table.at(id)?.call;
+        Some((call.contact(), call.legs().collect()))
+    }
+
     /// What must hold after every event.
     pub(super) fn check(&self) {
         for (id, entry) in self.table.iter() {
@@ -209,7 +215,7 @@ impl Calls {
             let birth = Birth { id: outward(id), site, agent, settings, number, rule, recording, book };
             Entry { call: Outbound::from_phone(now, birth, (leg, offer, towards), out), timer: None, told: false }
         });
-        self.outbounds.settle(now, id, out);
+        self.settle_outbound(now, id, out);
     }
 
     pub(super) fn outbound_sip(&mut self, now: Now, id: CallId, notice: Notice, out: &mut Vec<Command>) {
@@ -278,7 +284,7 @@ impl Calls {
     /// After a panic what the cut step may have left unsettled is settled.
     pub(super) fn settle_outbounds(&mut self, now: Now, out: &mut Vec<Command>) {
         let all: Vec<CallId> = self.outbounds.table.iter().map(|(id, _)| id).collect();
-        all.into_iter().for_each(|id| self.outbounds.settle(now, id, out));
+        all.into_iter().for_each(|id| self.settle_outbound(now, id, out));
     }
 
     pub(super) fn expire_outbounds(&mut self, now: Now, out: &mut Vec<Command>) {
@@ -291,9 +297,15 @@ impl Calls {
                     self.in_hand = entry.call.legs().next();
                     entry.call.expired(now, out);
                 }
-                self.outbounds.settle(now, id, out);
+                self.settle_outbound(now, id, out);
             }
         }
+    }
+
+    /// After every change: the table is right, and the call is kept anew.
+    fn settle_outbound(&mut self, now: Now, id: CallId, out: &mut Vec<Command>) {
+        self.outbounds.settle(now, id, out);
+        self.changed.iter_mut().for_each(|changed| _ = changed.insert(outward(id)));
     }
 
     fn with_outbound(
@@ -306,7 +318,7 @@ impl Calls {
         if let Some(entry) = self.outbounds.table.at_mut(id) {
             self.in_hand = entry.call.legs().next();
             act(&mut entry.call, out);
-            self.outbounds.settle(now, id, out);
+            self.settle_outbound(now, id, out);
         }
     }
 }
