@@ -41,7 +41,7 @@ fn trunk(address: SocketAddr, more: &str) -> String {
 struct Peer {
     socket: UdpSocket,
     at: SocketAddr,
-    /// Vias of requests seen: a repetition has the same.
+    /// Via and CSeq of requests seen: a repetition has the same.
     seen: Mutex<Vec<String>>,
 }
 
@@ -59,10 +59,10 @@ impl Peer {
         loop {
             let (size, from) = self.socket.recv_from(&mut buffer).expect("a request");
             let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
-            let via = header(&text, "Via").unwrap_or_default().to_owned();
+            let identity = ["Via", "CSeq"].map(|name| header(&text, name).unwrap_or_default()).concat();
             let mut seen = self.seen.lock().unwrap();
-            if text.starts_with(method) && !seen.contains(&via) {
-                seen.push(via);
+            if text.starts_with(method) && !seen.contains(&identity) {
+                seen.push(identity);
                 return (text, from);
             }
         }
