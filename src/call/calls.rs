@@ -4,6 +4,7 @@
 
 use super::call::{Birth, Call, TEMPORARY_FAILURE, Trace};
 use super::event::{Command, Event, Settings};
+use super::leg::DigitWay;
 use super::outbound::{self, Outbounds};
 use super::record::{Arrival, Book};
 use super::table::Table;
@@ -13,13 +14,15 @@ use crate::base::number::{Number, NumberKind};
 use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
-use crate::sip::event::{Action as Sip, Incoming, Notice, Source};
+use crate::sip::event::{Action as Sip, Incoming, Notice, Referred, Source};
 use crate::trunk;
 use crate::trunk::event::{Seize, Way};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What a REFER is answered with: declined, here and everywhere.
+pub(super) const TRANSFER_REFUSED: u16 = 603;
 /// Q.850: unallocated number.
 pub(super) const UNALLOCATED: u8 = 1;
 /// Q.850: switching equipment congestion.
@@ -234,6 +237,18 @@ impl Calls {
                 self.with_leg(now, leg, out, |call, out| call.failed(now, leg, status, out));
             }
             Notice::Reoffered { leg, sdp } => self.with_leg(now, leg, out, |call, out| call.reoffered(leg, sdp, out)),
+            Notice::EarlyAnswer { leg, sdp } => {
+                self.with_leg(now, leg, out, |call, out| call.early_answer(leg, &sdp, out))
+            }
+            Notice::Refresh { leg } => self.with_leg(now, leg, out, |call, out| call.refresh(leg, out)),
+            Notice::Digit { leg, digit } => {
+                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Info), out));
+            }
+            // Agents transfer through the API, where every step is checked and recorded.
+            Notice::Referred(referred) => {
+                let Referred { leg, refer, .. } = *referred;
+                out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status: TRANSFER_REFUSED }));
+            }
             Notice::ReofferAnswered { leg, answer } => {
                 self.with_leg(now, leg, out, |call, out| call.reoffer_answered(leg, answer, out));
             }
@@ -249,7 +264,9 @@ impl Calls {
         }
         match notice {
             Media::Played { leg, play } => self.with_leg(now, leg, out, |call, out| call.played(now, leg, play, out)),
-            Media::Digit { leg, digit } => self.with_leg(now, leg, out, |call, out| call.digit(now, leg, digit, out)),
+            Media::Digit { leg, digit } => {
+                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Event), out));
+            }
             Media::Quiet { leg, silent } => self.with_leg(now, leg, out, |call, out| call.quiet(now, leg, silent, out)),
             Media::Closed { leg, counters: _ } => {
                 self.with_leg(now, leg, out, |call, out| call.media_lost(now, leg, out));
@@ -274,6 +291,9 @@ impl Calls {
 
     fn incoming(&mut self, now: Now, incoming: Incoming, out: &mut Vec<Command>) {
         self.in_hand = Some(incoming.leg);
+        if let Some(old) = incoming.about.replaces {
+            return self.replacing(now, incoming, old, out);
+        }
         let settings = self.settings.clone();
         let trunk = settings.trunk_of(&incoming.source);
         let rewritten = trunk.map(|(_, profile)| profile.inbound_rules.apply(&incoming.dialled));
@@ -288,7 +308,9 @@ impl Calls {
         let site = &self.settings.sites[entry.site.index()];
         let number = Number::parse(&incoming.caller, &site.area_code);
         let police = number.as_ref().is_ok_and(|number| number.kind() == NumberKind::Emergency);
-        let emergency = police || incoming.emergency || trunk.is_some_and(|(_, profile)| profile.emergency);
+        let emergency = police
+            || trunk.is_some() && incoming.about.emergency
+            || trunk.is_some_and(|(_, profile)| profile.emergency);
         let way = trunk.map(|(id, _)| Way::In(id));
         let channel = way.map(|way| Seize { leg: incoming.leg, way, emergency });
         let caller = number.map_or_else(|_| incoming.caller.clone(), |number| number.as_str().into());
@@ -360,6 +382,15 @@ impl Calls {
         if let Some(id) = self.outbounds.of(leg) {
             act(self, id);
         }
+    }
+
+    /// An INVITE that is to take the place of a leg (RFC 3891): the user agent has checked that it may.
+    fn replacing(&mut self, now: Now, incoming: Incoming, old: LegId, out: &mut Vec<Command>) {
+        let Incoming { leg, sdp, flow, .. } = incoming;
+        let Some(key) = self.by_leg.get(&old).copied() else {
+            return refuse(leg, 481, TEMPORARY_FAILURE, None, out);
+        };
+        self.with_call(now, key, out, |call, out| call.replace(old, leg, sdp, flow.peer, out));
     }
 
     fn with_leg(

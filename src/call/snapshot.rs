@@ -262,6 +262,7 @@ impl Call {
             queue: saved.queue.map(|(name, priority)| (QueueId(number(&name) as u16), priority)),
             queued_since: saved.queued_since,
             play: saved.play,
+            replacing: None,
             recording: saved.recording,
             order: saved.order,
             book: saved.book,

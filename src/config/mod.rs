@@ -25,7 +25,7 @@ pub use sip::{Listener, Transport};
 use crate::base::{PromptId, QueueId, SiteId, SkillId};
 use crate::call::event::SiteSettings;
 use crate::ivr::Numbers;
-use crate::sip::event::{DomainSettings, Limits, ListenerSettings, TrunkSettings};
+use crate::sip::event::{DomainSettings, Limits, ListenerSettings, SessionTimers, TrunkSettings};
 use crate::{acd, call, trunk};
 use node::Sites;
 use source::{Reading, Source};
@@ -45,6 +45,8 @@ pub struct Config {
     pub database: PathBuf,
     /// Registrations.
     pub registrar: Registrar,
+    /// How sessions are kept alive.
+    pub session: SessionTimers,
     /// By [`SiteId`].
     pub sites: Vec<Site>,
     /// Where SIP is spoken.
@@ -88,6 +90,8 @@ impl Config {
             // MD5 first and alone: softphones in use stumble over a challenge they do not know; SHA-256 answers are taken.
             digests: Vec::new(),
             nonce_life: self.registrar.nonce_life,
+            session: self.session,
+            redirects_max: self.registrar.redirects_max,
             limits: Limits { contacts_max: self.registrar.contacts_max, ..Limits::default() },
         }
     }
@@ -198,6 +202,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         journal: main.journal,
         database: main.database,
         registrar: main.registrar,
+        session: main.session,
         sites: main.sites,
         listeners,
         trunks,

@@ -4,6 +4,7 @@ use super::problem::{Problem, suggest};
 use super::schema;
 use super::source::{Check, Reading, Source};
 use crate::base::{SiteId, SkillId};
+use crate::sip::event::SessionTimers;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,6 +103,8 @@ pub struct Registrar {
     pub nonce_life: Duration,
     /// Contacts of one address-of-record.
     pub contacts_max: usize,
+    /// Redirections that one call to a phone follows.
+    pub redirects_max: u8,
 }
 
 /// One `[[site]]`.
@@ -146,6 +149,7 @@ pub(super) struct Main {
     pub journal: Journal,
     pub database: PathBuf,
     pub registrar: Registrar,
+    pub session: SessionTimers,
     pub sites: Vec<Site>,
 }
 
@@ -171,6 +175,7 @@ pub(super) fn check(
         },
         database: database(&mut check, &raw.database, &node, root),
         registrar: registrar(&mut check, &raw.registrar),
+        session: session(&mut check, &raw.session),
         node,
         sites,
     })
@@ -250,7 +255,18 @@ fn registrar(check: &mut Check<'_>, raw: &schema::Registrar) -> Registrar {
         expires_s: (least as u32, most as u32),
         nonce_life: check.seconds(raw.nonce_life_s.as_ref(), 300, 10..=86_400),
         contacts_max: check.bounded(raw.contacts_max.as_ref(), 8, 1..=64) as usize,
+        redirects_max: check.bounded(raw.redirects_max.as_ref(), 0, 0..=5) as u8,
     }
+}
+
+/// RFC 4028 §4: no interval is shorter than 90 s. 0 switches asking off.
+fn session(check: &mut Check<'_>, raw: &schema::Session) -> SessionTimers {
+    let min_se_s = check.bounded(raw.min_se_s.as_ref(), 90, 90..=86_400);
+    let expires_s = match &raw.expires_s {
+        Some(off) if *off.get_ref() == 0 => 0,
+        asked => check.bounded(asked.as_ref(), 1_800.max(min_se_s), min_se_s..=86_400),
+    };
+    SessionTimers { expires_s: expires_s as u32, min_se_s: min_se_s as u32 }
 }
 
 fn api(check: &mut Check<'_>, raw: &schema::Api, sites: Sites<'_>, root: &Path) -> Api {

@@ -195,7 +195,8 @@ fn login(check: &mut Check<'_>, root: &Path, raw: &Spanned<schema::Account>) -> 
     if password.is_empty() {
         check.wrong(&raw.span(), "an empty password", "the first line is the password");
     }
-    Some(Arc::new(Login { user: account.user.get_ref().as_str().into(), password: password.into() }))
+    let realm = account.realm.as_ref().map(|realm| realm.get_ref().as_str().into());
+    Some(Arc::new(Login { user: account.user.get_ref().as_str().into(), password: password.into(), realm }))
 }
 
 fn limits(check: &mut Check<'_>, side: Option<&schema::TrunkSide>) -> Limits {

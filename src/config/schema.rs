@@ -21,6 +21,8 @@ pub(super) struct Main {
     pub database: Database,
     #[serde(default)]
     pub registrar: Registrar,
+    #[serde(default)]
+    pub session: Session,
     pub site: Vec<Site>,
 }
 
@@ -85,6 +87,14 @@ pub(super) struct Registrar {
     pub expires_s_max: Option<Count>,
     pub nonce_life_s: Option<Count>,
     pub contacts_max: Option<Count>,
+    pub redirects_max: Option<Count>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Session {
+    pub expires_s: Option<Count>,
+    pub min_se_s: Option<Count>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,6 +126,8 @@ pub(super) struct Trunk {
     pub sources: Spanned<Vec<Text>>,
     #[serde(default)]
     pub trusts_identity: bool,
+    #[serde(default)]
+    pub provisionals: crate::sip::event::Provisionals,
     pub remote: Option<Text>,
     pub proxy: Option<Text>,
     pub transport: Option<Spanned<TrunkTransport>>,
@@ -159,6 +171,7 @@ pub(super) struct Account {
     pub user: Text,
     pub password_file: Option<Text>,
     pub password_env: Option<Text>,
+    pub realm: Option<Text>,
     pub register_s: Option<Count>,
 }
 

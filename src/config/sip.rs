@@ -118,7 +118,8 @@ pub(super) fn trunks(
         }
         let own: Vec<IpNet> = taken.iter().filter(|(_, trunk)| **trunk == *name).map(|(network, _)| *network).collect();
         profiles.push(profile(&mut check, (root, &name), &raw, listeners, &own));
-        trunks.push(TrunkSettings { name: name.into(), sources, trusts_identity: raw.trusts_identity });
+        let schema::Trunk { trusts_identity, provisionals, .. } = raw;
+        trunks.push(TrunkSettings { name: name.into(), sources, trusts_identity, provisionals });
     }
     (trunks, profiles)
 }

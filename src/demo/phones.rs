@@ -126,6 +126,7 @@ impl Phones {
             name: "engine".into(),
             sources: vec![(settings.engine.ip(), if settings.engine.is_ipv4() { 32 } else { 128 })],
             trusts_identity: true,
+            ..TrunkSettings::default()
         };
         let sip = SipSettings {
             listeners: vec![ListenerSettings { advertised: settings.local }],
@@ -301,7 +302,7 @@ impl Phones {
     fn invite(&mut self, now: Now, leg: LegId, caller: Box<str>, number: usize, sdp: Bytes) {
         let Dialled { number: user, domain } = self.settings.numbers[number].clone();
         let uri = format!("sip:{user}@{}", self.settings.engine).into();
-        let binding = Binding { uri, flow: self.flow(), expires: now.wall + NUMBER_LIFE };
+        let binding = Binding { uri, flow: self.flow(), expires: now.wall + NUMBER_LIFE, path: Vec::new() };
         let bindings = Bindings { user: user.clone(), domain: domain.clone(), contacts: vec![binding] };
         self.ua.handle(now, ToUa::Bindings(bindings), &mut self.from_ua);
         let (caller_name, headers) = ("".into(), Vec::new());
@@ -344,6 +345,10 @@ impl Phones {
             | Notice::Cancelled { .. }
             | Notice::Trying { .. }
             | Notice::Ringing { .. }
+            | Notice::EarlyAnswer { .. }
+            | Notice::Refresh { .. }
+            | Notice::Digit { .. }
+            | Notice::Referred(_)
             | Notice::ReofferAnswered { .. } => {}
         }
     }

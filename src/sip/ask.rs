@@ -6,7 +6,7 @@
 use super::challenge::Challenge;
 use super::client::{ClientKey, Purpose};
 use super::dialog::{text, via};
-use super::event::{Answer, Ask, Command, Credential, Flow, Question};
+use super::event::{Answer, Ask, Command, Flow, Question};
 use super::message::{Contact, Message};
 use super::method::Method;
 use super::name::Name;
@@ -101,9 +101,10 @@ impl Ua {
         let method = method_of(&ask.what);
         let uri = format!("sip:{}", ask.host);
         let mut authorization = None;
-        if let (Some(login), Some(known)) = (&ask.login, self.asks.remembered.get_mut(&ask.id.trunk)) {
+        if let (Some(login), Some(known)) = (&ask.login, self.asks.remembered.get_mut(&ask.id.trunk))
+            && let Some(credential) = login.credential(known.challenge.realm())
+        {
             known.count += 1;
-            let credential = Credential::new(&login.user, known.challenge.realm(), &login.password);
             let value = known.challenge.answer(&credential, method.as_str(), &uri, known.count, cnonce);
             let name = if known.proxy { Name::ProxyAuthorization } else { Name::Authorization };
             pending.used = Some(known.challenge.clone());
@@ -170,9 +171,10 @@ impl Ua {
         }
         let trunk = pending.ask.id.trunk;
         if let (401 | 407, Some(response)) = (status, response)
-            && pending.ask.login.is_some()
+            && let Some(login) = &pending.ask.login
             && pending.answers < ANSWERS_MAX
             && let Some(challenge) = Challenge::of(response)
+            && login.credential(challenge.realm()).is_some()
         {
             // The nonce of our last answer, and not called stale: the password is wrong, and no repetition mends it.
             let fresh = pending.answers == 0 && pending.used.as_ref() != Some(&challenge) || challenge.stale;
@@ -283,7 +285,7 @@ mod tests {
         }
 
         fn ask(&mut self, number: u32, what: Question) {
-            let login = Arc::new(Login { user: "059112345".into(), password: "sesame".into() });
+            let login = Arc::new(Login { user: "059112345".into(), password: "sesame".into(), realm: None });
             let id = AskId { trunk: TrunkId(3), number };
             let route = Some("sip:192.0.2.20;lr".into());
             let ask = Ask { id, what, host: "ims.example:5070".into(), flow: flow(), route, login: Some(login) };

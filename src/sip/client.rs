@@ -29,6 +29,12 @@ pub(super) enum Purpose {
     Invite(LegKey),
     /// A re-INVITE.
     Reinvite(LegKey),
+    /// A refresh of the session.
+    Update(LegKey),
+    /// Proves a reliable response to the leg's first INVITE.
+    Prack(LegKey),
+    /// Tells how a REFER goes.
+    Notify(LegKey),
     /// The BYE after which the leg is gone.
     Bye(LegKey),
     /// A request outside dialogs.
@@ -57,6 +63,8 @@ pub(super) struct Client {
     index: Box<[u8]>,
     pub(super) purpose: Purpose,
     pub(super) cancel: Cancel,
+    /// How often the request was sent anew before, because a refusal could be cured.
+    pub(super) retries: u8,
     /// Remote tags of 2xx that had to be hung up: theirs is acknowledged again, but not the BYE.
     pub(super) strays: Vec<Box<[u8]>>,
     repeats: u32,
@@ -228,6 +236,7 @@ impl Client {
             index: index(branch.as_bytes(), method),
             purpose,
             cancel: Cancel::No,
+            retries: 0,
             strays: Vec::new(),
             repeats: 0,
             repeat: None,

@@ -370,7 +370,7 @@ fn mutated_messages_of_a_live_session_do_no_harm() {
     }
 }
 
-fn mutate(bytes: &mut Vec<u8>, mint: &mut Mint) {
+pub(super) fn mutate(bytes: &mut Vec<u8>, mint: &mut Mint) {
     let at = (mint.random() % bytes.len().max(1) as u64) as usize;
     let roll = mint.random();
     match roll % 6 {

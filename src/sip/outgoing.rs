@@ -1,70 +1,93 @@
 //! INVITE as a client (RFC 3261 §13.2, §9.1): one call to all bindings of a user, the first 2xx wins.
 
+use super::address::Address;
 use super::client::{Cancel, ClientKey, Purpose, Reason};
 use super::dialog::{Dialog, via};
-use super::event::{Binding, Destination, Flow, Invite, Notice, OverTrunk};
-use super::leg::{Calling, Leg, LegKey, LegTimer, Reoffer, State};
-use super::message::Message;
+use super::event::{Binding, Destination, Invite, Notice, OverTrunk};
+use super::leg::{Calling, Dialling, Early, Leg, LegKey, LegTimer, Reoffer, State};
+use super::message::{Contact, Message};
 use super::method::Method;
 use super::name::Name;
-use super::screen::{ALLOW, SDP, sdp};
+use super::screen::{SDP, abilities, host, sdp};
+use super::session_timer::{agreed, write_request};
 use super::ua::{Pass, Ua};
 use super::uri::{Uri, User};
 use super::write::Writer;
+use crate::base::Now;
 use bytes::Bytes;
+use core::time::Duration;
 
 /// Who calls when the number is withheld (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 
-/// One INVITE of a leg: where it goes, and what depends on that.
-struct Branch {
-    uri: Box<str>,
-    flow: Flow,
-}
+/// A trunk rests no longer than this, whatever it says.
+const REST_MAX: Duration = Duration::from_secs(600);
 
 impl Ua {
     /// Dials all bindings of a user, or the one address of a trunk.
     pub(super) fn invite(&mut self, pass: &mut Pass, invite: Invite) {
-        let branches = match &invite.to {
-            Destination::User { user, domain } => {
-                let record = self.registrar.find(user, domain);
-                let branch = |(binding, _): (&Binding, _)| Branch { uri: binding.uri.clone(), flow: binding.flow };
-                record.map_or_else(Vec::new, |record| self.registrar.contacts(record, pass.now).map(branch).collect())
-            }
-            Destination::Trunk(over) => vec![Branch { uri: over.uri(), flow: over.flow }],
+        let (bindings, without) = match &invite.to {
+            Destination::User { user, domain } => (self.bindings_of(user, domain, pass.now), 480),
+            Destination::Trunk(over) => (self.over_trunk(over, pass.now).into_iter().collect(), 503),
         };
-        if branches.is_empty() {
-            return pass.tell(Notice::Failed { leg: invite.leg, status: 480, q850: None });
+        if bindings.is_empty() {
+            return pass.tell(Notice::Failed { leg: invite.leg, status: without, q850: None });
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
-        let until = pass.now.mono + invite.ring_max;
-        let trunk = matches!(invite.to, Destination::Trunk(_)).then_some(false);
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None, trunk, until };
-        let key = self.add(Leg::new(invite.leg, tag.clone(), State::Calling(calling)));
-        for Branch { uri, flow } in branches {
+        let (leg, until) = (invite.leg, pass.now.mono + invite.ring_max);
+        let (trunk, login) = match &invite.to {
+            Destination::User { .. } => (None, None),
+            Destination::Trunk(over) => (Some(false), over.login.clone()),
+        };
+        let (dialling, early) = (Some(Dialling { invite, call_id, redirects: 0 }), Vec::new());
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, trunk, until, early, dialling };
+        let key = self.add(Leg { login, ..Leg::new(leg, tag, State::Calling(calling)) });
+        self.branch_out(pass, key, bindings);
+        self.set(key, LegTimer::Life, until);
+    }
+
+    /// Sends the call's INVITE to each of these.
+    fn branch_out(&mut self, pass: &mut Pass, key: LegKey, bindings: Vec<Binding>) {
+        for binding in bindings {
             let branch = self.marks.branch();
-            let bytes = self.compose(&invite, (&uri, flow), (&tag, &call_id, &branch));
+            let leg = &self.legs[key];
+            let State::Calling(Calling { dialling: Some(dialling), .. }) = &leg.state else { return };
+            let bytes = self.compose(dialling, &binding, &leg.tag, &branch);
             let request = (Method::Invite, &*branch);
-            let client = self.clients.open(&mut self.alarms, pass, flow, request, bytes, Purpose::Invite(key));
+            let client = self.clients.open(&mut self.alarms, pass, binding.flow, request, bytes, Purpose::Invite(key));
             if let State::Calling(calling) = &mut self.legs[key].state {
                 calling.branches.push(client);
             }
         }
-        self.set(key, LegTimer::Life, until);
     }
 
-    fn compose(&self, invite: &Invite, (uri, flow): (&str, Flow), (tag, call_id, branch): (&str, &str, &str)) -> Bytes {
-        let request_uri = Uri::parse(uri.as_bytes()).expect("only URIs are registered, and trunks are checked");
-        let mut writer = Writer::request(Method::Invite, &request_uri);
-        writer.line(Name::Via, format_args!("{}", via(&self.settings, flow, branch)));
+    fn bindings_of(&self, user: &str, domain: &str, now: Now) -> Vec<Binding> {
+        let record = self.registrar.find(user, domain);
+        record.map_or_else(Vec::new, |record| {
+            self.registrar.contacts(record, now).map(|(binding, _)| binding.clone()).collect()
+        })
+    }
+
+    /// Where a number is reached over a trunk; `None` while the trunk rests.
+    fn over_trunk(&self, over: &OverTrunk, now: Now) -> Option<Binding> {
+        let rests = self.resting.get(&over.flow.peer).is_some_and(|until| now.mono < *until);
+        let path = over.route.iter().cloned().collect();
+        (!rests).then(|| Binding { uri: over.uri(), flow: over.flow, expires: now.wall, path })
+    }
+
+    fn compose(&self, dialling: &Dialling, binding: &Binding, tag: &str, branch: &str) -> Bytes {
+        let Dialling { invite, call_id, redirects } = dialling;
+        let target = Uri::parse(binding.uri.as_bytes()).expect("only URIs are registered, and trunks are checked");
+        let mut writer = Writer::request(Method::Invite, &target);
+        writer.line(Name::Via, format_args!("{}", via(&self.settings, binding.flow, branch)));
         writer.header(Name::MaxForwards, "70");
+        for hop in &binding.path {
+            writer.line(Name::Route, format_args!("<{hop}>"));
+        }
         let (to, host, asserts, privacy) = match &invite.to {
             Destination::User { user, domain } => (format!("sip:{}@{domain}", User(user)), domain, true, false),
             Destination::Trunk(over) => {
-                if let Some(route) = &over.route {
-                    writer.line(Name::Route, format_args!("<{route}>"));
-                }
-                (uri.to_owned(), &over.from_host, over.asserts_identity, over.privacy)
+                (String::from(&*binding.uri), &over.from_host, over.asserts_identity, over.privacy)
             }
         };
         let hidden = invite.caller.is_empty() || privacy;
@@ -79,10 +102,17 @@ impl Ua {
             writer.address(Name::PAssertedIdentity, invite.caller_name.as_bytes(), &own, None);
         }
         writer.address(Name::To, b"", to, None);
-        writer.header(Name::CallId, call_id);
-        writer.header(Name::CSeq, "1 INVITE");
-        self.contact(&mut writer, flow);
-        writer.header(Name::Allow, ALLOW);
+        writer.header(Name::CallId, &**call_id);
+        writer.line(Name::CSeq, format_args!("{} INVITE", 1 + u32::from(*redirects)));
+        self.contact(&mut writer, binding.flow);
+        abilities(&mut writer);
+        // A browser's page knows best whether it still lives: it refreshes (RFC 4028 §7.1).
+        match self.settings.session.expires_s {
+            expires_s @ 1.. if is_browser(&target) => {
+                writer.line(Name::SessionExpires, format_args!("{expires_s};refresher=uas"));
+            }
+            _ => write_request(&mut writer, &self.settings.session, None),
+        }
         for (name, value) in &invite.headers {
             // A name that is none is left out: the rest of the call matters more.
             let _ = writer.other(name, value.as_bytes());
@@ -98,11 +128,65 @@ impl Ua {
         match response.status().unwrap_or_default() {
             status @ 100..=199 => self.branch_proceeds(pass, key, client, status, response),
             200..=299 => self.branch_accepted(pass, key, client, response),
-            status => self.branch_done(pass, key, client, status, response.reason_q850()),
+            300..=399 if self.redirected(pass, key, client, response) => {}
+            status => {
+                self.rest(pass, (key, client), status, response);
+                self.branch_done(pass, key, client, status, response.reason_q850());
+            }
+        }
+    }
+
+    /// Follows a redirection (§8.1.3.4) to registered phones of the called one's own domain, the best liked first: nobody
+    /// else's Contact has us call anywhere. Returns whether there was one.
+    fn redirected(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) -> bool {
+        let Some(State::Calling(calling)) = self.legs.get(key).map(|leg| &leg.state) else { return false };
+        let Some(Dialling { invite, redirects, .. }) = &calling.dialling else { return false };
+        if *redirects >= self.settings.redirects_max || calling.given_up.is_some() {
+            return false;
+        }
+        let Destination::User { domain, .. } = &invite.to else { return false };
+        let mut users: Vec<(u16, String)> = response
+            .contacts()
+            .filter_map(|contact| match contact.ok()? {
+                Contact::At(address) => {
+                    let host = host(&address.uri)?;
+                    let home = self.settings.domain_of(&host)? == &**domain;
+                    home.then(|| (preference(&address), address.uri.user_text().into_owned()))
+                }
+                Contact::All => None,
+            })
+            .collect();
+        users.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
+        let domain = domain.clone();
+        let mut bindings = users.iter().map(|(_, user)| self.bindings_of(user, &domain, pass.now));
+        let Some(bindings) = bindings.find(|bindings| !bindings.is_empty()) else { return false };
+        if let State::Calling(calling) = &mut self.legs[key].state {
+            calling.branches.retain(|branch| *branch != client);
+            calling.early.retain(|early| early.client != client);
+            calling.dialling.iter_mut().for_each(|dialling| dialling.redirects += 1);
+        }
+        self.branch_out(pass, key, bindings);
+        true
+    }
+
+    /// A trunk that says when to come again is left alone until then (§21.5.4).
+    fn rest(&mut self, pass: &Pass, (key, client): (LegKey, ClientKey), status: u16, response: &Message) {
+        let Some(peer) = self.clients.at(client).map(|client| client.flow.peer).filter(|_| status == 503) else {
+            return;
+        };
+        let leg = self.legs.get(key).map(|leg| &leg.state);
+        let is_trunk = matches!(leg, Some(State::Calling(Calling { trunk: Some(_), .. })));
+        let seconds = response.number(Name::RetryAfter).filter(|_| is_trunk);
+        if let Some(seconds) = seconds {
+            let rest = Duration::from_secs(u64::from(seconds)).min(REST_MAX);
+            self.resting.insert(peer, pass.now.mono + rest);
         }
     }
 
     fn branch_proceeds(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, status: u16, response: &Message) {
+        if status > 100 && !self.early(pass, key, client, response) {
+            return;
+        }
         match self.clients.at(client).map(|client| client.cancel) {
             Some(Cancel::Wanted(why)) => self.clients.cancel(&mut self.alarms, pass, client, why),
             Some(Cancel::No) => {
@@ -125,12 +209,20 @@ impl Ua {
     fn branch_accepted(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) {
         let wins = self.legs.get(key).is_some_and(|leg| match &leg.state {
             State::Calling(calling) => calling.given_up.is_none() && calling.branches.contains(&client),
-            State::Offered { .. } | State::Answered { .. } | State::Established { .. } | State::Ending { .. } => false,
+            State::Offered(_) | State::Answered { .. } | State::Established { .. } | State::Ending { .. } => false,
         });
-        let answer = sdp(response).ok().flatten();
+        let early = self.take_early(key, response);
+        // A 2xx need not repeat what a provisional response said (§13.2.1).
+        let answer = sdp(response).ok().flatten().or(early.as_ref().and_then(|early| early.sdp.clone()));
         let dialog = self.clients.at(client).and_then(|it| Dialog::of_client(&it.message()?, response, it.flow).ok());
         match (wins, dialog, answer) {
-            (true, Some(dialog), Some(answer)) => self.win(pass, key, client, dialog, answer),
+            (true, Some(mut dialog), Some(answer)) => {
+                if let Some(early) = early {
+                    dialog.local_cseq = dialog.local_cseq.max(early.dialog.local_cseq);
+                    dialog.remote_cseq = early.dialog.remote_cseq;
+                }
+                self.win(pass, key, client, dialog, (answer, response));
+            }
             (true, ..) => {
                 // An answer without a session is none.
                 self.stray(pass, client, response);
@@ -144,16 +236,31 @@ impl Ua {
         }
     }
 
-    fn win(&mut self, pass: &mut Pass, key: LegKey, winner: ClientKey, mut dialog: Dialog, answer: Bytes) {
-        let leg = &self.legs[key];
+    /// The early dialog in which a 2xx came.
+    fn take_early(&mut self, key: LegKey, response: &Message) -> Option<Early> {
+        let State::Calling(calling) = &mut self.legs.get_mut(key)?.state else { return None };
+        let place = calling.early.iter().position(|early| early.dialog.owns_response(response))?;
+        Some(calling.early.remove(place))
+    }
+
+    fn win(
+        &mut self,
+        pass: &mut Pass,
+        key: LegKey,
+        winner: ClientKey,
+        mut dialog: Dialog,
+        (answer, response): (Bytes, &Message),
+    ) {
         // At a trunk, and only there, Contact and Record-Route choose the address.
-        dialog.trunk = matches!(leg.state, State::Calling(Calling { trunk: Some(_), .. }));
-        self.acknowledge(pass, &mut dialog);
+        dialog.trunk = matches!(self.legs[key].state, State::Calling(Calling { trunk: Some(_), .. }));
+        self.acknowledge(pass, &mut dialog, response.cseq().number);
         let leg = &mut self.legs[key];
+        leg.learn(response);
         let state = State::Established { dialog, reoffer: Reoffer::Idle };
         let before = std::mem::replace(&mut leg.state, state);
         let id = leg.id;
         self.stop(key, LegTimer::Life);
+        self.wind(pass, key, agreed(response, 0));
         if let State::Calling(calling) = before {
             for client in calling.branches.into_iter().filter(|client| *client != winner) {
                 self.clients.cancel(&mut self.alarms, pass, client, Reason::Elsewhere);
@@ -163,9 +270,9 @@ impl Ua {
     }
 
     /// The ACK of a 2xx, end to end, without a transaction (§13.2.2.4).
-    pub(super) fn acknowledge(&mut self, pass: &mut Pass, dialog: &mut Dialog) {
-        dialog.acked = Some(dialog.local_cseq);
-        self.send_ack(pass, dialog, dialog.local_cseq);
+    pub(super) fn acknowledge(&mut self, pass: &mut Pass, dialog: &mut Dialog, cseq: u32) {
+        dialog.acked = Some(cseq);
+        self.send_ack(pass, dialog, cseq);
     }
 
     fn send_ack(&mut self, pass: &mut Pass, dialog: &Dialog, cseq: u32) {
@@ -199,7 +306,7 @@ impl Ua {
         if !known {
             it.strays.push(tag.into());
         }
-        self.acknowledge(pass, &mut dialog);
+        self.acknowledge(pass, &mut dialog, response.cseq().number);
         if !known {
             dialog.local_cseq += 1;
             self.send_bye(pass, &dialog, Reason::None, Purpose::Nobody);
@@ -222,6 +329,7 @@ impl Ua {
             return;
         };
         calling.branches.retain(|branch| *branch != client);
+        calling.early.retain(|early| early.client != client);
         if calling.best.is_none_or(|(best, _)| rank(status) < rank(best)) {
             calling.best = Some((status, q850));
         }
@@ -248,6 +356,18 @@ impl Ua {
             self.clients.cancel(&mut self.alarms, pass, client, why);
         }
     }
+}
+
+/// The `q` of a Contact in thousandths; 1 without one (§20.10).
+fn preference(address: &Address<'_>) -> u16 {
+    let q = address.params.value("q").and_then(|q| std::str::from_utf8(q).ok()?.parse::<f32>().ok());
+    (q.unwrap_or(1.0).clamp(0.0, 1.0) * 1_000.0) as u16
+}
+
+/// A Contact as browsers register it (RFC 7118 §5).
+fn is_browser(uri: &Uri<'_>) -> bool {
+    let transport = uri.params.value("transport").unwrap_or_default();
+    transport.eq_ignore_ascii_case(b"ws") || transport.eq_ignore_ascii_case(b"wss")
 }
 
 /// The lower, the better the refusal speaks for all branches (§16.7 step 6).

@@ -26,6 +26,8 @@ pub struct Asked<'a> {
     pub change: Change<'a>,
     /// Where it came from and where calls will go (RFC 3581, RFC 5626 §5.3).
     pub flow: Flow,
+    /// URIs of Path (RFC 3327 §5.3).
+    pub path: &'a [Box<str>],
 }
 
 /// What is to be done with the bindings.
@@ -293,7 +295,8 @@ fn bind(
     contacts.retain(|contact| !same(&contact.binding.uri, uri));
     if expires_s > 0 {
         let lasts = Duration::from_secs(u64::from(expires_s));
-        let binding = Binding { uri: uri.into(), flow: asked.flow, expires: now.wall + lasts };
+        let binding =
+            Binding { uri: uri.into(), flow: asked.flow, expires: now.wall + lasts, path: asked.path.to_vec() };
         contacts.push(Contact { binding, until: now.mono + lasts, call_id: asked.call_id.into(), cseq: asked.cseq });
     }
     Ok(())
@@ -315,7 +318,7 @@ mod tests {
 
     fn asked<'a>(cseq: u32, change: Change<'a>) -> Asked<'a> {
         let flow = Flow { listener: 0, connection: 0, peer: "192.0.2.1:5062".parse().unwrap() };
-        Asked { call_id: "a", cseq, change, flow }
+        Asked { call_id: "a", cseq, change, flow, path: &[] }
     }
 
     fn register(

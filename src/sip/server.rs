@@ -10,7 +10,7 @@ use super::message::Message;
 use super::method::Method;
 use super::name::Name;
 use super::server_txn::{Event, State, Step, step};
-use super::timers::{Alarm, Alarms, Timer};
+use super::timers::{Alarm, Alarms, T1_64, Timer};
 use super::ua::{Due, Pass};
 use super::via::{MAGIC_COOKIE, Via};
 use super::write::Writer;
@@ -162,6 +162,15 @@ impl Servers {
         steps.contains(&Step::Tell)
     }
 
+    /// A request other than INVITE that the call answers belongs to its leg, and is answered for the call when its sender
+    /// waits no longer (Timer F).
+    pub(super) fn wait(&mut self, alarms: &mut Alarms<Due>, pass: &Pass, key: ServerKey, leg: LegKey) {
+        if let Some(server) = self.table.get_mut(key) {
+            server.leg = Some(leg);
+            alarms.set(&mut server.life, pass.now.mono + T1_64, Due::Server(key, Timer::F));
+        }
+    }
+
     fn close(&mut self, alarms: &mut Alarms<Due>, key: ServerKey) {
         let Some(mut server) = self.table.remove(key) else {
             return;
@@ -218,10 +227,18 @@ impl Server {
         Alarms::<Due>::rings(place, serial)
     }
 
+    /// Whether a final response was sent.
+    pub(super) const fn is_answered(&self) -> bool {
+        !matches!(self.state, State::Trying | State::Proceeding)
+    }
+
     /// Whether a timer bounds it, or its leg or its answer in the same pass does.
     pub(super) fn is_bounded(&self) -> bool {
         match self.state {
-            State::Trying | State::Proceeding => self.leg.is_some(),
+            State::Trying | State::Proceeding => match self.kind {
+                Kind::Invite => self.leg.is_some(),
+                Kind::NonInvite => self.life.is_some(),
+            },
             State::Completed | State::Confirmed | State::Accepted => self.life.is_some(),
             State::Terminated => false,
         }

@@ -22,6 +22,8 @@ use crate::base::map::KeyedMap;
 use crate::base::{LegId, Mint, Mono, Now, ShardId};
 use bytes::Bytes;
 use slotmap::SlotMap;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// One shard's user agent.
@@ -41,6 +43,8 @@ pub struct Ua {
     pub(super) auth: Authenticator,
     pub(super) registrar: Registrar,
     pub(super) asks: Asks,
+    /// Trunks that asked to be left alone, and until when.
+    pub(super) resting: BTreeMap<SocketAddr, Mono>,
     /// Legs that came in so far.
     pub(super) incoming: u64,
 }
@@ -108,6 +112,7 @@ impl Ua {
             auth,
             registrar: Registrar::new(seed),
             asks: Asks::default(),
+            resting: BTreeMap::new(),
             incoming: 0,
         }
     }
@@ -167,7 +172,7 @@ impl Ua {
             assert_eq!(self.by_id.at(&leg.id), Some(&key), "a leg is found by its own id");
             assert_eq!(self.by_tag.at(leg.tag.as_bytes()), Some(&key), "a leg is found by its own tag");
             let bounded = match &leg.state {
-                State::Offered { .. } | State::Answered { .. } => leg.life.is_some(),
+                State::Offered(_) | State::Answered { .. } => leg.life.is_some(),
                 State::Calling(calling) => !calling.branches.is_empty(),
                 State::Established { .. } => leg.life.is_some() == leg.is_waiting(),
                 State::Ending { .. } => true,
@@ -197,6 +202,11 @@ impl Ua {
                     self.guard_rang(pass, key);
                 }
             }
+            Due::Server(key, Timer::F) => {
+                if self.servers.at_mut(key).is_some_and(|server| server.rings(Timer::F, serial)) {
+                    self.unanswered(pass, key);
+                }
+            }
             Due::Server(key, timer) => {
                 if self.servers.at_mut(key).is_some_and(|server| server.rings(timer, serial)) {
                     let event = server_txn::Event::Timer(timer);
@@ -210,6 +220,8 @@ impl Ua {
                         LegTimer::Repeat => self.repeat_rang(pass, key),
                         LegTimer::Life => self.life_rang(pass, key),
                         LegTimer::Again => self.again_rang(pass, key),
+                        LegTimer::Refresh => self.refresh_rang(pass, key),
+                        LegTimer::Expiry => self.expiry_rang(pass, key),
                     }
                 }
             }
@@ -308,6 +320,16 @@ impl Ua {
                     self.answer_reoffer(pass, key, answer);
                 }
             }
+            Action::AnswerRefer { leg, refer, status } => {
+                if let Some(key) = self.leg(leg) {
+                    self.answer_refer(pass, key, refer, status);
+                }
+            }
+            Action::ReferProgress { leg, refer, status } => {
+                if let Some(key) = self.leg(leg) {
+                    self.refer_progress(pass, key, refer, status);
+                }
+            }
             Action::HangUp { leg, q850 } => {
                 if let Some(key) = self.leg(leg) {
                     self.hang_up(pass, key, q850);
@@ -342,7 +364,7 @@ impl Ua {
     /// Takes a leg out of the tables and stops its timers.
     pub(super) fn remove(&mut self, key: LegKey) -> Option<Leg> {
         let mut leg = self.legs.remove(key)?;
-        for timer in [LegTimer::Repeat, LegTimer::Life, LegTimer::Again] {
+        for timer in LegTimer::ALL {
             self.alarms.stop(leg.place(timer));
         }
         self.by_id.remove(&leg.id);

@@ -223,7 +223,7 @@ fn calls_that_fail_count_as_failures() {
 
 #[test]
 fn a_trunk_that_registers_carries_calls_while_it_is_registered() {
-    let login = Some(Arc::new(Login { user: "059112345".into(), password: "secret".into() }));
+    let login = Some(Arc::new(Login { user: "059112345".into(), password: "secret".into(), realm: None }));
     let register = Some(Duration::from_secs(600));
     let mut table = Table::new(vec![Profile { login, register, ..profile("a") }]);
     let alarm = |what| Command::Alarm { trunk: TrunkId(0), what };

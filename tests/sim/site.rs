@@ -129,6 +129,7 @@ impl Plan {
                 name: "carrier".into(),
                 sources: vec![("10.8.0.0".parse().expect("an address"), 13)],
                 trusts_identity: true,
+                ..TrunkSettings::default()
             }],
             domains: DOMAINS.iter().map(domain).collect(),
             credentials: Arc::new(employed.map(credential).collect()),
@@ -136,6 +137,7 @@ impl Plan {
             digests: Vec::new(),
             nonce_life: Duration::from_secs(90),
             limits: Limits::default(),
+            ..SipSettings::default()
         }
     }
 

@@ -516,6 +516,20 @@ impl Outbound {
         out.push(Command::Sip(Sip::AnswerReoffer { leg, answer }));
     }
 
+    /// The answer to our early offer came before the ACK; what cannot be spoken shows itself again there.
+    pub(super) fn early_answer(&mut self, leg: LegId, sdp: &[u8], out: &mut Vec<Command>) {
+        if let Some(side) = self.leg_mut(leg) {
+            side.accept(sdp, out);
+        }
+    }
+
+    /// The session of `leg` must be refreshed.
+    pub(super) fn refresh(&mut self, leg: LegId, out: &mut Vec<Command>) {
+        if let Some(side) = self.leg_mut(leg) {
+            side.refresh(out);
+        }
+    }
+
     pub(super) fn reoffer_answered(&mut self, leg: LegId, answer: Result<Bytes, u16>, out: &mut Vec<Command>) {
         if let Some(side) = self.leg_mut(leg) {
             side.probed(answer, out);

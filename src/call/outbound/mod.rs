@@ -7,7 +7,7 @@ mod dial;
 #[cfg(test)]
 mod tests;
 
-use super::calls::Calls;
+use super::calls::{Calls, TRANSFER_REFUSED};
 use super::event::Command;
 use super::record::{Arrival, Book};
 use super::table::Table;
@@ -17,7 +17,7 @@ use crate::base::number::Number;
 use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{AgentId, CallId, ContactId, LegId, Mono, Now, RecordingId, ShardId, SiteId};
 use crate::media::event::Notice as Media;
-use crate::sip::event::{Action as Sip, Incoming, Notice};
+use crate::sip::event::{Action as Sip, Incoming, Notice, Referred};
 use crate::trunk::event::Command as FromTrunks;
 use dial::{Birth, Outbound};
 use std::collections::BTreeMap;
@@ -142,6 +142,7 @@ pub(super) const fn inward(id: CallId) -> Option<CallId> {
 pub(super) fn leg_of(notice: &Notice) -> LegId {
     match notice {
         Notice::Incoming(incoming) => incoming.leg,
+        Notice::Referred(referred) => referred.leg,
         Notice::Cancelled { leg }
         | Notice::Acknowledged { leg, .. }
         | Notice::Trying { leg }
@@ -149,6 +150,9 @@ pub(super) fn leg_of(notice: &Notice) -> LegId {
         | Notice::Answered { leg, .. }
         | Notice::Failed { leg, .. }
         | Notice::Reoffered { leg, .. }
+        | Notice::EarlyAnswer { leg, .. }
+        | Notice::Refresh { leg }
+        | Notice::Digit { leg, .. }
         | Notice::ReofferAnswered { leg, .. }
         | Notice::Ended { leg, .. } => *leg,
     }
@@ -227,6 +231,14 @@ impl Calls {
             Notice::Answered { leg, sdp } => call.answered(now, leg, &sdp, out),
             Notice::Failed { leg, status, q850 } => call.failed(now, leg, (status, q850), out),
             Notice::Reoffered { leg, sdp } => call.reoffered(leg, sdp, out),
+            Notice::EarlyAnswer { leg, sdp } => call.early_answer(leg, &sdp, out),
+            Notice::Refresh { leg } => call.refresh(leg, out),
+            // What the two say to each other is between them: those of RFC 4733 pass with the media.
+            Notice::Digit { .. } => {}
+            Notice::Referred(referred) => {
+                let Referred { leg, refer, .. } = *referred;
+                out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status: TRANSFER_REFUSED }));
+            }
             Notice::ReofferAnswered { leg, answer } => call.reoffer_answered(leg, answer, out),
             Notice::Ended { leg, why } => call.leg_ended(now, leg, why, out),
         });

@@ -7,7 +7,9 @@ use crate::base::fact::{CallRecord, Direction, EndedBy, Fact, Stage};
 use crate::base::number::Number;
 use crate::base::{AgentId, LegId, Mint, Mono, Now, ShardId, SiteId, TrunkId, Wall};
 use crate::media::event::{Action as Media, Notice as Heard};
-use crate::sip::event::{Action as Sip, Destination, Ending, Flow, Incoming, Notice, OverTrunk, Source};
+use crate::sip::event::{
+    About, Action as Sip, Destination, Ending, Flow, Incoming, Notice, OverTrunk, Referred, Source,
+};
 use crate::trunk::dialling::{Pattern, Rule};
 use crate::trunk::event::{Limits, Profile, Settings as TrunkTable};
 use crate::trunk::tests::profile;
@@ -115,7 +117,7 @@ impl World {
             dialled: number.into(),
             caller: "1001".into(),
             caller_name: Bytes::new(),
-            emergency: false,
+            about: About::default(),
             sdp: Some(Bytes::from_static(PHONE)),
             flow: Flow { listener: 0, connection: 0, peer: "192.0.2.9:5060".parse().unwrap() },
         }))))
@@ -305,6 +307,41 @@ fn without_a_channel_the_agent_is_told_so() {
     assert_eq!(media(&out).iter().filter(|action| matches!(action, Media::Close { .. })).count(), 1);
     let mut world = World::with(vec![Profile { outbound: none, ..profile("a") }, profile("b")]);
     assert_eq!(invite(&world.dials("110")).1.trunk, TrunkId(0), "an emergency has the reserve");
+}
+
+#[test]
+fn a_session_is_refreshed_on_both_sides_and_a_refer_is_declined() {
+    let mut world = World::new();
+    let far = world.up_to('T');
+    for leg in [AGENT, far] {
+        let out = world.sip(Notice::Refresh { leg });
+        assert!(matches!(out[..], [Command::Sip(Sip::Reinvite { leg: of, .. })] if of == leg), "{out:?}");
+        assert!(world.sip(Notice::Digit { leg, digit: b'5' }).is_empty());
+        let (to, number) = ("sip:1002@fuzhou.example".into(), "1002".into());
+        let asked = Referred { leg, refer: 7, to, number, replaces: None, attended: false, by: None };
+        let out = world.sip(Notice::Referred(Box::new(asked)));
+        assert!(matches!(out[..], [Command::Sip(Sip::AnswerRefer { refer: 7, status: 603, .. })]), "{out:?}");
+    }
+    assert_eq!(world.letter(), 'T');
+}
+
+#[test]
+fn its_legs_and_its_contact_are_kept_for_as_long_as_it_stands() {
+    let mut world = World::new();
+    world.calls.keep_changes();
+    let far = world.up_to('Y');
+    let changed = world.calls.take_changed();
+    let id = *changed.first().expect("it changed");
+    let (contact, legs, saved) = world.calls.saved(id).expect("it stands");
+    assert_eq!((changed.len(), legs, saved.is_none()), (1, vec![AGENT, far], true));
+    let ended = world.sip(Notice::Failed { leg: far, status: 486, q850: None });
+    assert_eq!(
+        (record(&ended).contact, record(&ended).revision),
+        (contact, 2),
+        "it was told when its route was seized"
+    );
+    world.sip(Notice::Ended { leg: AGENT, why: Ending::Ours });
+    assert!(world.calls.take_changed().contains(&id) && world.calls.saved(id).is_none(), "it is gone");
 }
 
 /// Every state × everything that can happen to it.

@@ -21,7 +21,8 @@ struct Bench {
 fn bench() -> Bench {
     let (engine, local): (SocketAddr, SocketAddr) = (ENGINE.parse().unwrap(), PHONES.parse().unwrap());
     let credential = Credential::new("1101", DOMAIN, "secret");
-    let carrier = TrunkSettings { name: "carrier".into(), sources: vec![(local.ip(), 32)], trusts_identity: true };
+    let sources = vec![(local.ip(), 32)];
+    let carrier = TrunkSettings { name: "carrier".into(), sources, trusts_identity: true, ..TrunkSettings::default() };
     let sip = SipSettings {
         listeners: vec![ListenerSettings { advertised: engine }],
         trunks: vec![carrier],
