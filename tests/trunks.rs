@@ -176,6 +176,8 @@ fn calls_to_the_outside_end_in_words_when_the_process_dies() {
     agent.succeeds();
     let cancel = rings.request("CANCEL");
     assert_eq!(header(&cancel.0, "Call-ID"), header(&invite.0, "Call-ID"));
+    rings.answer(&cancel, "200 OK", "");
+    rings.answer(&invite, "487 Request Terminated", "");
     drop(unheard);
     for (contact, stage) in [(&talking, "talking"), (&ringing, "offered")] {
         let record = hotline.lead.until(&format!("/calls/{contact}"), |record| record["call"]["end_stage"].is_string());
@@ -189,6 +191,30 @@ fn calls_to_the_outside_end_in_words_when_the_process_dies() {
         (hotline.agent("1001")["state"] == "ready").then_some(())
     });
     hotline.nothing_is_left();
+}
+
+#[test]
+fn a_challenge_to_our_invite_is_answered_under_the_account_of_its_trunk() {
+    let peer = Peer::new("127.0.0.2");
+    let account = "[account]\nuser = \"059112345\"\npassword_file = \"secret\"\nrealm = \"ims.example\"";
+    let rules = rule("[\"1??????????\"]", false).replace(", \"b\"", "");
+    let folder = with(&[("a", trunk(peer.at, account))], &rules);
+    std::fs::write(folder.path().join("secret"), "open sesame\n").unwrap();
+    let mut hotline = Hotline::start(folder);
+    hotline.phone("1001");
+    let agent = dials(&hotline, "13800138000", "agent-dials-in-vain 486");
+    let first = peer.request("INVITE");
+    let challenge = "Proxy-Authenticate: Digest realm=\"ims.example\", nonce=\"n1\", algorithm=MD5, qop=\"auth\"\r\n";
+    peer.answer(&first, "407 Proxy Authentication Required", challenge);
+    let proved = peer.request("INVITE");
+    assert!(is_right("MD5", "INVITE", (&proved.0, "Proxy-Authorization"), "n1"), "{}", proved.0);
+    assert_eq!(header(&proved.0, "Call-ID"), header(&first.0, "Call-ID"));
+    peer.answer(&proved, "486 Busy Here", "");
+    agent.succeeds();
+    let elsewhere = dials(&hotline, "13900139000", "agent-dials-in-vain 503");
+    let second = peer.request("INVITE");
+    peer.answer(&second, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"evil.example\", nonce=\"n2\"\r\n");
+    elsewhere.succeeds();
 }
 
 #[test]
@@ -270,6 +296,24 @@ fn a_trunk_that_stops_answering_options_is_down_until_it_answers_again() {
     assert!(answer.contains("CSeq: 7 OPTIONS"), "{answer}");
 }
 
+fn hash(algorithm: &str, text: &str) -> String {
+    match algorithm {
+        "MD5" => hex::encode(Md5::digest(text)),
+        _ => hex::encode(Sha256::digest(text)),
+    }
+}
+
+/// Whether this header of a request proves that the sender knows the password of our account.
+fn is_right(algorithm: &str, method: &str, (request, header_name): (&str, &str), nonce: &str) -> bool {
+    let Some(value) = header(request, header_name) else { return false };
+    let (get, hash) = (|name| part(value, name), |text: &str| hash(algorithm, text));
+    let who = hash("059112345:ims.example:open sesame");
+    let what = hash(&format!("{method}:{}", get("uri")));
+    let (nc, cnonce) = (get("nc"), get("cnonce"));
+    let right = hash(&format!("{who}:{nonce}:{nc}:{cnonce}:auth:{what}"));
+    get("nonce") == nonce && part(value, " response") == right
+}
+
 /// A registrar that challenges, checks the answer and grants two seconds.
 struct Registrar {
     peer: Peer,
@@ -278,21 +322,8 @@ struct Registrar {
 }
 
 impl Registrar {
-    fn hash(&self, text: &str) -> String {
-        match self.algorithm {
-            "MD5" => hex::encode(Md5::digest(text)),
-            _ => hex::encode(Sha256::digest(text)),
-        }
-    }
-
     fn is_right(&self, request: &str, header_name: &str, nonce: &str) -> bool {
-        let Some(value) = header(request, header_name) else { return false };
-        let get = |name| part(value, name);
-        let who = self.hash(&format!("059112345:ims.example:{}", "open sesame"));
-        let what = self.hash(&format!("REGISTER:{}", get("uri")));
-        let (nc, cnonce) = (get("nc"), get("cnonce"));
-        let right = self.hash(&format!("{who}:{nonce}:{nc}:{cnonce}:auth:{what}"));
-        get("nonce") == nonce && part(value, " response") == right
+        is_right(self.algorithm, "REGISTER", (request, header_name), nonce)
     }
 
     /// 401 or 407; 200; then the same nonce once more, which is called stale; 200.

@@ -299,7 +299,7 @@ impl Outbound {
         }
         let end = match (self.last, why) {
             (Some((status, q850)), _) => match status {
-                408 | 500..=599 => (503, NETWORK_OUT_OF_ORDER),
+                401 | 407 | 408 | 500..=599 => (503, NETWORK_OUT_OF_ORDER),
                 _ => (status, q850.unwrap_or(NO_ROUTE)),
             },
             (None, Refused::Full) => (503, NO_CIRCUIT),
@@ -447,9 +447,11 @@ impl Outbound {
         }
     }
 
-    /// Busy and declined are the called party's; what the network cannot do is the route's.
+    /// Busy and declined are the called party's; what the network cannot do is the route's, and so is a challenge that our
+    /// account does not meet.
     fn is_routes_fault(&self, status: u16) -> bool {
-        matches!(status, 408 | 500..=599) || self.profile().is_some_and(|profile| profile.next_on.contains(&status))
+        matches!(status, 401 | 407 | 408 | 500..=599)
+            || self.profile().is_some_and(|profile| profile.next_on.contains(&status))
     }
 
     fn next_route(&mut self, now: Now, why: (u16, Option<u8>), out: &mut Vec<Command>) {

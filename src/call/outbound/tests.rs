@@ -5,13 +5,15 @@ use super::super::event::{AgentIdentity, Command, Event, Settings, SiteSettings}
 use crate::acd::event::Event as ToAcd;
 use crate::base::fact::{CallRecord, Direction, EndedBy, Fact, Stage};
 use crate::base::number::Number;
-use crate::base::{AgentId, LegId, Mint, Mono, Now, ShardId, SiteId, TrunkId, Wall};
+use crate::base::{AgentId, LegId, Mint, Mono, Now, QueueId, ShardId, SiteId, TrunkId, Wall};
+use crate::ivr::draft::Names;
+use crate::ivr::{Draft, Entry, Numbers};
 use crate::media::event::{Action as Media, Notice as Heard};
 use crate::sip::event::{
     About, Action as Sip, Destination, Ending, Flow, Incoming, Notice, OverTrunk, Referred, Source,
 };
 use crate::trunk::dialling::{Pattern, Rule};
-use crate::trunk::event::{Limits, Profile, Settings as TrunkTable};
+use crate::trunk::event::{Event as ToTrunks, Limits, Profile, Settings as TrunkTable};
 use crate::trunk::tests::profile;
 use crate::trunk::{Dialling, Trunks};
 use bytes::Bytes;
@@ -25,6 +27,25 @@ const FAR: &[u8] =
     b"v=0\r\no=- 2 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 5000 RTP/AVP 8\r\n";
 const AGENT: LegId = LegId::incoming(ShardId(0), 1);
 const TRYING: Duration = Duration::from_secs(2);
+
+/// 12345, which rings no queue.
+fn hotline() -> Numbers {
+    let flow: Draft = toml::from_str("start = \"human\"\nhuman = \"human\"\n[queue.human]\nqueue = \"0\"\n").unwrap();
+    let names = Names { prompt: &|_| None, queue: &|_| Some(QueueId(0)) };
+    let entry = Entry {
+        number: Number::parse("12345", "").unwrap(),
+        site: SiteId(0),
+        flow: Arc::new(flow.compile("direct", names).unwrap()),
+        greeting: None,
+        notice: None,
+        transitions: Vec::new(),
+        category: "".into(),
+        priority: 0,
+    };
+    let mut numbers = Numbers::default();
+    numbers.insert(entry, "591");
+    numbers
+}
 
 struct World {
     calls: Calls,
@@ -61,6 +82,7 @@ impl World {
             agents: vec![None, Some(AgentIdentity { site: SiteId(0), name: "1001".into() })],
             trunks: trunks.clone(),
             dialling: Arc::new(Dialling { rules }),
+            numbers: hotline(),
             calls_max: 2,
             ..Settings::default()
         };
@@ -120,6 +142,21 @@ impl World {
             about: About::default(),
             sdp: Some(Bytes::from_static(PHONE)),
             flow: Flow { listener: 0, connection: 0, peer: "192.0.2.9:5060".parse().unwrap() },
+        }))))
+    }
+
+    /// Somebody dials 12345.
+    fn comes(&mut self, number: u64, source: Source, emergency: bool) -> Vec<Command> {
+        self.tell(Event::Sip(Notice::Incoming(Box::new(Incoming {
+            leg: LegId::incoming(ShardId(0), number),
+            source,
+            call_id: "call".into(),
+            dialled: "12345".into(),
+            caller: "13800138000".into(),
+            caller_name: Bytes::new(),
+            about: About { emergency, ..About::default() },
+            sdp: Some(Bytes::from_static(PHONE)),
+            flow: Flow { listener: 0, connection: 0, peer: "192.0.2.1:5060".parse().unwrap() },
         }))))
     }
 
@@ -342,6 +379,26 @@ fn its_legs_and_its_contact_are_kept_for_as_long_as_it_stands() {
     );
     world.sip(Notice::Ended { leg: AGENT, why: Ending::Ours });
     assert!(world.calls.take_changed().contains(&id) && world.calls.saved(id).is_none(), "it is gone");
+}
+
+#[test]
+fn a_call_is_an_emergency_when_a_trunk_says_so_and_not_when_a_phone_does() {
+    let trunk = || Source::Trunk("a".into());
+    let phone = || Source::Phone { user: "1001".into(), domain: "fuzhou.example".into() };
+    let seized = |out: &[Command]| {
+        out.iter().find_map(|it| match it {
+            Command::Trunk(ToTrunks::Seize(seize)) => Some(seize.emergency),
+            _ => None,
+        })
+    };
+    let mut world = World::new();
+    assert_eq!(seized(&world.comes(2, trunk(), false)), Some(false));
+    assert_eq!(seized(&world.comes(3, trunk(), true)), Some(true));
+    // The shard is full: room is kept for emergencies alone.
+    for refused in [world.comes(4, trunk(), false), world.comes(5, phone(), true)] {
+        assert!(refused.iter().any(|it| matches!(it, Command::Sip(Sip::Respond { status: 503, .. }))), "{refused:?}");
+    }
+    assert_eq!(seized(&world.comes(6, trunk(), true)), Some(true));
 }
 
 /// Every state × everything that can happen to it.
