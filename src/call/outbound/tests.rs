@@ -84,7 +84,6 @@ impl World {
             dialling: Arc::new(Dialling { rules }),
             numbers: hotline(),
             calls_max: 2,
-            ..Settings::default()
         };
         let calls = Calls::new(ShardId(0), Mint::new(0, [1, 2]), Arc::new(settings));
         World { calls, trunks: Trunks::new(trunks), now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_000_000) } }
