@@ -14,4 +14,5 @@ mod sites;
 mod support;
 mod sweep;
 mod tidy;
+mod transports;
 mod trunks;

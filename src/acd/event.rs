@@ -74,6 +74,8 @@ pub enum Event {
         shard: ShardId,
         /// Its calls that want or have an agent of this site.
         live: Vec<super::Live>,
+        /// Calls of agents' own that are on there, as by [`Event::OwnCall`].
+        own: Vec<(AgentId, CallId)>,
     },
     /// New settings, at start and at each reload: callers and agents that still exist stay as they are.
     Configure(Arc<Settings>),

@@ -141,7 +141,7 @@ impl Leg {
     }
 
     fn connect(&mut self, remote: Remote, out: &mut Vec<Command>) {
-        if self.remote != Some(remote) {
+        if self.remote != Some(remote) && self.port.is_some() {
             self.remote = Some(remote);
             out.push(Command::Media(Media::Connect { leg: self.id, remote }));
         }

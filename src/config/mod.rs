@@ -7,7 +7,9 @@
 //!
 //! Dense ids come from order: sites by `[[site]]`, queues by `[[queue]]` within their site, skills and prompts by name.
 
+pub mod certificates;
 mod dialling;
+mod listeners;
 mod node;
 mod numbers;
 mod problem;
@@ -15,17 +17,17 @@ mod profiles;
 mod prompts;
 mod queues;
 mod schema;
-mod sip;
 mod source;
+mod trunks;
 
+pub use listeners::{Bounds, Certificate, Clients, Listener, Tls, Transport};
 pub use node::{Api, Journal, Node, Registrar, Site, Token};
 pub use problem::{ConfigErrors, Problem};
-pub use sip::{Listener, Transport};
 
-use crate::base::{PromptId, QueueId, SiteId, SkillId};
+use crate::base::{PromptId, QueueId, SiteId, SkillId, TrunkId};
 use crate::call::event::SiteSettings;
 use crate::ivr::Numbers;
-use crate::sip::event::{DomainSettings, Limits, ListenerSettings, SessionTimers, TrunkSettings};
+use crate::sip::event::{DomainSettings, Limits, SessionTimers, TrunkSettings};
 use crate::{acd, call, trunk};
 use node::Sites;
 use source::{Reading, Source};
@@ -80,9 +82,8 @@ impl Config {
     /// What the user agent of each shard is told, but for the phones' credentials.
     pub fn sip(&self) -> crate::sip::event::Settings {
         let domain = |site: &Site| DomainSettings { name: site.domain.clone(), aliases: site.aliases.clone() };
-        let listener = |listener: &Listener| ListenerSettings { advertised: listener.advertised };
         crate::sip::event::Settings {
-            listeners: self.listeners.iter().map(listener).collect(),
+            listeners: self.listeners.iter().map(Listener::settings).collect(),
             trunks: self.trunks.clone(),
             domains: self.sites.iter().map(domain).collect(),
             credentials: Arc::default(),
@@ -114,15 +115,56 @@ impl Config {
             sites: self.sites.iter().zip(&self.queues).map(site).collect(),
             agents: Vec::new(),
             numbers: self.numbers.clone(),
-            trunks: Arc::new(self.trunk_table([0, 0])),
+            trunks: Arc::new(self.trunk_table([0, 0], &[])),
             dialling: self.dialling.clone(),
             calls_max: self.node.calls_max.div_ceil(self.node.shards),
         }
     }
 
-    /// What the table of trunks is told.
-    pub fn trunk_table(&self, seed: [u64; 2]) -> trunk::event::Settings {
-        trunk::event::Settings { trunks: self.profiles.clone(), seed }
+    /// What the table of trunks is told. `numbers` says under which number each listener of the files runs.
+    pub fn trunk_table(&self, seed: [u64; 2], numbers: &[u16]) -> trunk::event::Settings {
+        let mut trunks = self.profiles.clone();
+        for remote in trunks.iter_mut().filter_map(|profile| profile.remote.as_mut()) {
+            remote.listener = numbers.get(usize::from(remote.listener)).copied().unwrap_or(remote.listener);
+        }
+        trunk::event::Settings { trunks, seed }
+    }
+
+    /// Numbers trunks as `before` did, for channels and routes of running calls name them so: what is gone keeps its place
+    /// and carries nothing, what is new comes behind.
+    pub fn continues(&mut self, before: &Config) {
+        let mut fresh: Vec<Option<trunk::event::Profile>> = self.profiles.drain(..).map(Some).collect();
+        let mut places = vec![TrunkId(0); fresh.len()];
+        for old in &before.profiles {
+            let place = fresh.iter().position(|new| new.as_ref().is_some_and(|new| new.name == old.name));
+            let id = TrunkId(self.profiles.len() as u16);
+            self.profiles.push(match place {
+                Some(place) => {
+                    places[place] = id;
+                    fresh[place].take().expect("names are files: none comes twice")
+                }
+                None => old.retired(),
+            });
+        }
+        for (place, new) in fresh.into_iter().enumerate().filter_map(|(place, new)| Some((place, new?))) {
+            places[place] = TrunkId(self.profiles.len() as u16);
+            self.profiles.push(new);
+        }
+        let routes = Arc::make_mut(&mut self.dialling).rules.iter_mut().flat_map(|rule| &mut rule.trunks);
+        routes.for_each(|trunk| *trunk = places[trunk.index()]);
+    }
+
+    /// What differs from `new` and cannot change while the node runs.
+    pub fn fixed_differences(&self, new: &Config) -> Vec<&'static str> {
+        let fixed = [
+            ("[node]", self.node == new.node),
+            ("[api] listen", self.api.listen == new.api.listen),
+            ("[journal]", self.journal == new.journal),
+            ("[database]", self.database == new.database),
+            ("[[site]]", self.sites == new.sites),
+            ("ivr-flows/prompts", self.prompts == new.prompts),
+        ];
+        fixed.into_iter().filter(|(_, same)| !same).map(|(what, _)| what).collect()
     }
 
     /// The site of this code.
@@ -178,8 +220,8 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         (node::check(&source, &reading, root, problems), reading.whole)
     });
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
-    let listeners = sip::listeners(&sip.join("listeners"), problems);
-    let (trunks, profiles) = sip::trunks((root, &sip.join("trunks")), &listeners, problems);
+    let listeners = listeners::read(&sip.join("listeners"), root, problems);
+    let (trunks, profiles) = trunks::read((root, &sip.join("trunks")), &listeners, problems);
     let dialling = Arc::new(dialling::read(&sip.join("dialling.toml"), sites, &profiles, problems));
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);

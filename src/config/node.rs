@@ -35,7 +35,7 @@ const SKILLS_MAX: usize = 64;
 const PORTS_PER_LEG: usize = 2;
 
 /// `[node]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// Unique in a cluster.
     pub name: Box<str>,
@@ -82,7 +82,7 @@ pub struct Token {
 }
 
 /// `[journal]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Journal {
     /// Its folder.
     pub dir: PathBuf,
@@ -108,7 +108,7 @@ pub struct Registrar {
 }
 
 /// One `[[site]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Site {
     /// Its code.
     pub code: Box<str>,

@@ -3,8 +3,8 @@
 //!
 //! Passwords come from a file or the environment and are never shown.
 
+use super::listeners::{Listener, Transport};
 use super::schema::{self, TrunkTransport};
-use super::sip::{Listener, Transport};
 use super::source::Check;
 use crate::sdp::Codec;
 use crate::sip::event::Login;
@@ -18,8 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use toml::Spanned;
 
-/// Where an address has no port (RFC 3261 §19.1.2).
-const PORT_DEFAULT: u16 = 5060;
 /// No limit of a trunk's own: the node's are far below.
 const UNLIMITED: u64 = 100_000;
 /// Statuses with which calls beyond the limits may be refused.
@@ -104,37 +102,50 @@ fn remote(check: &mut Check<'_>, raw: &schema::Trunk, listeners: &[Listener], so
         (Some((host, port)), Some(text)) => (host, *port, text.span()),
         (None, _) | (_, None) => (&host, port, text.span()),
     };
-    let address = next.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, next_port.unwrap_or(PORT_DEFAULT)));
+    let transport = raw.transport.as_ref().map_or(TrunkTransport::Udp, |transport| *transport.get_ref()).listener();
+    let address = next.parse::<IpAddr>().ok();
+    let address = address.map(|ip| SocketAddr::new(ip, next_port.unwrap_or(transport.sip().default_port())));
     if let Some(address) = address
         && !sources.iter().any(|network| network.contains(&address.ip()))
     {
         let message = format!("{} is not among `sources`", address.ip());
         check.wrong(&span, message, format!("add \"{}\" to sources: what it answers must be believed", address.ip()));
     }
-    let listener = listener(check, raw, listeners)?;
-    Some(Remote { host, port, proxy, listener, address })
+    let listener = listener(check, raw, (transport, address.map(|it| it.is_ipv4())), listeners)?;
+    Some(Remote { host, port, proxy, listener, transport: transport.sip(), address })
 }
 
-fn listener(check: &mut Check<'_>, raw: &schema::Trunk, listeners: &[Listener]) -> Option<u16> {
-    let wanted = raw.transport.as_ref().map_or(TrunkTransport::Udp, |transport| *transport.get_ref());
-    let speaks = |listener: &Listener| match (listener.transport, wanted) {
-        (Transport::Udp, TrunkTransport::Udp) => true,
-        (Transport::Udp, TrunkTransport::Tcp | TrunkTransport::Tls) => false,
-    };
+/// The listener that speaks to it: of its transport, and of its address's family where that is known.
+fn listener(
+    check: &mut Check<'_>,
+    raw: &schema::Trunk,
+    (transport, ipv4): (Transport, Option<bool>),
+    listeners: &[Listener],
+) -> Option<u16> {
+    let family = |listener: &Listener| ipv4.is_none_or(|ipv4| ipv4 == listener.listen.is_ipv4());
+    let speaks = |listener: &Listener| listener.transport == transport && family(listener);
     let named = |listener: &Listener| raw.listener.as_ref().is_none_or(|name| **name.get_ref() == *listener.name);
+    let span = raw.listener.as_ref().map(Spanned::span).or(raw.transport.as_ref().map(Spanned::span));
+    let span = span.or(raw.remote.as_ref().map(Spanned::span))?;
     if let Some(place) = listeners.iter().position(|listener| speaks(listener) && named(listener)) {
+        if listeners[place].tls.as_ref().is_some_and(|tls| tls.authorities.is_none()) {
+            let message =
+                format!("listener \"{}\" believes no certificate, the trunk's neither", listeners[place].name);
+            check.wrong(&span, message, "add authorities = \"FILE\" to the listener's file: who signed the trunk's");
+        }
         return u16::try_from(place).ok();
     }
-    let span = raw.listener.as_ref().map(Spanned::span).or(raw.transport.as_ref().map(Spanned::span));
+    // That there is none at all is told already.
+    if listeners.is_empty() {
+        return None;
+    }
     let names: Vec<&str> = listeners.iter().filter(|it| speaks(it)).map(|listener| &*listener.name).collect();
     let cure = if names.is_empty() {
         "add one to sip-profiles/listeners, or use a transport of one that is there".into()
     } else {
         format!("write one of: {}", names.join(", "))
     };
-    if let Some(span) = span {
-        check.wrong(&span, "no such listener speaks this transport", cure);
-    }
+    check.wrong(&span, "no such listener speaks this transport", cure);
     None
 }
 

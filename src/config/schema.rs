@@ -1,5 +1,6 @@
 //! The files as written: keys, types and defaults. Meaning is checked next door.
 
+use crate::sip::event::Large;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -114,9 +115,20 @@ pub(super) struct Site {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listener {
-    pub transport: super::sip::Transport,
+    pub transport: super::listeners::Transport,
     pub listen: Text,
     pub advertised: Option<Text>,
+    pub large: Option<Spanned<Large>>,
+    pub certificate: Option<Text>,
+    pub key: Option<Text>,
+    pub self_signed: Option<Spanned<bool>>,
+    pub client_certificates: Option<Spanned<super::listeners::Clients>>,
+    pub authorities: Option<Text>,
+    pub origins: Option<Spanned<Vec<Text>>>,
+    pub connections_max: Option<Count>,
+    pub connections_per_source_max: Option<Count>,
+    pub handshakes_max: Option<Count>,
+    pub unregistered_s_max: Option<Count>,
 }
 
 /// `sip-profiles/trunks/*.toml`.
@@ -126,6 +138,7 @@ pub(super) struct Trunk {
     pub sources: Spanned<Vec<Text>>,
     #[serde(default)]
     pub trusts_identity: bool,
+    pub large: Option<Large>,
     #[serde(default)]
     pub provisionals: crate::sip::event::Provisionals,
     pub remote: Option<Text>,
@@ -163,6 +176,17 @@ pub(super) enum TrunkTransport {
     Udp,
     Tcp,
     Tls,
+}
+
+impl TrunkTransport {
+    /// Of the listener that speaks so.
+    pub(super) const fn listener(self) -> super::listeners::Transport {
+        match self {
+            TrunkTransport::Udp => super::listeners::Transport::Udp,
+            TrunkTransport::Tcp => super::listeners::Transport::Tcp,
+            TrunkTransport::Tls => super::listeners::Transport::Tls,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -64,6 +64,57 @@ fn a_whole_trunk_is_read_and_its_password_never_shown() {
 }
 
 #[test]
+fn a_trunk_is_reached_by_the_listener_of_its_transport() {
+    for (text, transport, listener, address) in [
+        ("remote = \"192.0.2.10\"", Transport::Udp, "udp", Some("192.0.2.10:5060")),
+        ("remote = \"192.0.2.10\"\ntransport = \"tcp\"", Transport::Tcp, "tcp", Some("192.0.2.10:5060")),
+        ("remote = \"sip.example.cn\"\ntransport = \"tls\"", Transport::Tls, "tls", None),
+        ("remote = \"192.0.2.10\"\ntransport = \"tls\"", Transport::Tls, "tls", Some("192.0.2.10:5061")),
+    ] {
+        let dir = copy(false);
+        fs::write(dir.path().join(GATEWAY), format!("sources = [\"192.0.2.0/24\"]\n{text}")).unwrap();
+        let own = rcgen::generate_simple_self_signed(["carrier".to_owned()]).unwrap();
+        fs::write(dir.path().join("authorities.pem"), own.cert.pem()).unwrap();
+        let tls = dir.path().join("sip-profiles/listeners/tls.toml");
+        let shipped = fs::read_to_string(&tls).unwrap();
+        fs::write(&tls, shipped + "\nauthorities = \"authorities.pem\"\n").unwrap();
+        let config = Config::load(&dir.path().join("jiesu.toml")).unwrap();
+        let remote = config.profiles[1].remote.as_ref().unwrap();
+        assert_eq!(
+            (remote.transport, remote.address),
+            (transport.sip(), address.map(|it| it.parse().unwrap())),
+            "{text}"
+        );
+        assert_eq!(&*config.listeners[usize::from(remote.listener)].name, listener, "{text}");
+    }
+}
+
+#[test]
+fn after_a_reload_trunks_have_the_numbers_they_had() {
+    let dir = copy(false);
+    let write = |name: &str| fs::write(dir.path().join(format!("sip-profiles/trunks/{name}.toml")), BASE).unwrap();
+    let load = || Config::load(&dir.path().join("jiesu.toml")).unwrap();
+    write("gateway");
+    fs::write(dir.path().join(DIALLING), RULE).unwrap();
+    let before = load();
+    // One more comes before it, and the first goes.
+    fs::write(dir.path().join("sip-profiles/trunks/bank.toml"), BASE.replace("192.0.2", "198.51.100")).unwrap();
+    fs::remove_file(dir.path().join("sip-profiles/trunks/carrier.toml")).unwrap();
+    let mut after = load();
+    after.continues(&before);
+    let names: Vec<&str> = after.profiles.iter().map(|it| &*it.name).collect();
+    assert_eq!(names, ["carrier", "gateway", "bank"]);
+    assert_eq!((after.profiles[0].inbound.channels, after.profiles[0].remote.is_none()), (0, true));
+    assert_eq!(after.calls().dialling.rules[0].trunks, [TrunkId(1)]);
+    // And back again.
+    fs::write(dir.path().join("sip-profiles/trunks/carrier.toml"), "sources = [\"203.0.113.9\"]").unwrap();
+    fs::remove_file(dir.path().join("sip-profiles/trunks/bank.toml")).unwrap();
+    let mut again = load();
+    again.continues(&after);
+    assert_eq!((again.profiles.len(), again.profiles[0].inbound.channels), (3, 100_000));
+}
+
+#[test]
 fn the_shipped_files_allow_nothing_to_be_dialled() {
     let config = Config::load(&copy(false).path().join("jiesu.toml")).unwrap();
     assert!(config.calls().dialling.rules.is_empty());
@@ -89,8 +140,20 @@ fn each_mistake_of_a_trunk_is_told_at_its_place_with_its_cure() {
         (
             "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.1\"\ntransport = \"tls\"",
             "3:13",
+            "listener \"tls\" believes no certificate",
+            "add authorities",
+        ),
+        (
+            "sources = [\"2001:db8::/32\"]\nremote = \"[2001:db8::9]:5060\"",
+            "2:10",
             "no such listener speaks",
-            "listeners",
+            "add one to sip-profiles/listeners",
+        ),
+        (
+            "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.1\"\nlistener = \"udp\"\ntransport = \"tcp\"",
+            "3:12",
+            "no such listener speaks",
+            "one of: tcp",
         ),
         (
             "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.1\"\nlistener = \"vpn\"",

@@ -129,7 +129,7 @@ impl Phones {
             ..TrunkSettings::default()
         };
         let sip = SipSettings {
-            listeners: vec![ListenerSettings { advertised: settings.local }],
+            listeners: vec![ListenerSettings::udp(settings.local)],
             trunks: vec![engine],
             ..SipSettings::default()
         };

@@ -2,19 +2,15 @@
 //!
 //! Owns no cache beyond the resolver's own, which keeps to the records' life; whoever asks keeps what is told until then.
 
+use crate::sip::via::Transport;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Where neither the caller nor SRV says a port (RFC 3261 §19.1.2).
-const PORT_DEFAULT: u16 = 5060;
 /// Addresses of one domain that are kept: more would never be tried within a call's patience.
 const TARGETS_MAX: usize = 16;
-/// NAPTR service and SRV label of UDP (RFC 3263 §4.1).
-const SERVICE: &[u8] = b"SIP+D2U";
-const LABEL: &str = "_sip._udp";
 
 /// Why a domain has no address.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +36,17 @@ struct Server {
     host: String,
 }
 
+/// NAPTR service and SRV label of a transport (RFC 3263 §4.1).
+const fn service(transport: Transport) -> (&'static [u8], &'static str) {
+    match transport {
+        Transport::Tcp => (b"SIP+D2T", "_sip._tcp"),
+        Transport::Tls => (b"SIPS+D2T", "_sips._tcp"),
+        Transport::Ws => (b"SIP+D2W", "_ws._tcp"),
+        Transport::Wss => (b"SIPS+D2W", "_wss._tcp"),
+        Transport::Udp | Transport::Sctp | Transport::Other => (b"SIP+D2U", "_sip._udp"),
+    }
+}
+
 impl Resolver {
     /// With the name servers of `/etc/resolv.conf`.
     pub fn of_system() -> Resolver {
@@ -50,17 +57,22 @@ impl Resolver {
         Resolver(built.ok())
     }
 
-    /// The addresses of a domain for SIP over UDP, the preferred one first, and how long they are good.
+    /// The addresses of a domain for SIP over `transport`, the preferred one first, and how long they are good.
     ///
     /// # Errors
     /// [`ResolveError`] when there is none.
-    pub async fn targets(&self, host: &str, port: Option<u16>) -> Result<(Vec<SocketAddr>, Duration), ResolveError> {
+    pub async fn targets(
+        &self,
+        host: &str,
+        port: Option<u16>,
+        transport: Transport,
+    ) -> Result<(Vec<SocketAddr>, Duration), ResolveError> {
         let resolver = self.0.as_ref().ok_or(ResolveError::Unconfigured)?;
         let mut until = None;
         let servers = match port {
             // A port that is written says: no SRV (RFC 3263 §4.2).
             Some(port) => vec![Server { priority: 0, weight: 0, port, host: host.into() }],
-            None => self.servers(resolver, host, &mut until).await,
+            None => self.servers(resolver, (host, transport), &mut until).await,
         };
         let mut targets = Vec::new();
         let mut wrong = None;
@@ -86,13 +98,19 @@ impl Resolver {
     }
 
     /// The servers of a domain: by the SRV that NAPTR names, by the usual SRV, or the domain itself.
-    async fn servers(&self, resolver: &TokioResolver, host: &str, until: &mut Option<Instant>) -> Vec<Server> {
+    async fn servers(
+        &self,
+        resolver: &TokioResolver,
+        (host, transport): (&str, Transport),
+        until: &mut Option<Instant>,
+    ) -> Vec<Server> {
+        let (service, label) = service(transport);
         let mut names: Vec<(u16, u16, String)> = Vec::new();
         if let Ok(found) = resolver.lookup(absolute(host), RecordType::NAPTR).await {
             soonest(until, found.valid_until());
             for record in found.answers() {
                 if let RData::NAPTR(naptr) = &record.data
-                    && naptr.services.eq_ignore_ascii_case(SERVICE)
+                    && naptr.services.eq_ignore_ascii_case(service)
                     && naptr.flags.eq_ignore_ascii_case(b"s")
                 {
                     names.push((naptr.order, naptr.preference, naptr.replacement.to_utf8()));
@@ -101,7 +119,7 @@ impl Resolver {
         }
         names.sort();
         if names.is_empty() {
-            names.push((0, 0, format!("{LABEL}.{host}")));
+            names.push((0, 0, format!("{label}.{host}")));
         }
         let mut servers = Vec::new();
         for (.., name) in names {
@@ -120,7 +138,7 @@ impl Resolver {
             }
         }
         if servers.is_empty() {
-            servers.push(Server { priority: 0, weight: 0, port: PORT_DEFAULT, host: host.into() });
+            servers.push(Server { priority: 0, weight: 0, port: transport.default_port(), host: host.into() });
         }
         servers
     }
@@ -188,6 +206,8 @@ mod tests {
             ("carrier.example", NAPTR, 300, naptr(30, "SIP+D2U", "_sip._udp.edge.example")),
             ("_sip._udp.edge.example", SRV, 300, srv(20, 5080, "second.example")),
             ("_sip._udp.edge.example", SRV, 300, srv(10, 5070, "first.example")),
+            ("_sip._tcp.carrier.example", SRV, 300, srv(10, 5075, "second.example")),
+            ("_sips._tcp.plain.example", SRV, 300, srv(10, 5091, "second.example")),
             ("_sip._udp.plain.example", SRV, 300, srv(10, 5090, "first.example")),
             ("first.example", A, 60, vec![192, 0, 2, 1]),
             ("second.example", A, 300, vec![192, 0, 2, 2]),
@@ -236,19 +256,22 @@ mod tests {
     #[tokio::test]
     async fn a_domain_is_found_by_naptr_srv_and_addresses_in_order() {
         let resolver = resolver();
-        for (host, port, expected, life) in [
-            ("carrier.example", None, &["192.0.2.1:5070", "192.0.2.2:5080"][..], 60),
-            ("plain.example", None, &["192.0.2.1:5090"], 60),
-            ("bare.example", None, &["192.0.2.3:5060"], 300),
+        for (host, port, transport, expected, life) in [
+            ("carrier.example", None, Transport::Udp, &["192.0.2.1:5070", "192.0.2.2:5080"][..], 60),
+            ("carrier.example", None, Transport::Tcp, &["192.0.2.2:5075"], 300),
+            ("plain.example", None, Transport::Udp, &["192.0.2.1:5090"], 60),
+            ("plain.example", None, Transport::Tls, &["192.0.2.2:5091"], 300),
+            ("bare.example", None, Transport::Udp, &["192.0.2.3:5060"], 300),
+            ("bare.example", None, Transport::Tls, &["192.0.2.3:5061"], 300),
             // A port that is written: neither NAPTR nor SRV is asked.
-            ("bare.example", Some(5099), &["192.0.2.3:5099"], 300),
+            ("bare.example", Some(5099), Transport::Udp, &["192.0.2.3:5099"], 300),
         ] {
-            let (targets, kept) = resolver.targets(host, port).await.unwrap();
+            let (targets, kept) = resolver.targets(host, port, transport).await.unwrap();
             assert_eq!(targets.iter().map(ToString::to_string).collect::<Vec<_>>(), expected, "{host}");
             assert!(kept.as_secs() <= life && kept.as_secs() + 5 >= life, "{host}: {kept:?}");
         }
-        assert!(resolver.targets("nowhere.example", None).await.is_err());
-        assert!(Resolver(None).targets("carrier.example", None).await.is_err());
+        assert!(resolver.targets("nowhere.example", None, Transport::Udp).await.is_err());
+        assert!(Resolver(None).targets("carrier.example", None, Transport::Udp).await.is_err());
     }
 
     fn server(priority: u16, weight: u16) -> Server {

@@ -4,6 +4,7 @@
 
 use crate::sip::event::Flow;
 use bytes::Bytes;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
@@ -16,16 +17,20 @@ const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Datagrams read before other tasks have their turn.
 const BATCH_MAX: usize = 64;
 
-/// Binds a listener, with room for bursts.
+/// Binds a listener, with room for bursts. One of IPv6 leaves IPv4 to others.
 ///
 /// # Errors
 /// What the system says, for example that the port is used.
 pub fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = StdSocket::bind(at)?;
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
-    rustix::net::sockopt::set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
-    rustix::net::sockopt::set_socket_send_buffer_size(&socket, BUFFER_BYTES)?;
-    UdpSocket::from_std(socket)
+    socket.set_recv_buffer_size(BUFFER_BYTES)?;
+    socket.set_send_buffer_size(BUFFER_BYTES)?;
+    socket.bind(&at.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 /// The address from which this machine speaks to `peer`, found without sending anything.

@@ -9,7 +9,7 @@ use super::recorder::Gauge;
 use super::wires::{Wires, lock};
 use super::{facts, media, process, recorder};
 use crate::base::{Mono, Now};
-use crate::net::ports;
+use crate::net::{connections, ports};
 use crate::trunk::event::{Usage, View};
 use crate::{acd, call, sip};
 use serde::Serialize;
@@ -36,6 +36,8 @@ pub struct Internals {
     pub trunks: Vec<TrunkFigures>,
     /// By media thread.
     pub media: Vec<media::Figures>,
+    /// SIP connections.
+    pub connections: connections::Counts,
     /// Facts on their way to SQL.
     pub facts: FactFigures,
     /// The recorder.
@@ -92,6 +94,10 @@ pub struct Standing {
     pub connections: u64,
     /// Event streams.
     pub streams: u64,
+    /// SIP connections; phones that are registered by one keep it.
+    pub sip_connections: u64,
+    /// Messages that wait to be written to SIP connections.
+    pub sip_waiting: u64,
 }
 
 /// One signal shard.
@@ -249,7 +255,7 @@ impl Standing {
     }
 
     /// Every figure by its name.
-    pub fn named(&self) -> [(&'static str, u64); 21] {
+    pub fn named(&self) -> [(&'static str, u64); 23] {
         [
             ("calls", self.calls),
             ("legs", self.legs),
@@ -272,6 +278,8 @@ impl Standing {
             ("files", self.files),
             ("connections", self.connections),
             ("streams", self.streams),
+            ("sip_connections", self.sip_connections),
+            ("sip_waiting", self.sip_waiting),
         ]
     }
 }
@@ -298,12 +306,15 @@ impl Sources {
         let trunks: Vec<TrunkFigures> =
             self.wires.trunks.views(now).iter().map(|view| TrunkFigures::of(view, now)).collect();
         let (recorder, process) = (self.recorder.counts(), process::read());
+        let connections = self.wires.connections.counts();
         let mut standing = Standing {
             channels: trunks.iter().map(|trunk| u64::from(trunk.inbound.used + trunk.outbound.used)).sum(),
             recordings: recorder.unsealed as u64,
             tasks: self.runtime.metrics().num_alive_tasks() as u64,
             threads: process.threads,
             files: process.open_files,
+            sip_connections: connections.open + connections.handshakes,
+            sip_waiting: connections.waiting,
             ..Standing::default()
         };
         shards.iter().for_each(|shard| standing.add_shard(shard));
@@ -315,6 +326,7 @@ impl Sources {
             trunks,
             facts: facts(&self.facts.counts(), self.facts_refused.load(Ordering::Relaxed)),
             faults: self.wires.faults.read(),
+            connections,
             standing,
             shards,
             acds,

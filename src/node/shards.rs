@@ -14,6 +14,7 @@ use crate::base::number::mask;
 use crate::base::{FactId, LegId, MediaThreadId, Mint, Mono, Now, ShardId};
 use crate::call::event::{CallView, Event as ToCalls, Towards};
 use crate::media::event::{Action, Counters, Notice};
+use crate::net::connections::News;
 use crate::net::ports::{OpenError, Ports};
 use crate::shard::{Effect, Event, Shard};
 use crate::sip::event::Flow;
@@ -23,7 +24,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 /// Messages taken from a mailbox at once.
@@ -60,8 +60,6 @@ pub(super) struct ShardTask {
     pub(super) shard: Shard,
     pub(super) wires: Arc<Wires>,
     pub(super) media: Arc<MediaThreads>,
-    /// By listener.
-    pub(super) sockets: Vec<Arc<UdpSocket>>,
     pub(super) ports: Ports,
     pub(super) mint: Mint,
     pub(super) threads_by_leg: HashMap<LegId, MediaThreadId>,
@@ -111,11 +109,16 @@ impl Keeping {
 }
 
 impl ShardTask {
-    /// Runs until both mailboxes are closed.
-    pub(super) async fn run(mut self, mut packets: mpsc::Receiver<(Flow, Bytes)>, mut events: mpsc::Receiver<Event>) {
+    /// Runs until its mailboxes are closed.
+    pub(super) async fn run(
+        mut self,
+        mut packets: mpsc::Receiver<(Flow, Bytes)>,
+        mut events: mpsc::Receiver<Event>,
+        mut news: mpsc::Receiver<News>,
+    ) {
         let mut effects = std::mem::take(&mut self.begun);
         self.carry_out(clock::now(), &mut effects);
-        let (mut some_packets, mut some_events) = (Vec::new(), Vec::new());
+        let (mut some_packets, mut some_events, mut some_news) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             let next = [self.shard.next_deadline(), self.keeping.due].into_iter().flatten().min();
             let wait = next.map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
@@ -123,7 +126,14 @@ impl ShardTask {
                 biased;
                 count = events.recv_many(&mut some_events, BATCH_MAX) => if count == 0 { return },
                 count = packets.recv_many(&mut some_packets, BATCH_MAX) => if count == 0 { return },
+                count = news.recv_many(&mut some_news, BATCH_MAX) => if count == 0 { return },
                 () = tokio::time::sleep(wait) => {}
+            }
+            // Whatever woke us: a flood of datagrams must not keep connections waiting.
+            while some_news.len() < BATCH_MAX
+                && let Ok(one) = news.try_recv()
+            {
+                some_news.push(one);
             }
             for event in some_events.drain(..) {
                 let now = clock::now();
@@ -136,6 +146,17 @@ impl ShardTask {
                 self.step(now, &mut effects, |shard, out| shard.handle(now, Event::Received { flow, bytes }, out));
                 self.carry_out(now, &mut effects);
                 self.keep(now);
+            }
+            for one in some_news.drain(..) {
+                let now = clock::now();
+                let (event, in_flight) = match one {
+                    News::Received { flow, bytes, in_flight } => (Event::Received { flow, bytes }, Some(in_flight)),
+                    News::Closed { flow } => (Event::Closed { flow }, None),
+                };
+                self.step(now, &mut effects, |shard, out| shard.handle(now, event, out));
+                self.carry_out(now, &mut effects);
+                self.keep(now);
+                drop(in_flight);
             }
             let now = clock::now();
             if self.shard.next_deadline().is_some_and(|at| at <= now.mono) {
@@ -171,7 +192,7 @@ impl ShardTask {
             std::mem::swap(effects, &mut carried);
             for effect in carried.drain(..) {
                 match effect {
-                    Effect::Send { flow, bytes } => self.send(flow, &bytes),
+                    Effect::Send { flow, bytes } => self.send(now, flow, bytes, effects),
                     Effect::OpenPort { leg, beside, towards } => {
                         let event = self.open_port(now, leg, beside, towards);
                         self.step(now, effects, |shard, out| shard.handle(now, Event::Call(event), out));
@@ -208,14 +229,21 @@ impl ShardTask {
         self.carried = carried;
     }
 
-    fn send(&self, flow: Flow, bytes: &[u8]) {
-        let sent = match self.sockets.get(usize::from(flow.listener)) {
-            Some(socket) => socket.try_send_to(bytes, flow.peer),
+    fn send(&mut self, now: Now, flow: Flow, bytes: Bytes, effects: &mut Vec<Effect>) {
+        if flow.is_reliable() {
+            if self.wires.connections.send(flow, bytes).is_err() {
+                self.step(now, effects, |shard, out| shard.handle(now, Event::Closed { flow }, out));
+            }
+            return;
+        }
+        let sockets = self.wires.sockets.load();
+        let sent = match sockets.get(usize::from(flow.listener)).and_then(Option::as_ref) {
+            Some(socket) => socket.try_send_to(&bytes, flow.peer),
             None => Err(std::io::ErrorKind::NotConnected.into()),
         };
         // Lost like any datagram: SIP's own timers repeat it.
         if let Err(error) = sent {
-            self.wires.faults.sends_failed.raise(clock::now().mono, 1, |count| {
+            self.wires.faults.sends_failed.raise(now.mono, 1, |count| {
                 tracing::warn!(%error, count, "a SIP datagram cannot be sent");
             });
         }

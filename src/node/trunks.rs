@@ -12,6 +12,7 @@ use crate::net::dns::Resolver;
 use crate::shard;
 use crate::trunk::Trunks;
 use crate::trunk::event::{Alarm, Command, Event, Settings, View};
+use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -22,7 +23,7 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// The table.
 #[derive(Debug)]
 pub(super) struct TrunkTable {
-    settings: Arc<Settings>,
+    settings: ArcSwap<Settings>,
     trunks: Mutex<Trunks>,
     /// The next deadline may have come nearer.
     changed: Notify,
@@ -31,13 +32,25 @@ pub(super) struct TrunkTable {
 impl TrunkTable {
     pub(super) fn new(settings: Settings) -> TrunkTable {
         let settings = Arc::new(settings);
-        TrunkTable { trunks: Mutex::new(Trunks::new(settings.clone())), settings, changed: Notify::new() }
+        TrunkTable {
+            trunks: Mutex::new(Trunks::new(settings.clone())),
+            settings: ArcSwap::new(settings),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Takes new settings.
+    pub(super) fn configure(&self, now: Now, settings: Settings) {
+        let settings = Arc::new(settings);
+        self.settings.store(settings.clone());
+        let said = self.tell(now, Event::Configure(settings));
+        debug_assert!(said.is_empty(), "settings answer no leg: {said:?}");
     }
 
     /// Takes one event; what is said to legs is given back.
     pub(super) fn tell(&self, now: Now, event: Event) -> Vec<Command> {
         let moves_clock = match &event {
-            Event::Answered(_) | Event::Resolved { .. } => true,
+            Event::Answered(_) | Event::Resolved { .. } | Event::Configure(_) => true,
             Event::Seize(_) | Event::Release { .. } | Event::Hold { .. } | Event::Failed { .. } => false,
         };
         let out = self.step(|trunks, out| trunks.handle(now, event, out));
@@ -61,14 +74,14 @@ impl TrunkTable {
         out
     }
 
-    fn name(&self, trunk: TrunkId) -> &str {
-        self.settings.trunks.get(trunk.index()).map_or("", |profile| &profile.name)
+    fn name(&self, trunk: TrunkId) -> Box<str> {
+        self.settings.load().trunks.get(trunk.index()).map_or_else(|| "".into(), |profile| profile.name.clone())
     }
 
     /// Says it to people, if it is for them.
     fn alarm(&self, command: &Command) -> bool {
         let Command::Alarm { trunk, what } = command else { return false };
-        let name = self.name(*trunk);
+        let name = &*self.name(*trunk);
         match what {
             Alarm::Up => tracing::info!(trunk = name, "trunk is up"),
             Alarm::Down => tracing::error!(trunk = name, "trunk is down"),
@@ -82,7 +95,7 @@ impl TrunkTable {
 
 /// Lets the table's time pass until the node ends.
 pub(super) async fn run(wires: Arc<Wires>, resolver: Resolver) {
-    for profile in &wires.trunks.settings.trunks {
+    for profile in &wires.trunks.settings.load().trunks {
         let account = profile.login.as_ref().map(|login| mask(&login.user));
         tracing::debug!(trunk = &*profile.name, account, remote = profile.remote.is_some(), "trunk");
     }
@@ -109,14 +122,14 @@ pub(super) async fn run(wires: Arc<Wires>, resolver: Resolver) {
 }
 
 fn resolve(wires: Arc<Wires>, resolver: Resolver, trunk: TrunkId) {
-    let remote = wires.trunks.settings.trunks.get(trunk.index()).and_then(|profile| profile.remote.clone());
+    let remote = wires.trunks.settings.load().trunks.get(trunk.index()).and_then(|profile| profile.remote.clone());
     let Some(remote) = remote else { return };
     tokio::spawn(async move {
         let (host, port) = remote.proxy.unwrap_or((remote.host, remote.port));
-        let (targets, life) = match resolver.targets(&host, port).await {
+        let (targets, life) = match resolver.targets(&host, port, remote.transport).await {
             Ok(found) => found,
             Err(error) => {
-                tracing::warn!(trunk = wires.trunks.name(trunk), %error, "the trunk's name was not found");
+                tracing::warn!(trunk = &*wires.trunks.name(trunk), %error, "the trunk's name was not found");
                 (Vec::new(), Duration::ZERO)
             }
         };

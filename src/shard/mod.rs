@@ -35,6 +35,11 @@ pub enum Event {
         /// As it came.
         bytes: Bytes,
     },
+    /// A connection is gone, or could not be opened.
+    Closed {
+        /// Which.
+        flow: Flow,
+    },
     /// For a call: from media, the ACD, the ports or the API.
     Call(ToCalls),
     /// Another shard's registrar learned or lost bindings.
@@ -237,6 +242,7 @@ impl Shard {
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Received { flow, bytes } => self.ua(|ua, out| ua.handle(now, ToUa::Received { flow, bytes }, out)),
+            Event::Closed { flow } => self.ua(|ua, out| ua.handle(now, ToUa::Closed { flow }, out)),
             Event::Call(event) => self.calls(|calls, out| calls.handle(now, event, out)),
             Event::Bindings(bindings) => self.ua(|ua, out| ua.handle(now, ToUa::Bindings(bindings), out)),
             Event::Restored(bindings) => self.ua(|ua, out| ua.handle(now, ToUa::Restored(bindings), out)),
@@ -357,9 +363,5 @@ impl Shard {
                 }
             }
         }
-        debug_assert!({
-            self.check();
-            true
-        });
     }
 }

@@ -6,19 +6,21 @@
 use super::challenge::Challenge;
 use super::client::{ClientKey, Purpose};
 use super::dialog::{text, via};
-use super::event::{Answer, Ask, Command, Flow, Question};
+use super::event::{Answer, Ask, Command, Question};
 use super::message::{Contact, Message};
 use super::method::Method;
 use super::name::Name;
 use super::screen::{ALLOW, SDP};
 use super::ua::{Pass, Ua};
 use super::uri::{Uri, User};
+use super::via::Transport;
 use super::write::Writer;
 use crate::base::TrunkId;
 use crate::base::map::keyed_hash;
 use bytes::Bytes;
 use slotmap::{SlotMap, new_key_type};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 new_key_type! {
     /// A request under way.
@@ -113,7 +115,7 @@ impl Ua {
         let identity = (pending.call_id.clone(), pending.tag.clone(), pending.cseq);
         let bytes = self.write_ask(&ask, &uri, identity, &branch, authorization);
         let purpose = Purpose::Ask(key);
-        let client = self.clients.open(&mut self.alarms, pass, ask.flow, (method, &branch), bytes, purpose);
+        let client = self.open(pass, ask.flow, (method, &branch), bytes, purpose);
         if let Some(pending) = self.asks.table.get_mut(key) {
             pending.client = Some(client);
         }
@@ -151,7 +153,7 @@ impl Ua {
         match &ask.what {
             Question::Alive => writer.header(Name::Accept, SDP),
             Question::Register { expires_s, .. } => {
-                writer.address(Name::Contact, b"", our_contact(user, ask.flow, advertised), None);
+                writer.address(Name::Contact, b"", self.settings.contact_of(ask.flow, user), None);
                 writer.line(Name::Expires, format_args!("{expires_s}"))
             }
         };
@@ -193,8 +195,7 @@ impl Ua {
         let Some(Pending { ask, .. }) = self.asks.table.remove(key) else { return };
         let mut answer = answer_of(&ask, status);
         if let Some(response) = response {
-            let advertised = self.settings.advertised(ask.flow);
-            answer.expires_s = granted(response, advertised);
+            answer.expires_s = granted(response, self.settings.advertised(ask.flow), self.settings.transport(ask.flow));
             answer.min_expires_s = response.number(Name::MinExpires);
         }
         pass.out.push(Command::Answered(answer));
@@ -212,12 +213,6 @@ const fn method_of(what: &Question) -> Method {
     }
 }
 
-/// Calls to us come to the account's user at our address.
-fn our_contact(user: &str, flow: Flow, advertised: std::net::SocketAddr) -> String {
-    let transport = if flow.connection == 0 { "" } else { ";transport=tcp" };
-    format!("sip:{}@{advertised}{transport}", User(user))
-}
-
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port))
@@ -230,10 +225,10 @@ fn without_port(host: &str) -> &str {
 }
 
 /// What our Contact was granted: the registrar tells of all Contacts of the address (§10.3 (8)).
-fn granted(response: &Message, advertised: std::net::SocketAddr) -> Option<u32> {
+fn granted(response: &Message, advertised: SocketAddr, transport: Transport) -> Option<u32> {
     let ours = response.contacts().filter_map(Result::ok).find_map(|contact| match contact {
         Contact::At(address) => {
-            let (ip, port) = (address.uri.host?.ip()?, address.uri.port.unwrap_or(5060));
+            let (ip, port) = (address.uri.host?.ip()?, address.uri.port.unwrap_or(transport.default_port()));
             ((ip, port) == (advertised.ip(), advertised.port()))
                 .then(|| text(address.params.value("expires")?)?.parse().ok())
         }
@@ -244,7 +239,7 @@ fn granted(response: &Message, advertised: std::net::SocketAddr) -> Option<u32> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::{Action, AskId, Event, ListenerSettings, Login, Settings};
+    use super::super::event::{Action, AskId, Event, Flow, ListenerSettings, Login, Settings};
     use super::*;
     use crate::base::{Mint, Mono, Now, ShardId, Wall};
     use std::sync::Arc;
@@ -263,7 +258,7 @@ mod tests {
 
     impl World {
         fn new() -> World {
-            let listeners = vec![ListenerSettings { advertised: "192.0.2.100:5060".parse().unwrap() }];
+            let listeners = vec![ListenerSettings::udp("192.0.2.100:5060".parse().unwrap())];
             let settings = Arc::new(Settings { listeners, ..Settings::default() });
             let ua = Ua::new(0, ShardId(0), Mint::new(0, [1, 2]), [1, 2], settings);
             let now = Now { mono: Mono::from_ms(1_000), wall: Wall(1_790_000_000_000) };

@@ -1,5 +1,6 @@
 //! What goes into the user agent and what comes out: the whole surface between SIP and the rest of the house.
 
+use super::via::Transport;
 use crate::base::{LegId, TrunkId, Wall};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -7,15 +8,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a message came from and where its answers go. Opaque to the machines but for comparison.
+/// Where a message came from and where its answers go. Machines compare it and know no more of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Flow {
     /// Which of our listeners, in configuration order.
     pub listener: u16,
-    /// Zero on UDP; otherwise the connection's number, never used twice.
+    /// Zero on UDP; otherwise the connection's number, never used twice, or [`Flow::ANY`].
     pub connection: u64,
     /// The other end.
     pub peer: SocketAddr,
+}
+
+impl Flow {
+    /// Whichever connection leads to the peer: one is opened when there is none.
+    pub const ANY: u64 = u64::MAX;
+
+    /// Whether what is sent arrives once or the flow closes, so that nothing is repeated (RFC 3261 §17).
+    pub const fn is_reliable(&self) -> bool {
+        self.connection != 0
+    }
 }
 
 /// Into the [`Ua`](super::Ua).
@@ -27,6 +38,11 @@ pub enum Event {
         flow: Flow,
         /// As it came.
         bytes: Bytes,
+    },
+    /// A connection is gone, or none to this peer could be opened ([`Flow::ANY`]): what was sent last may not have arrived.
+    Closed {
+        /// Which.
+        flow: Flow,
     },
     /// The call asks for something.
     Do(Action),
@@ -538,8 +554,29 @@ pub struct DomainSettings {
 /// One listener as SIP sees it.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    /// How it speaks.
+    pub transport: Transport,
     /// Address written into Via and Contact.
     pub advertised: SocketAddr,
+    /// How requests go from it that are too large for a datagram; means something on UDP only.
+    pub large: Large,
+}
+
+impl ListenerSettings {
+    /// A UDP listener that sends everything by UDP.
+    pub const fn udp(advertised: SocketAddr) -> ListenerSettings {
+        ListenerSettings { transport: Transport::Udp, advertised, large: Large::Udp }
+    }
+}
+
+/// How requests go that are too large for a datagram (RFC 3261 §18.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Large {
+    /// By UDP all the same, in fragments.
+    Udp,
+    /// By TCP if the other side can be connected to, else by UDP.
+    Tcp,
 }
 
 /// One trunk as the user agent needs it.
@@ -551,6 +588,8 @@ pub struct TrunkSettings {
     pub sources: Vec<(std::net::IpAddr, u8)>,
     /// Whether its P-Asserted-Identity is believed (RFC 3325).
     pub trusts_identity: bool,
+    /// How large requests go to it; `None`: as its listener says.
+    pub large: Option<Large>,
     /// Whether our provisional responses to it are reliable.
     pub provisionals: Provisionals,
 }

@@ -15,7 +15,7 @@ use super::server_txn;
 use super::session_timer::{answered, write_answer};
 use super::timers::{T1, T1_64};
 use super::ua::{Pass, Ua};
-use super::uri::Uri;
+use super::uri::{Scheme, Uri};
 use super::write::Writer;
 use crate::base::LegId;
 use bytes::Bytes;
@@ -213,16 +213,15 @@ impl Ua {
     /// Begins a response that makes or refreshes the dialog: with our Contact.
     pub(super) fn begin_reply(&self, server: ServerKey, status: u16) -> Writer {
         let mut writer = self.servers.reply(server, status);
-        let flow = self.servers.at(server).expect("it is being answered").flow;
-        self.contact(&mut writer, flow);
+        let it = self.servers.at(server).expect("it is being answered");
+        let secure = it.request.request_uri().is_some_and(|uri| uri.scheme == Scheme::Sips);
+        self.contact(&mut writer, it.flow, secure);
         writer
     }
 
-    /// Our Contact on a flow.
-    pub(super) fn contact(&self, writer: &mut Writer, flow: Flow) {
-        let advertised = self.settings.advertised(flow);
-        let transport = if flow.connection == 0 { "" } else { ";transport=tcp" };
-        writer.line(Name::Contact, format_args!("<sip:{advertised}{transport}>"));
+    /// Our Contact on a flow; `secure` where the other side spoke of us as `sips` (RFC 3261 §12.1.1).
+    pub(super) fn contact(&self, writer: &mut Writer, flow: Flow, secure: bool) {
+        writer.line(Name::Contact, format_args!("<{}>", self.settings.contact(flow, secure)));
     }
 
     /// An ACK of a 2xx came (§13.3.1.4). Late and repeated ones are absorbed.

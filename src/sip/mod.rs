@@ -58,6 +58,9 @@ mod server;
 mod session;
 pub mod session_timer;
 pub mod snapshot;
+#[cfg(test)]
+mod tables;
+mod transport;
 pub mod ua;
 mod update;
 #[cfg(test)]

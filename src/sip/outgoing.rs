@@ -11,7 +11,7 @@ use super::name::Name;
 use super::screen::{SDP, abilities, host, sdp};
 use super::session_timer::{agreed, write_request};
 use super::ua::{Pass, Ua};
-use super::uri::{Uri, User};
+use super::uri::{Scheme, Uri, User};
 use super::write::Writer;
 use crate::base::Now;
 use bytes::Bytes;
@@ -54,7 +54,7 @@ impl Ua {
             let State::Calling(Calling { dialling: Some(dialling), .. }) = &leg.state else { return };
             let bytes = self.compose(dialling, &binding, &leg.tag, &branch);
             let request = (Method::Invite, &*branch);
-            let client = self.clients.open(&mut self.alarms, pass, binding.flow, request, bytes, Purpose::Invite(key));
+            let client = self.open(pass, binding.flow, request, bytes, Purpose::Invite(key));
             if let State::Calling(calling) = &mut self.legs[key].state {
                 calling.branches.push(client);
             }
@@ -104,8 +104,10 @@ impl Ua {
         writer.address(Name::To, b"", to, None);
         writer.header(Name::CallId, &**call_id);
         writer.line(Name::CSeq, format_args!("{} INVITE", 1 + u32::from(*redirects)));
-        self.contact(&mut writer, binding.flow);
+        self.contact(&mut writer, binding.flow, target.scheme == Scheme::Sips);
         abilities(&mut writer);
+        // So that the phone stops by itself should we be gone (§13.3.1).
+        writer.line(Name::Expires, format_args!("{}", invite.ring_max.as_millis().div_ceil(1_000)));
         // A browser's page knows best whether it still lives: it refreshes (RFC 4028 §7.1).
         match self.settings.session.expires_s {
             expires_s @ 1.. if is_browser(&target) => {
@@ -214,7 +216,7 @@ impl Ua {
         let early = self.take_early(key, response);
         // A 2xx need not repeat what a provisional response said (§13.2.1).
         let answer = sdp(response).ok().flatten().or(early.as_ref().and_then(|early| early.sdp.clone()));
-        let dialog = self.clients.at(client).and_then(|it| Dialog::of_client(&it.message()?, response, it.flow).ok());
+        let dialog = self.clients.at(client).and_then(|it| Dialog::of_client(&it.message()?, response, it.home()).ok());
         match (wins, dialog, answer) {
             (true, Some(mut dialog), Some(answer)) => {
                 if let Some(early) = early {
@@ -297,7 +299,7 @@ impl Ua {
     /// A 2xx that nobody wants: ACK, and at its first coming BYE.
     pub(super) fn stray(&mut self, pass: &mut Pass, client: ClientKey, response: &Message) {
         let Some(it) = self.clients.at_mut(client) else { return };
-        let dialog = it.message().map(|invite| Dialog::of_client(&invite, response, it.flow));
+        let dialog = it.message().map(|invite| Dialog::of_client(&invite, response, it.home()));
         let Some(Ok(mut dialog)) = dialog else {
             return;
         };
@@ -319,11 +321,18 @@ impl Ua {
         let mut writer = dialog.request(Method::Bye, dialog.local_cseq, &self.settings, &branch);
         why.write(&mut writer);
         let flow = dialog.next_flow(&self.settings);
-        self.clients.open(&mut self.alarms, pass, flow, (Method::Bye, &branch), writer.finish(), purpose);
+        self.open(pass, flow, (Method::Bye, &branch), writer.finish(), purpose);
     }
 
     /// A branch has its final answer. The leg fails with the best when it was the last (§16.7).
-    fn branch_done(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, status: u16, q850: Option<u8>) {
+    pub(super) fn branch_done(
+        &mut self,
+        pass: &mut Pass,
+        key: LegKey,
+        client: ClientKey,
+        status: u16,
+        q850: Option<u8>,
+    ) {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let State::Calling(calling) = &mut leg.state else {
             return;

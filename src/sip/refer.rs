@@ -148,7 +148,7 @@ impl Ua {
         let dialog = dialog.clone();
         let branch = self.marks.branch();
         let mut writer = dialog.request(Method::Notify, dialog.local_cseq, &self.settings, &branch);
-        self.contact(&mut writer, dialog.flow);
+        self.contact(&mut writer, dialog.flow, dialog.is_secure());
         writer.line(Name::Event, format_args!("refer;id={refer}"));
         if status >= 200 {
             writer.header(Name::SubscriptionState, "terminated;reason=noresource");
@@ -159,7 +159,7 @@ impl Ua {
         let bytes = writer.body(SIPFRAG, body.as_bytes());
         let flow = dialog.next_flow(&self.settings);
         let method = (Method::Notify, &*branch);
-        self.clients.open(&mut self.alarms, pass, flow, method, bytes, Purpose::Notify(key));
+        self.open(pass, flow, method, bytes, Purpose::Notify(key));
     }
 
     /// A response to a NOTIFY, or none: who knows no subscription has none (RFC 6665 §4.2.2); the call goes on (RFC 5057).

@@ -179,10 +179,29 @@ impl Registrar {
         record.ours && record.contacts.len() < before
     }
 
+    /// Drops the bindings of a connection that is gone (RFC 5626 §5.3); returns the records of this shard that had some.
+    pub fn close(&mut self, flow: Flow) -> Vec<u32> {
+        let mut changed = Vec::new();
+        for (record, at) in self.records.iter_mut().zip(0..) {
+            let before = record.contacts.len();
+            record.contacts.retain(|contact| !record.ours || contact.binding.flow != flow);
+            if record.contacts.len() < before {
+                changed.push(at);
+            }
+        }
+        changed
+    }
+
     /// All live contacts of a record, with the whole seconds left to each.
     pub fn contacts(&self, at: u32, now: Now) -> impl Iterator<Item = (&Binding, u64)> {
         let live = self.records[at as usize].contacts.iter().filter(move |contact| contact.until > now.mono);
         live.map(move |contact| (&contact.binding, contact.until.since(now.mono).as_millis().div_ceil(1_000) as u64))
+    }
+
+    /// Whether a phone of this user is reached by this flow.
+    pub fn reaches(&self, user: &str, domain: &str, flow: Flow) -> bool {
+        let contacts = self.find(user, domain).map(|at| &self.records[at as usize].contacts);
+        contacts.is_some_and(|contacts| contacts.iter().any(|contact| contact.binding.flow == flow))
     }
 
     /// The record of an address-of-record, if it ever had one.

@@ -81,6 +81,7 @@ impl Ua {
         if changed {
             self.watch(record);
             pass.out.push(Command::Bindings(self.registrar.bindings(record)));
+            self.returned(pass, record);
         }
     }
 

@@ -184,7 +184,7 @@ impl Ua {
     /// one that came before its predecessor (§4).
     pub(super) fn early(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) -> bool {
         let Some(tag) = response.to().tag() else { return true };
-        let invite = self.clients.at(client).and_then(|client| Some((client.message()?, client.flow)));
+        let invite = self.clients.at(client).and_then(|client| Some((client.message()?, client.home())));
         let Some(State::Calling(calling)) = self.legs.get_mut(key).map(|leg| &mut leg.state) else { return true };
         let place = calling.early.iter().position(|it| it.client == client && *it.dialog.remote.tag.as_bytes() == *tag);
         if response.status() == Some(199) {
@@ -230,6 +230,6 @@ impl Ua {
         writer.line(Name::RAck, format_args!("{rseq} {} INVITE", response.cseq().number));
         let flow = dialog.next_flow(&self.settings);
         let method = (Method::Prack, &*branch);
-        self.clients.open(&mut self.alarms, pass, flow, method, writer.finish(), Purpose::Prack(key));
+        self.open(pass, flow, method, writer.finish(), Purpose::Prack(key));
     }
 }

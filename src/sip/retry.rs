@@ -6,7 +6,7 @@
 use super::challenge::Challenge;
 use super::client::{Cancel, ClientKey, Purpose};
 use super::dialog::via;
-use super::leg::{Leg, LegKey, Reoffer, State};
+use super::leg::{Leg, Reoffer, State};
 use super::message::Message;
 use super::method::Method;
 use super::name::Name;
@@ -32,7 +32,7 @@ impl Ua {
         if client.retries >= RETRIES_MAX || client.cancel != Cancel::No {
             return false;
         }
-        let (purpose, flow, retries) = (client.purpose, client.flow, client.retries + 1);
+        let (purpose, flow, retries) = (client.purpose, client.home(), client.retries + 1);
         let Some(request) = client.message() else { return false };
         let Some(cure) = self.cure(purpose, &request, response) else { return false };
         let Some(cseq) = self.again_as(purpose, key, &request) else { return false };
@@ -47,7 +47,7 @@ impl Ua {
                 _ => writer.finish(),
             }
         };
-        let again = self.clients.open(&mut self.alarms, pass, flow, (method, &branch), bytes, purpose);
+        let again = self.open(pass, flow, (method, &branch), bytes, purpose);
         if let Some(client) = self.clients.at_mut(again) {
             client.retries = retries;
         }
@@ -59,11 +59,11 @@ impl Ua {
         let name = match response.status()? {
             401 => Name::Authorization,
             407 => Name::ProxyAuthorization,
-            422 => return self.longer(leg_of(purpose)?, response).map(Cure::Longer),
+            422 => return self.longer(purpose.leg()?, response).map(Cure::Longer),
             _ => return None,
         };
         let challenge = Challenge::of(response)?;
-        let credential = self.legs.get(leg_of(purpose)?)?.login.as_ref()?.credential(challenge.realm())?;
+        let credential = self.legs.get(purpose.leg()?)?.login.as_ref()?.credential(challenge.realm())?;
         // Proved in vain, unless only the nonce was old.
         if request.header(name).is_some() && !challenge.stale {
             return None;
@@ -76,7 +76,7 @@ impl Ua {
 
     /// The CSeq under which the request goes out again; `None` when nobody wants it any more.
     fn again_as(&mut self, purpose: Purpose, key: ClientKey, request: &Message) -> Option<u32> {
-        let leg = self.legs.get_mut(leg_of(purpose)?)?;
+        let leg = self.legs.get_mut(purpose.leg()?)?;
         match purpose {
             Purpose::Invite(_) => match &leg.state {
                 State::Calling(calling) if calling.branches.contains(&key) && calling.given_up.is_none() => {
@@ -104,7 +104,7 @@ impl Ua {
 
     /// The new transaction stands where the old one stood.
     fn replace(&mut self, purpose: Purpose, old: ClientKey, new: ClientKey) {
-        let Some(leg) = leg_of(purpose).and_then(|leg| self.legs.get_mut(leg)) else { return };
+        let Some(leg) = purpose.leg().and_then(|leg| self.legs.get_mut(leg)) else { return };
         match &mut leg.state {
             State::Calling(calling) => {
                 calling.early.retain(|early| early.client != old || !matches!(purpose, Purpose::Invite(_)));
@@ -125,19 +125,6 @@ fn early_dialog<'a>(leg: &'a mut Leg, request: &Message) -> Option<&'a mut super
         }
         State::Established { dialog, .. } => Some(dialog),
         State::Offered(_) | State::Answered { .. } | State::Ending { .. } => None,
-    }
-}
-
-/// The leg for which a request was sent.
-const fn leg_of(purpose: Purpose) -> Option<LegKey> {
-    match purpose {
-        Purpose::Invite(leg)
-        | Purpose::Reinvite(leg)
-        | Purpose::Update(leg)
-        | Purpose::Bye(leg)
-        | Purpose::Prack(leg)
-        | Purpose::Notify(leg) => Some(leg),
-        Purpose::Ask(_) | Purpose::Nobody => None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Inside a dialog (RFC 3261 §12.2, §14, §15): BYE and re-INVITE in both directions, glare, hanging up, and the end.
 
 use super::client::{ClientKey, Purpose, Reason, Told};
-use super::event::{Ending, Notice};
+use super::dialog::Dialog;
+use super::event::{Ending, Flow, Notice};
 use super::leg::{LegKey, LegTimer, REOFFER_MAX, REOFFER_TRIES, Reoffer, State, Wanted};
 use super::message::Message;
 use super::method::Method;
 use super::name::Name;
-use super::screen::{ALLOW, SDP, abilities, capabilities, sdp};
+use super::screen::{ALLOW, SDP, abilities, capabilities, host, sdp};
 use super::server::ServerKey;
 use super::session_timer::{TooSmall, agreed, answered, write_request};
 use super::ua::{Pass, Ua};
@@ -295,13 +296,13 @@ impl Ua {
         let dialog = dialog.clone();
         let branch = self.marks.branch();
         let mut writer = dialog.request(Method::Invite, dialog.local_cseq, &self.settings, &branch);
-        self.contact(&mut writer, dialog.flow);
+        self.contact(&mut writer, dialog.flow, dialog.is_secure());
         abilities(&mut writer);
         write_request(&mut writer, &self.settings.session, self.legs[key].session);
         let bytes = writer.body(SDP, &wanted.sdp);
         let flow = dialog.next_flow(&self.settings);
         let purpose = Purpose::Reinvite(key);
-        let client = self.clients.open(&mut self.alarms, pass, flow, (Method::Invite, &branch), bytes, purpose);
+        let client = self.open(pass, flow, (Method::Invite, &branch), bytes, purpose);
         self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Asking { client, wanted } };
         self.set(key, LegTimer::Life, pass.now.mono + REOFFER_MAX);
     }
@@ -311,7 +312,9 @@ impl Ua {
         let (purpose, response) = match told {
             Told::Nothing => return,
             Told::Response(purpose) => (purpose, response),
-            Told::Timeout(purpose) => (purpose, None),
+            // RFC 3261 §8.1.3.1: as if 503 had come.
+            Told::Unreachable(Purpose::Invite(leg)) => return self.branch_done(pass, leg, client, 503, None),
+            Told::Timeout(purpose) | Told::Unreachable(purpose) => (purpose, None),
         };
         if response.is_some_and(|response| self.retried(pass, client, response)) {
             return;
@@ -434,15 +437,28 @@ impl Ua {
         }
     }
 
-    /// A response without a transaction: only a repeated 2xx to an INVITE of before a restart means something.
-    pub(super) fn orphan(&mut self, pass: &mut Pass, response: &Message) {
+    /// A response without a transaction: only a 2xx to an INVITE of before a restart means something. One repeated in a
+    /// dialog has its ACK again; one that begins a dialog nobody knows of is ended, if it comes from a registered phone:
+    /// nobody else can have been asked.
+    pub(super) fn orphan(&mut self, pass: &mut Pass, flow: Flow, response: &Message) {
         let accepted = response.status().is_some_and(|status| (200..300).contains(&status));
         if !accepted || response.cseq().method != Method::Invite {
             return;
         }
         let key = response.from().tag().and_then(|tag| self.by_tag.at(tag)).copied();
-        if let Some(key) = key {
-            self.acknowledge_again(pass, key, response);
+        let to = response.to().uri;
+        let phone = host(&to).is_some_and(|host| self.registrar.reaches(&to.user_text(), &host, flow));
+        match key {
+            Some(key) => {
+                self.acknowledge_again(pass, key, response);
+            }
+            None if phone && self.clients.len() < self.settings.limits.transactions_max => {
+                let Ok(mut dialog) = Dialog::of_orphan(response, flow) else { return };
+                self.acknowledge(pass, &mut dialog, response.cseq().number);
+                dialog.local_cseq += 1;
+                self.send_bye(pass, &dialog, Reason::None, Purpose::Nobody);
+            }
+            None => {}
         }
     }
 }

@@ -188,12 +188,12 @@ impl Ua {
         let dialog = dialog.clone();
         let branch = self.marks.branch();
         let mut writer = dialog.request(Method::Update, dialog.local_cseq, &self.settings, &branch);
-        self.contact(&mut writer, dialog.flow);
+        self.contact(&mut writer, dialog.flow, dialog.is_secure());
         super::screen::abilities(&mut writer);
         write_request(&mut writer, &self.settings.session, timer);
         let flow = dialog.next_flow(&self.settings);
         let method = (Method::Update, &*branch);
-        self.clients.open(&mut self.alarms, pass, flow, method, writer.finish(), Purpose::Update(key));
+        self.open(pass, flow, method, writer.finish(), Purpose::Update(key));
     }
 
     /// A response to our UPDATE, or none in time.

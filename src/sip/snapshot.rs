@@ -176,7 +176,7 @@ impl Ua {
         let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
         let mut clients = Vec::new();
         for Branch { flow, invite, heard } in branches {
-            let sent = (Bytes::from(invite), heard);
+            let (flow, sent) = (self.settings.datagrams(flow), (Bytes::from(invite), heard));
             clients.extend(self.clients.reopen(&mut self.alarms, pass, flow, sent, Purpose::Invite(key)));
         }
         if clients.is_empty() {
@@ -192,11 +192,13 @@ impl Ua {
     fn restore_leg(&mut self, pass: &mut Pass, saved: LegSnapshot) {
         let LegSnapshot { leg, mut dialog, stands, updates, session, refers } = saved;
         dialog.local_cseq += LOST_REQUESTS_MAX;
+        dialog.flow = self.settings.datagrams(dialog.flow);
         let tag = dialog.local.tag.clone();
         let key = match stands {
             Stands::Established => self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle })),
             Stands::Answered { bytes, flow, cseq, has_offer, hang_up } => {
                 let mut it = Leg::new(leg, tag, State::Answered { dialog, has_offer, hang_up });
+                let flow = self.settings.datagrams(flow);
                 it.answer = Some(Answer { bytes: Bytes::from(bytes), flow, cseq, repeats: 0 });
                 let key = self.add(it);
                 self.set(key, LegTimer::Repeat, pass.now.mono + T1);
@@ -277,7 +279,13 @@ impl Ua {
         }
         let branch = |key: &_| {
             let client = self.clients.at(*key)?;
-            Some(Branch { flow: client.flow, invite: client.request.to_vec(), heard: client.is_heard() })
+            let heard = client.is_heard();
+            // A large one that nobody heard by TCP goes by UDP after all.
+            let (flow, invite) = match &client.fallback {
+                Some((flow, request)) if !heard => (*flow, request),
+                Some(_) | None => (client.flow, &client.request),
+            };
+            Some(Branch { flow, invite: invite.to_vec(), heard })
         };
         let branches = calling.branches.iter().filter_map(branch).collect();
         Some(Ringing { leg: leg.id, tag: leg.tag.clone(), until: calling.until, branches, trunk: calling.trunk })

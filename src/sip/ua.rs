@@ -122,10 +122,12 @@ impl Ua {
         let pass = &mut Pass { now, out };
         match event {
             Event::Received { flow, bytes } => self.receive(pass, flow, bytes),
+            Event::Closed { flow } => self.closed(pass, flow),
             Event::Do(action) => self.act(pass, action),
             Event::Bindings(bindings) => {
                 let record = self.registrar.replicate(now, bindings);
                 self.watch(record);
+                self.returned(pass, record);
             }
             Event::Restored(bindings) => {
                 let record = self.registrar.replicate(now, bindings);
@@ -244,15 +246,12 @@ impl Ua {
 
     fn receive(&mut self, pass: &mut Pass, flow: Flow, bytes: Bytes) {
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' ' | 0)) {
-            // A ping on a connection wants its pong (RFC 5626 §3.5.1); on UDP it only keeps a NAT open.
-            if flow.connection != 0 && &*bytes == b"\r\n\r\n" {
-                pass.send(flow, Bytes::from_static(b"\r\n"));
-            }
+            // It only keeps a NAT open (RFC 5626 §3.5.1); a connection has answered its own pings.
             return;
         }
         match Message::parse(bytes) {
             Ok(message) if message.is_request() => self.request(pass, flow, message),
-            Ok(message) => self.response(pass, &message),
+            Ok(message) => self.response(pass, flow, &message),
             Err(error) => {
                 let tag = self.marks.tag();
                 if let (Some(refusable), Some(bytes)) = (&error.refusable, refuse(&error, flow.peer, &tag)) {
@@ -282,11 +281,11 @@ impl Ua {
         }
     }
 
-    fn response(&mut self, pass: &mut Pass, response: &Message) {
+    fn response(&mut self, pass: &mut Pass, flow: Flow, response: &Message) {
         let status = response.status().expect("a response has a status");
         let Some(key) = self.clients.find(response) else {
             // After a restart the transaction is gone, but a repeated 2xx still wants its ACK.
-            return self.orphan(pass, response);
+            return self.orphan(pass, flow, response);
         };
         let event = match status {
             100..=199 => client_txn::Event::Provisional,

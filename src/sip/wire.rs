@@ -40,7 +40,7 @@ pub(super) fn flow(to: usize) -> Flow {
 
 pub(super) fn settings(who: usize) -> Settings {
     Settings {
-        listeners: vec![ListenerSettings { advertised: address(who) }],
+        listeners: vec![ListenerSettings::udp(address(who))],
         trunks: vec![TrunkSettings {
             name: "peer".into(),
             sources: vec![("10.0.0.0".parse().unwrap(), 24)],

@@ -4,6 +4,7 @@ use super::rules::NumberRules;
 use crate::base::{LegId, Mono, ShardId, TrunkId};
 use crate::sdp::Codec;
 use crate::sip::event::{Answer, Ask, Flow, Login};
+use crate::sip::via::Transport;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,9 @@ pub enum Event {
         /// How long they may be kept.
         life: Duration,
     },
+    /// New settings. Trunks keep their places, new ones come behind; one that changed is found out anew, and channels in
+    /// use stay, beyond new limits too.
+    Configure(Arc<Settings>),
 }
 
 /// A wish for a channel.
@@ -144,7 +148,7 @@ pub struct Settings {
 }
 
 /// One trunk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Name of its file.
     pub name: Box<str>,
@@ -186,6 +190,15 @@ pub struct Profile {
     pub wording: Wording,
 }
 
+impl Profile {
+    /// Of a trunk that was taken out of the files: its calls go on, and it carries no new ones.
+    pub fn retired(&self) -> Profile {
+        let none = |limits: Limits| Limits { channels: 0, reserve: 0, ..limits };
+        let (inbound, outbound) = (none(self.inbound), none(self.outbound));
+        Profile { remote: None, register: None, watch: None, inbound, outbound, ..self.clone() }
+    }
+}
+
 /// How a trunk wants requests to be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wording {
@@ -210,8 +223,10 @@ pub struct Remote {
     pub port: Option<u16>,
     /// Host and port requests are sent to, when it is not the remote itself (outbound proxy).
     pub proxy: Option<(Box<str>, Option<u16>)>,
-    /// Which listener of ours sends to it.
+    /// Which listener of ours sends to it, …
     pub listener: u16,
+    /// … and how that speaks: UDP, TCP or TLS.
+    pub transport: Transport,
     /// The address requests are sent to, when it is configured as one.
     pub address: Option<SocketAddr>,
 }

@@ -56,6 +56,12 @@ impl Registration {
         Registration { stand: Stand::Due(Mono(0)), wanted_s, number: 0, failures: 0, good_until: None }
     }
 
+    /// Due at once; an answer to what an earlier one asked is none to this one.
+    pub(super) fn after(wanted: Duration, earlier: Option<Registration>) -> Registration {
+        let number = earlier.map_or(0, |it| it.number);
+        Registration { number, ..Registration::new(wanted) }
+    }
+
     /// REGISTER goes out now: its number.
     pub(super) fn ask(&mut self, now: Mono) -> u32 {
         self.number += 1;

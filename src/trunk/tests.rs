@@ -6,6 +6,7 @@ use super::rules::NumberRules;
 use crate::base::{LegId, Mono, Now, ShardId, TrunkId, Wall};
 use crate::sdp::Codec;
 use crate::sip::event::{Answer, Ask, Login, Question};
+use crate::sip::via::Transport;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub(crate) fn profile(name: &str) -> Profile {
         port: None,
         proxy: None,
         listener: 0,
+        transport: Transport::Udp,
         address: Some("192.0.2.1:5060".parse().unwrap()),
     };
     Profile {
@@ -365,4 +367,31 @@ fn limits_hold_in_any_disorder() {
         let views = table.trunks.views(table.now.mono);
         assert!(views.iter().all(|view| view.inbound.used + view.outbound.used == 0));
     }
+}
+
+#[test]
+fn new_settings_leave_places_channels_and_what_stands_and_find_out_anew_what_changed() {
+    let watched = Profile { watch: Some(WATCH), ..profile("a") };
+    let mut table = Table::new(vec![watched.clone(), profile("b")]);
+    let leg = table.out(&[0], &[], false).unwrap().0;
+    let ask = asks(table.pass(Duration::ZERO)).remove(0);
+    let limited = |of: &Profile| Profile { outbound: Limits { channels: 1, ..FREE }, ..of.clone() };
+    let configure = |trunks: Vec<Profile>| Event::Configure(Arc::new(Settings { trunks, seed: [1, 2] }));
+    // Other limits: the channel in use counts, and the answer under way is still awaited.
+    table.tell(configure(vec![limited(&watched), profile("b").retired(), profile("c")]));
+    assert_eq!(table.out(&[0], &[], false), Err(Refused::Full));
+    assert_eq!(table.out(&[1], &[], false), Err(Refused::NoRoute), "taken out of the files");
+    assert_eq!(table.out(&[1, 2], &[], false).map(|it| it.1), Ok(2));
+    table.answer(&ask, 503);
+    assert_eq!(table.trunks.views(table.now.mono)[0].outbound.used, 1);
+    // Another address: what was asked at the old one says nothing of the new one.
+    let ask = asks(table.pass(WATCH.every)).remove(0);
+    let mut moved = limited(&watched);
+    moved.remote.as_mut().unwrap().address = Some("192.0.2.9:5060".parse().unwrap());
+    table.tell(configure(vec![moved, profile("b"), profile("c")]));
+    assert_eq!(table.answer(&ask, 503), []);
+    assert_eq!(table.trunks.views(table.now.mono)[0].target, "192.0.2.9:5060".parse().ok());
+    table.tell(Event::Release { leg });
+    assert_eq!(table.out(&[0], &[], false).map(|it| it.1), Ok(0));
+    assert_eq!(table.out(&[1], &[], false).map(|it| it.1), Ok(1), "back again");
 }

@@ -10,6 +10,7 @@ use super::registration::{Outcome, Registration, Stand};
 use crate::base::map::keyed_hash;
 use crate::base::{LegId, Mono, Now, ShardId, TrunkId};
 use crate::sip::event::{Answer, Ask, AskId, Flow, Question};
+use crate::sip::via::Transport;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -87,6 +88,14 @@ impl Side {
         Side { limits, bucket: Bucket::new(limits.calls_per_s), usage }
     }
 
+    /// Other limits from now on.
+    fn limit(&mut self, limits: Limits) {
+        if self.limits != limits {
+            let usage = Usage { channels: limits.channels, ..self.usage };
+            *self = Side { usage, ..Side::new(limits) };
+        }
+    }
+
     fn has_room(&self, emergency: bool) -> bool {
         let kept = if emergency { 0 } else { self.limits.reserve };
         self.usage.used < self.limits.channels.saturating_sub(kept)
@@ -111,7 +120,7 @@ impl Side {
 }
 
 impl Trunk {
-    fn new(position: usize, profile: &Profile) -> Trunk {
+    fn new(position: usize, profile: &Profile, now: Mono) -> Trunk {
         let address = profile.remote.as_ref().and_then(|remote| remote.address);
         let named = profile.remote.is_some() && address.is_none();
         Trunk {
@@ -120,10 +129,10 @@ impl Trunk {
             turn: 0,
             targets: address.into_iter().collect(),
             at: 0,
-            resolve_at: named.then_some(Mono(0)),
+            resolve_at: named.then_some(now),
             health: Health::START,
-            since: Mono(0),
-            probe: profile.watch.map(|_| Probe::Due(Mono(0) + PROBE_SPREAD * position as u32)),
+            since: now,
+            probe: profile.watch.map(|_| Probe::Due(now + PROBE_SPREAD * position as u32)),
             probe_wait: profile.watch.map_or(PROBE_WAIT_MAX, |watch| watch.every.min(PROBE_WAIT_MAX)),
             probes: 0,
             registration: profile.register.map(Registration::new),
@@ -163,7 +172,7 @@ impl Trunk {
 impl Trunks {
     /// All channels free, everything still to be asked.
     pub fn new(settings: Arc<Settings>) -> Trunks {
-        let trunks = settings.trunks.iter().enumerate().map(|(at, profile)| Trunk::new(at, profile)).collect();
+        let trunks = settings.trunks.iter().enumerate().map(|(at, profile)| Trunk::new(at, profile, Mono(0))).collect();
         Trunks { settings, trunks, seats: BTreeMap::new() }
     }
 
@@ -177,6 +186,31 @@ impl Trunks {
             Event::Failed { trunk } => self.judge(now, trunk, false, out),
             Event::Answered(answer) => self.answered(now, &answer, out),
             Event::Resolved { trunk, targets, life } => self.resolved(now, trunk, targets, life, out),
+            Event::Configure(settings) => self.configure(now, settings),
+        }
+    }
+
+    /// Answers to what was asked before come too late for a trunk that is found out anew.
+    fn configure(&mut self, now: Mono, settings: Arc<Settings>) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        for (at, profile) in self.settings.trunks.iter().enumerate() {
+            let Some(trunk) = self.trunks.get_mut(at) else {
+                self.trunks.push(Trunk::new(at, profile, now));
+                continue;
+            };
+            trunk.inbound.limit(profile.inbound);
+            trunk.outbound.limit(profile.outbound);
+            let was = &before.trunks[at];
+            let same = (&was.remote, &was.login, was.register, was.watch)
+                == (&profile.remote, &profile.login, profile.register, profile.watch);
+            if !same {
+                let registration = profile.register.map(|wanted| Registration::after(wanted, trunk.registration));
+                let Trunk { inbound, outbound, probes, .. } = std::mem::replace(trunk, Trunk::new(at, profile, now));
+                trunk.inbound = inbound;
+                trunk.outbound = outbound;
+                trunk.probes = probes;
+                trunk.registration = registration;
+            }
         }
     }
 
@@ -301,7 +335,8 @@ impl Trunks {
     fn flow(&self, id: TrunkId) -> Option<Flow> {
         let remote = self.settings.trunks.get(id.index())?.remote.as_ref()?;
         let peer = self.trunks[id.index()].target()?;
-        Some(Flow { listener: remote.listener, connection: 0, peer })
+        let connection = if remote.transport == Transport::Udp { 0 } else { Flow::ANY };
+        Some(Flow { listener: remote.listener, connection, peer })
     }
 
     fn release(&mut self, leg: LegId) {

@@ -12,7 +12,7 @@ use jiesu::sdp::Codec;
 use jiesu::sip::event::{Credential, DomainSettings, Limits, ListenerSettings, Settings as SipSettings, TrunkSettings};
 use jiesu::trunk::event::{Limits as Channels, Profile, Settings as TrunkTable, Wording};
 use jiesu::trunk::rules::NumberRules;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,10 +74,10 @@ pub struct Plan {
 
 impl Plan {
     /// Draws the people and the queues' rules.
-    pub fn draw(dice: &mut Dice) -> Plan {
+    pub fn draw(dice: &mut Dice, (least, most): (u64, u64)) -> Plan {
         let mut people = Vec::new();
         for site in 0..2u16 {
-            for desk in 1..=2 + dice.below(5) {
+            for desk in 1..=least + dice.below(most - least + 1) {
                 let mut skills = vec![(SkillId(0), 5)];
                 if dice.permille(600) {
                     skills.push((SkillId(1), 1 + dice.below(9) as u8));
@@ -93,8 +93,13 @@ impl Plan {
             wait_max: dice.permille(600).then(|| dice.ms(20_000, 200_000)),
             waiting_max: dice.pick(&[2, 10, 1_000]),
             no_agents: dice.pick(&[NoAgents::Wait, NoAgents::Wait, NoAgents::Release]),
-            calls_max: dice.pick(&[6, 500, 500]),
+            calls_max: dice.pick(&[6, 5_000, 5_000]),
         }
+    }
+
+    /// Whose phone this is.
+    pub fn person(&self, user: &str, domain: &str) -> Option<&Person> {
+        self.people.iter().find(|it| it.user == *user && it.domain() == domain)
     }
 
     /// The settings with the queues in order or reversed.
@@ -124,7 +129,7 @@ impl Plan {
         let credential = |it: &Person| Credential::new(&it.user, it.domain(), &format!("secret-{}", it.user));
         let domain = |name: &&str| DomainSettings { name: (*name).into(), aliases: vec!["10.0.0.1".into()] };
         SipSettings {
-            listeners: vec![ListenerSettings { advertised: ENGINE.parse().expect("an address") }],
+            listeners: vec![ListenerSettings::udp(ENGINE.parse().expect("an address"))],
             trunks: vec![TrunkSettings {
                 name: "carrier".into(),
                 sources: vec![("10.8.0.0".parse().expect("an address"), 13)],
@@ -233,9 +238,19 @@ pub fn library() -> Arc<Library> {
     Arc::new(library)
 }
 
+/// Desks in a room.
+const ROOM: u32 = 250;
+
 /// Where an agent's phone stands.
 pub fn desk(agent: AgentId) -> SocketAddr {
-    SocketAddr::from(([10, 0, 1, agent.0 as u8 + 1], 5060))
+    SocketAddr::from(([10, 0, 1 + (agent.0 / ROOM) as u8, (agent.0 % ROOM) as u8 + 1], 5060))
+}
+
+/// Whose desk this is, by number; nothing for a citizen's line.
+pub fn at_desk(at: SocketAddr) -> Option<usize> {
+    let IpAddr::V4(ip) = at.ip() else { return None };
+    let [_, floor, room, desk] = ip.octets();
+    (floor == 0).then(|| (usize::from(room) - 1) * ROOM as usize + usize::from(desk) - 1)
 }
 
 /// Where the `serial`-th citizen's call comes from.

@@ -95,8 +95,13 @@ fn calls_of_their_own_end_with_their_shard_and_outlive_the_owner_of_the_queues()
     bench.acd = Acd::restore(Arc::new(site()), bench.acd.snapshot(), bench.now, 2, &mut out).unwrap();
     bench.want(0, Want::Ready);
     assert_eq!(bench.state(0), paused("own_call"));
-    bench.handle(Event::Adopt { shard: ShardId(0), live: Vec::new() });
+    bench.handle(Event::Adopt { shard: ShardId(0), live: Vec::new(), own: Vec::new() });
     assert_eq!(bench.state(0), paused("own_call"), "another shard's restart");
-    bench.handle(Event::Adopt { shard: ShardId(1), live: Vec::new() });
+    bench.handle(Event::Adopt { shard: ShardId(1), live: Vec::new(), own: vec![(AgentId(0), own(1))] });
+    assert_eq!(bench.state(0), paused("own_call"), "it is still on");
+    bench.handle(Event::Adopt { shard: ShardId(1), live: Vec::new(), own: Vec::new() });
     assert_eq!(bench.state(0), AgentState::Ready);
+    // An owner who knew nothing of it learns of it.
+    bench.handle(Event::Adopt { shard: ShardId(1), live: Vec::new(), own: vec![(AgentId(0), own(2))] });
+    assert_eq!(bench.state(0), paused("own_call"));
 }

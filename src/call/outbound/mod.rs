@@ -71,6 +71,12 @@ impl Outbounds {
         self.wheel.next_deadline()
     }
 
+    /// Whose phones of a site are in use, as the ACD was told.
+    pub(super) fn own_calls(&self, site: SiteId) -> impl Iterator<Item = (AgentId, CallId)> + '_ {
+        let told = self.table.iter().filter(move |(_, entry)| entry.told && entry.call.site() == site);
+        told.map(|(id, entry)| (entry.call.agent(), outward(id)))
+    }
+
     /// The call that a leg is of.
     pub(super) fn of(&self, leg: LegId) -> Option<CallId> {
         self.by_leg.get(&leg).copied()

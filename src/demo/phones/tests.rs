@@ -24,7 +24,7 @@ fn bench() -> Bench {
     let sources = vec![(local.ip(), 32)];
     let carrier = TrunkSettings { name: "carrier".into(), sources, trusts_identity: true, ..TrunkSettings::default() };
     let sip = SipSettings {
-        listeners: vec![ListenerSettings { advertised: engine }],
+        listeners: vec![ListenerSettings::udp(engine)],
         trunks: vec![carrier],
         domains: vec![DomainSettings { name: DOMAIN.into(), aliases: vec![] }],
         credentials: Arc::new(vec![credential.clone()]),

@@ -47,7 +47,7 @@ fn call_settings() -> Arc<CallSettings> {
 fn sip_settings() -> Arc<SipSettings> {
     let sources = vec![(CARRIER.parse::<SocketAddr>().unwrap().ip(), 32)];
     Arc::new(SipSettings {
-        listeners: vec![ListenerSettings { advertised: "192.0.2.100:5060".parse().unwrap() }],
+        listeners: vec![ListenerSettings::udp("192.0.2.100:5060".parse().unwrap())],
         trunks: vec![TrunkSettings {
             name: "carrier".into(),
             sources,
