@@ -120,9 +120,19 @@ fn the_shipped_files_allow_nothing_to_be_dialled() {
     assert!(config.calls().dialling.rules.is_empty());
 }
 
+/// That each of these mistakes is told at its place with its cure: file, place, message, cure.
+fn tells(cases: &[(&str, &str, &str, &str)]) {
+    for (text, place, message, cure) in cases {
+        let start = format!("{GATEWAY}:{place}: ");
+        let told = told(text, "");
+        let fits = |it: &String| it.starts_with(&start) && it.contains(message) && it.contains(cure);
+        assert!(told.iter().any(fits), "{start}{message} / {cure}\n{}", told.join("\n"));
+    }
+}
+
 #[test]
 fn each_mistake_of_a_trunk_is_told_at_its_place_with_its_cure() {
-    for (text, place, message, cure) in [
+    tells(&[
         (
             "sources = [\"192.0.2.1\"]\nremote = \"192.0.2.2:5060\"",
             "2:10",
@@ -137,30 +147,6 @@ fn each_mistake_of_a_trunk_is_told_at_its_place_with_its_cure() {
         ),
         ("sources = [\"192.0.2.1\"]\nremote = \"a b\"", "2:10", "is neither an address nor a domain", "sip.example.cn"),
         ("sources = [\"192.0.2.1\"]\npriority = 5", "2:12", "`priority` without `remote`", "add remote"),
-        (
-            "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.1\"\ntransport = \"tls\"",
-            "3:13",
-            "listener \"tls\" believes no certificate",
-            "add authorities",
-        ),
-        (
-            "sources = [\"2001:db8::/32\"]\nremote = \"[2001:db8::9]:5060\"",
-            "2:10",
-            "no such listener speaks",
-            "add one to sip-profiles/listeners",
-        ),
-        (
-            "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.1\"\nlistener = \"udp\"\ntransport = \"tcp\"",
-            "3:12",
-            "no such listener speaks",
-            "one of: tcp",
-        ),
-        (
-            "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.1\"\nlistener = \"vpn\"",
-            "3:12",
-            "no such listener",
-            "one of: udp",
-        ),
         (
             "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.1\"\n[account]\nuser = \"1\"",
             "3:1",
@@ -190,12 +176,37 @@ fn each_mistake_of_a_trunk_is_told_at_its_place_with_its_cure() {
         ("sources = [\"192.0.2.0/24\"]\ncodecs = [\"g729\"]", "2:11", "unknown codec \"g729\"", "pcma"),
         ("sources = [\"192.0.2.0/24\"]\nweight = 0", "2:10", "0 is out of bounds", "from 1 to 100"),
         ("sources = [\"192.0.2.0/24\"]\noutbond = {}", "2:1", "unknown key `outbond`", "did you mean \"outbound\"?"),
-    ] {
-        let start = format!("{GATEWAY}:{place}: ");
-        let told = told(text, "");
-        let fits = |it: &String| it.starts_with(&start) && it.contains(message) && it.contains(cure);
-        assert!(told.iter().any(fits), "{start}{message} / {cure}\n{}", told.join("\n"));
-    }
+    ]);
+}
+
+#[test]
+fn a_trunk_that_no_listener_can_reach_is_told_so() {
+    tells(&[
+        (
+            "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.1\"\ntransport = \"tls\"",
+            "3:13",
+            "listener \"tls\" believes no certificate",
+            "add authorities",
+        ),
+        (
+            "sources = [\"2001:db8::/32\"]\nremote = \"[2001:db8::9]:5060\"",
+            "2:10",
+            "no such listener speaks",
+            "add one to sip-profiles/listeners",
+        ),
+        (
+            "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.1\"\nlistener = \"udp\"\ntransport = \"tcp\"",
+            "3:12",
+            "no such listener speaks",
+            "one of: tcp",
+        ),
+        (
+            "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.1\"\nlistener = \"vpn\"",
+            "3:12",
+            "no such listener",
+            "one of: udp",
+        ),
+    ]);
 }
 
 #[test]
