@@ -15,3 +15,4 @@ mod support;
 mod sweep;
 mod tidy;
 mod transports;
+mod trunks;
