@@ -15,7 +15,6 @@ pub mod address;
 pub mod challenge;
 pub mod credentials;
 pub mod frame;
-pub mod fuzz;
 mod lex;
 pub mod message;
 pub mod method;
