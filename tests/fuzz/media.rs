@@ -111,9 +111,9 @@ impl Stage {
         let now = Now { mono: Mono::from_ms(1_000), wall: Wall(1_700_000_000_000) };
         let mut stage = Stage { plane: Plane::new(Arc::new(library), 9), now, out: Sink::new(), sequence: 65_530 };
         let mut plain = Script::new(&[]);
-        for leg in 0..2 {
-            stage.act(Action::Open { leg: LEGS[leg], seed: 5 });
-            stage.act(Action::Connect { leg: LEGS[leg], remote: remote(leg, &mut plain) });
+        for (at, leg) in LEGS.into_iter().take(2).enumerate() {
+            stage.act(Action::Open { leg, seed: 5 });
+            stage.act(Action::Connect { leg, remote: remote(at, &mut plain) });
         }
         stage.act(Action::Bridge { a: LEGS[0], b: LEGS[1] });
         stage
