@@ -8,18 +8,20 @@ use super::leg::DigitWay;
 use super::record::{Arrival, Book};
 use super::table::Table;
 use crate::acd::event::Command as Acd;
-use crate::base::fact::{End, EndedBy, Stage};
+use crate::base::fact::{End, EndedBy, Signalled, Stage};
 use crate::base::number::Number;
 use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
-use crate::sip::event::{Action as Sip, Incoming, Notice, Referred, Source};
+use crate::sip::event::{About, Action as Sip, Incoming, Notice, Referred, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What a REFER is answered with: declined, here and everywhere.
 const TRANSFER_REFUSED: u16 = 603;
+/// Of a call that a trusted trunk says is an emergency: before all others in the line.
+const EMERGENCY_PRIORITY: u8 = 100;
 /// Q.850: unallocated number.
 const UNALLOCATED: u8 = 1;
 /// Q.850: switching equipment congestion.
@@ -281,6 +283,7 @@ impl Calls {
             sip_call_id: incoming.call_id,
             category: entry.category.clone(),
             offered: now,
+            signalled: signalled(incoming.about),
         });
         if self.retry_after_s.is_some() || self.calls.len() >= self.settings.calls_max {
             self.counts.refused += 1;
@@ -289,6 +292,7 @@ impl Calls {
             return refuse(incoming.leg, 503, CONGESTION, self.retry_after_s, out);
         }
         self.counts.taken += 1;
+        let priority = if book.record.signalled.emergency { EMERGENCY_PRIORITY } else { entry.priority };
         let settings = self.settings.clone();
         let (recording, order) = (RecordingId(self.mint.mint(now.wall)), OrderId(self.mint.mint(now.wall)));
         let key = self.calls.insert(|id| {
@@ -299,7 +303,7 @@ impl Calls {
                 offer: incoming.sdp,
                 flow: entry.flow.clone(),
                 opening: entry.opening(now.wall),
-                priority: entry.priority,
+                priority,
                 book,
                 recording,
                 order,
@@ -385,6 +389,13 @@ impl Calls {
             }
         }
     }
+}
+
+fn signalled(about: About) -> Signalled {
+    let About { original, diverted, user_to_user, resource_priority: _, emergency, place, caller_shown, replaces: _ } =
+        about;
+    let caller_name = Some(caller_shown).filter(|name| !name.is_empty());
+    Signalled { caller_name, original, diverted, emergency, place, user_to_user }
 }
 
 fn refuse(leg: LegId, status: u16, q850: u8, retry_after_s: Option<u32>, out: &mut Vec<Command>) {

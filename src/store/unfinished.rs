@@ -5,7 +5,7 @@ use super::orders::{OrderFilter, OrderRow};
 use super::page::{Limit, Page, Question};
 use super::recordings::RecordingRow;
 use super::{Site, StoreError};
-use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, EndedBy, OrderOpened, Stage, Times};
+use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, EndedBy, OrderOpened, Signalled, Stage, Times};
 use crate::base::{ContactId, Wall};
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -143,6 +143,7 @@ fn heard(row: &RecordingRow) -> Option<Unfinished> {
         end: None,
         recording: id(&row.id),
         order: None,
+        signalled: Signalled::default(),
     };
     let unsealed = row.ended.is_none();
     Some(Unfinished { record, order: None, unsealed, last_seen: Wall(row.ended.unwrap_or(row.started)) })
@@ -180,6 +181,14 @@ fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
         attempts: detail.attempts.into_iter().map(attempt).collect(),
         collected: detail.collected.into_iter().map(|row| (row.node.into(), row.digits.into())).collect(),
         end: None,
+        signalled: Signalled {
+            caller_name: row.caller_name.map(Into::into),
+            original: row.original.map(Into::into),
+            diverted: row.diverted.map(Into::into),
+            emergency: row.emergency,
+            place: row.place.map(Into::into),
+            user_to_user: row.user_to_user.map(Into::into),
+        },
     }
 }
 
@@ -227,6 +236,8 @@ fn opened(contact: ContactId, row: OrderRow) -> Option<OrderOpened> {
         opened: Wall(row.opened),
         answered: wall(row.answered),
         ended: wall(row.ended),
+        emergency: row.emergency,
+        place: row.place.map(Into::into),
     })
 }
 
