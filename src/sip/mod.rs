@@ -44,7 +44,7 @@ mod incoming;
 mod info;
 mod leg;
 mod outgoing;
-mod place;
+pub mod place;
 mod refer;
 mod registration;
 mod reliable;

@@ -118,8 +118,8 @@ const REPLACING: &str = "Require: replaces\nReplaces: c1@10.0.0.9;to-tag=t1;from
     Referred-By: <sip:1001@fz.cn>;cid=\"1@x\"\nAlert-Info: <urn:alert:service:call-waiting>\nSubject:\n s\n\tt\n";
 
 const PIDF_LO: &str = "Content-Type: application/pidf+xml\r\nContent-ID: <loc@fz.cn>\r\n\r\n<?xml version=\"1.0\"?>\r\n\
-    <presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"pres:a@fz.cn\"><tuple id=\"1\"><status><geopriv>\
-    <gml:Point srsName=\"urn:ogc:def:crs:EPSG::4326\"><gml:pos>26.08 119.30</gml:pos></gml:Point></geopriv></status>\
+    <presence xmlns=\"urn:ietf:params:xml:ns:pidf\" xmlns:gml=\"http://www.opengis.net/gml\" entity=\"pres:a@fz.cn\"><tuple id=\"1\"><status><geopriv><location-info>\
+    <gml:Point srsName=\"urn:ogc:def:crs:EPSG::4326\"><gml:pos>26.08 119.30</gml:pos></gml:Point></location-info></geopriv></status>\
     </tuple></presence>";
 
 const PROOF: &str = "Authorization: Digest username=\"1001\", realm=\"fz.cn\", nonce=\"n,1\", uri=\"sip:fz.cn\", \

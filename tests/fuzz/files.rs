@@ -158,7 +158,7 @@ pub fn configuration(bytes: &[u8]) {
 }
 
 /// Puts the checksums of journal records right: length, kind, version, CRC-32 of these and the payload (`segment.rs`).
-fn true_journal(bytes: &mut Vec<u8>) {
+fn true_journal(bytes: &mut [u8]) {
     const HEADER: usize = 20;
     if bytes.len() >= HEADER {
         let sum = crc32fast::hash(&bytes[..16]);
@@ -168,7 +168,7 @@ fn true_journal(bytes: &mut Vec<u8>) {
 }
 
 /// The same for records of the file of what stands: length, key, CRC-32.
-fn true_standing(bytes: &mut Vec<u8>) {
+fn true_standing(bytes: &mut [u8]) {
     true_records(bytes, 0, 24, 20);
 }
 
@@ -186,8 +186,8 @@ fn true_records(bytes: &mut [u8], mut at: usize, frame: usize, sum: usize) {
     }
 }
 
-const JOURNAL: Kind = Kind { text: false, words: &[], repair: true_journal };
-const STANDING: Kind = Kind { text: false, words: &[], repair: true_standing };
+const JOURNAL: Kind = Kind { text: false, words: &[], repair: |bytes| true_journal(bytes) };
+const STANDING: Kind = Kind { text: false, words: &[], repair: |bytes| true_standing(bytes) };
 const PLAIN: Kind = Kind { text: false, words: &[], repair: as_it_is };
 
 fn facts(folder: &Path) -> (Journal, Vec<Stamped>) {

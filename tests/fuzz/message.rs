@@ -2,7 +2,7 @@
 //! written and read again.
 
 use super::corpus::{hotline, torture};
-use super::mutate::Kind;
+use super::mutate::{Kind, as_it_is};
 use jiesu::base::number::mask;
 use jiesu::sip::challenge::Challenge;
 use jiesu::sip::credentials::Credentials;
@@ -15,7 +15,7 @@ use jiesu::sip::parse::{HEADERS_MAX, MESSAGE_BYTES_MAX, VALUE_BYTES_MAX};
 use jiesu::sip::route::Route;
 use jiesu::sip::uri::User;
 use jiesu::sip::write::{Writer, refuse};
-use jiesu::sip::{Address, Message, Method, Name, Uri, Via, shown};
+use jiesu::sip::{Address, Message, Method, Name, Uri, Via, place, shown};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Messages, with words that SIP gives a meaning to.
@@ -94,7 +94,8 @@ fn read_all(message: &Message) {
     let _ = (message.expires_s(), message.max_forwards(), message.reason_q850(), message.rack());
     let _ = (message.number(Name::SessionExpires), message.params(Name::Replaces).value("to-tag"));
     let _ = (message.wants_privacy("id"), message.require().count(), message.content_type());
-    let _ = (message.part("application", "pidf+xml"), message.lists(Name::Supported, "timer"));
+    message.part("application", "pidf+xml").iter().for_each(|document| location(document));
+    let _ = message.lists(Name::Supported, "timer");
     assert!(
         message.contacts().flatten().all(|contact| contact.expires_s().is_none() || matches!(contact, Contact::At(_)))
     );
@@ -282,6 +283,49 @@ pub fn headers(bytes: &[u8]) {
     }
 }
 
+/// A location object: one short line for people, or none.
+pub fn location(bytes: &[u8]) {
+    if let Some(line) = place::line(bytes) {
+        assert!((1..=place::LINE_CHARS_MAX).contains(&line.chars().count()), "{line}");
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+}
+
+const XML: Kind = Kind {
+    text: true,
+    words: &[
+        "<pos>",
+        "</pos>",
+        "<!DOCTYPE a [<!ENTITY b \"c\">]>",
+        "&b;",
+        "&#0;",
+        "&#x41;",
+        "<![CDATA[",
+        "]]>",
+        "NaN",
+        "1e400",
+    ],
+    repair: as_it_is,
+};
+
+/// A civic address and a circle, a point, a tower of elements.
+fn locations() -> Vec<Vec<u8>> {
+    let object = |info: &str| {
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" \
+             xmlns:gp=\"urn:ietf:params:xml:ns:pidf:geopriv10\" xmlns:gml=\"http://www.opengis.net/gml\" \
+             xmlns:ca=\"urn:ietf:params:xml:ns:pidf:geopriv10:civicAddr\" entity=\"pres:a@fj.cn\">\n<tuple id=\"1\">\n\
+             <status>\n<gp:geopriv>\n<gp:location-info>\n{info}\n</gp:location-info>\n</gp:geopriv>\n</status>\n\
+             </tuple>\n</presence>\n"
+        )
+    };
+    let civic = "<ca:civicAddress>\n<ca:A1>\u{798f}\u{5efa}\u{7701}</ca:A1>\n<ca:RD>\u{4e94}\u{56db}\u{8def}</ca:RD>\n\
+        <ca:HNO>1</ca:HNO>\n</ca:civicAddress>\n<gs:radius xmlns:gs=\"x\" uom=\"urn:ogc:def:uom:EPSG::9001\">30</gs:radius>";
+    let point = "<gml:Point srsName=\"urn:ogc:def:crs:EPSG::4326\">\n<gml:pos>26.08 119.30</gml:pos>\n</gml:Point>";
+    let tower = object(&format!("{}{}", "<b>\n".repeat(300), "</b>\n".repeat(300)));
+    vec![object(&format!("{civic}\n{point}")).into_bytes(), object(point).into_bytes(), tower.into_bytes()]
+}
+
 fn corpus() -> Vec<Vec<u8>> {
     torture().into_iter().chain(hotline()).collect()
 }
@@ -294,6 +338,12 @@ fn no_message_breaks_anything() {
 #[test]
 fn no_header_breaks_anything() {
     super::fuzz(&SIP, &corpus(), 10_000, headers);
+}
+
+#[test]
+fn no_location_breaks_anything() {
+    assert!(locations()[..2].iter().all(|document| place::line(document).is_some()));
+    super::fuzz(&XML, &locations(), 10_000, location);
 }
 
 #[test]
