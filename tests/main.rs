@@ -7,6 +7,7 @@ mod demo;
 mod digest;
 mod events;
 mod faults;
+mod fuzz;
 mod robust;
 mod sim;
 mod sip;
