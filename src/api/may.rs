@@ -41,6 +41,8 @@ pub enum Role {
 pub enum Action {
     /// See the inside of the node.
     NodeRead,
+    /// See the trunks.
+    TrunkRead,
     /// See an agent's state.
     AgentRead,
     /// Set an agent's state.
@@ -134,7 +136,7 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 40] = [
+const GRANTS: [(Role, Action, Grant); 42] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
@@ -146,6 +148,7 @@ const GRANTS: [(Role, Action, Grant); 40] = [
     (Role::TeamLead, Action::AgentRead, SITE),
     (Role::TeamLead, Action::AgentSet, SITE),
     (Role::TeamLead, Action::QueueRead, SITE),
+    (Role::TeamLead, Action::TrunkRead, SITE),
     (Role::TeamLead, Action::LiveRead, SITE),
     (Role::TeamLead, Action::CallHangUp, SITE),
     (Role::TeamLead, Action::EventRead, SITE),
@@ -168,6 +171,7 @@ const GRANTS: [(Role, Action, Grant); 40] = [
     (Role::CallbackAgent, Action::EventRead, OWN_MASKED),
     (Role::Supervisor, Action::OrderRead, SITE),
     (Role::Admin, Action::NodeRead, SITE),
+    (Role::Admin, Action::TrunkRead, SITE),
     (Role::Admin, Action::AgentRead, SITE),
     (Role::Admin, Action::QueueRead, SITE),
     (Role::Admin, Action::EventRead, SITE),
@@ -221,6 +225,7 @@ impl Action {
     pub fn word(self) -> &'static str {
         match self {
             Action::NodeRead => "node.read",
+            Action::TrunkRead => "trunk.read",
             Action::AgentRead => "agent.read",
             Action::AgentSet => "agent.set",
             Action::QueueRead => "queue.read",
@@ -249,8 +254,9 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 11] = [
+    const ACTIONS: [Action; 12] = [
         Action::NodeRead,
+        Action::TrunkRead,
         Action::AgentRead,
         Action::AgentSet,
         Action::QueueRead,
@@ -266,18 +272,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, ".ooSooomm.."),
-        (Role::TeamLead, ".SSSSSSSSS."),
-        (Role::Qc, ".......MMM."),
-        (Role::Dispatcher, "........S.."),
-        (Role::Handler, "..........."),
-        (Role::Expert, ".oo.ooo...."),
-        (Role::SubCenter, "..........."),
-        (Role::CallbackAgent, ".oo.mom...."),
-        (Role::Supervisor, "........S.."),
-        (Role::Admin, "SS.S..S...."),
-        (Role::Auditor, "..........S"),
-        (Role::Province, ".......MMM."),
+        (Role::Agent, "..ooSooomm.."),
+        (Role::TeamLead, ".SSSSSSSSSS."),
+        (Role::Qc, "........MMM."),
+        (Role::Dispatcher, ".........S.."),
+        (Role::Handler, "............"),
+        (Role::Expert, "..oo.ooo...."),
+        (Role::SubCenter, "............"),
+        (Role::CallbackAgent, "..oo.mom...."),
+        (Role::Supervisor, ".........S.."),
+        (Role::Admin, "SSS.S..S...."),
+        (Role::Auditor, "...........S"),
+        (Role::Province, "........MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

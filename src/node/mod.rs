@@ -22,6 +22,7 @@ mod shards;
 mod standing;
 mod start;
 mod unfinished;
+mod trunks;
 mod wires;
 
 pub use guard::log_panics;

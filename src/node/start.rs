@@ -17,6 +17,7 @@ use super::restore::{Restored, restore, shown};
 use super::setup::Setup;
 use super::shards::{Keeping, ShardTask};
 use super::standing::{Before, Keeper};
+use super::trunks::{self, TrunkTable};
 use super::unfinished::Unfinished;
 use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEWS_MAX, PACKETS_MAX, ToShard, Wires, lock};
 use crate::acd;
@@ -26,6 +27,7 @@ use crate::call::event::Event as ToCalls;
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
 use crate::net::connections::{Connections, News, World};
+use crate::net::dns::Resolver;
 use crate::net::ports::{Ports, SettingsError};
 use crate::net::tls::{self, TlsError};
 use crate::shard::{self, Effect, Shard, Standing};
@@ -166,6 +168,7 @@ impl Node {
             phones: dashmap::DashMap::new(),
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
+            trunks: TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))),
             facts: Box::new(tell),
             faults: Faults::default(),
         });
@@ -198,8 +201,7 @@ impl Node {
         node.restore_registrations();
         node.close_unfinished(contacts);
         lock(&node.listeners).open(&node.wires, seed);
-        node.spawn_certificate_watch();
-        node.spawn_people_watch();
+        node.spawn_watches();
         Ok(node)
     }
 
@@ -286,6 +288,13 @@ impl Node {
             facts.drain().await;
             closing.close(started).await;
         }));
+    }
+
+    /// What goes on by itself beside calls.
+    fn spawn_watches(&mut self) {
+        self.spawn_certificate_watch();
+        self.spawn_people_watch();
+        self.tasks.push(tokio::spawn(trunks::run(self.wires.clone(), Resolver::of_system())));
     }
 
     /// Certificates that were replaced on disk are used by new handshakes; connections that stand are untouched.

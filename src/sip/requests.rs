@@ -44,6 +44,7 @@ impl Bench {
                 Command::Send { flow, bytes } => sent.push((flow, String::from_utf8_lossy(&bytes).into_owned())),
                 Command::Tell(notice) => self.notices.push(notice),
                 Command::Bindings(bindings) => self.bindings.push(bindings.contacts.len()),
+                Command::Answered(answer) => panic!("nothing was asked: {answer:?}"),
             }
         }
         sent

@@ -384,7 +384,8 @@ impl Ua {
                     self.bye_done(pass, leg);
                 }
             }
-            Purpose::Nobody => {}
+            Purpose::Ask(ask) if self.asks.owns(ask, client) => self.ask_told(pass, ask, response),
+            Purpose::Ask(_) | Purpose::Nobody => {}
         }
     }
 
@@ -392,7 +393,8 @@ impl Ua {
     pub(super) fn bounds(&self, purpose: Purpose) -> bool {
         match purpose {
             Purpose::Invite(leg) | Purpose::Reinvite(leg) => self.legs.get(leg).is_some_and(|leg| leg.life.is_some()),
-            Purpose::Update(_) | Purpose::Prack(_) | Purpose::Notify(_) | Purpose::Bye(_) | Purpose::Nobody => false,
+            Purpose::Update(_) | Purpose::Prack(_) | Purpose::Notify(_) | Purpose::Bye(_) => false,
+            Purpose::Ask(_) | Purpose::Nobody => false,
         }
     }
 

@@ -51,6 +51,7 @@ fn record(number: u32, revision: u32) -> CallRecord {
     CallRecord {
         contact: ContactId(id(number)),
         revision,
+        direction: if number % 2 == 1 { Direction::Outbound } else { Direction::Inbound },
         caller: "13800000000".into(),
         dialled: "12345".into(),
         trunk: "unicom-a".into(),
@@ -75,6 +76,14 @@ fn record(number: u32, revision: u32) -> CallRecord {
         } else {
             Vec::new()
         },
+        routes: vec![RouteAttempt {
+            trunk: "unicom-a".into(),
+            seized: at(5),
+            provisional: Some(at(15)),
+            ringing: None,
+            ended: ended.then(|| at(9_000)),
+            sip_status: ended.then_some(200),
+        }],
         collected: vec![("menu".into(), "1".into())],
         end: ended.then_some(End { stage: Stage::Talking, by: EndedBy::Caller, sip_status: 200, q850: 16 }),
         recording: ended.then_some(RecordingId(id(number))),

@@ -13,7 +13,7 @@ use crate::base::snapshot::Snapshot;
 use crate::base::{AgentId, CallId, LegId, Mint, Mono, Now, PromptId, QueueId, ShardId, SiteId, Wall};
 use crate::ivr::{Draft, Entry, Numbers};
 use crate::media::event::{Action as Media, Notice as Heard};
-use crate::sip::event::{About, Action as Sip, Ending, Flow, Incoming, Notice, Referred, Source};
+use crate::sip::event::{About, Action as Sip, Destination, Ending, Flow, Incoming, Notice, Referred, Source};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +70,7 @@ fn settings() -> Arc<Settings> {
         agents: vec![Some(AgentIdentity { site: SiteId(0), name: "1001".into() })],
         numbers,
         calls_max: 2,
+        ..Settings::default()
     })
 }
 
@@ -169,7 +170,8 @@ impl World {
             _ => None,
         });
         let invite = invite.unwrap_or_else(|| panic!("an INVITE in {offered:?}"));
-        assert_eq!((&*invite.user, &*invite.domain, &*invite.caller), ("1001", "fuzhou.example", "13800138000"));
+        let Destination::User { user, domain } = &invite.to else { panic!("an agent's phone: {invite:?}") };
+        assert_eq!((&**user, &**domain, &*invite.caller), ("1001", "fuzhou.example", "13800138000"));
         assert!(invite.ring_max < Duration::from_secs(20), "the phone stops before the lease");
         invite.leg
     }
