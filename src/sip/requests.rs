@@ -307,6 +307,11 @@ fn inside_a_dialog() {
     assert_eq!(bye.0.peer.to_string(), "10.0.0.8:5060", "by the route set");
     assert!(bye.1.starts_with("BYE sip:1001@10.0.0.9:5080 ") && bye.1.contains("Route: <sip:10.0.0.8;lr>"));
     assert!(bye.1.contains("Reason: Q.850;cause=16"));
+    // Nothing but a BYE of theirs finds the dialog any more.
+    for method in ["OPTIONS", "INFO", "UPDATE", "REFER", "INVITE"] {
+        assert_eq!(bench.status(TRUNK, method, &inside), 481, "{method}");
+    }
+    assert_eq!(bench.status(TRUNK, "BYE", &inside), 200);
 }
 
 #[test]

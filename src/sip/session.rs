@@ -31,6 +31,10 @@ impl Ua {
             return self.answer(pass, key, 481, |_| {});
         };
         let cseq = request.cseq();
+        if matches!(self.legs[leg].state, State::Ending { .. }) && cseq.method != Method::Bye {
+            // With our BYE the dialog was over for all but theirs (§15.1.1, RFC 5407 §3.2).
+            return self.answer(pass, key, 481, |_| {});
+        }
         let dialog = self.legs[leg].dialog_of(&request).expect("found by its dialog");
         if dialog.remote_cseq.is_some_and(|last| cseq.number <= last) {
             // §12.2.2: out of order.
