@@ -72,7 +72,8 @@ pub fn agent_moves(lane: &mut Lane) {
     lane.ready(Who::A);
     let mut citizen = lane.citizen("shared/citizen-goes");
     let contact = lane.at("talking");
-    agent.until("SIP/2.0 200", 1);
+    // The ACK that he got, and the one that he sent.
+    agent.until("ACK ", 2);
     citizen.go();
     citizen.succeeds();
     agent.succeeds();
