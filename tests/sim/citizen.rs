@@ -146,7 +146,7 @@ impl Citizen {
                     let ack = self.session.ack(cseq, "");
                     out.push(Out::Send(ack));
                 }
-                if first_answer && self.wants_end && self.plan.ack_after == Some(Duration::ZERO) {
+                if first_answer && self.wants_end {
                     self.hang_up(now, out);
                 }
             }
