@@ -35,13 +35,13 @@ impl Ua {
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
         let (leg, until) = (invite.leg, pass.now.mono + invite.ring_max);
-        let (trunk, login) = match &invite.to {
-            Destination::User { .. } => (None, None),
-            Destination::Trunk(over) => (Some(false), over.login.clone()),
+        let trunk = match &invite.to {
+            Destination::User { .. } => None,
+            Destination::Trunk(_) => Some(false),
         };
         let (dialling, early) = (Some(Dialling { invite, call_id, redirects: 0 }), Vec::new());
         let calling = Calling { branches: Vec::new(), best: None, given_up: None, trunk, until, early, dialling };
-        let key = self.add(Leg { login, ..Leg::new(leg, tag, State::Calling(calling)) });
+        let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
         self.branch_out(pass, key, bindings);
         self.set(key, LegTimer::Life, until);
     }

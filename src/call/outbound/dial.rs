@@ -215,6 +215,15 @@ impl Outbound {
         self.tried.last().and_then(|trunk| self.settings.trunks.trunks.get(trunk.index()))
     }
 
+    /// Without any provisional response in this time the route is given up.
+    fn silent_max(&self) -> Duration {
+        let of = |profile: &Profile| match self.rule.emergency {
+            true => profile.provisional_max_emergency,
+            false => profile.provisional_max,
+        };
+        self.profile().map_or(ANSWER_MAX, of)
+    }
+
     fn is_early(&self) -> bool {
         matches!(self.state, State::Ringing { early: true })
     }
@@ -313,6 +322,7 @@ impl Outbound {
     fn invite(&mut self, now: Now, flow: Flow, (local, seed): (SocketAddr, u64), out: &mut Vec<Command>) {
         let Some(profile) = self.profile().cloned() else { return };
         let Some(remote) = &profile.remote else { return };
+        let silent_max = self.silent_max();
         let Some(second) = &mut self.second else { return };
         second.open(now, local, seed, out);
         let Some(sdp) = second.offer_of(&profile.codecs) else { return };
@@ -333,9 +343,7 @@ impl Outbound {
             user_phone: wording.user_phone,
             asserts_identity: wording.asserts_identity,
             privacy: wording.privacy,
-            login: profile.login.clone(),
         };
-        let silent_max = if self.rule.emergency { profile.provisional_max_emergency } else { profile.provisional_max };
         let invite = Invite {
             leg: second.id,
             to: Destination::Trunk(Box::new(over)),
@@ -352,6 +360,13 @@ impl Outbound {
 
 /// What comes back.
 impl Outbound {
+    /// The INVITE goes out only now: the route's time to show itself begins again.
+    pub(super) fn resent(&mut self, now: Now, leg: LegId) {
+        if self.is_second(leg) && matches!(self.state, State::Trying) {
+            self.deadline = now.mono + self.silent_max();
+        }
+    }
+
     /// The next hop is there.
     pub(super) fn trying(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
         if !self.is_second(leg) || !matches!(self.state, State::Trying) {

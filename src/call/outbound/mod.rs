@@ -152,6 +152,7 @@ pub(super) fn leg_of(notice: &Notice) -> LegId {
         Notice::Cancelled { leg }
         | Notice::Acknowledged { leg, .. }
         | Notice::Trying { leg }
+        | Notice::Resent { leg }
         | Notice::Ringing { leg, .. }
         | Notice::Answered { leg, .. }
         | Notice::Failed { leg, .. }
@@ -233,6 +234,7 @@ impl Calls {
             Notice::Incoming(_) | Notice::Cancelled { leg: _ } => {}
             Notice::Acknowledged { leg, sdp } => call.acknowledged(now, leg, sdp, out),
             Notice::Trying { leg } => call.trying(now, leg, out),
+            Notice::Resent { leg } => call.resent(now, leg),
             Notice::Ringing { leg, sdp } => call.ringing(now, leg, sdp, out),
             Notice::Answered { leg, sdp } => call.answered(now, leg, &sdp, out),
             Notice::Failed { leg, status, q850 } => call.failed(now, leg, (status, q850), out),

@@ -309,6 +309,19 @@ fn a_silent_route_gives_way_after_two_seconds_and_for_emergencies_after_one() {
 }
 
 #[test]
+fn a_route_whose_invite_goes_out_late_has_its_time_from_then_on() {
+    let mut world = World::new();
+    let (leg, ..) = invite(&world.dials("110"));
+    world.pass(Duration::from_millis(900));
+    world.sip(Notice::Resent { leg });
+    assert!(world.pass(Duration::from_millis(990)).is_empty());
+    assert_eq!(invite(&world.pass(Duration::from_millis(20))).1.trunk, TrunkId(1));
+    // Of a leg given up it means nothing.
+    world.sip(Notice::Resent { leg });
+    assert_eq!(world.letter(), 'Y');
+}
+
+#[test]
 fn the_routes_faults_lead_on_and_the_called_partys_do_not() {
     for (status, told) in
         [(503, None), (500, None), (408, None), (404, None), (486, Some(486)), (603, Some(603)), (403, Some(403))]
