@@ -251,10 +251,9 @@ fn a_large_emergency_invite_arrives_at_a_trunk_that_knows_udp_alone() {
     for silent in [false, true] {
         let police = Peer::new("127.0.0.2");
         let _backlog = silent.then(|| deaf(police.at));
-        let long = ["a".repeat(60), "b".repeat(60), "c".repeat(60), "d".repeat(60), "cn".into()].join(".");
-        let rules = rule("[\"110\"]", true).replace(", \"b\"", "");
-        let folder =
-            with(&[("a", trunk(police.at, &format!("proxy = \"{}\"\nfrom_domain = \"{long}\"", police.at)))], &rules);
+        let place = "civic = { country = \"CN\", A1 = \"福建省\", A3 = \"福州市\", RD = \"五四路\", HNO = \"1\" }\n";
+        let rules = rule("[\"110\"]", true).replace(", \"b\"", "") + place;
+        let folder = with(&[("a", trunk(police.at, "geolocation = \"body\""))], &rules);
         folder.listener("tcp", "transport = \"tcp\"");
         let mut hotline = Hotline::start(folder);
         hotline.phone("1001");
@@ -262,10 +261,47 @@ fn a_large_emergency_invite_arrives_at_a_trunk_that_knows_udp_alone() {
         let invite = police.request("INVITE sip:110@");
         assert!(invite.0.len() > 1_300, "{} bytes: {}", invite.0.len(), invite.0);
         assert!(invite.0.contains("Via: SIP/2.0/UDP "), "{}", invite.0);
+        assert!(
+            invite.0.contains("<ca:A1>福建省</ca:A1>") && invite.0.contains("\r\nGeolocation: <cid:"),
+            "{}",
+            invite.0
+        );
         assert!(!silent || begun.elapsed() >= Duration::from_secs(1), "TCP had its second");
         police.answer(&invite, "486 Busy Here", "");
         agent.succeeds();
     }
+}
+
+#[test]
+fn a_call_asked_for_by_hand_joins_the_agent_and_the_citizen_of_an_order() {
+    let far: SocketAddr = format!("127.0.0.3:{}", ports(2)).parse().unwrap();
+    let rules = rule("[\"1??????????\"]", false).replace(", \"b\"", "");
+    let mut hotline = Hotline::start(with(&[("a", trunk(far, "[outbound]\nchannels = 1"))], &rules));
+    let phone = hotline.phone("1001");
+    let agent = hotline.behaves(&phone, "agent-answers", &[]);
+    let port = far.port().to_string();
+    let arguments = ["-p", &port, "-d", "1500", "-i", "127.0.0.3", "-mi", "127.0.0.3"];
+    let citizen = Sipp::start(hotline.folder(), hotline.engine.sip, "agent-hangs-up", &arguments);
+    let wanted = json!({ "agent": "1001", "number": "138 0013 8000" });
+    let refused = hotline.lead.post_json("/calls", &json!({ "agent": "1001", "number": "0044 20 7183 8750" }));
+    assert_eq!((refused.status, refused.body["title"].as_str()), (403, Some("Forbidden")), "{}", refused.body);
+    let nobody = hotline.lead.post_json("/calls", &json!({ "agent": "1002", "number": "13800138000" }));
+    assert_eq!(nobody.status, 409, "{}", nobody.body);
+    let asked = hotline.lead.post_json("/calls", &wanted);
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    let contact = hotline.events.call("talking");
+    assert_eq!(asked.body["contact"], json!(contact));
+    assert_eq!(hotline.lead.post_json("/calls", &wanted).status, 409, "the agent is on a call");
+    let rung = agent.succeeds();
+    assert!(rung.contains(";answer-after=0") && !rung.contains("13800138000"), "{rung}");
+    assert!(citizen.succeeds().contains("INVITE sip:13800138000@127.0.0.3"));
+    let past = hotline.past(&contact);
+    let call = &past.record["call"];
+    assert_eq!((&call["direction"], &call["agent"], &call["trunk"]), (&json!("outbound"), &json!("1001"), &json!("a")));
+    assert_eq!(past.end(), ("talking", "caller"));
+    assert!(past.sound.left.iter().any(|sample| sample.unsigned_abs() > 1_000), "the far end is heard on the left");
+    assert!(past.sound.right.iter().any(|sample| sample.unsigned_abs() > 1_000), "the agent on the right");
+    hotline.nothing_is_left();
 }
 
 #[test]

@@ -367,6 +367,10 @@ impl Node {
         self.seed
     }
 
+    pub(super) fn wires(&self) -> &Arc<Wires> {
+        &self.wires
+    }
+
     /// Ends calls by hand.
     pub fn hang_up(&self) -> impl Fn(CallId) -> bool + Send + Sync + 'static {
         let wires = self.wires.clone();

@@ -25,6 +25,7 @@ fn over(number: &str) -> Destination {
         user_phone: false,
         asserts_identity: true,
         privacy: false,
+        location: None,
     }))
 }
 

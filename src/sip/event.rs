@@ -172,6 +172,17 @@ pub struct OverTrunk {
     pub asserts_identity: bool,
     /// Whether `Privacy: id` is written (RFC 3323 §4.2).
     pub privacy: bool,
+    /// Where the call is from, when the trunk shall know it.
+    pub location: Option<Location>,
+}
+
+/// Where a call is from (RFC 6442).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A URI that tells it to who may know.
+    Reference(Box<str>),
+    /// A civic address (RFC 5139): elements and their values, in order.
+    Civic(Vec<(Box<str>, Box<str>)>),
 }
 
 /// An account of ours at somebody else's registrar or proxy.

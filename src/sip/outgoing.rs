@@ -5,6 +5,7 @@ use super::client::{Cancel, ClientKey, Purpose, Reason};
 use super::dialog::{Dialog, via};
 use super::event::{Binding, Destination, Invite, Notice, OverTrunk};
 use super::leg::{Calling, Dialling, Early, Leg, LegKey, LegTimer, Reoffer, State};
+use super::location;
 use super::message::{Contact, Message};
 use super::method::Method;
 use super::name::Name;
@@ -119,7 +120,12 @@ impl Ua {
             // A name that is none is left out: the rest of the call matters more.
             let _ = writer.other(name, value.as_bytes());
         }
-        writer.body(SDP, &invite.sdp)
+        match &invite.to {
+            Destination::Trunk(over) if let Some(location) = &over.location => {
+                location::finish(writer, location, (&own, tag), &invite.sdp)
+            }
+            Destination::User { .. } | Destination::Trunk(_) => writer.body(SDP, &invite.sdp),
+        }
     }
 
     /// A response to one branch, or none in time.

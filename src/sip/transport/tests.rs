@@ -143,6 +143,7 @@ impl Bench {
             user_phone: false,
             asserts_identity: true,
             privacy: false,
+            location: None,
         };
         self.invite(Destination::Trunk(Box::new(over)), leg, sdp)
     }
