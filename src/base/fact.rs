@@ -73,6 +73,26 @@ pub struct CallRecord {
     pub recording: Option<RecordingId>,
     /// The order opened with it.
     pub order: Option<OrderId>,
+    /// What the network said beside.
+    #[serde(default)]
+    pub signalled: Signalled,
+}
+
+/// What an INVITE said about its call beside who called whom. Nothing of it is proved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signalled {
+    /// The caller's name.
+    pub caller_name: Option<Box<str>>,
+    /// What was dialled before the call was diverted to us (RFC 7044, RFC 5806).
+    pub original: Option<Box<str>>,
+    /// Why it was diverted: `unconditional`, `user-busy`, `302` …
+    pub diverted: Option<Box<str>>,
+    /// To or from an emergency line or over its trunk, or said to be one by a trunk that may say so (RFC 4412, RFC 5031).
+    pub emergency: bool,
+    /// Where the caller is: one line (RFC 4119), or a URI to ask (RFC 6442).
+    pub place: Option<Box<str>>,
+    /// User-to-User as it came (RFC 7433).
+    pub user_to_user: Option<Box<str>>,
 }
 
 /// Raw time stamps of a call (milliseconds since 1970, UTC).
@@ -269,6 +289,12 @@ pub struct OrderOpened {
     pub answered: Option<Wall>,
     /// When the call ended.
     pub ended: Option<Wall>,
+    /// The call was said to be an emergency, as in [`Signalled`].
+    #[serde(default)]
+    pub emergency: bool,
+    /// Where the caller was, as in [`Signalled`].
+    #[serde(default)]
+    pub place: Option<Box<str>>,
 }
 
 /// A change of an agent's state.

@@ -9,12 +9,12 @@ use super::outbound::{self, Outbounds};
 use super::record::{Arrival, Book};
 use super::table::Table;
 use crate::acd::event::Command as Acd;
-use crate::base::fact::{End, EndedBy, Stage};
+use crate::base::fact::{End, EndedBy, Signalled, Stage};
 use crate::base::number::{Number, NumberKind};
 use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
-use crate::sip::event::{Action as Sip, Incoming, Notice, Referred, Source};
+use crate::sip::event::{About, Action as Sip, Incoming, Notice, Referred, Source};
 use crate::trunk;
 use crate::trunk::event::{Seize, Way};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// What a REFER is answered with: declined, here and everywhere.
 pub(super) const TRANSFER_REFUSED: u16 = 603;
+/// Of an emergency: before all others in the line.
+const EMERGENCY_PRIORITY: u8 = 100;
 /// Q.850: unallocated number.
 pub(super) const UNALLOCATED: u8 = 1;
 /// Q.850: switching equipment congestion.
@@ -310,9 +312,8 @@ impl Calls {
         let site = &self.settings.sites[entry.site.index()];
         let number = Number::parse(&incoming.caller, &site.area_code);
         let police = number.as_ref().is_ok_and(|number| number.kind() == NumberKind::Emergency);
-        let emergency = police
-            || trunk.is_some() && incoming.about.emergency
-            || trunk.is_some_and(|(_, profile)| profile.emergency);
+        let its_line = trunk.is_some_and(|(_, profile)| profile.emergency);
+        let emergency = matches!(incoming.source, Source::Trunk(_)) && (police || incoming.about.emergency || its_line);
         let way = trunk.map(|(id, _)| Way::In(id));
         let channel = way.map(|way| Seize { leg: incoming.leg, way, emergency });
         let caller = number.map_or_else(|_| incoming.caller.clone(), |number| number.as_str().into());
@@ -329,6 +330,7 @@ impl Calls {
             sip_call_id: incoming.call_id,
             category: entry.category.clone(),
             offered: now,
+            signalled: signalled(About { emergency, ..incoming.about }),
         });
         if self.is_full(emergency) {
             self.counts.refused += 1;
@@ -337,6 +339,7 @@ impl Calls {
             return refuse(incoming.leg, 503, CONGESTION, self.retry_after_s, out);
         }
         self.counts.taken += 1;
+        let priority = if emergency { EMERGENCY_PRIORITY } else { entry.priority };
         let (recording, order) = (RecordingId(self.mint.mint(now.wall)), OrderId(self.mint.mint(now.wall)));
         let key = self.calls.insert(|id| {
             let birth = Birth {
@@ -347,7 +350,7 @@ impl Calls {
                 offer: incoming.sdp,
                 flow: entry.flow.clone(),
                 opening: entry.opening(now.wall),
-                priority: entry.priority,
+                priority,
                 book,
                 recording,
                 order,
@@ -466,6 +469,13 @@ impl Calls {
             }
         }
     }
+}
+
+fn signalled(about: About) -> Signalled {
+    let About { original, diverted, user_to_user, resource_priority: _, emergency, place, caller_shown, replaces: _ } =
+        about;
+    let caller_name = Some(caller_shown).filter(|name| !name.is_empty());
+    Signalled { caller_name, original, diverted, emergency, place, user_to_user }
 }
 
 fn refuse(leg: LegId, status: u16, q850: u8, retry_after_s: Option<u32>, out: &mut Vec<Command>) {

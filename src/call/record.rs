@@ -3,7 +3,7 @@
 //! Owns the book-keeping and the telling of facts; never changes what the call does.
 
 use super::event::{CallView, Command};
-use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, Direction, End, Fact, Stage, Times};
+use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, Direction, End, Fact, Signalled, Stage, Times};
 use crate::base::{AgentId, CallId, ContactId, Now, OrderId, QueueId, RecordingId, SiteId, Wall};
 use crate::workorder::{Draft, Opening};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,7 @@ pub(super) struct Arrival {
     pub(super) sip_call_id: Box<str>,
     pub(super) category: Box<str>,
     pub(super) offered: Now,
+    pub(super) signalled: Signalled,
 }
 
 impl Book {
@@ -55,6 +56,7 @@ impl Book {
                 end: None,
                 recording: None,
                 order: None,
+                signalled: arrival.signalled,
             },
             came: arrival.offered,
             site: arrival.site,
@@ -96,6 +98,7 @@ impl Book {
                     dialled: &self.record.dialled,
                     category: &self.category,
                     called: self.record.times.offered,
+                    signalled: &self.record.signalled,
                 },
             );
             self.record.order = Some(draft.id());

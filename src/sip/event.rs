@@ -453,12 +453,12 @@ pub struct About {
     pub user_to_user: Option<Box<str>>,
     /// Resource-Priority as it came, `namespace.priority` (RFC 4412 §3.1).
     pub resource_priority: Option<Box<str>>,
-    /// Priority: emergency, an emergency namespace, or an emergency URN (RFC 3261 §20.26, RFC 4412 §12, RFC 5031).
+    /// Priority: emergency, an emergency namespace, or an emergency URN (RFC 3261 §20.26, RFC 4412 §12, RFC 5031), from a
+    /// trunk that is trusted with identities.
     pub emergency: bool,
-    /// URIs of Geolocation (RFC 6442 §4.1); `cid:` ones mean `location`.
-    pub geolocation: Vec<Box<str>>,
-    /// The PIDF-LO in the body (RFC 4119), as it came.
-    pub location: Option<Bytes>,
+    /// Where the caller is: the PIDF-LO of the body (RFC 4119) as one line for people, else the URI of Geolocation by which
+    /// it may be asked for (RFC 6442 §4.1).
+    pub place: Option<Box<str>>,
     /// The display name for people: in UTF-8, whatever it came in.
     pub caller_shown: Box<str>,
     /// The leg this call replaces (RFC 3891), which its sender may.

@@ -36,6 +36,7 @@ fn read_all(message: &Message) {
     let _ = (message.number(Name::SessionExpires), message.params(Name::Replaces).value("to-tag"));
     let _ = (message.wants_privacy("id"), message.require().count(), message.content_type());
     let _ = (super::about::about(message, &message.from().display_name()), message.params(Name::Replaces).has("a"));
+    let _ = super::place::line(message.bytes());
     for value in message.lines(Name::Replaces).chain(message.lines(Name::Join)) {
         let _ = super::replaces::Named::parse(value);
     }

@@ -47,6 +47,7 @@ mod info;
 mod leg;
 pub mod location;
 mod outgoing;
+mod place;
 mod refer;
 mod registration;
 mod reliable;

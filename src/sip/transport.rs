@@ -49,6 +49,11 @@ impl Transport {
         }
     }
 
+    /// Whether pages of browsers speak it (RFC 7118).
+    pub(super) const fn is_web_socket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
     const fn is_secure(self) -> bool {
         matches!(self, Transport::Tls | Transport::Wss)
     }
@@ -188,6 +193,7 @@ impl Ua {
                 leg.answer.iter_mut().for_each(|answer| answer.flow = anew);
             }
         }
+        self.pages_gone(pass, flow);
         for (leg, elsewhere) in self.servers.closed(pass, flow) {
             if let Some(answer) = self.legs.get_mut(leg).and_then(|leg| leg.answer.as_mut()) {
                 answer.flow = elsewhere;

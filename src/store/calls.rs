@@ -65,6 +65,18 @@ pub struct CallRow {
     pub recording: Option<String>,
     /// Order opened with it.
     pub order_id: Option<String>,
+    /// The caller's name as the network told it; unproved, like all below.
+    pub caller_name: Option<String>,
+    /// What was dialled before the call was diverted here.
+    pub original: Option<String>,
+    /// Why it was diverted: `unconditional`, `user-busy`, `302` …
+    pub diverted: Option<String>,
+    /// From an emergency line or over its trunk, or said to be one by a trunk that may say so.
+    pub emergency: bool,
+    /// Where the caller is: one line, or a URI to ask.
+    pub place: Option<String>,
+    /// User-to-User as it came (RFC 7433).
+    pub user_to_user: Option<String>,
 }
 
 /// One ringing of one agent.
@@ -192,8 +204,8 @@ impl Site<'_> {
 static UPSERT: Bulk = Bulk::new(
     "INSERT INTO calls (site, id, revision, direction, caller, dialled, trunk, sip_call_id, queue, agent, offered, connected, ivr_in, \
      ivr_out, queued, assigned, ringing, answered, caller_hangup, agent_hangup, ended, end_stage, end_by, end_sip_status, \
-     end_q850, recording, order_id) VALUES ",
-    27,
+     end_q850, recording, order_id, caller_name, original, diverted, emergency, place, user_to_user) VALUES ",
+    33,
     " ON CONFLICT (site, id) DO UPDATE SET revision = excluded.revision, \
      direction = excluded.direction, caller = excluded.caller, \
      dialled = excluded.dialled, trunk = excluded.trunk, sip_call_id = excluded.sip_call_id, queue = excluded.queue, \
@@ -202,7 +214,9 @@ static UPSERT: Bulk = Bulk::new(
      answered = excluded.answered, caller_hangup = excluded.caller_hangup, agent_hangup = excluded.agent_hangup, \
      ended = excluded.ended, end_stage = excluded.end_stage, end_by = excluded.end_by, \
      end_sip_status = excluded.end_sip_status, end_q850 = excluded.end_q850, recording = excluded.recording, \
-     order_id = excluded.order_id WHERE excluded.revision > calls.revision",
+     order_id = excluded.order_id, caller_name = excluded.caller_name, original = excluded.original, \
+     diverted = excluded.diverted, emergency = excluded.emergency, place = excluded.place, \
+     user_to_user = excluded.user_to_user WHERE excluded.revision > calls.revision",
 );
 static STORED: Bulk = Bulk::new("SELECT site, id, revision FROM calls WHERE (site, id) IN (VALUES ", 2, ")");
 static FORGET_ATTEMPTS: Bulk = Bulk::new("DELETE FROM call_attempts WHERE (site, contact) IN (VALUES ", 2, ")");
@@ -298,6 +312,12 @@ fn bind(statement: Bound, ((site, contact), call): &((&str, String), &CallRecord
         .bind(call.end.map(|end| i64::from(end.q850)))
         .bind(call.recording.map(|id| id.to_string()))
         .bind(call.order.map(|id| id.to_string()))
+        .bind(call.signalled.caller_name.as_deref())
+        .bind(call.signalled.original.as_deref())
+        .bind(call.signalled.diverted.as_deref())
+        .bind(call.signalled.emergency)
+        .bind(call.signalled.place.as_deref())
+        .bind(call.signalled.user_to_user.as_deref())
 }
 
 fn bind_key(statement: Bound, (site, contact): &(&str, String)) -> Bound {

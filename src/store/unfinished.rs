@@ -5,7 +5,9 @@ use super::orders::{OrderFilter, OrderRow};
 use super::page::{Limit, Page, Question};
 use super::recordings::RecordingRow;
 use super::{Site, StoreError};
-use crate::base::fact::{Attempt, CallRecord, Direction, End, EndedBy, OrderOpened, RouteAttempt, Stage, Times};
+use crate::base::fact::{
+    Attempt, CallRecord, Direction, End, EndedBy, OrderOpened, RouteAttempt, Signalled, Stage, Times,
+};
 use crate::base::{ContactId, Wall};
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -145,6 +147,7 @@ fn heard(row: &RecordingRow) -> Option<Unfinished> {
         end: None,
         recording: id(&row.id),
         order: None,
+        signalled: Signalled::default(),
     };
     let unsealed = row.ended.is_none();
     Some(Unfinished { record, order: None, unsealed, last_seen: Wall(row.ended.unwrap_or(row.started)) })
@@ -184,6 +187,14 @@ fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
         routes: detail.routes.into_iter().map(route).collect(),
         collected: detail.collected.into_iter().map(|row| (row.node.into(), row.digits.into())).collect(),
         end: None,
+        signalled: Signalled {
+            caller_name: row.caller_name.map(Into::into),
+            original: row.original.map(Into::into),
+            diverted: row.diverted.map(Into::into),
+            emergency: row.emergency,
+            place: row.place.map(Into::into),
+            user_to_user: row.user_to_user.map(Into::into),
+        },
     }
 }
 
@@ -242,6 +253,8 @@ fn opened(contact: ContactId, row: OrderRow) -> Option<OrderOpened> {
         opened: Wall(row.opened),
         answered: wall(row.answered),
         ended: wall(row.ended),
+        emergency: row.emergency,
+        place: row.place.map(Into::into),
     })
 }
 

@@ -11,7 +11,7 @@ use super::problem::Body9457;
 use super::{Busy, Connections, Node, router};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings, Want};
 use crate::base::fact::{
-    Audit, CallRecord, Direction, Fact, OrderOpened, RecordingFact, RecordingFinished, Stage, Stamped, Times,
+    Audit, CallRecord, Direction, Fact, OrderOpened, RecordingFact, RecordingFinished, Signalled, Stage, Stamped, Times,
 };
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
@@ -159,6 +159,7 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         end: None,
         recording: Some(recording(site)),
         order: Some(order(site)),
+        signalled: Signalled::default(),
     };
     let opened = OrderOpened {
         order: order(site),
@@ -173,6 +174,8 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         opened: Wall(5_000),
         answered: None,
         ended: None,
+        emergency: false,
+        place: None,
     };
     let finished = RecordingFinished {
         ended: Wall(9_000),

@@ -12,7 +12,7 @@ use super::event::{Command, Dial};
 use super::record::{Arrival, Book};
 use super::table::Table;
 use crate::acd::event::Event as Acd;
-use crate::base::fact::{Direction, End, EndedBy, Stage};
+use crate::base::fact::{Direction, End, EndedBy, Signalled, Stage};
 use crate::base::number::Number;
 use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{AgentId, CallId, ContactId, LegId, Mono, Now, RecordingId, ShardId, SiteId};
@@ -238,6 +238,10 @@ impl Calls {
             sip_call_id,
             category: "".into(),
             offered: now,
+            signalled: Signalled {
+                emergency: rule.as_ref().is_some_and(|rule| rule.emergency),
+                ..Signalled::default()
+            },
         });
         book.record.direction = Direction::Outbound;
         book.record.order = dial.order;

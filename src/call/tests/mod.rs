@@ -6,7 +6,7 @@ use super::Calls;
 use super::event::{AgentIdentity, CallView, Command, Event, QueueVoice, Settings, SiteSettings};
 use super::snapshot::{KIND, VERSION};
 use crate::acd::Held;
-use crate::acd::event::{Command as Acd, Declined, Event as ToAcd, Lease, Released};
+use crate::acd::event::{Command as Acd, Declined, Enqueue, Event as ToAcd, Lease, Released};
 use crate::base::fact::{AttemptOutcome, CallRecord, End, EndedBy, Fact, Stage};
 use crate::base::number::Number;
 use crate::base::snapshot::Snapshot;
@@ -125,6 +125,11 @@ impl World {
     }
 
     fn incoming(&mut self, leg: LegId, dialled: &str, sdp: Option<&'static [u8]>) -> Vec<Command> {
+        self.said(leg, dialled, sdp, About::default())
+    }
+
+    /// As [`World::incoming`], from a carrier who says more.
+    fn said(&mut self, leg: LegId, dialled: &str, sdp: Option<&'static [u8]>, about: About) -> Vec<Command> {
         self.tell(Event::Sip(Notice::Incoming(Box::new(Incoming {
             leg,
             source: Source::Trunk("carrier".into()),
@@ -134,7 +139,7 @@ impl World {
             caller_name: Bytes::new(),
             sdp: sdp.map(Bytes::from_static),
             flow: Flow { listener: 0, connection: 0, peer: "192.0.2.1:5060".parse().unwrap() },
-            about: About::default(),
+            about,
         }))))
     }
 
@@ -219,6 +224,23 @@ fn record(out: &[Command]) -> &CallRecord {
 fn ended(out: &[Command]) -> (Stage, EndedBy, u16) {
     let End { stage, by, sip_status, .. } = record(out).end.expect("an end");
     (stage, by, sip_status)
+}
+
+#[test]
+fn an_emergency_is_first_in_the_line_and_its_order_says_where() {
+    let mut world = World::new();
+    let about =
+        About { emergency: true, place: Some("鼓楼区".into()), caller_shown: "张三".into(), ..About::default() };
+    world.said(CITIZEN, "12345", Some(OFFER), about);
+    world.sip(Notice::Acknowledged { leg: CITIZEN, sdp: None });
+    let queued = world.tell(Event::Media(Heard::Played { leg: CITIZEN, play: 1 }));
+    assert!(matches!(acd(&queued)[..], [ToAcd::Enqueue(Enqueue { priority: 100, .. })]), "{queued:?}");
+    let order = queued.iter().find_map(|command| match command {
+        Command::Fact { fact: Fact::Order(order), .. } => Some(order),
+        _ => None,
+    });
+    assert_eq!(order.map(|order| (order.emergency, order.place.as_deref())), Some((true, Some("鼓楼区"))));
+    assert_eq!(record(&queued).signalled.caller_name.as_deref(), Some("张三"));
 }
 
 #[test]

@@ -313,6 +313,47 @@ fn dialogs_follow_a_browser_that_comes_back_and_what_waited_is_sent_again() {
 }
 
 #[test]
+fn a_page_that_says_bye_and_is_gone_did_not_hang_up() {
+    use crate::sip::event::Ending;
+    let talking = |bench: &mut Bench, more: &str| {
+        bench.register(browser(7), "1001", 1, CONTACT);
+        let (leg, sent) = bench.dial(1, b"v=0 offer");
+        let answer = response(&sent[0].1, "200 OK", CONTACT);
+        bench.receive(browser(7), &answer);
+        let (from, to, call_id) = (header(&answer, "To"), header(&answer, "From"), header(&answer, "Call-ID"));
+        let bye = format!(
+            "BYE sip:192.0.2.1:8443;transport=ws SIP/2.0\r\nVia: SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bKbye\r\n\
+             From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 9 BYE\r\n{more}Content-Length: 0\r\n\r\n"
+        );
+        (leg, bench.receive(browser(7), &bye))
+    };
+    let ended = |bench: &Bench| match bench.notices.last() {
+        Some(Notice::Ended { why, .. }) => Some(*why),
+        _ => None,
+    };
+    for (more, stays_ms, expected) in [
+        ("", 1_900, Ending::Lost),
+        ("", 2_100, Ending::Bye { q850: None }),
+        ("Reason: Q.850;cause=16\r\n", 0, Ending::Bye { q850: Some(16) }),
+    ] {
+        let mut bench = bench();
+        let (_, answered) = talking(&mut bench, more);
+        assert!(answered[0].1.starts_with("SIP/2.0 200"), "{}", answered[0].1);
+        assert_eq!(ended(&bench).is_some(), !more.is_empty());
+        bench.pass(stays_ms);
+        bench.event(Event::Closed { flow: browser(7) });
+        assert_eq!(ended(&bench), Some(expected), "{more} {stays_ms}");
+        bench.pass(40_000);
+        assert_eq!((bench.ua.counts().dialogs, bench.ua.counts().transactions), (0, 0));
+    }
+    // The citizen hangs up in that time.
+    let mut bench = bench();
+    let (leg, _) = talking(&mut bench, "");
+    assert!(bench.event(Event::Do(Action::HangUp { leg, q850: 16 })).is_empty(), "a dialog that has ended has no BYE");
+    assert_eq!(ended(&bench), Some(Ending::Ours));
+}
+
+#[test]
 fn dialogs_follow_on_shards_that_only_copy_the_binding() {
     let mut bench = bench();
     let leg = bench.established();
