@@ -4,6 +4,7 @@
 
 mod alarm;
 pub mod clock;
+pub mod dial;
 pub mod facts;
 pub mod internals;
 pub mod limits;

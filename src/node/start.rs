@@ -158,17 +158,18 @@ impl Node {
         let live = Arc::new(Live::new(clock::now().wall));
         live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
         let setup = Arc::new(ArcSwap::from_pointee(setup));
+        let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
         let wires = Arc::new(Wires {
             counts: to_shards.iter().map(|_| Mutex::default()).collect(),
             sockets: ArcSwap::from_pointee(Vec::new()),
-            connections: connections(&to_shards, &setup, seed),
+            connections: connections(&to_shards, (&setup, &trunks), seed),
             shards: to_shards,
             acds: to_acds,
             setup,
             phones: dashmap::DashMap::new(),
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
-            trunks: TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))),
+            trunks,
             facts: Box::new(tell),
             faults: Faults::default(),
         });
@@ -366,6 +367,10 @@ impl Node {
         self.seed
     }
 
+    pub(super) fn wires(&self) -> &Arc<Wires> {
+        &self.wires
+    }
+
     /// Ends calls by hand.
     pub fn hang_up(&self) -> impl Fn(CallId) -> bool + Send + Sync + 'static {
         let wires = self.wires.clone();
@@ -482,12 +487,17 @@ pub(super) struct Current {
 }
 
 /// The table of connections: their messages go to shards as datagrams do.
-fn connections(shards: &[ToShard], setup: &Arc<ArcSwap<Setup>>, seed: [u64; 2]) -> Connections {
-    let (count, setup) = (shards.len(), setup.clone());
+fn connections(
+    shards: &[ToShard],
+    (setup, trunks): (&Arc<ArcSwap<Setup>>, &Arc<TrunkTable>),
+    seed: [u64; 2],
+) -> Connections {
+    let (count, setup, trunks) = (shards.len(), setup.clone(), trunks.clone());
     let world = World {
         route: Box::new(move |bytes| shard_of(bytes, count, seed)),
         shards: shards.iter().map(|shard| shard.news.clone()).collect(),
         trusts: Box::new(move |address| setup.load().sip.trunk_of(address).is_some()),
+        domain_at: Box::new(move |address| trunks.host_at(address)),
     };
     // Numbers of this life are above those of earlier ones, with room for a million new connections each millisecond.
     let first = u64::try_from(clock::now().wall.0).unwrap_or_default() << 20;

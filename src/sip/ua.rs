@@ -48,6 +48,8 @@ pub struct Ua {
     pub(super) asks: Asks,
     /// Trunks that asked to be left alone, and until when.
     pub(super) resting: BTreeMap<SocketAddr, Mono>,
+    /// Peers to whom no connection opened, and until when none is tried for requests that go by UDP.
+    pub(super) by_udp: BTreeMap<SocketAddr, Mono>,
     /// Legs that came in so far.
     pub(super) incoming: u64,
 }
@@ -117,6 +119,7 @@ impl Ua {
             registrar: Registrar::new(seed),
             asks: Asks::default(),
             resting: BTreeMap::new(),
+            by_udp: BTreeMap::new(),
             incoming: 0,
         }
     }

@@ -201,6 +201,7 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         announcement: (*name == "social").then_some(GREETING),
         music: MUSIC,
         apology: APOLOGY,
+        auto_answer: false,
     };
     SiteSettings {
         code: CODES[site].into(),
