@@ -14,6 +14,7 @@ mod numbers;
 mod problem;
 mod prompts;
 mod queues;
+pub mod scenario;
 mod schema;
 mod source;
 mod trunks;
