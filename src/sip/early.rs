@@ -237,6 +237,20 @@ fn requests_inside_the_dialog_are_proved_too() {
 }
 
 #[test]
+fn an_ack_brings_what_its_invite_proved_itself_with() {
+    let mut bench = bench(settings());
+    let invite = dial(&mut bench);
+    let challenge = "Proxy-Authenticate: Digest realm=\"carrier.cn\", nonce=\"n\", qop=\"auth\"\r\n";
+    let again = answers(&mut bench, &invite, 407, "x", challenge).pop().unwrap();
+    let proof = header(&again, "Proxy-Authorization")[0];
+    // The answer, its repetition, and that of another fork: each has its ACK.
+    for fork in ["a", "a", "b"] {
+        let sent = answers(&mut bench, &again, 200, fork, SDP);
+        assert_eq!((method(&sent[0]), header(&sent[0], "Proxy-Authorization")), ("ACK", vec![proof]), "{fork}");
+    }
+}
+
+#[test]
 fn a_longer_session_is_asked_for_when_the_path_wants_it() {
     let mut bench = bench(settings());
     let invite = dial(&mut bench);

@@ -7,14 +7,14 @@ use roxmltree::{Document, Node, ParsingOptions};
 /// XML nodes of one document.
 const NODES_MAX: u32 = 512;
 /// A line longer than this is cut: it is for a screen.
-const LINE_CHARS_MAX: usize = 200;
+pub const LINE_CHARS_MAX: usize = 200;
 /// Parts of a civic address (RFC 4776 §3.4, RFC 5139 §3.1), from the province to the room, as a Chinese address is read.
 const CIVIC: [&str; 17] =
     ["A1", "A2", "A3", "A4", "A5", "A6", "PRD", "RD", "STS", "POD", "HNO", "HNS", "LMK", "LOC", "NAM", "FLR", "ROOM"];
 
 /// The place that a PIDF-LO names: its civic address, then `latitude,longitude` in degrees (WGS 84) and the radius in
 /// metres. `None` when it names none, or cannot be read.
-pub(super) fn line(document: &[u8]) -> Option<Box<str>> {
+pub fn line(document: &[u8]) -> Option<Box<str>> {
     let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..ParsingOptions::default() };
     let document = Document::parse_with_options(std::str::from_utf8(document).ok()?, options).ok()?;
     let info = document.descendants().find(|node| named(node, "location-info"))?;

@@ -313,7 +313,7 @@ impl Ua {
     }
 
     /// Everything of a leg goes by another flow from now on; what was not answered is sent again.
-    fn follow(&mut self, pass: &mut Pass, key: LegKey, flow: Flow) {
+    pub(super) fn follow(&mut self, pass: &mut Pass, key: LegKey, flow: Flow) {
         let leg = &mut self.legs[key];
         if let Some(dialog) = leg.dialog_mut() {
             dialog.flow = flow;
@@ -322,7 +322,11 @@ impl Ua {
             answer.flow = flow;
         }
         self.servers.follow(key, flow);
-        for client in self.clients.unanswered(|client| client.purpose.leg() == Some(key) && client.flow != flow) {
+        // An INVITE to another phone of the user, not cancelled yet, is none of this dialog's.
+        let of_dialog = |client: &Client| {
+            client.purpose.leg() == Some(key) && client.flow != flow && !matches!(client.purpose, Purpose::Invite(_))
+        };
+        for client in self.clients.unanswered(of_dialog) {
             self.clients.send_on(&mut self.alarms, pass, client, flow);
         }
     }

@@ -312,6 +312,50 @@ fn dialogs_follow_a_browser_that_comes_back_and_what_waited_is_sent_again() {
     assert_eq!((bench.ua.counts().dialogs, bench.ua.counts().transactions), (0, 0));
 }
 
+/// RFC 3665 §3.7: the phone has another address and says so itself.
+#[test]
+fn a_dialog_follows_a_phone_that_offers_anew_from_another_address() {
+    let (desk, away) = (flow(0, 0, "203.0.113.5:5062"), flow(0, 0, "198.51.100.7:40001"));
+    for (method, more, follows) in [
+        ("INVITE", "", true),
+        ("UPDATE", "", true),
+        // Neither of these speaks of where it is, and a proxy's phones are where the proxy is.
+        ("OPTIONS", "", false),
+        ("INVITE", "Record-Route: <sip:203.0.113.5:5062;lr>\r\n", false),
+    ] {
+        let mut bench = bench();
+        bench.register(desk, "1001", 1, "sip:1001@203.0.113.5:5062");
+        let (leg, sent) = bench.dial(1, b"v=0 offer");
+        let invite = &sent[0].1;
+        let ok = response(invite, "200 OK", "sip:1001@203.0.113.5:5062");
+        bench.receive(desk, &ok.replace("Contact:", &format!("{more}Contact:")));
+        let (from, to, call_id) = (header(invite, "To"), header(invite, "From"), header(invite, "Call-ID"));
+        let again = format!(
+            "{method} sip:x@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:40001;branch=z9hG4bKm\r\n\
+             From: {from};tag=theirs\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 5 {method}\r\nMax-Forwards: 70\r\n\
+             Contact: <sip:1001@198.51.100.7:40001>\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert!(bench.receive(away, &again).iter().all(|(flow, _)| *flow == away));
+        let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));
+        let wanted = if follows { away } else { desk };
+        assert_eq!(start(bye.last().unwrap()), (wanted, "BYE"), "{method} {more}");
+    }
+}
+
+#[test]
+fn an_invite_to_a_silent_phone_does_not_follow_the_one_that_answered() {
+    let mut bench = bench();
+    bench.register(browser(7), "1001", 1, CONTACT);
+    bench.register(flow(0, 0, "203.0.113.5:5062"), "1001", 3, "sip:1001@203.0.113.5:5062");
+    let (_, sent) = bench.dial(1, b"v=0 offer");
+    assert_eq!(sent.len(), 2);
+    let to_browser = sent.iter().find(|(flow, _)| *flow == browser(7)).expect("both are rung");
+    bench.receive(browser(7), &response(&to_browser.1, "200 OK", CONTACT));
+    bench.event(Event::Closed { flow: browser(7) });
+    let back = bench.register(browser(8), "1001", 5, CONTACT);
+    assert!(back.iter().all(|(_, text)| text.starts_with("SIP/2.0 ")), "{back:?}");
+}
+
 #[test]
 fn a_page_that_says_bye_and_is_gone_did_not_hang_up() {
     use crate::sip::event::Ending;
