@@ -639,7 +639,7 @@ fn start_media(
     let threads = u8::try_from(config.node.media_threads).unwrap_or(u8::MAX);
     let taps = || {
         let mut intake = recorder.intake();
-        move |taps: Vec<_>| intake.give(taps)
+        move |taps: &mut Vec<crate::media::event::Tap>| intake.give(taps.drain(..))
     };
     let way = keeper.way();
     MediaThreads::start(
