@@ -344,6 +344,8 @@ impl Phones {
             Notice::Acknowledged { sdp: None, .. }
             | Notice::Cancelled { .. }
             | Notice::Trying { .. }
+            | Notice::Connecting { .. }
+            | Notice::Resent { .. }
             | Notice::Ringing { .. }
             | Notice::EarlyAnswer { .. }
             | Notice::Refresh { .. }

@@ -4,6 +4,7 @@
 
 mod alarm;
 pub mod clock;
+pub mod dial;
 pub mod facts;
 pub mod internals;
 pub mod limits;
@@ -14,6 +15,7 @@ pub mod process;
 mod guard;
 mod queues;
 mod restore;
+mod routes;
 pub mod recorder;
 mod registrations;
 mod reload;

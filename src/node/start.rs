@@ -14,6 +14,7 @@ use super::recorder::{self, Recorder};
 use super::registrations::{Registrations, SAVE_EVERY};
 use super::reload::Reload;
 use super::restore::{Restored, restore, shown};
+use super::routes::Routes;
 use super::setup::Setup;
 use super::shards::{Keeping, ShardTask};
 use super::standing::{Before, Keeper};
@@ -22,7 +23,7 @@ use super::unfinished::Unfinished;
 use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEWS_MAX, PACKETS_MAX, ToShard, Wires, lock};
 use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
-use crate::base::{AgentId, CallId, ContactId, FactId, MediaThreadId, Mint, RecordingId, ShardId, SiteId};
+use crate::base::{AgentId, CallId, ContactId, FactId, Mint, RecordingId, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
@@ -36,7 +37,7 @@ use crate::store::journal;
 use crate::store::sites::SiteRow;
 use crate::store::{OpenError, Store, StoreError};
 use arc_swap::ArcSwap;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -158,17 +159,18 @@ impl Node {
         let live = Arc::new(Live::new(clock::now().wall));
         live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
         let setup = Arc::new(ArcSwap::from_pointee(setup));
+        let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
         let wires = Arc::new(Wires {
             counts: to_shards.iter().map(|_| Mutex::default()).collect(),
             sockets: ArcSwap::from_pointee(Vec::new()),
-            connections: connections(&to_shards, &setup, seed),
+            connections: connections(&to_shards, (&setup, &trunks), seed),
             shards: to_shards,
             acds: to_acds,
             setup,
             phones: dashmap::DashMap::new(),
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
-            trunks: TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))),
+            trunks,
             facts: Box::new(tell),
             faults: Faults::default(),
         });
@@ -245,8 +247,7 @@ impl Node {
                 media: self.media.clone(),
                 ports: Ports::new(&addresses, shard_ports(&self.config, index))?,
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1_024 + u16::from(id.0), self.seed),
-                threads_by_leg: HashMap::new(),
-                next_thread: MediaThreadId(id.0),
+                routes: Routes::new(self.media.count(), index),
                 carried: Vec::new(),
             };
             self.tasks.push(tokio::spawn(task.run(mailbox.packets, mailbox.events, mailbox.news)));
@@ -366,6 +367,10 @@ impl Node {
         self.seed
     }
 
+    pub(super) fn wires(&self) -> &Arc<Wires> {
+        &self.wires
+    }
+
     /// Ends calls by hand.
     pub fn hang_up(&self) -> impl Fn(CallId) -> bool + Send + Sync + 'static {
         let wires = self.wires.clone();
@@ -482,12 +487,17 @@ pub(super) struct Current {
 }
 
 /// The table of connections: their messages go to shards as datagrams do.
-fn connections(shards: &[ToShard], setup: &Arc<ArcSwap<Setup>>, seed: [u64; 2]) -> Connections {
-    let (count, setup) = (shards.len(), setup.clone());
+fn connections(
+    shards: &[ToShard],
+    (setup, trunks): (&Arc<ArcSwap<Setup>>, &Arc<TrunkTable>),
+    seed: [u64; 2],
+) -> Connections {
+    let (count, setup, trunks) = (shards.len(), setup.clone(), trunks.clone());
     let world = World {
         route: Box::new(move |bytes| shard_of(bytes, count, seed)),
         shards: shards.iter().map(|shard| shard.news.clone()).collect(),
         trusts: Box::new(move |address| setup.load().sip.trunk_of(address).is_some()),
+        domain_at: Box::new(move |address| trunks.host_at(address)),
     };
     // Numbers of this life are above those of earlier ones, with room for a million new connections each millisecond.
     let first = u64::try_from(clock::now().wall.0).unwrap_or_default() << 20;
@@ -648,7 +658,7 @@ fn start_media(
     let threads = u8::try_from(config.node.media_threads).unwrap_or(u8::MAX);
     let taps = || {
         let mut intake = recorder.intake();
-        move |taps: Vec<_>| intake.give(taps)
+        move |taps: &mut Vec<crate::media::event::Tap>| intake.give(taps.drain(..))
     };
     let way = keeper.way();
     MediaThreads::start(

@@ -13,9 +13,8 @@ use std::sync::Arc;
 
 const LEG: LegId = LegId::outgoing(ShardId(0), 7);
 
-/// Over the trunk, with an account for one realm or for any.
-fn over(number: &str, realm: Option<&str>) -> Destination {
-    let realm = realm.map(Into::into);
+/// Over the trunk.
+fn over(number: &str) -> Destination {
     Destination::Trunk(Box::new(OverTrunk {
         trunk: TrunkId(0),
         number: number.into(),
@@ -26,7 +25,7 @@ fn over(number: &str, realm: Option<&str>) -> Destination {
         user_phone: false,
         asserts_identity: true,
         privacy: false,
-        login: Some(Arc::new(Login { user: "hotline".into(), password: "secret".into(), realm })),
+        location: None,
     }))
 }
 
@@ -47,8 +46,13 @@ fn dial(bench: &mut Bench) -> String {
     dial_with(bench, Some("carrier.cn"))
 }
 
+/// With an account for one realm or for any.
 fn dial_with(bench: &mut Bench, realm: Option<&str>) -> String {
-    let invite = invite_of(over("13800138000", realm));
+    let mut settings = (*bench.ua.settings).clone();
+    let realm = realm.map(Into::into);
+    settings.trunks[0].login = Some(Arc::new(Login { user: "hotline".into(), password: "secret".into(), realm }));
+    bench.event(Event::Configure(Arc::new(settings)));
+    let invite = invite_of(over("13800138000"));
     let sent = bench.event(Event::Do(Action::Invite(Box::new(invite))));
     assert_eq!((sent.len(), sent[0].0.peer.to_string()), (1, TRUNK.into()));
     sent[0].1.clone()
@@ -283,7 +287,7 @@ fn a_trunk_that_wants_rest_gets_it() {
     let invite = dial(&mut bench);
     answers(&mut bench, &invite, 503, "a", "Retry-After: 30 (busy)\r\n");
     assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 503, q850: None }));
-    let again = || Event::Do(Action::Invite(Box::new(invite_of(over("1", None)))));
+    let again = || Event::Do(Action::Invite(Box::new(invite_of(over("1")))));
     assert!(bench.event(again()).is_empty());
     assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 503, q850: None }));
     bench.pass(31_000);

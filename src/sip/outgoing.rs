@@ -5,6 +5,7 @@ use super::client::{Cancel, Client, ClientKey, Purpose, Reason};
 use super::dialog::{Dialog, via};
 use super::event::{Binding, Destination, Invite, Notice, OverTrunk};
 use super::leg::{Calling, Dialling, Early, Leg, LegKey, LegTimer, Reoffer, State};
+use super::location;
 use super::message::{Contact, Message};
 use super::method::Method;
 use super::name::Name;
@@ -35,13 +36,13 @@ impl Ua {
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
         let (leg, until) = (invite.leg, pass.now.mono + invite.ring_max);
-        let (trunk, login) = match &invite.to {
-            Destination::User { .. } => (None, None),
-            Destination::Trunk(over) => (Some(false), over.login.clone()),
+        let trunk = match &invite.to {
+            Destination::User { .. } => None,
+            Destination::Trunk(_) => Some(false),
         };
         let (dialling, early) = (Some(Dialling { invite, call_id, redirects: 0 }), Vec::new());
         let calling = Calling { branches: Vec::new(), best: None, given_up: None, trunk, until, early, dialling };
-        let key = self.add(Leg { login, ..Leg::new(leg, tag, State::Calling(calling)) });
+        let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
         self.branch_out(pass, key, bindings);
         self.set(key, LegTimer::Life, until);
     }
@@ -119,7 +120,12 @@ impl Ua {
             // A name that is none is left out: the rest of the call matters more.
             let _ = writer.other(name, value.as_bytes());
         }
-        writer.body(SDP, &invite.sdp)
+        match &invite.to {
+            Destination::Trunk(over) if let Some(location) = &over.location => {
+                location::finish(writer, location, (&own, tag), &invite.sdp)
+            }
+            Destination::User { .. } | Destination::Trunk(_) => writer.body(SDP, &invite.sdp),
+        }
     }
 
     /// A response to one branch, or none in time.

@@ -315,6 +315,32 @@ fn inside_a_dialog() {
 }
 
 #[test]
+fn an_invite_repeated_across_a_restart_begins_no_second_call() {
+    let mut bench = bench(settings());
+    let text = request("INVITE", TRUNK, 1, "");
+    bench.raw(TRUNK, text.clone());
+    let Some(Notice::Incoming(it)) = bench.notices.pop() else { panic!() };
+    let sdp = Some(Bytes::from_static(b"v=0"));
+    bench.event(Event::Do(Action::Respond { leg: it.leg, status: 200, sdp, q850: None, retry_after_s: None }));
+    bench.restart();
+    for way in [text.clone(), text.replace("z9hG4bK1", "z9hG4bK2")] {
+        assert!(bench.raw(TRUNK, way).is_empty(), "it is answered already");
+    }
+    let repeated = bench.pass_and_see(500);
+    assert_eq!((repeated.len(), status(&repeated[0])), (1, 200));
+    let to = header(&repeated[0], "To")[0].to_owned();
+    bench.raw(TRUNK, request("ACK", TRUNK, 1, &format!("To: {to}\r\n")));
+    bench.restart();
+    assert!(bench.raw(TRUNK, text.clone()).is_empty(), "nor when it is acknowledged");
+    assert_eq!(bench.notices.len(), 1, "{:?}", bench.notices);
+    // Another caller who happens to use the same Call-ID, and the same caller once the call is over.
+    assert_eq!(status(&bench.raw(TRUNK, text.replace("tag=f1", "tag=f2").replace("z9hG4bK1", "z9hG4bK3"))[0].1), 100);
+    bench.raw(TRUNK, request("BYE", TRUNK, 2, &format!("Call-ID: c1\r\nTo: {to}\r\n")));
+    bench.pass(40_000);
+    assert_eq!(status(&bench.raw(TRUNK, text)[0].1), 100);
+}
+
+#[test]
 fn a_re_invite_that_overtakes_its_ack_is_served() {
     let mut bench = bench(settings());
     let offer = "Content-Type: application/sdp\r\nContent-Length: 5\r\n\r\noffer";

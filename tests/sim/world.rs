@@ -4,6 +4,7 @@
 
 mod checks;
 mod crash;
+mod watch;
 
 use super::agent::Agent;
 use super::citizen::{Citizen, Plan as CitizenPlan};
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use jiesu::acd::Acd;
 use jiesu::acd::event::{Command as FromAcd, Event as ToAcd, Want};
 use jiesu::base::fact::Fact;
-use jiesu::base::{ContactId, LegId, Mono, Now, ShardId, Wall};
+use jiesu::base::{AgentId, ContactId, LegId, Mono, Now, ShardId, Wall};
 use jiesu::call::event::{Event as ToCalls, Towards};
 use jiesu::media::event::{Action, Notice};
 use jiesu::media::{Kind, Plane, Sink};
@@ -25,18 +26,18 @@ use jiesu::shard::{Effect, Event, Shard};
 use jiesu::sip::event::{Bindings, Flow};
 use jiesu::sip::route::Route;
 use jiesu::trunk::Trunks;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+pub use watch::Watch;
 
 pub const SHARDS: usize = 3;
 const SITES: usize = 2;
 const PLANES: usize = 2;
 const NODE: u16 = 7;
 const SEED: [u64; 2] = [0x0123, 0x4567];
-/// Lines of trace that a failure shows.
-const TRACE_MAX: usize = 400;
 /// Nothing that a call needed outlives its end by more.
 const CLOSING_MAX: Duration = Duration::from_secs(1);
 
@@ -84,11 +85,20 @@ enum Part {
     World,
 }
 
+/// How long this thread has worked so far; who else uses the machine makes no difference.
+fn worked() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// What a run was like.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     pub calls: u64,
     pub answered: u64,
+    /// Citizens who stayed on the line until they had an agent, or would have; and those who had one.
+    pub stayed: u64,
+    pub set_up: u64,
     pub events: u64,
     pub crashes: u64,
     /// Of those, with a snapshot that was behind; and calls lost with it.
@@ -97,7 +107,7 @@ pub struct Figures {
     pub acd_crashes: u64,
     pub ended: BTreeMap<String, u64>,
     pub virtual_time: Duration,
-    /// The part in which people call, in virtual time and by the clock on the wall.
+    /// The part in which people call, in virtual time and in the time that it took of a processor.
     pub loaded: (Duration, Duration),
 }
 
@@ -106,6 +116,8 @@ impl Figures {
     pub fn add(&mut self, other: &Figures) {
         self.calls += other.calls;
         self.answered += other.answered;
+        self.stayed += other.stayed;
+        self.set_up += other.set_up;
         self.events += other.events;
         self.crashes += other.crashes;
         self.stale += other.stale;
@@ -124,7 +136,7 @@ impl Figures {
         let loaded = self.loaded.0.div_duration_f64(self.loaded.1);
         let (hours, speed) = (self.virtual_time.as_secs_f64() / 3_600.0, self.virtual_time.div_duration_f64(wall));
         format!(
-            "{hours:.1} h at {speed:.0} × real time ({loaded:.0} × on a thread while people call), {calls} calls, {answered} answered, {crashes} crashes of shards ({stale} with a snapshot that \
+            "{hours:.1} h at {speed:.0} × real time ({loaded:.0} × by a processor's time while people call), {calls} calls, {answered} answered, {crashes} crashes of shards ({stale} with a snapshot that \
              was behind: {lost} calls lost), {acd_crashes} of queue owners, {events} events in {wall:.1?}"
         )
     }
@@ -168,8 +180,11 @@ pub struct World {
     open: bool,
     draining: bool,
     figures: Figures,
-    trace: Option<VecDeque<String>>,
+    /// What a failing run that runs again looks at.
+    watch: Option<Watch>,
     cadence: checks::Cadence,
+    /// Contacts whose talk an agent's phone has ended.
+    hung_up: BTreeSet<String>,
     /// Call-IDs of citizens for whom there was no port.
     ports_refused: BTreeSet<String>,
     /// When a machine was last restored.
@@ -187,8 +202,8 @@ struct Port {
 
 impl World {
     /// A node just started; phones are about to register.
-    pub fn new(seed: u64, rates: Rates, mut dice: Dice, trace: bool) -> World {
-        let plan = site::Plan::draw(&mut dice, rates.staff);
+    pub fn new(seed: u64, rates: Rates, mut dice: Dice, watch: Option<Watch>) -> World {
+        let plan = site::Plan::draw(&mut dice, rates.staff, rates.serves_all);
         let site = plan.settings(false);
         let shard = |id| Shard::new(ShardId(id), NODE, SEED, site.sip.clone(), site.calls.clone());
         let phone = |it: &site::Person| {
@@ -204,9 +219,13 @@ impl World {
             dead_acd: None,
             registry: BTreeMap::new(),
             citizen_of: BTreeMap::new(),
+            hung_up: BTreeSet::new(),
             ports_refused: BTreeSet::new(),
             begun_anew: Mono::default(),
-            cadence: checks::Cadence::new(if trace { 1 } else { rates.check_every }),
+            cadence: checks::Cadence::new(
+                rates.check_every,
+                watch.as_ref().map_or(Mono(u64::MAX), Watch::closely_from),
+            ),
             planes: (0..PLANES).map(|_| Plane::new(site::library(), seed)).collect(),
             ticking: [false; PLANES],
             sink: Sink::new(),
@@ -222,7 +241,7 @@ impl World {
             open: true,
             draining: false,
             figures: Figures::default(),
-            trace: trace.then(VecDeque::new),
+            watch,
             serial: 0,
             agenda: BTreeMap::new(),
             reversed: false,
@@ -252,9 +271,9 @@ impl World {
     /// Lives until `until`; then nobody calls any more, and the rest runs out.
     pub fn run(&mut self) -> Figures {
         let until = self.now.mono + self.rates.lasts;
-        let (begun, started) = (self.now.mono, Instant::now());
+        let (begun, started) = (self.now.mono, worked());
         self.live(until);
-        self.figures.loaded = (self.rates.lasts, started.elapsed());
+        self.figures.loaded = (self.rates.lasts, worked() - started);
         self.open = false;
         self.draining = self.rates.drains;
         if self.draining {
@@ -275,10 +294,9 @@ impl World {
         self.figures.clone()
     }
 
-    /// The lines of the trace that speak of any of `words`, or all.
+    /// What was seen of those concerned in a failure that speaks of `words`.
     pub fn trace(&self, words: &[String]) -> Vec<String> {
-        let speaks = |line: &&String| words.is_empty() || words.iter().any(|word| line.contains(word));
-        self.trace.iter().flatten().filter(speaks).cloned().collect()
+        self.watch.as_ref().map_or_else(Vec::new, |watch| watch.lines(words))
     }
 
     fn live(&mut self, until: Mono) {
@@ -355,11 +373,8 @@ impl World {
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            if trace.len() >= TRACE_MAX * 50 {
-                trace.pop_front();
-            }
-            trace.push_back(format!("{:?} {}", self.now.mono, line()));
+        if let Some(watch) = &mut self.watch {
+            watch.note(self.now.mono, line);
         }
     }
 
@@ -454,7 +469,7 @@ impl World {
                     Effect::Fact { site: _, fact } => self.fact(&fact),
                     Effect::Show(view) => {
                         self.note(|| format!("shard {shard} shows {view:?}"));
-                        self.ledger.show(view);
+                        self.ledger.show(self.now.mono, view);
                     }
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
                 }
@@ -566,7 +581,8 @@ impl World {
         for command in commands {
             self.note(|| format!("acd {site} -> {command:?}"));
             match command {
-                FromAcd::Offer { call, .. } | FromAcd::Revoke { call, .. } => {
+                FromAcd::Offer { call, lease, .. } | FromAcd::Revoke { call, lease } => {
+                    self.believe(site, lease.agent);
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }
@@ -575,9 +591,15 @@ impl World {
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }
-                FromAcd::Agent(_) => {}
+                FromAcd::Agent(change) => self.believe(site, change.agent),
             }
         }
+    }
+
+    /// What the owner of the queues holds this agent by.
+    fn believe(&mut self, site: usize, agent: AgentId) {
+        let lease = self.acds[site].agent(agent).and_then(|view| view.lease);
+        self.ledger.held(self.now.mono, agent, lease);
     }
 
     fn bindings(&mut self, at: usize, bindings: &Bindings) {
@@ -650,6 +672,7 @@ impl World {
         let mut outs = Vec::new();
         if let Some(agent) = site::at_desk(to).and_then(|at| self.agents.get_mut(at)) {
             agent.hear(self.now.mono, &text, &mut self.dice, &mut outs);
+            self.hung_up.extend(agent.hung_up.drain(..));
         } else if let Some(citizen) = self.citizens.get_mut(&to).filter(|citizen| !citizen.vanished) {
             citizen.hear(self.now.mono, &text, &mut outs);
             self.settle(to);
@@ -664,8 +687,11 @@ impl World {
                 return;
             }
             agent.cue(self.now.mono, cue, &mut self.dice, &mut outs);
+            self.hung_up.extend(agent.hung_up.drain(..));
         } else if let Cue::Forget(_) = cue {
             let gone = self.citizens.remove(&at);
+            let unheard = gone.as_ref().is_some_and(|it| !it.left() && !self.ledger.knows(&it.session.call_id));
+            self.figures.stayed += u64::from(unheard);
             if let Some(citizen) = gone.filter(|citizen| self.open && citizen.redials()) {
                 let wait = self.dice.ms(1, 30_000);
                 self.after(wait, Happening::Dial(Some((citizen.number, citizen.dialled))));
@@ -710,7 +736,7 @@ impl World {
         let me = site::line(serial);
         let (number, dialled) =
             again.unwrap_or_else(|| (format!("138{:08}", serial), self.dice.pick(&site::DIALLED).to_owned()));
-        let plan = CitizenPlan::draw(&mut self.dice, self.rates.wild);
+        let plan = CitizenPlan::draw(&mut self.dice, self.rates.wild, self.rates.serves_all);
         let engine = site::ENGINE.parse().expect("an address");
         let mut outs = Vec::new();
         let citizen = Citizen::dial((self.now.mono, me, engine), (serial, number, dialled), plan, &mut outs);

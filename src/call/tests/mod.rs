@@ -1,5 +1,6 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
+mod leg;
 mod table;
 
 use super::Calls;
@@ -59,7 +60,8 @@ fn settings() -> Arc<Settings> {
         priority: 3,
     };
     numbers.insert(entry, "591");
-    let queue = QueueVoice { name: "general".into(), announcement: None, music: MUSIC, apology: APOLOGY };
+    let queue =
+        QueueVoice { name: "general".into(), announcement: None, music: MUSIC, apology: APOLOGY, auto_answer: false };
     Arc::new(Settings {
         sites: vec![SiteSettings {
             code: "fuzhou".into(),

@@ -39,6 +39,11 @@ fn bench() -> Bench {
             name: "carrier".into(),
             sources: vec![("10.0.0.0".parse().unwrap(), 24)],
             trusts_identity: true,
+            login: Some(Arc::new(Login {
+                user: "hotline".into(),
+                password: "secret".into(),
+                realm: Some("carrier.cn".into()),
+            })),
             ..TrunkSettings::default()
         }],
         domains: vec![DomainSettings { name: "fz.cn".into(), aliases: vec!["192.0.2.1".into()] }],
@@ -128,7 +133,6 @@ impl Bench {
 
     /// Over a trunk that is reached by this flow.
     fn dial_over(&mut self, by: Flow, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
-        let login = Login { user: "hotline".into(), password: "secret".into(), realm: Some("carrier.cn".into()) };
         let over = OverTrunk {
             trunk: TrunkId(0),
             number: "1001".into(),
@@ -139,7 +143,7 @@ impl Bench {
             user_phone: false,
             asserts_identity: true,
             privacy: false,
-            login: Some(Arc::new(login)),
+            location: None,
         };
         self.invite(Destination::Trunk(Box::new(over)), leg, sdp)
     }
@@ -549,6 +553,40 @@ fn a_challenged_large_request_goes_by_tcp_again_and_falls_back_too() {
     assert!(header(&again[1].1, "Via").starts_with("SIP/2.0/TCP") && again[1].1.contains("Authorization: Digest"));
     let by_udp = bench.event(Event::Closed { flow: by_tcp });
     assert_eq!(by_udp, [(flow(0, 0, "10.0.0.9:5080"), again[1].1.replace("SIP/2.0/TCP", "SIP/2.0/UDP"))]);
+}
+
+#[test]
+fn where_no_connection_opened_large_requests_go_by_udp_for_a_while() {
+    let mut bench = bench();
+    let by_tcp = flow(1, Flow::ANY, "10.0.0.9:5080");
+    let large = [b'x'; 1_200];
+    let (leg, sent) = bench.dial_over(trunk(), 1, &large);
+    assert_eq!(sent[0].0, by_tcp);
+    assert_eq!(bench.event(Event::Closed { flow: by_tcp })[0].0, trunk());
+    assert_eq!(bench.notices.pop(), Some(Notice::Resent { leg }), "its time to show itself begins now");
+    let (_, sent) = bench.dial_over(trunk(), 2, &large);
+    assert_eq!(sent[0].0, trunk(), "no second is lost again");
+    let (_, sent) = bench.dial_over(flow(0, 0, "10.0.0.8:5080"), 3, &large);
+    assert_eq!(sent[0].0, flow(1, Flow::ANY, "10.0.0.8:5080"), "another peer may be connected to");
+    bench.pass(60_000);
+    let (_, sent) = bench.dial_over(trunk(), 4, &large);
+    assert_eq!(sent[0].0, by_tcp);
+}
+
+#[test]
+fn a_bye_is_proved_also_after_a_crash() {
+    let mut bench = bench();
+    let (leg, sent) = bench.dial_over(trunk(), 1, b"v=0 offer");
+    bench.receive(trunk(), &response(&sent[0].1, "200 OK", "sip:1001@10.0.0.9:5080"));
+    bench.crash();
+    let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 })).remove(0).1;
+    let challenge = "Content-Length: 0\r\nProxy-Authenticate: Digest realm=\"carrier.cn\", nonce=\"n\", qop=\"auth\"";
+    let refusal = response(&bye, "407 Who", "sip:1001@10.0.0.9:5080").replace("Content-Length: 0", challenge);
+    let again = bench.receive(trunk(), &refusal);
+    assert_eq!(start(&again[0]), (trunk(), "BYE"));
+    assert!(header(&again[0].1, "Proxy-Authorization").starts_with("Digest username=\"hotline\""), "{}", again[0].1);
+    bench.receive(trunk(), &response(&again[0].1, "200 OK", "sip:1001@10.0.0.9:5080"));
+    assert!(matches!(bench.notices.last(), Some(Notice::Ended { .. })), "{:?}", bench.notices);
 }
 
 #[test]
