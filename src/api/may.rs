@@ -41,6 +41,10 @@ pub enum Role {
 pub enum Action {
     /// See the inside of the node.
     NodeRead,
+    /// See which sources of SIP are banned.
+    BanRead,
+    /// Lift such a ban.
+    BanLift,
     /// See an agent's state.
     AgentRead,
     /// Set an agent's state.
@@ -134,7 +138,7 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 40] = [
+const GRANTS: [(Role, Action, Grant); 42] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
@@ -168,6 +172,8 @@ const GRANTS: [(Role, Action, Grant); 40] = [
     (Role::CallbackAgent, Action::EventRead, OWN_MASKED),
     (Role::Supervisor, Action::OrderRead, SITE),
     (Role::Admin, Action::NodeRead, SITE),
+    (Role::Admin, Action::BanRead, SITE),
+    (Role::Admin, Action::BanLift, SITE),
     (Role::Admin, Action::AgentRead, SITE),
     (Role::Admin, Action::QueueRead, SITE),
     (Role::Admin, Action::EventRead, SITE),
@@ -221,6 +227,8 @@ impl Action {
     pub fn word(self) -> &'static str {
         match self {
             Action::NodeRead => "node.read",
+            Action::BanRead => "ban.read",
+            Action::BanLift => "ban.lift",
             Action::AgentRead => "agent.read",
             Action::AgentSet => "agent.set",
             Action::QueueRead => "queue.read",
@@ -249,8 +257,10 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 11] = [
+    const ACTIONS: [Action; 13] = [
         Action::NodeRead,
+        Action::BanRead,
+        Action::BanLift,
         Action::AgentRead,
         Action::AgentSet,
         Action::QueueRead,

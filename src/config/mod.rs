@@ -16,9 +16,9 @@ mod schema;
 mod sip;
 mod source;
 
-pub use node::{Api, Journal, Node, Registrar, Site, Token};
+pub use node::{Api, Journal, Node, Overload, Registrar, Site, Token};
 pub use problem::{ConfigErrors, Problem};
-pub use sip::{Listener, Transport};
+pub use sip::{Listener, Strangers, Transport};
 
 use crate::base::{PromptId, QueueId, SiteId, SkillId};
 use crate::call::event::SiteSettings;
@@ -43,6 +43,8 @@ pub struct Config {
     pub database: PathBuf,
     /// Registrations.
     pub registrar: Registrar,
+    /// When new calls are refused.
+    pub overload: Overload,
     /// By [`SiteId`].
     pub sites: Vec<Site>,
     /// Where SIP is spoken.
@@ -157,13 +159,17 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let root = path.parent().unwrap_or(Path::new(""));
     let (sip, ivr) = (root.join("sip-profiles"), root.join("ivr-flows"));
     let main = Source::open(path, "name the file with --config PATH", problems);
+    let trunks = sip::trunks(&sip.join("trunks"), problems);
     let (main, whole) = main.map_or((None, false), |source| {
-        let reading = source.read(problems);
+        let reading: Reading<schema::Main> = source.read(problems);
+        if let Some(raw) = &reading.value {
+            let mut check = source::Check { source: &source, problems };
+            node::check_emergency_trunks(&mut check, &raw.overload, &trunks);
+        }
         (node::check(&source, &reading, root, problems), reading.whole)
     });
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
     let listeners = sip::listeners(&sip.join("listeners"), problems);
-    let trunks = sip::trunks(&sip.join("trunks"), problems);
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
@@ -185,6 +191,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         journal: main.journal,
         database: main.database,
         registrar: main.registrar,
+        overload: main.overload,
         sites: main.sites,
         listeners,
         trunks,

@@ -21,6 +21,8 @@ pub(super) struct Main {
     pub database: Database,
     #[serde(default)]
     pub registrar: Registrar,
+    #[serde(default)]
+    pub overload: Overload,
     pub site: Vec<Site>,
 }
 
@@ -87,6 +89,15 @@ pub(super) struct Registrar {
     pub contacts_max: Option<Count>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Overload {
+    pub lag_ms_max: Option<Count>,
+    pub memory_mib_max: Option<Count>,
+    #[serde(default)]
+    pub emergency_trunks: Vec<Text>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Site {
@@ -107,6 +118,8 @@ pub(super) struct Listener {
     pub transport: super::sip::Transport,
     pub listen: Text,
     pub advertised: Option<Text>,
+    #[serde(default)]
+    pub strangers: super::sip::Strangers,
 }
 
 /// `sip-profiles/trunks/*.toml`.

@@ -18,6 +18,17 @@ pub enum Transport {
     Udp,
 }
 
+/// What strangers get: packets from no trunk and no registered phone that register for no domain of ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strangers {
+    /// Nothing, as if there were no server.
+    #[default]
+    Silence,
+    /// The answers of RFC 3261.
+    Answer,
+}
+
 /// One listener, in order of file names: the place is the `listener` of a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -29,6 +40,8 @@ pub struct Listener {
     pub listen: SocketAddr,
     /// Address that others see.
     pub advertised: SocketAddr,
+    /// What strangers get there.
+    pub strangers: Strangers,
 }
 
 const LISTENER_CURE: &str = "write address and port: \"192.0.2.1:5060\" or \"[2001:db8::1]:5060\"";
@@ -75,7 +88,7 @@ fn listener(check: &mut Check<'_>, name: &str, raw: &schema::Listener) -> Option
         let message = format!("{advertised} and {listen} are of different address families");
         check.wrong(&span, message, "use one listener for IPv4 and one for IPv6");
     }
-    Some(Listener { name: name.into(), transport: raw.transport, listen, advertised })
+    Some(Listener { name: name.into(), transport: raw.transport, listen, advertised, strangers: raw.strangers })
 }
 
 /// Whether both cannot be bound. Port 0 (any free one) never clashes.

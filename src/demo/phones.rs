@@ -317,7 +317,7 @@ impl Phones {
                     FromUa::Send { bytes, .. } => out.push(Command::Send(bytes)),
                     FromUa::Tell(notice) => self.noticed(now, notice, out),
                     // Nobody registers with a phone.
-                    FromUa::Bindings(_) => {}
+                    FromUa::Bindings(_) | FromUa::Suspect(_) => {}
                 }
             }
         }

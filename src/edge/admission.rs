@@ -175,7 +175,7 @@ impl Admission {
             Some(false) => return Decision::RefuseAgain,
             None => {}
         }
-        let refused = self.want(now).filter(|want| !self.from_reserve(now, want, urgency));
+        let refused = self.want(now).filter(|want| !self.passes_by_reserve(now, want, urgency));
         self.recent.note(now, call, refused.is_none());
         let counter = match refused {
             None => &mut self.counts.admitted,
@@ -295,7 +295,7 @@ impl Admission {
         }
     }
 
-    fn from_reserve(&mut self, now: Mono, want: &Want, urgency: impl FnOnce() -> Urgency) -> bool {
+    fn passes_by_reserve(&mut self, now: Mono, want: &Want, urgency: impl FnOnce() -> Urgency) -> bool {
         let room = match want {
             Want::Lag => true,
             Want::Memory => !self.memory_hard,

@@ -39,23 +39,29 @@ pub fn address_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     Ok(socket.local_addr()?.ip())
 }
 
-/// Receives for ever; `post` takes each datagram and must not wait.
-pub async fn receive(socket: Arc<UdpSocket>, listener: u16, post: impl Fn(Flow, Bytes)) {
+/// Receives for ever; `post` takes each datagram, `emptied` hears after each batch whether nothing was left. Neither may
+/// wait.
+pub async fn receive(socket: Arc<UdpSocket>, listener: u16, post: impl Fn(Flow, Bytes), emptied: impl Fn(bool)) {
     let mut buffer = vec![0u8; DATAGRAM_BYTES_MAX];
     loop {
         if socket.readable().await.is_err() {
             return;
         }
+        let mut empty = false;
         for _ in 0..BATCH_MAX {
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, peer)) => {
                     post(Flow { listener, connection: 0, peer }, Bytes::copy_from_slice(&buffer[..length]));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    empty = true;
+                    break;
+                }
                 // An ICMP error of an earlier datagram: nothing to do with the next one.
                 Err(_) => {}
             }
         }
+        emptied(empty);
         tokio::task::yield_now().await;
     }
 }

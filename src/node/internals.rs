@@ -7,7 +7,7 @@ use super::facts::FactWriter;
 use super::live::Live;
 use super::recorder::Gauge;
 use super::wires::{Wires, lock};
-use super::{facts, media, process, recorder};
+use super::{edge, facts, media, process, recorder};
 use crate::net::ports;
 use crate::{acd, call, sip};
 use serde::Serialize;
@@ -36,6 +36,8 @@ pub struct Internals {
     pub facts: FactFigures,
     /// The recorder.
     pub recorder: recorder::Counts,
+    /// Who is heard and which new calls are taken.
+    pub edge: edge::Figures,
     /// What went wrong between the parts.
     pub faults: Faults,
     /// The operating system's view.
@@ -239,6 +241,7 @@ impl Sources {
             uptime_s: self.started.elapsed().as_secs(),
             queues: queues(&self.wires.live),
             facts: facts(&self.facts.counts(), self.facts_refused.load(Ordering::Relaxed)),
+            edge: self.wires.edge.figures(),
             faults: self.wires.faults.read(),
             standing,
             shards,

@@ -3,6 +3,7 @@
 //! Owns the life of the process: start in order, reload, drain, stop. Decides nothing about a call.
 
 pub mod clock;
+pub mod edge;
 pub mod facts;
 pub mod internals;
 pub mod limits;

@@ -7,7 +7,7 @@ use super::guard::fenced;
 use super::internals::ShardFigures;
 use super::media::{MediaThreads, Message};
 use super::setup::Setup;
-use super::wires::{Wires, lock};
+use super::wires::{Packet, Wires, lock};
 use crate::base::fact::Stamped;
 use crate::base::number::mask;
 use crate::base::{FactId, LegId, MediaThreadId, Mint, Now, ShardId};
@@ -16,7 +16,6 @@ use crate::media::event::Action;
 use crate::net::ports::Ports;
 use crate::shard::{Effect, Event, Shard};
 use crate::sip::event::Flow;
-use bytes::Bytes;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,6 +26,8 @@ use tokio::sync::mpsc;
 
 /// Messages taken from a mailbox at once.
 const BATCH_MAX: usize = 128;
+/// New calls taken at once: few, so that what belongs to running calls never waits long behind them.
+const CALLS_BATCH_MAX: usize = 16;
 /// Looked at the clock at least this often.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -53,6 +54,15 @@ fn take_step(
     }
 }
 
+/// The receiving ends of one shard.
+pub(super) struct ShardMailbox {
+    /// Everything but new calls.
+    pub(super) packets: mpsc::Receiver<Packet>,
+    /// INVITEs outside dialogs, and what is about them.
+    pub(super) calls: mpsc::Receiver<Packet>,
+    pub(super) events: mpsc::Receiver<Event>,
+}
+
 /// A signal shard with its hands.
 pub(super) struct ShardTask {
     pub(super) id: ShardId,
@@ -68,16 +78,17 @@ pub(super) struct ShardTask {
 }
 
 impl ShardTask {
-    /// Runs until both mailboxes are closed.
-    pub(super) async fn run(mut self, mut packets: mpsc::Receiver<(Flow, Bytes)>, mut events: mpsc::Receiver<Event>) {
+    /// Runs until a mailbox is closed. What belongs to running calls goes before new ones; new ones never starve.
+    pub(super) async fn run(mut self, mut mailbox: ShardMailbox) {
         let mut effects = Vec::new();
-        let (mut some_packets, mut some_events) = (Vec::new(), Vec::new());
+        let (mut some_packets, mut some_calls, mut some_events) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             let wait = self.shard.next_deadline().map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
             tokio::select! {
                 biased;
-                count = events.recv_many(&mut some_events, BATCH_MAX) => if count == 0 { return },
-                count = packets.recv_many(&mut some_packets, BATCH_MAX) => if count == 0 { return },
+                count = mailbox.events.recv_many(&mut some_events, BATCH_MAX) => if count == 0 { return },
+                count = mailbox.packets.recv_many(&mut some_packets, BATCH_MAX) => if count == 0 { return },
+                count = mailbox.calls.recv_many(&mut some_calls, CALLS_BATCH_MAX) => if count == 0 { return },
                 () = tokio::time::sleep(wait) => {}
             }
             for event in some_events.drain(..) {
@@ -85,10 +96,11 @@ impl ShardTask {
                 self.step(now, &mut effects, |shard, out| shard.handle(now, event, out));
                 self.carry_out(now, &mut effects);
             }
-            for (flow, bytes) in some_packets.drain(..) {
-                let now = clock::now();
-                self.step(now, &mut effects, |shard, out| shard.handle(now, Event::Received { flow, bytes }, out));
-                self.carry_out(now, &mut effects);
+            if some_calls.is_empty() {
+                some_calls.extend(std::iter::from_fn(|| mailbox.calls.try_recv().ok()).take(CALLS_BATCH_MAX));
+            }
+            for packet in some_packets.drain(..).chain(some_calls.drain(..)) {
+                self.receive(packet, &mut effects);
             }
             let now = clock::now();
             if self.shard.next_deadline().is_some_and(|at| at <= now.mono) {
@@ -97,6 +109,15 @@ impl ShardTask {
             }
             self.count(now);
         }
+    }
+
+    fn receive(&mut self, packet: Packet, effects: &mut Vec<Effect>) {
+        let now = clock::now();
+        self.wires.edge.waited(self.id, &packet, now.mono);
+        let Packet { flow, bytes, stranger, .. } = packet;
+        let event = if stranger { Event::Stranger { flow, bytes } } else { Event::Received { flow, bytes } };
+        self.step(now, effects, |shard, out| shard.handle(now, event, out));
+        self.carry_out(now, effects);
     }
 
     fn step(&mut self, now: Now, out: &mut Vec<Effect>, step: impl FnOnce(&mut Shard, &mut Vec<Effect>)) {
@@ -132,6 +153,7 @@ impl ShardTask {
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
                     }
                     Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),
+                    Effect::Suspect(suspicion) => self.wires.edge.suspect(now, &suspicion),
                 }
             }
         }

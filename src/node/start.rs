@@ -4,6 +4,7 @@
 //! received. Stop: no new calls, running ones finish within their bound, facts reach SQL, files are sealed.
 
 use super::clock;
+use super::edge::{self, Edge};
 use super::facts::{self, FactWriter, Refused};
 use super::internals::{Internals, Sources};
 use super::live::{Delta, Live};
@@ -12,9 +13,9 @@ use super::queues::AcdTask;
 use super::recorder::{self, Recorder};
 use super::registrations::{Registrations, SAVE_EVERY};
 use super::setup::Setup;
-use super::shards::ShardTask;
+use super::shards::{ShardMailbox, ShardTask};
 use super::unfinished::Unfinished;
-use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, PACKETS_MAX, ToShard, Wires, lock};
+use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEW_CALLS_MAX, PACKETS_MAX, ToShard, Wires, lock};
 use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
 use crate::base::{AgentId, CallId, FactId, MediaThreadId, Mint, ShardId, SiteId};
@@ -25,7 +26,6 @@ use crate::net::ports::{Ports, SettingsError};
 use crate::net::udp;
 use crate::shard::{self, Shard};
 use crate::sip::event::ListenerSettings;
-use crate::sip::route::Route;
 use crate::store::sites::SiteRow;
 use crate::store::{OpenError, Store, StoreError};
 use arc_swap::ArcSwap;
@@ -165,6 +165,7 @@ impl Node {
             live,
             facts: Box::new(tell),
             faults: Faults::default(),
+            edge: Edge::new(&config, seed, sockets.clone()),
         });
         let mut node = Node {
             acd_counts: config.sites.iter().map(|_| Arc::default()).collect(),
@@ -219,28 +220,28 @@ impl Node {
                 threads_by_leg: HashMap::new(),
                 next_thread: MediaThreadId(id.0),
             };
-            self.tasks.push(tokio::spawn(task.run(mailbox.packets, mailbox.events)));
+            self.tasks.push(tokio::spawn(task.run(mailbox)));
         }
         Ok(())
     }
 
     fn spawn_receivers(&mut self, sockets: &[Arc<UdpSocket>]) {
+        self.spawn_edge_watch();
         for (listener, socket) in (0u16..).zip(sockets) {
-            let (wires, seed) = (self.wires.clone(), self.seed);
-            let post = move |flow, bytes: bytes::Bytes| {
-                let shards = wires.shards.len();
-                let shard = match Route::of(&bytes, seed) {
-                    Route::Marked { shard, .. } if shard.index() < shards => shard.index(),
-                    Route::Hashed(hash) => (hash % shards as u64) as usize,
-                    Route::Marked { .. } | Route::Anywhere => 0,
-                    Route::KeepAlive => return,
-                };
-                if wires.shards[shard].packets.try_send((flow, bytes)).is_err() {
-                    wires.faults.packets_dropped.fetch_add(1, Ordering::Relaxed);
-                }
-            };
-            self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post)));
+            let wires = self.wires.clone();
+            let post = move |flow, bytes| edge::take(&wires, flow, bytes);
+            let wires = self.wires.clone();
+            let emptied = move |empty| wires.edge.emptied(listener, empty);
+            self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post, emptied)));
         }
+    }
+
+    /// Measures how far behind the node is, and tells once a minute which calls were refused.
+    fn spawn_edge_watch(&mut self) {
+        let (wires, gauge, refused) = (self.wires.clone(), self.recorder.gauge(), self.facts_refused.clone());
+        let strain = move || gauge.counts().faults.batches_lost + refused.load(Ordering::Relaxed);
+        let mint = Mint::new(STREAM_BEYOND_SHARDS + 8_192, self.seed);
+        self.tasks.push(tokio::spawn(edge::watch(wires, strain, mint)));
     }
 
     /// Phones that were registered before a restart can be rung; from now on changes are kept.
@@ -328,6 +329,11 @@ impl Node {
             let event = acd::event::Event::Want { agent, state };
             wires.acds.get(site.index()).is_some_and(|to| to.try_send(event).is_ok())
         }
+    }
+
+    /// The sources that are banned, and the lifting of a ban.
+    pub fn bans(&self) -> edge::Bans {
+        edge::Bans::new(self.wires.clone())
     }
 
     /// Takes what the audit must keep.
@@ -421,17 +427,13 @@ impl Node {
     }
 }
 
-/// The receiving ends of one shard.
-struct ShardMailbox {
-    packets: mpsc::Receiver<(crate::sip::event::Flow, bytes::Bytes)>,
-    events: mpsc::Receiver<shard::Event>,
-}
-
 fn shard_mailboxes(config: &Config) -> (Vec<ToShard>, Vec<ShardMailbox>) {
     let make = |_| {
         let (packets, packets_in) = mpsc::channel(PACKETS_MAX);
+        let (calls, calls_in) = mpsc::channel(NEW_CALLS_MAX);
         let (events, events_in) = mpsc::channel(config.node.calls_max * EVENTS_PER_CALL);
-        (ToShard { packets, events }, ShardMailbox { packets: packets_in, events: events_in })
+        let mailbox = ShardMailbox { packets: packets_in, calls: calls_in, events: events_in };
+        (ToShard { packets, calls, events }, mailbox)
     };
     (0..config.node.shards).map(make).unzip()
 }

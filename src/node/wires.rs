@@ -7,7 +7,7 @@ use super::internals::{self, ShardFigures};
 use super::setup::Setup;
 use crate::acd;
 use crate::base::fact::Stamped;
-use crate::base::{AgentId, CallId, ShardId, SiteId};
+use crate::base::{AgentId, CallId, Mono, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
 use crate::shard;
 use crate::sip::event::{Bindings, Flow};
@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 
 /// Datagrams that may wait for one shard.
 pub(super) const PACKETS_MAX: usize = 4_096;
+/// New calls that may wait for one shard, with what is about them.
+pub(super) const NEW_CALLS_MAX: usize = 1_024;
 /// Messages of our own that may wait for one shard, for each call that it may have: media notices and ACD commands.
 pub(super) const EVENTS_PER_CALL: usize = 8;
 /// Messages that may wait for one ACD owner, for each call that the node may have.
@@ -30,8 +32,22 @@ pub(super) const ACD_EVENTS_PER_CALL: usize = 4;
 /// The way into one shard.
 #[derive(Debug, Clone)]
 pub(super) struct ToShard {
-    pub(super) packets: mpsc::Sender<(Flow, Bytes)>,
+    pub(super) packets: mpsc::Sender<Packet>,
+    pub(super) calls: mpsc::Sender<Packet>,
     pub(super) events: mpsc::Sender<shard::Event>,
+}
+
+/// A message that passed the edge.
+#[derive(Debug, Clone)]
+pub(super) struct Packet {
+    pub(super) flow: Flow,
+    pub(super) bytes: Bytes,
+    /// Whether it is from nobody we know.
+    pub(super) stranger: bool,
+    /// Whether it goes with the new calls.
+    pub(super) call: bool,
+    /// When it was received.
+    pub(super) at: Mono,
 }
 
 /// Counts what goes wrong between parts of this node.
@@ -72,6 +88,7 @@ pub(super) struct Wires {
     pub(super) live: Arc<super::live::Live>,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) faults: Faults,
+    pub(super) edge: super::edge::Edge,
     /// By shard: what stands there, as of its last message.
     pub(super) counts: Vec<Mutex<ShardFigures>>,
 }
@@ -107,6 +124,7 @@ impl Wires {
             self.to_shard(ShardId(index as u8), shard::Event::Bindings(bindings.clone()));
         }
         self.registrations.note(bindings);
+        self.edge.learn(bindings);
         let Some((site, agent)) = self.setup.load().agent_of(&bindings.user, &bindings.domain) else { return };
         match bindings.contacts.first() {
             Some(contact) => self.phones.insert(agent, contact.flow.peer.ip()),

@@ -28,6 +28,14 @@ pub enum Event {
         /// As it came.
         bytes: Bytes,
     },
+    /// A whole message from nobody we know: answered only if it registers for a domain of ours, or if a dialog or a
+    /// request of ours knows it.
+    Stranger {
+        /// Where from.
+        flow: Flow,
+        /// As it came.
+        bytes: Bytes,
+    },
     /// The call asks for something.
     Do(Action),
     /// Another shard's registrar learned or lost bindings; this shard's copy follows.
@@ -116,6 +124,28 @@ pub enum Command {
     Tell(Notice),
     /// Our registrar learned or lost bindings: all other shards and whoever watches phones must know.
     Bindings(Bindings),
+    /// Somebody did what whoever watches the edge must know.
+    Suspect(Suspicion),
+}
+
+/// What was wrong with a message, and who sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// Where it came from.
+    pub flow: Flow,
+    /// What was wrong.
+    pub what: Suspect,
+}
+
+/// What was wrong with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Suspect {
+    /// A wrong password, or a user who does not exist: the user part it was for, as written.
+    WrongPassword(Box<str>),
+    /// No SIP message.
+    Malformed,
+    /// From nobody we know, and nothing of ours knows it.
+    Forged,
 }
 
 /// What the user agent tells a call.

@@ -39,7 +39,7 @@ impl Ua {
             Ok(dialog) => dialog,
             Err(NoDialog(name)) => {
                 return self.answer(pass, key, 400, |writer| {
-                    writer.line(Name::Warning, format_args!("399 jiesu \"unreadable {name}\""));
+                    writer.line(Name::Warning, format_args!("399 sip \"unreadable {name}\""));
                 });
             }
         };
@@ -263,7 +263,7 @@ impl Ua {
 }
 
 /// What a URI dials: a telephone number without separators, else its user part without escapes.
-fn number(uri: &Uri<'_>) -> Box<str> {
+pub(super) fn number(uri: &Uri<'_>) -> Box<str> {
     match uri.phone() {
         Some(phone) => phone.digits.into(),
         None => text(uri.user_text().as_bytes()).unwrap_or_default(),

@@ -32,6 +32,7 @@ pub mod via;
 pub mod write;
 
 // The user agent: tables of what lives, and what becomes of each message.
+pub mod busy;
 mod client;
 pub mod dialog;
 #[cfg(test)]

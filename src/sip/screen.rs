@@ -6,7 +6,7 @@
 use super::auth::Unproved;
 use super::client::Reason;
 use super::digest::Algorithm;
-use super::event::{Flow, Source};
+use super::event::{Flow, Source, Suspect};
 use super::leg::LegKey;
 use super::message::Message;
 use super::method::Method;
@@ -23,6 +23,9 @@ use std::sync::Arc;
 pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER";
 /// The only content we read.
 pub(super) const SDP: &str = "application/sdp";
+
+/// Proofs in one request that are looked at: one for each hash, twice over.
+const AUTHORIZATIONS_MAX: usize = 4;
 
 /// Why a request goes no further: the status and the header that explains it.
 struct Refusal {
@@ -116,7 +119,9 @@ impl Ua {
     pub(super) fn authenticate(&mut self, pass: &mut Pass, key: ServerKey, domain: &str) -> Option<Box<str>> {
         let request = self.asked(key);
         let method = request.method_name().unwrap_or_default();
-        match self.auth.verify(pass.now.mono, domain, method, request.authorizations()) {
+        // Each one costs a hash.
+        let given = request.authorizations().take(AUTHORIZATIONS_MAX);
+        match self.auth.verify(pass.now.mono, domain, method, given) {
             Ok(user) => Some(user),
             Err(error) => {
                 let algorithms: &[Algorithm] = match &*self.settings.digests {
@@ -130,6 +135,11 @@ impl Ua {
                         writer.header(Name::WwwAuthenticate, challenge);
                     }
                 });
+                // Who proved nothing leaves nothing behind (§26.3.2.4): a repeated request gets a challenge of its own.
+                let flow = self.servers.forget(&mut self.alarms, key);
+                if let (Some(flow), Unproved::Wrong) = (flow, error) {
+                    pass.suspect(flow, Suspect::WrongPassword(request.to().uri.user_text().into_owned().into()));
+                }
                 None
             }
         }

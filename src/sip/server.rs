@@ -162,6 +162,13 @@ impl Servers {
         steps.contains(&Step::Tell)
     }
 
+    /// Forgets a transaction that was answered; returns where its request came from.
+    pub(super) fn forget(&mut self, alarms: &mut Alarms<Due>, key: ServerKey) -> Option<Flow> {
+        let flow = self.table.get(key).map(|server| Flow { peer: server.source, ..server.flow });
+        self.close(alarms, key);
+        flow
+    }
+
     fn close(&mut self, alarms: &mut Alarms<Due>, key: ServerKey) {
         let Some(mut server) = self.table.remove(key) else {
             return;

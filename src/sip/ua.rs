@@ -7,7 +7,7 @@
 use super::auth::Authenticator;
 use super::client::{ClientKey, Clients, Told};
 use super::client_txn;
-use super::event::{Action, Command, Event, Flow, Notice, Settings};
+use super::event::{Action, Command, Event, Flow, Notice, Settings, Suspect, Suspicion};
 use super::leg::{Leg, LegKey, LegTimer, State};
 use super::message::Message;
 use super::method::Method;
@@ -70,6 +70,11 @@ impl Pass<'_> {
     pub(super) fn tell(&mut self, notice: Notice) {
         self.out.push(Command::Tell(notice));
     }
+
+    /// Tells whoever watches the edge.
+    pub(super) fn suspect(&mut self, flow: Flow, what: Suspect) {
+        self.out.push(Command::Suspect(Suspicion { flow, what }));
+    }
 }
 
 /// How much of everything lives.
@@ -114,6 +119,7 @@ impl Ua {
         let pass = &mut Pass { now, out };
         match event {
             Event::Received { flow, bytes } => self.receive(pass, flow, bytes),
+            Event::Stranger { flow, bytes } => self.receive_stranger(pass, flow, bytes),
             Event::Do(action) => self.act(pass, action),
             Event::Bindings(bindings) => {
                 let record = self.registrar.replicate(now, bindings);
@@ -245,8 +251,28 @@ impl Ua {
                     let flow = answer_flow(&via, flow);
                     pass.send(flow, bytes);
                 }
+                pass.suspect(flow, Suspect::Malformed);
             }
         }
+    }
+
+    /// What is known to nobody gets no answer at all, whatever is wrong with it.
+    fn receive_stranger(&mut self, pass: &mut Pass, flow: Flow, bytes: Bytes) {
+        let Ok(message) = Message::parse(bytes) else {
+            return pass.suspect(flow, Suspect::Malformed);
+        };
+        if !message.is_request() {
+            return match self.clients.find(&message) {
+                Some(_) => self.response(pass, &message),
+                None => pass.suspect(flow, Suspect::Forged),
+            };
+        }
+        let registers = message.cseq().method == Method::Register && self.settings.serves(&message.to().uri);
+        if registers || self.leg_of(&message).is_some() || self.servers.find(&message, message.cseq().method).is_some()
+        {
+            return self.request(pass, flow, message);
+        }
+        pass.suspect(flow, Suspect::Forged);
     }
 
     /// Finds the transaction of a request (§17.2.3), or begins one.

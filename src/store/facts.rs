@@ -3,8 +3,8 @@
 //! Calls, recordings and orders are kept by their own id, and the highest `revision` stands; logs are kept by the id of
 //! the fact. So applying a batch twice, or batches out of order, gives the same tables.
 
-use super::{Store, StoreError, agent_states, audit, calls, orders, recordings};
-use crate::base::fact::{AgentChanged, Audit, CallRecord, Fact, OrderOpened, RecordingFact, Stamped};
+use super::{Store, StoreError, agent_states, audit, blocked, calls, orders, recordings};
+use crate::base::fact::{AgentChanged, Audit, Blocked, CallRecord, Fact, OrderOpened, RecordingFact, Stamped};
 use crate::base::{ContactId, OrderId, RecordingId};
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ struct Batch<'a> {
     orders: BTreeMap<(&'a str, OrderId), &'a OrderOpened>,
     agents: Vec<(&'a Stamped, &'a AgentChanged)>,
     audit: Vec<(&'a Stamped, &'a Audit)>,
+    blocked: Vec<(&'a Stamped, &'a Blocked)>,
 }
 
 impl<'a> Batch<'a> {
@@ -32,6 +33,7 @@ impl<'a> Batch<'a> {
                 Fact::Order(order) => newest(&mut batch.orders, (site, order.order), &**order, |order| order.revision),
                 Fact::Agent(change) => batch.agents.push((stamped, change)),
                 Fact::Audit(act) => batch.audit.push((stamped, act)),
+                Fact::Blocked(blocked) => batch.blocked.push((stamped, blocked)),
             }
         }
         batch
@@ -55,6 +57,7 @@ impl Store {
         orders::write(&batch.orders, &mut transaction).await?;
         agent_states::write(&batch.agents, &mut transaction).await?;
         audit::write(&batch.audit, &mut transaction).await?;
+        blocked::write(&batch.blocked, &mut transaction).await?;
         Ok(transaction.commit().await?)
     }
 }
@@ -81,6 +84,7 @@ mod tests {
             "SELECT * FROM order_history ORDER BY site, order_id, position",
             "SELECT * FROM agent_states ORDER BY site, id",
             "SELECT * FROM audit ORDER BY site, id",
+            "SELECT * FROM blocked ORDER BY site, id",
         ];
         let mut rows = Vec::new();
         for question in questions {
@@ -111,7 +115,7 @@ mod tests {
         let straight = Store::memory().await.unwrap();
         straight.apply(&facts).await.unwrap();
         let expected = tables(&straight).await;
-        assert_eq!(expected.len(), 15 * (1 + 2 + 1 + 1 + 1 + 1 + 4 + 1));
+        assert_eq!(expected.len(), 15 * (1 + 2 + 1 + 1 + 1 + 1 + 4 + 1 + 1));
         for seed in 0..20 {
             let mut random = Mint::new(0, [seed, 12_345]);
             let mut below = |bound: usize| usize::try_from(random.random() % bound as u64).unwrap();

@@ -7,6 +7,7 @@
 pub mod agent_states;
 pub mod agents;
 pub mod audit;
+pub mod blocked;
 mod bulk;
 pub mod calls;
 mod facts;

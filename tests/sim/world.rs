@@ -316,7 +316,7 @@ impl World {
             return;
         }
         self.note(|| match &event {
-            Event::Received { flow, bytes } => {
+            Event::Received { flow, bytes } | Event::Stranger { flow, bytes } => {
                 format!("shard {shard} <- {} {}", flow.peer, String::from_utf8_lossy(bytes).replace("\r\n", " | "))
             }
             Event::Call(_) | Event::Bindings(_) | Event::Restored(_) => format!("shard {shard} <- {event:?}"),
@@ -347,6 +347,8 @@ impl World {
                         self.ledger.show(view);
                     }
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
+                    // Nobody watches the edge here.
+                    Effect::Suspect(_) => {}
                 }
             }
         }

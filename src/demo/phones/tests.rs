@@ -80,7 +80,7 @@ impl Bench {
                     self.phones.handle(self.now, Event::Received(bytes), from_phones);
                 }
                 FromUa::Tell(notice) => self.notices.push(notice),
-                FromUa::Bindings(_) => {}
+                FromUa::Bindings(_) | FromUa::Suspect(_) => {}
             }
         }
     }

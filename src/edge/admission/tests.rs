@@ -62,13 +62,13 @@ fn the_rate_falls_while_behind_rises_while_clear_and_stays_between() {
     let mut bench = Bench::new(LIMITS);
     bench.ticks(20, 100, lag(0));
     bench.ticks(2, 100, lag(60));
-    let mut rate = || bench.door.counts().rate.unwrap();
-    let first = rate();
+    let rate = |bench: &Bench| bench.door.counts().rate.unwrap();
+    let first = rate(&bench);
     bench.ticks(1, 100, lag(60));
-    let second = bench.door.counts().rate.unwrap();
+    let second = rate(&bench);
     assert!(second < first && second * 100 >= first * 80, "{first} {second}");
     bench.ticks(1, 100, lag(201));
-    let third = bench.door.counts().rate.unwrap();
+    let third = rate(&bench);
     assert!(third * 100 <= second * 72, "{second} {third}");
     bench.ticks(1, 100, lag(40));
     assert_eq!(bench.door.counts().rate, Some(third), "between the marks it stays");

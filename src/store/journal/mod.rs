@@ -307,7 +307,7 @@ impl Told {
             Fact::Call(call) => newest(&mut self.calls, call.contact, call.revision),
             Fact::Order(order) => newest(&mut self.orders, order.order, order.revision),
             Fact::Recording(recording) => newest(&mut self.recordings, recording.recording, recording.revision),
-            Fact::Agent(_) | Fact::Audit(_) => {}
+            Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => {}
         }
     }
 }
