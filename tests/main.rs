@@ -4,6 +4,7 @@ mod baresip;
 mod calls;
 mod demo;
 mod digest;
+mod edge;
 mod events;
 mod faults;
 mod robust;

@@ -38,17 +38,23 @@ fn bind(statement: Bound, (stamped, blocked): &(&Stamped, &Blocked)) -> Bound {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Store, sample};
+    use super::super::Store;
     use super::*;
+    use crate::base::FactId;
+    use crate::base::fact::Fact;
 
     #[tokio::test]
     async fn a_minute_told_twice_counts_once_and_only_for_its_site() {
         let store = Store::memory().await.unwrap();
-        let facts: Vec<_> = ["a", "b"].into_iter().flat_map(|site| sample::call(site, 1)).collect();
+        let minute = |(number, site): (u128, &str)| {
+            let fact = Fact::Blocked(Blocked { trunk: "carrier".into(), calls: 3 });
+            Stamped { id: FactId(number << 80), at: Wall(60_000), site: site.into(), fact }
+        };
+        let facts: Vec<_> = (1u128..).zip(["a", "b"]).map(minute).collect();
         store.apply(&facts).await.unwrap();
         store.apply(&facts).await.unwrap();
         assert_eq!(store.site("a").blocked(Wall(0), Wall(i64::MAX)).await.unwrap(), 3);
-        assert_eq!(store.site("a").blocked(Wall(0), Wall(1)).await.unwrap(), 0);
+        assert_eq!(store.site("a").blocked(Wall(0), Wall(60_000)).await.unwrap(), 0);
         assert_eq!(store.site("c").blocked(Wall(0), Wall(i64::MAX)).await.unwrap(), 0);
     }
 }

@@ -84,7 +84,6 @@ mod tests {
             "SELECT * FROM order_history ORDER BY site, order_id, position",
             "SELECT * FROM agent_states ORDER BY site, id",
             "SELECT * FROM audit ORDER BY site, id",
-            "SELECT * FROM blocked ORDER BY site, id",
         ];
         let mut rows = Vec::new();
         for question in questions {
@@ -115,7 +114,7 @@ mod tests {
         let straight = Store::memory().await.unwrap();
         straight.apply(&facts).await.unwrap();
         let expected = tables(&straight).await;
-        assert_eq!(expected.len(), 15 * (1 + 2 + 1 + 1 + 1 + 1 + 4 + 1 + 1));
+        assert_eq!(expected.len(), 15 * (1 + 2 + 1 + 1 + 1 + 1 + 4 + 1));
         for seed in 0..20 {
             let mut random = Mint::new(0, [seed, 12_345]);
             let mut below = |bound: usize| usize::try_from(random.random() % bound as u64).unwrap();

@@ -32,7 +32,6 @@ pub(crate) fn call(site: &str, number: u32) -> Vec<Stamped> {
         (9003, Fact::Recording(Box::new(recording(number, 2)))),
         (9004, agent("wrap_up", "ready")),
         (9005, Fact::Audit(Box::new(act(number)))),
-        (9006, Fact::Blocked(Blocked { trunk: "carrier".into(), calls: 3 })),
     ];
     let stamp =
         |(position, (ms, fact))| Stamped { id: FactId(id(number) + position), at: at(ms), site: site.into(), fact };
