@@ -276,18 +276,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, ".ooSooomm.."),
-        (Role::TeamLead, ".SSSSSSSSS."),
-        (Role::Qc, ".......MMM."),
-        (Role::Dispatcher, "........S.."),
-        (Role::Handler, "..........."),
-        (Role::Expert, ".oo.ooo...."),
-        (Role::SubCenter, "..........."),
-        (Role::CallbackAgent, ".oo.mom...."),
-        (Role::Supervisor, "........S.."),
-        (Role::Admin, "SS.S..S...."),
-        (Role::Auditor, "..........S"),
-        (Role::Province, ".......MMM."),
+        (Role::Agent, "...ooSooomm.."),
+        (Role::TeamLead, "...SSSSSSSSS."),
+        (Role::Qc, ".........MMM."),
+        (Role::Dispatcher, "..........S.."),
+        (Role::Handler, "............."),
+        (Role::Expert, "...oo.ooo...."),
+        (Role::SubCenter, "............."),
+        (Role::CallbackAgent, "...oo.mom...."),
+        (Role::Supervisor, "..........S.."),
+        (Role::Admin, "SSSS.S..S...."),
+        (Role::Auditor, "............S"),
+        (Role::Province, ".........MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

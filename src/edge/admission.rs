@@ -19,8 +19,14 @@ use std::collections::BTreeMap;
 const BEHIND_TICKS: u32 = 2;
 /// Ticks in a row without a refusal after which all are taken again: 3 s at ten ticks a second.
 const CALM_TICKS: u32 = 30;
+/// One call in millionths, the unit of credit.
+const CALL: u64 = 1_000_000;
 /// Least rate, in thousandths of a call a second: the door is never shut by lag alone.
 const RATE_MIN: u64 = 5_000;
+/// The first rate is no lower, in the same unit: a moment's lag of an idle node refuses nobody.
+const RATE_START: u64 = 100_000;
+/// Calls that pass at once while calls are refused, if nobody came for a while.
+const BURST_MIN: u64 = 50;
 /// Emergencies that pass whatever the lag.
 const EMERGENCIES: Rate = Rate { per_s: 20, burst: 40 };
 /// Shares of the memory limit, in hundredths: where usual calls are refused, where they are taken again, where emergencies
@@ -244,7 +250,7 @@ impl Admission {
         let clear = load.lag * 2 <= self.limits.lag_max;
         match self.state {
             State::Open { behind } if behind_now && behind + 1 >= BEHIND_TICKS => {
-                State::Shedding { rate: (self.tick.passing * 9 / 10).max(RATE_MIN), calm: 0 }
+                State::Shedding { rate: (self.tick.passing * 9 / 10).max(RATE_START), calm: 0 }
             }
             State::Open { behind } => State::Open { behind: if behind_now { behind + 1 } else { 0 } },
             // What was cut is being worked off already.
@@ -263,17 +269,20 @@ impl Admission {
         }
     }
 
-    /// Credit comes by the clock, for a tenth of a second at most.
+    /// Credit comes by the clock, for a tenth of a second or a small burst at most.
     fn fill(&mut self, now: Mono) {
         let passed_ms = u64::try_from(now.since(self.credited).as_millis()).unwrap_or(u64::MAX);
         if passed_ms == 0 {
             return;
         }
         self.credited = now;
-        if let State::Shedding { rate, .. } = self.state {
-            let most = (rate * 100).max(1_000_000);
-            self.credit = self.credit.saturating_add(rate.saturating_mul(passed_ms)).min(most);
-        }
+        self.credit = match self.state {
+            State::Open { .. } => BURST_MIN * CALL,
+            State::Shedding { rate, .. } => {
+                let most = (rate * 100).max(BURST_MIN * CALL);
+                self.credit.saturating_add(rate.saturating_mul(passed_ms)).min(most)
+            }
+        };
     }
 
     /// What a usual call wants for; `None` when it passes.
@@ -287,9 +296,9 @@ impl Admission {
         self.fill(now);
         match self.state {
             State::Open { .. } => None,
-            State::Shedding { .. } if self.credit < 1_000_000 => Some(Want::Lag),
+            State::Shedding { .. } if self.credit < CALL => Some(Want::Lag),
             State::Shedding { .. } => {
-                self.credit -= 1_000_000;
+                self.credit -= CALL;
                 None
             }
         }

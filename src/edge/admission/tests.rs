@@ -82,6 +82,7 @@ fn what_passes_is_the_rate() {
     bench.ticks(20, 100, lag(0));
     bench.ticks(2, 100, lag(60));
     let rate = bench.door.counts().rate.unwrap();
+    bench.ticks(1, 300, lag(40));
     let passed = bench.ticks(10, 300, lag(40));
     assert!(passed.abs_diff(rate) <= rate / 20 + 1, "{passed} passed at {rate}/s");
 }
@@ -192,4 +193,13 @@ fn a_repeated_invite_meets_the_same_decision() {
     assert!(bench.door.take_blocked().is_empty());
     assert_eq!(bench.door.blocked_by_trunk()["carrier"], 2);
     assert_eq!(bench.door.counts(), before);
+}
+
+#[test]
+fn a_moments_lag_of_an_idle_node_refuses_nobody() {
+    let mut bench = Bench::new(LIMITS);
+    bench.ticks(2, 0, lag(60));
+    assert_eq!(bench.door.counts().rate, Some(100));
+    let passed = (0..60).filter(|_| bench.ask(Urgency::Usual) == Decision::Pass).count();
+    assert_eq!(passed, 50);
 }
