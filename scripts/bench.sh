@@ -28,7 +28,7 @@ cpu="$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)"
 	echo "|---|---|---|---|---|"
 	awk -F '\t' '{ printf "| %s | %s | %s | %s | `cargo bench --bench %s` |\n", $2, $3, $4, $5, $1 }' "$rows"
 	echo
-	sed -n '/^## What is on/,$p' benches/NOTES.md
+	sed -n '/^## What is on/,/^## What soaks/{/^## What soaks/!p}' benches/NOTES.md
 } >"$results"
 echo
 sed -n '/^| /p' "$results"

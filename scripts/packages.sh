@@ -5,7 +5,7 @@ set -eu
 
 case "${1:-}" in
 run) wanted="cc:gcc" ;;
-test) wanted="cc:gcc sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng sox:sox" ;;
+test) wanted="cc:gcc sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng sox:sox strace:strace" ;;
 *) echo "usage: packages.sh run|test" >&2; exit 2 ;;
 esac
 

@@ -29,6 +29,7 @@ fn the_right_password_registers_with_either_hash() {
         assert_eq!(bound, [format!("{contact};expires=600")]);
         hotline.events.phone(user, true);
     }
+    hotline.nothing_is_left();
 }
 
 #[test]
@@ -42,6 +43,7 @@ fn sipp_registers_with_its_password_and_with_no_other() {
         Sipp::start(hotline.folder(), hotline.engine.sip, "register-wrong", &arguments).succeeds();
     }
     assert_eq!(hotline.agent("1002")["phone_up"], false);
+    hotline.nothing_is_left();
 }
 
 #[test]
@@ -61,6 +63,7 @@ fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
         assert_eq!(answers[0], answers[1]);
     }
     assert_eq!(hotline.agent("1001")["phone_up"], false);
+    hotline.nothing_is_left();
 }
 
 #[test]
@@ -82,6 +85,7 @@ fn a_count_is_good_once_and_a_nonce_that_is_not_ours_never() {
         let answer = phone.register(&[&contact], 600, Some(&Proof { nonce: nonce.into(), count: 5, ..first }));
         assert_eq!((answer.status, answer.is_stale()), (401, true), "nonce {nonce:?}");
     }
+    hotline.nothing_is_left();
 }
 
 #[test]
@@ -94,6 +98,7 @@ fn one_nonce_serves_4096_registrations() {
         let answer = phone.register(&[&contact], 600, Some(&Proof { algorithm, nonce: nonce.clone(), count }));
         assert_eq!(answer.status, 200, "nc={count:08x}\n{}", answer.text);
     }
+    hotline.nothing_is_left();
 }
 
 #[test]
@@ -114,6 +119,7 @@ fn an_old_nonce_is_stale_and_its_successor_good() {
     assert!(count > 1, "it was good at first");
     let proof = Proof { algorithm: Algorithm::Md5, nonce: stale.nonce(), count: 1 };
     assert_eq!(phone.register(&[&contact], 600, Some(&proof)).status, 200);
+    hotline.nothing_is_left();
 }
 
 #[test]
@@ -135,6 +141,7 @@ fn an_agent_has_several_phones_and_is_reachable_until_the_last_is_gone() {
     assert_eq!((none.status, none.headers("Contact").count()), (200, 0), "{}", none.text);
     hotline.events.phone("1001", false);
     assert_eq!(hotline.agent("1001")["phone_up"], false);
+    hotline.nothing_is_left();
 }
 
 #[test]
@@ -147,6 +154,7 @@ fn a_registration_that_is_not_renewed_runs_out() {
     assert_eq!(phone.sign_in(&[&contact], 1).status, 200);
     hotline.events.phone("1001", true);
     hotline.events.phone("1001", false);
+    hotline.nothing_is_left();
 }
 
 #[test]
@@ -158,4 +166,5 @@ fn a_registration_is_neither_shorter_nor_longer_than_allowed() {
     assert_eq!((brief.status, brief.headers("Min-Expires").collect::<Vec<_>>()), (423, vec!["60"]));
     let long = phone.sign_in(&[&contact], 86_400);
     assert_eq!(long.headers("Contact").collect::<Vec<_>>(), [format!("{contact};expires=3600")]);
+    hotline.nothing_is_left();
 }

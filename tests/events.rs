@@ -74,6 +74,7 @@ fn a_reader_who_resumes_misses_nothing_and_hears_nothing_twice() {
     let fresh = hotline.lead.events().until("a snapshot", |event| event["type"] == "snapshot");
     assert_eq!(told, board(&fresh));
     assert_eq!(fresh["data"]["calls"], json!([]));
+    hotline.nothing_is_left();
 }
 
 #[test]
@@ -83,4 +84,5 @@ fn a_reader_from_elsewhere_begins_with_a_snapshot() {
         let first = hotline.lead.events_after(foreign).until("anything", |_| true);
         assert_eq!(first["type"], "snapshot", "after {foreign}");
     }
+    hotline.nothing_is_left();
 }

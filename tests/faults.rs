@@ -6,7 +6,7 @@ use crate::support::hotline::{Hotline, folder};
 use crate::support::sipp::ports;
 use crate::support::{sql, wav};
 use serde_json::Value;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 use std::fs;
 use std::io::Write;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// From a full disk to its alarm.
 const ALARM_MAX: Duration = Duration::from_secs(1);
+/// From the return of the database until it has everything.
+const REPLAY_MAX: Duration = Duration::from_secs(60);
 /// For what follows by itself.
 const CATCH_UP_MAX: Duration = Duration::from_secs(20);
 
@@ -23,10 +25,12 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(20);
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path) -> Option<SmallDisk> {
+    fn mount(at: &Path) -> SmallDisk {
         fs::create_dir_all(at).unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output();
-        mounted.is_ok_and(|output| output.status.success()).then(|| SmallDisk(at.into()))
+        let done = mounted.is_ok_and(|output| output.status.success());
+        assert!(done, "no file system can be mounted: run the tests as root, or by `unshare --map-root-user --mount`");
+        SmallDisk(at.into())
     }
 
     /// Takes all the room that is left.
@@ -51,6 +55,39 @@ impl Drop for SmallDisk {
     }
 }
 
+/// The database, held by somebody else who writes.
+struct Away {
+    runtime: tokio::runtime::Runtime,
+    holder: SqliteConnection,
+}
+
+impl Away {
+    fn take(database: &Path) -> Away {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let holder = runtime.block_on(async {
+            let mut holder = SqliteConnectOptions::new().filename(database).connect().await.unwrap();
+            sqlx::query("BEGIN EXCLUSIVE").execute(&mut holder).await.unwrap();
+            holder
+        });
+        Away { runtime, holder }
+    }
+
+    fn gives_back(mut self) {
+        self.runtime.block_on(async {
+            sqlx::query("ROLLBACK").execute(&mut self.holder).await.unwrap();
+            self.holder.close().await.unwrap();
+        });
+    }
+}
+
+/// Everything of so many calls is in SQL, each thing once and with its end.
+fn told_once(hotline: &Hotline, calls: i64) {
+    for (table, ended) in [("calls", "end_stage"), ("orders", "ended"), ("recordings", "sha256")] {
+        let count = |condition: &str| sql::count(&hotline.database(), table, condition);
+        assert_eq!((count("TRUE"), count(&format!("{ended} IS NOT NULL"))), (calls, calls), "{table}");
+    }
+}
+
 fn inside(admin: &Api) -> Value {
     admin.read("/health/internals").body
 }
@@ -68,10 +105,7 @@ fn verified(hotline: &Hotline) {
 #[test]
 fn a_full_disk_costs_sound_and_nothing_else() {
     let folder = folder();
-    let Some(disk) = SmallDisk::mount(&folder.path().join("data/recordings")) else {
-        eprintln!("not root: no file system can be mounted");
-        return;
-    };
+    let disk = SmallDisk::mount(&folder.path().join("data/recordings"));
     let mut hotline = Hotline::start(folder);
     let admin = hotline.engine.api("demo-admin-token");
     let phone = hotline.phone("1001");
@@ -108,13 +142,7 @@ fn while_the_database_is_away_calls_go_on_and_nothing_is_lost_or_doubled() {
     let admin = hotline.engine.api("demo-admin-token");
     let phone = hotline.phone("1001");
     hotline.ready("1001");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut away = runtime.block_on(async {
-        let database = SqliteConnectOptions::new().filename(hotline.database());
-        let mut connection = database.connect().await.unwrap();
-        sqlx::query("BEGIN EXCLUSIVE").execute(&mut connection).await.unwrap();
-        connection
-    });
+    let away = Away::take(&hotline.database());
     let calls = 3;
     for _ in 0..calls {
         let agent = hotline.behaves(&phone, "agent-answers", &[]);
@@ -129,17 +157,31 @@ fn while_the_database_is_away_calls_go_on_and_nothing_is_lost_or_doubled() {
     assert_eq!((&facts["behind"], &facts["refused"]), (&true.into(), &0.into()), "{facts}");
     assert!(facts["lag_ms"].as_u64().unwrap() > 1_000, "{facts}");
     assert_eq!(sql::count(&hotline.database(), "calls", "TRUE"), 0);
-    runtime.block_on(async {
-        sqlx::query("ROLLBACK").execute(&mut away).await.unwrap();
-        away.close().await.unwrap();
-    });
+    away.gives_back();
     eventually("SQL catches up", CATCH_UP_MAX, || (inside(&admin)["facts"]["behind"] == false).then_some(()));
-    for (table, ended) in [("calls", "end_stage"), ("orders", "ended"), ("recordings", "sha256")] {
-        let count = |condition: &str| sql::count(&hotline.database(), table, condition);
-        assert_eq!((count("TRUE"), count(&format!("{ended} IS NOT NULL"))), (calls, calls), "{table}");
-    }
+    told_once(&hotline, calls);
     assert_eq!(figure(&admin, "/facts/set_aside"), 0);
     hotline.nothing_is_left();
+    verified(&hotline);
+}
+
+#[test]
+fn a_database_away_under_load_is_told_everything_once_within_a_minute() {
+    let hotline = Hotline::new();
+    let admin = hotline.engine.api("demo-admin-token");
+    let away = Away::take(&hotline.database());
+    let calls = 300;
+    let load = ["-d", "1500", "-m", "300", "-r", "60", "-rp", "1000"];
+    hotline.citizen("citizen-hangs-up", &load).succeeds();
+    let facts = &inside(&admin)["facts"];
+    assert_eq!((&facts["behind"], &facts["refused"]), (&true.into(), &0.into()), "{facts}");
+    assert_eq!(sql::count(&hotline.database(), "calls", "TRUE"), 0);
+    away.gives_back();
+    let back = Instant::now();
+    hotline.nothing_is_left();
+    assert!(back.elapsed() <= REPLAY_MAX, "replayed in {:?}", back.elapsed());
+    told_once(&hotline, calls);
+    assert_eq!(figure(&admin, "/facts/set_aside"), 0);
     verified(&hotline);
 }
 
@@ -194,5 +236,6 @@ fn what_a_crash_leaves_is_told_and_cut_headers_are_mended_on_request() {
     hotline
         .lead
         .until(&format!("/recordings?contact={contact}"), |recording| recording["items"][0]["sha256"].is_string());
+    hotline.nothing_is_left();
     verified(&hotline);
 }

@@ -12,4 +12,5 @@ mod sim;
 mod sip;
 mod sites;
 mod support;
+mod sweep;
 mod tidy;

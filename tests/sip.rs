@@ -88,6 +88,7 @@ fn questions_and_mistakes_get_the_answers_of_the_rfc() {
             stranger.request("ACK", number, &tag_of(&answer), "");
         }
     }
+    hotline.nothing_is_left();
 }
 
 #[test]

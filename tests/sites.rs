@@ -69,6 +69,7 @@ fn nothing_of_one_city_exists_for_the_other_on_any_route() {
         assert!(!mentions(event, &secret), "{event}");
         event["data"]["name"] == "2001"
     });
+    hotline.nothing_is_left();
 }
 
 /// What of Fuzhou a stranger may try to name.

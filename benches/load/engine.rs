@@ -89,6 +89,46 @@ pub struct Spent {
     pub at: Instant,
 }
 
+/// Where the memory of the process lies, and what else it holds.
+#[derive(Clone, Copy, Default)]
+pub struct Footprint {
+    /// All of it.
+    pub resident_kib: f64,
+    /// What the allocator took by moving the program's break.
+    pub main_heap_kib: f64,
+    /// How many further heaps it mapped for threads, and their size.
+    pub arenas: usize,
+    pub arenas_kib: f64,
+    /// Stacks of threads, and blocks large enough to be mapped one by one.
+    pub other_kib: f64,
+    /// The program's own file, libraries and the shared index of SQLite's log.
+    pub files_kib: f64,
+    pub threads: usize,
+    pub open_files: usize,
+}
+
+/// glibc maps the heaps of its arenas at multiples of this.
+const ARENA_BYTES: u64 = 64 << 20;
+
+impl Footprint {
+    /// Adds a mapping, given the line that heads it in `/proc/PID/smaps`.
+    fn add(&mut self, head: &str, resident_kib: f64) {
+        let mut words = head.split_whitespace();
+        let start = words.next().and_then(|range| u64::from_str_radix(range.split('-').next()?, 16).ok());
+        let name = words.nth(4);
+        self.resident_kib += resident_kib;
+        match name {
+            Some("[heap]") => self.main_heap_kib += resident_kib,
+            Some(name) if name.starts_with('/') => self.files_kib += resident_kib,
+            None if start.is_some_and(|start| start.is_multiple_of(ARENA_BYTES)) => {
+                self.arenas += 1;
+                self.arenas_kib += resident_kib;
+            }
+            None | Some(_) => self.other_kib += resident_kib,
+        }
+    }
+}
+
 impl Engine {
     /// Starts the program with so many agents, named by [`agent_name`]; every program of this machine is a trunk.
     pub fn start(agents: usize) -> Engine {
@@ -149,6 +189,34 @@ impl Engine {
         let text = self.proc("status");
         let line = text.lines().find_map(|line| line.strip_prefix(what)).expect("Linux tells memory");
         line.trim_start_matches(':').split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("KiB")
+    }
+
+    /// Where its memory lies, by `/proc/PID/smaps`, and what it holds open.
+    pub fn footprint(&self) -> Footprint {
+        let entries = |what: &str| fs::read_dir(format!("/proc/{}/{what}", self.child.id())).map_or(0, Iterator::count);
+        let mut footprint = Footprint { threads: entries("task"), open_files: entries("fd"), ..Footprint::default() };
+        let (text, mut head) = (self.proc("smaps"), "");
+        for line in text.lines() {
+            match line.split_once(':') {
+                Some(("Rss", kib)) => {
+                    let kib = kib.trim().trim_end_matches(" kB").parse().expect("KiB");
+                    footprint.add(head, kib);
+                }
+                // Further figures of the mapping; only its head begins with an address, and has no colon in its first word.
+                Some((word, _)) if !word.contains(' ') => {}
+                _ => head = line,
+            }
+        }
+        footprint
+    }
+
+    /// What its data folder holds, by part.
+    pub fn on_disk(&self) -> String {
+        let mut du = Command::new("du");
+        du.args(["-sm", "journal", "jiesu.db", "recordings"]).current_dir(self._folder.path().join("data"));
+        let text = du.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let parts = text.lines().filter_map(|line| line.split_once('\t'));
+        parts.map(|(mib, part)| format!("{part} {mib} MiB")).collect::<Vec<_>>().join(", ")
     }
 
     /// Processor time by name of thread.

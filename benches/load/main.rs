@@ -7,6 +7,7 @@
 
 mod edge;
 mod engine;
+mod soak;
 mod sound;
 mod town;
 mod wire;
@@ -58,6 +59,9 @@ fn main() {
     let full = std::env::var("JIESU_BENCH").is_ok_and(|size| size == "full");
     let size = if full { FULL } else { SMOKE };
     let only = std::env::var("JIESU_LOAD_ONLY").unwrap_or_default();
+    if only == "soak" {
+        return soak::run();
+    }
     let wanted = |part: &str| only.is_empty() || only.split(',').any(|name| name == part);
     if wanted("start") {
         starts(&size);
@@ -168,7 +172,7 @@ fn steady(engine: &Engine, town: &mut Town, rate: f64, size: &Size) {
     let reach = us(&outcome.reach_us);
     let conditions = format!(
         "n={} of {calls}, 100 ms of talk, a=inactive, each recorded, {AGENTS} agents; reached in {reach} (p50 / p99); \
-         {:.0} s until SQL had all; idle {:.1} % of a core",
+         {:.0} s until SQL had all; idle {:.2} % of a core",
         outcome.through,
         wall.as_secs_f64(),
         100.0 * idle
@@ -183,11 +187,12 @@ fn steady(engine: &Engine, town: &mut Town, rate: f64, size: &Size) {
     }
 }
 
-/// What the engine takes with nothing to do.
+/// What the engine takes with nothing to do, by its threads: the whole process is told in steps of 10 ms only.
 fn idle_share(engine: &Engine) -> f64 {
-    let before = engine.spent();
+    let spent = || engine.threads().values().sum::<Duration>();
+    let (before, at) = (spent(), Instant::now());
     std::thread::sleep(Duration::from_secs(2));
-    cpu_since(engine, before).as_secs_f64() / before.at.elapsed().as_secs_f64()
+    (spent() - before).as_secs_f64() / at.elapsed().as_secs_f64()
 }
 
 fn held(engine: &Engine, town: &mut Town, size: &Size) {

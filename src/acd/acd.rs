@@ -51,6 +51,8 @@ pub struct Acd {
     pub(super) turns: u64,
     /// By agent.
     pub(super) agents: Vec<Agent>,
+    /// How many of them a lease books.
+    pub(super) booked: usize,
     pub(super) idle: Idle,
     pub(super) line: Line,
     /// By need: how many agents able to serve it are logged in.
@@ -72,6 +74,7 @@ impl Acd {
             leases: 0,
             turns: 0,
             agents: Vec::new(),
+            booked: 0,
             wheel: Wheel::new(STEP),
             due: Vec::new(),
             settings,

@@ -347,6 +347,8 @@ impl Acd {
         let old = std::mem::replace(&mut agent.state, state);
         let (from, to) = (old.shown(), agent.state.shown());
         let (was_in, is_in) = (old.logged_in(), agent.state.logged_in());
+        self.booked += usize::from(agent.state.booking().is_some());
+        self.booked -= usize::from(old.booking().is_some());
         // Not every new state looks new from outside.
         if from != to {
             agent.since = now;

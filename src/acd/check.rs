@@ -61,6 +61,7 @@ impl Acd {
             );
             timers += usize::from(timed);
         }
+        assert_eq!(numbers.len(), self.booked, "leases are counted");
         timers
     }
 

@@ -139,6 +139,11 @@ impl Line {
         self.callers[slot as usize].as_mut().expect("a slot in use is named only while its caller is here")
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.callers.len() - self.free.len()
+    }
+
     /// Everybody, in order of slots.
     pub(super) fn callers(&self) -> impl Iterator<Item = (u32, &Caller)> {
         (0u32..).zip(&self.callers).filter_map(|(slot, caller)| caller.as_ref().map(|caller| (slot, caller)))

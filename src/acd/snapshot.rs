@@ -150,6 +150,7 @@ impl Acd {
             State::Offline | State::NotReady { .. } | State::Ready | State::Talking(_) => None,
         };
         let timer = timer.map(|(at, timer)| self.wheel.set(at, timer));
+        self.booked += usize::from(kept.state.booking().is_some());
         self.agents[at] =
             Agent { state: kept.state, since: kept.since, phone_up: kept.phone_up, turn: kept.turn, timer };
         Ok(())

@@ -66,11 +66,7 @@ pub struct Counts {
 impl Acd {
     /// What stands.
     pub fn counts(&self) -> Counts {
-        Counts {
-            callers: self.line.callers().count(),
-            leases: self.agents.iter().filter(|agent| agent.state.booking().is_some()).count(),
-            timers: self.wheel.len(),
-        }
+        Counts { callers: self.line.len(), leases: self.booked, timers: self.wheel.len() }
     }
 
     /// A queue's figures; `None` when there is no such queue. Walks the site's callers and agents: for a wallboard once a

@@ -64,7 +64,7 @@ const SHARDS: [Family<ShardFigures>; 10] = [
     ("ports_ready", Gauge, "Media port pairs to be had.", |shard| shard.ports.ready as f64),
 ];
 
-const MEDIA: [Family<media::Figures>; 7] = [
+const MEDIA: [Family<media::Figures>; 8] = [
     ("media_legs", Gauge, "Open legs.", |thread| thread.legs as f64),
     ("media_bridges", Gauge, "Pairs of legs that hear each other.", |thread| thread.bridges as f64),
     ("media_recordings", Gauge, "Running recordings.", |thread| thread.recordings as f64),
@@ -74,9 +74,10 @@ const MEDIA: [Family<media::Figures>; 7] = [
         thread.packets_dropped as f64
     }),
     ("media_sends_failed_total", Counter, "Packets the system did not take.", |thread| thread.sends_failed as f64),
+    ("media_receives_failed_total", Counter, "Failed reads of media sockets.", |thread| thread.receives_failed as f64),
 ];
 
-const NODE: [Family<Internals>; 33] = [
+const NODE: [Family<Internals>; 35] = [
     ("uptime_seconds", Gauge, "Since the start.", |all| all.uptime_s as f64),
     ("facts_told_total", Counter, "Facts told to the journal.", |all| all.facts.told as f64),
     ("facts_lost_total", Counter, "Facts that found no room in the journal.", |all| all.facts.refused as f64),
@@ -84,7 +85,7 @@ const NODE: [Family<Internals>; 33] = [
     ("facts_applied_total", Counter, "Facts applied to SQL.", |all| all.facts.applied as f64),
     ("facts_set_aside_total", Counter, "Facts that SQL refuses for ever.", |all| all.facts.set_aside as f64),
     ("facts_lag_seconds", Gauge, "Age of the oldest fact SQL is being given.", |all| all.facts.lag_ms as f64 / 1000.0),
-    ("journal_errors_total", Counter, "Commits that failed and were tried again.", |all| {
+    ("journal_errors_total", Counter, "Writes of the journal that failed and were tried again.", |all| {
         all.facts.journal_errors as f64
     }),
     ("journal_damaged_total", Counter, "Damaged records stepped over.", |all| all.facts.damaged as f64),
@@ -103,7 +104,11 @@ const NODE: [Family<Internals>; 33] = [
         all.faults.messages_lost as f64
     }),
     ("sends_failed_total", Counter, "SIP datagrams the system did not take.", |all| all.faults.sends_failed as f64),
+    ("receives_failed_total", Counter, "Failed reads of SIP sockets.", |all| all.faults.receives_failed as f64),
     ("ports_refused_total", Counter, "Media ports that could not be opened.", |all| all.faults.ports_refused as f64),
+    ("registrations_unsaved_total", Counter, "Failed writes of the file of registrations.", |all| {
+        all.faults.registrations_unsaved as f64
+    }),
     ("panics_total", Counter, "Steps of machines cut short by a panic.", |all| all.faults.panics as f64),
     ("edge_strangers_total", Counter, "SIP packets of strangers that were looked at.", |all| {
         all.edge.gate.strangers_passed as f64
@@ -218,7 +223,9 @@ mod tests {
         assert!(text.contains(expected), "{text}");
         assert!(text.contains("# TYPE jiesu_calls_taken_total counter\njiesu_calls_taken_total{shard=\"0\"} 0\n"));
         assert!(text.contains("\njiesu_calls_taken_total{shard=\"1\"} 0\n"));
-        assert!(text.contains("\njiesu_standing{what=\"ports\"} 0\n"));
+        for (what, _) in internals.standing.named() {
+            assert!(text.contains(&format!("\njiesu_standing{{what=\"{what}\"}} 0\n")), "{what}");
+        }
         let mut heads: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         let count = heads.len();
         heads.sort_unstable();

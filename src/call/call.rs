@@ -218,7 +218,7 @@ impl Call {
     pub(super) fn show(&mut self, now: Now, out: &mut Vec<Command>) {
         let agent = self.lease().map(|(lease, _)| lease.agent);
         let queue = self.queue.map(|(queue, _)| queue);
-        self.book.show(now.wall, self.id, self.stage(), queue, agent, out);
+        self.book.show(now, self.id, self.stage(), queue, agent, out);
     }
 
     fn enter(&mut self, now: Now, state: State, wait_max: Duration, out: &mut Vec<Command>) {

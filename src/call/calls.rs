@@ -254,12 +254,12 @@ impl Calls {
             trunk,
             sip_call_id: incoming.call_id,
             category: entry.category.clone(),
-            offered: now.wall,
+            offered: now,
         });
         if self.retry_after_s.is_some() || self.calls.len() >= self.settings.calls_max {
             self.counts.refused += 1;
             let end = End { stage: Stage::Offered, by: EndedBy::Refused, sip_status: 503, q850: CONGESTION };
-            book.ended(now.wall, end, out);
+            book.ended(now, end, out);
             return refuse(incoming.leg, 503, CONGESTION, self.retry_after_s, out);
         }
         self.counts.taken += 1;

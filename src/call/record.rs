@@ -4,14 +4,16 @@
 
 use super::event::{CallView, Command};
 use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, Fact, Stage, Times};
-use crate::base::{AgentId, CallId, ContactId, OrderId, QueueId, RecordingId, SiteId, Wall};
+use crate::base::{AgentId, CallId, ContactId, Now, OrderId, QueueId, RecordingId, SiteId, Wall};
 use crate::workorder::{Draft, Opening};
 use serde::{Deserialize, Serialize};
 
-/// The book of one call.
+/// The book of one call. Its times are those of the wall clock as it was when the call came, and from then on of the clock
+/// that never jumps: whoever sets the wall clock in mid-call changes no length of the call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Book {
     pub(super) record: CallRecord,
+    came: Now,
     site: SiteId,
     category: Box<str>,
     draft: Option<Draft>,
@@ -27,7 +29,7 @@ pub(super) struct Arrival {
     pub(super) trunk: Box<str>,
     pub(super) sip_call_id: Box<str>,
     pub(super) category: Box<str>,
-    pub(super) offered: Wall,
+    pub(super) offered: Now,
 }
 
 impl Book {
@@ -42,13 +44,14 @@ impl Book {
                 sip_call_id: arrival.sip_call_id,
                 queue: None,
                 agent: None,
-                times: Times { offered: arrival.offered, ..Times::default() },
+                times: Times { offered: arrival.offered.wall, ..Times::default() },
                 attempts: Vec::new(),
                 collected: Vec::new(),
                 end: None,
                 recording: None,
                 order: None,
             },
+            came: arrival.offered,
             site: arrival.site,
             category: arrival.category,
             draft: None,
@@ -56,19 +59,25 @@ impl Book {
         }
     }
 
+    /// The time to be noted for what happens now.
+    pub(super) fn time(&self, now: Now) -> Wall {
+        self.came.wall + now.mono.since(self.came.mono)
+    }
+
     pub(super) fn contact(&self) -> ContactId {
         self.record.contact
     }
 
     /// The citizen is connected and recorded: from now on a crash must not make us forget the call.
-    pub(super) fn connected(&mut self, at: Wall, recording: RecordingId, out: &mut Vec<Command>) {
-        self.record.times.connected = Some(at);
+    pub(super) fn connected(&mut self, now: Now, recording: RecordingId, out: &mut Vec<Command>) {
+        self.record.times.connected = Some(self.time(now));
         self.record.recording = Some(recording);
         self.tell(out);
     }
 
     /// The caller entered a queue: the order is opened, once.
-    pub(super) fn queued(&mut self, at: Wall, queue: &str, order: OrderId, out: &mut Vec<Command>) {
+    pub(super) fn queued(&mut self, now: Now, queue: &str, order: OrderId, out: &mut Vec<Command>) {
+        let at = self.time(now);
         self.record.queue = Some(queue.into());
         self.record.times.queued.get_or_insert(at);
         if self.draft.is_none() {
@@ -91,13 +100,15 @@ impl Book {
     }
 
     /// An agent was booked and is about to be rung.
-    pub(super) fn assigned(&mut self, at: Wall, agent: &str) {
-        let attempt = Attempt { agent: agent.into(), assigned: at, ringing: None, ended: None, outcome: None };
+    pub(super) fn assigned(&mut self, now: Now, agent: &str) {
+        let attempt =
+            Attempt { agent: agent.into(), assigned: self.time(now), ringing: None, ended: None, outcome: None };
         self.record.attempts.push(attempt);
     }
 
     /// That agent's phone rings.
-    pub(super) fn ringing(&mut self, at: Wall) {
+    pub(super) fn ringing(&mut self, now: Now) {
+        let at = self.time(now);
         if let Some(attempt) = self.record.attempts.last_mut() {
             attempt.ringing.get_or_insert(at);
         }
@@ -109,7 +120,8 @@ impl Book {
     }
 
     /// The present attempt is over.
-    pub(super) fn attempted(&mut self, at: Wall, outcome: AttemptOutcome) {
+    pub(super) fn attempted(&mut self, now: Now, outcome: AttemptOutcome) {
+        let at = self.time(now);
         if let Some(attempt) = self.record.attempts.last_mut().filter(|attempt| attempt.outcome.is_none()) {
             attempt.ended = Some(at);
             attempt.outcome = Some(outcome);
@@ -117,8 +129,9 @@ impl Book {
     }
 
     /// The agent of the present attempt answered.
-    pub(super) fn answered(&mut self, at: Wall, out: &mut Vec<Command>) {
-        self.attempted(at, AttemptOutcome::Answered);
+    pub(super) fn answered(&mut self, now: Now, out: &mut Vec<Command>) {
+        let at = self.time(now);
+        self.attempted(now, AttemptOutcome::Answered);
         let Some(attempt) = self.record.attempts.last() else {
             return;
         };
@@ -136,8 +149,9 @@ impl Book {
     }
 
     /// The call is over: everything is told for the last time.
-    pub(super) fn ended(&mut self, at: Wall, end: End, out: &mut Vec<Command>) {
-        self.attempted(at, AttemptOutcome::CallerGone);
+    pub(super) fn ended(&mut self, now: Now, end: End, out: &mut Vec<Command>) {
+        let at = self.time(now);
+        self.attempted(now, AttemptOutcome::CallerGone);
         self.record.times.ended = Some(at);
         self.record.end = Some(end);
         if let Some(draft) = &mut self.draft {
@@ -162,7 +176,7 @@ impl Book {
     /// Shows the call if it looks different than it last did. `stage` is `None` once it is over.
     pub(super) fn show(
         &mut self,
-        at: Wall,
+        now: Now,
         call: CallId,
         stage: Option<Stage>,
         queue: Option<QueueId>,
@@ -180,7 +194,7 @@ impl Book {
             caller: self.record.caller.clone(),
             dialled: self.record.dialled.clone(),
             stage,
-            since: at,
+            since: self.time(now),
             offered: self.record.times.offered,
             queue,
             agent,

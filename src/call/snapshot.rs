@@ -194,7 +194,7 @@ impl Call {
         match &self.state {
             State::Ringing { leg, .. } => {
                 let leg = *leg;
-                self.book.attempted(now.wall, AttemptOutcome::Unreachable);
+                self.book.attempted(now, AttemptOutcome::Unreachable);
                 self.drop_agent(leg, TEMPORARY_FAILURE, out);
                 self.state = State::Waiting;
             }

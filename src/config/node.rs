@@ -178,7 +178,7 @@ pub(super) fn check(
         api: api(&mut check, &raw.api, Sites { list: &sites, whole: *whole }, root),
         journal: Journal {
             dir: journal.dir.as_ref().map_or_else(|| node.data_dir.join("journal"), |dir| root.join(dir)),
-            commit: Duration::from_millis(check.bounded(journal.commit_ms.as_ref(), 10, 1..=1_000)),
+            commit: Duration::from_millis(check.bounded(journal.commit_ms.as_ref(), 20, 1..=1_000)),
             segment_bytes: check.bounded(journal.segment_mib.as_ref(), 64, 1..=1_024) << 20,
             keep: Duration::from_secs(86_400 * check.bounded(journal.keep_days.as_ref(), 7, 0..=3_650)),
         },

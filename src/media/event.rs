@@ -1,6 +1,6 @@
 //! What goes into the media plane and what comes out. Plain data, so that media may one day run in its own process.
 
-use crate::base::{ContactId, LegId, Mono, Now, PromptId, RecordingId, Wall};
+use crate::base::{ContactId, LegId, Mono, Now, PromptId, RecordingId};
 use crate::sdp::Codec;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -171,8 +171,6 @@ pub enum Tap {
         recording: RecordingId,
         /// Where the file ends.
         at: Mono,
-        /// The same for people.
-        wall: Wall,
     },
 }
 

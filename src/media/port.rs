@@ -227,7 +227,7 @@ impl Port {
     /// Ends the recording, if there is one.
     pub fn stop_recording(&mut self, now: Now, out: &mut Sink) {
         if let Some(recording) = self.recording.take() {
-            out.taps.push(Tap::Finish { recording, at: now.mono, wall: now.wall });
+            out.taps.push(Tap::Finish { recording, at: now.mono });
         }
     }
 

@@ -16,6 +16,9 @@ use std::time::Duration;
 pub const QUARANTINE: Duration = Duration::from_secs(2);
 /// Expedited Forwarding (RFC 3246) in the upper six bits of the traffic class.
 const EXPEDITED_FORWARDING: u8 = 46 << 2;
+/// A pair that the system refuses, for another reason than that its ports are used, is followed by another try, so that a
+/// shortage of a moment costs nobody a call.
+const SYSTEM_TRIES: usize = 2;
 /// Room for some seconds of one leg's packets, should a thread be late.
 const RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
 
@@ -135,6 +138,7 @@ impl Ports {
         self.take_back(now);
         let index = self.choose(towards)?;
         let local = &mut self.locals[index];
+        let mut refusals = 0;
         for _ in 0..local.ready.len() {
             let Some(port) = local.ready.pop_front() else { break };
             match bind_pair(local.address, port) {
@@ -146,7 +150,8 @@ impl Ports {
                 Err(error) => {
                     local.ready.push_back(port);
                     // Another program has this one: on to the next.
-                    if error.kind() != io::ErrorKind::AddrInUse {
+                    refusals += usize::from(error.kind() != io::ErrorKind::AddrInUse);
+                    if refusals == SYSTEM_TRIES {
                         return Err(error.into());
                     }
                 }

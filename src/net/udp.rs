@@ -39,9 +39,15 @@ pub fn address_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     Ok(socket.local_addr()?.ip())
 }
 
-/// Receives for ever; `post` takes each datagram, `emptied` hears after each batch whether nothing was left. Neither may
-/// wait.
-pub async fn receive(socket: Arc<UdpSocket>, listener: u16, post: impl Fn(Flow, Bytes), emptied: impl Fn(bool)) {
+/// Receives for ever; `post` takes each datagram, `failed` what the system says when it gives none, `emptied` hears after
+/// each batch whether nothing was left. They must not wait.
+pub async fn receive(
+    socket: Arc<UdpSocket>,
+    listener: u16,
+    post: impl Fn(Flow, Bytes),
+    failed: impl Fn(io::Error),
+    emptied: impl Fn(bool),
+) {
     let mut buffer = vec![0u8; DATAGRAM_BYTES_MAX];
     loop {
         if socket.readable().await.is_err() {
@@ -57,8 +63,8 @@ pub async fn receive(socket: Arc<UdpSocket>, listener: u16, post: impl Fn(Flow, 
                     empty = true;
                     break;
                 }
-                // An ICMP error of an earlier datagram: nothing to do with the next one.
-                Err(_) => {}
+                // Most likely an ICMP error of an earlier datagram: nothing to do with the next one.
+                Err(error) => failed(error),
             }
         }
         emptied(empty);

@@ -175,7 +175,9 @@ impl Edge {
     fn send(&self, wires: &Wires, flow: Flow, bytes: &[u8]) {
         let sent = self.sockets.get(usize::from(flow.listener)).map(|socket| socket.try_send_to(bytes, flow.peer));
         if !matches!(sent, Some(Ok(_))) {
-            wires.faults.sends_failed.fetch_add(1, Ordering::Relaxed);
+            wires.faults.sends_failed.raise(clock::now().mono, 1, |count| {
+                tracing::warn!(count, "a refusal cannot be sent");
+            });
         }
     }
 }
@@ -225,7 +227,9 @@ fn give(wires: &Wires, route: Route, packet: Packet) {
     let to = &wires.shards[shard];
     let mailbox = if packet.call { &to.calls } else { &to.packets };
     if mailbox.try_send(packet).is_err() {
-        wires.faults.packets_dropped.fetch_add(1, Ordering::Relaxed);
+        wires.faults.packets_dropped.raise(clock::now().mono, 1, |count| {
+            tracing::error!(shard, count, "a shard is behind: datagrams are dropped");
+        });
     }
 }
 

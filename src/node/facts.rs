@@ -50,9 +50,9 @@ impl Settings {
         Settings {
             folder: folder.into(),
             channel_max: 32_768,
-            commit_every: Duration::from_millis(10),
+            commit_every: Duration::from_millis(20),
             commit_max: 4_096,
-            apply_every: Duration::from_millis(100),
+            apply_every: Duration::from_millis(250),
             apply_max: 1_024,
             tail_max: 16_384,
             acknowledge_every: Duration::from_secs(1),
@@ -84,7 +84,7 @@ pub struct Counts {
     pub applied: u64,
     /// Facts that SQL will never take; they stay in the journal.
     pub set_aside: u64,
-    /// Commits that failed and were tried again.
+    /// Commits that failed and were tried again, and positions that could not be written and are written later.
     pub journal_errors: u64,
     /// Transactions that failed and were tried again.
     pub sql_errors: u64,
@@ -173,7 +173,7 @@ impl FactWriter {
         Ok(FactWriter { channel, shared, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
-    /// Takes a fact without waiting. It is durable within some 10 ms and the time of a sync.
+    /// Takes a fact without waiting. It is durable within some 20 ms and the time of a sync.
     pub fn tell(&self, fact: Stamped) -> Result<(), Refused> {
         match self.channel.try_send(Message::Fact(fact)) {
             Ok(()) => {
@@ -396,7 +396,8 @@ impl Appender {
     fn acknowledge(&mut self) {
         let applied = self.shared.progress.borrow().applied;
         if let Err(error) = self.journal.acknowledge(applied) {
-            // Facts will be applied once more than needed; nothing is lost.
+            // Facts would be applied once more than needed; nothing is lost.
+            self.shared.journal_errors.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(error = &error as &dyn std::error::Error, "the journal's position cannot be written");
         }
     }

@@ -135,7 +135,7 @@ pub struct FactFigures {
     pub applied: u64,
     /// Never to be taken by SQL; they stay in the journal.
     pub set_aside: u64,
-    /// Failed commits of the journal, tried again.
+    /// Failed writes of the journal: commits, tried again, and positions of what SQL has, written later.
     pub journal_errors: u64,
     /// Failed transactions, tried again.
     pub sql_errors: u64,
@@ -156,8 +156,12 @@ pub struct Faults {
     pub messages_lost: u64,
     /// SIP datagrams that the system did not take.
     pub sends_failed: u64,
+    /// Reads of a SIP socket that failed.
+    pub receives_failed: u64,
     /// Media ports that could not be opened.
     pub ports_refused: u64,
+    /// Failed writes of the file of registrations, tried again.
+    pub registrations_unsaved: u64,
     /// Steps of machines cut short by a panic.
     pub panics: u64,
 }

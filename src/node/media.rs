@@ -5,6 +5,7 @@
 //! sleeps on its messages. Decides nothing: packets and actions go to the plane, what it says goes to sockets, calls and
 //! the recorder.
 
+use super::alarm::Alarm;
 use super::clock;
 use super::guard::fenced;
 use super::wires::lock;
@@ -14,9 +15,11 @@ use crate::media::event::{Action, Counters, Notice, Tap};
 use crate::media::pace::TICK;
 use crate::media::{Kind, Library, Plane, Sink};
 use crate::net::ports::{Lease, Pair};
-use mio::net::UdpSocket;
-use mio::{Events, Interest, Poll, Registry, Token};
+use rustix::event::{Timespec, epoll};
 use std::io;
+use std::mem::MaybeUninit;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -33,10 +36,11 @@ const TICKS_A_BATCH: u64 = 4;
 /// Beyond so many they do not wait: as many as 100 calls bring in 20 ms.
 const TAPS_MAX: usize = 200;
 /// Packets read from one socket in a tick: 6,400 a second. A flood on one port waits, the others go on.
-const PACKETS_A_TICK: usize = 32;
+const LOOKS_A_TICK: usize = 32;
 /// Larger than any packet of ours; what is cut short here was no telephony.
 const PACKET_BYTES_MAX: usize = 2_048;
-const EVENTS_MAX: usize = 4_096;
+/// Sockets that are named by one look; what is beyond is named by the next.
+const READY_MAX: usize = 256;
 /// By this the fence knows ticks; a leg never has this number.
 const TICKS: u128 = u128::MAX;
 /// Figures are told this often: every 100 ms.
@@ -104,6 +108,8 @@ pub struct Figures {
     pub packets_dropped: u64,
     /// Packets that the system did not take.
     pub sends_failed: u64,
+    /// Reads of a socket that failed.
+    pub receives_failed: u64,
 }
 
 /// The running threads. Dropping this closes every leg, finishes every recording and waits for the threads' end.
@@ -115,8 +121,7 @@ pub struct MediaThreads {
 
 impl MediaThreads {
     /// Starts the threads. `notices` must bring a notice to the shard of its leg; `taps` makes for each thread what takes
-    /// its taps to the recorder: every 20 ms, also when there are none, and at once when a recording begins or ends. Both
-    /// are called on the media threads and must not block.
+    /// its taps to the recorder: every 20 ms, also when there are none. Both are called on the media threads and must not block.
     pub fn start<N, T>(settings: &Settings, notices: N, taps: impl Fn() -> T) -> io::Result<MediaThreads>
     where
         N: Fn(Notice) + Send + Clone + 'static,
@@ -139,7 +144,7 @@ impl MediaThreads {
                 buffer,
                 figures: Figures::default(),
                 told,
-                seen: 0,
+                failed: Alarm::default(),
                 ticks: 0,
             };
             let pin = settings.pin;
@@ -205,14 +210,14 @@ struct Worker<N, T> {
     sink: Sink,
     notices: N,
     taps: T,
-    /// Taps that were looked at already and wait.
-    seen: usize,
     /// Since the taps were handed over.
     ticks: u64,
     buffer: Box<[u8; PACKET_BYTES_MAX]>,
     /// Counted here and told now and then.
     figures: Figures,
     told: Arc<Mutex<Figures>>,
+    /// Packets that could not be sent or received.
+    failed: Alarm,
 }
 
 impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
@@ -245,7 +250,13 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             packets_dropped: self.figures.packets_dropped + counts.strays,
             ..self.figures
         };
-        *lock(&self.told) = told;
+        let before = std::mem::replace(&mut *lock(&self.told), told);
+        let failed = told.sends_failed + told.receives_failed - before.sends_failed - before.receives_failed;
+        if failed > 0 {
+            self.failed.raise(clock::now().mono, failed, |count| {
+                tracing::warn!(count, "sound cannot be sent or received");
+            });
+        }
     }
 
     /// Sleeps until there may be something to do; false when there will never be again.
@@ -316,20 +327,24 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
     }
 
     fn tick(&mut self) {
-        self.sockets.gather();
-        let mut now = clock::now();
-        let mut pending = std::mem::take(&mut self.sockets.pending);
-        for (count, token) in pending.drain(..).enumerate() {
-            // The clock is read now and then, not for each of thousands of sockets.
-            if count % 32 == 31 {
-                now = clock::now();
+        // One packet a look: nearly always that is all there is, and a second look costs less than asking each in vain.
+        for _ in 0..LOOKS_A_TICK {
+            let ready = self.sockets.look();
+            let mut now = clock::now();
+            for (count, place) in ready.iter().enumerate() {
+                // The clock is read now and then, not for each of thousands of sockets.
+                if count % 32 == 31 {
+                    now = clock::now();
+                }
+                self.read(now, *place);
+                self.send();
             }
-            self.read(now, token);
-            self.send();
+            let done = ready.is_empty();
+            self.sockets.ready = ready;
+            if done {
+                break;
+            }
         }
-        // What is left unread comes first in the next tick.
-        std::mem::swap(&mut self.sockets.pending, &mut self.sockets.unread);
-        self.sockets.unread = pending;
         let (plane, sink) = (&mut self.plane, &mut self.sink);
         if fenced("media", TICKS, || plane.tick(clock::now(), sink)).is_err()
             && let Some(leg) = self.plane.ticking()
@@ -340,30 +355,26 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
         self.hand_over();
     }
 
-    fn read(&mut self, now: crate::base::Now, token: Token) {
-        for _ in 0..PACKETS_A_TICK {
-            let Some((leg, kind, socket)) = self.sockets.at(token) else {
+    fn read(&mut self, now: crate::base::Now, place: Place) {
+        let Some((leg, kind, socket)) = self.sockets.at(place) else {
+            return;
+        };
+        let (length, from) = match socket.recv_from(&mut self.buffer[..]) {
+            Ok(received) => received,
+            Err(error) => {
+                // An ICMP error about a packet we sent: nothing to do with the next one.
+                self.figures.receives_failed += u64::from(error.kind() != io::ErrorKind::WouldBlock);
                 return;
-            };
-            match socket.recv_from(&mut self.buffer[..]) {
-                Ok((length, from)) => {
-                    self.figures.packets_in += 1;
-                    let (plane, sink, bytes) = (&mut self.plane, &mut self.sink, &self.buffer[..length]);
-                    let mark = sink.mark();
-                    let step = || plane.receive(now, leg, kind, from, bytes, sink);
-                    if fenced("media", u128::from(leg.0), step).is_err() {
-                        self.sink.take_back(mark);
-                        self.strike(leg);
-                    }
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return,
-                    // An ICMP error about a packet we sent: nothing to do with the next one.
-                    _ => continue,
-                },
             }
+        };
+        self.figures.packets_in += 1;
+        let (plane, sink, bytes) = (&mut self.plane, &mut self.sink, &self.buffer[..length]);
+        let mark = sink.mark();
+        let step = || plane.receive(now, leg, kind, from, bytes, sink);
+        if fenced("media", u128::from(leg.0), step).is_err() {
+            self.sink.take_back(mark);
+            self.strike(leg);
         }
-        self.sockets.unread.push(token);
     }
 
     fn send(&mut self) {
@@ -389,20 +400,12 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
         }
     }
 
-    /// Gives the taps to the recorder, unless they are only sound and can wait.
+    /// Gives the taps to the recorder, unless they can wait.
     fn hand_over(&mut self) {
-        let sound = |tap: &Tap| match tap {
-            Tap::Audio(_) => true,
-            Tap::Start(_) | Tap::Finish { .. } => false,
-        };
         self.ticks += 1;
-        let taps = &self.sink.taps;
-        let due = self.ticks >= TICKS_A_BATCH || taps.len() > TAPS_MAX || self.sockets.slots.is_empty();
-        if due || !taps[self.seen..].iter().all(sound) {
-            (self.seen, self.ticks) = (0, 0);
+        if self.ticks >= TICKS_A_BATCH || self.sink.taps.len() > TAPS_MAX || self.sockets.slots.is_empty() {
+            self.ticks = 0;
             (self.taps)(std::mem::take(&mut self.sink.taps));
-        } else {
-            self.seen = taps.len();
         }
     }
 }
@@ -422,32 +425,28 @@ struct Opened {
     _lease: Lease,
 }
 
-/// The sockets of a thread's legs.
+/// A socket by its number: of the even ones RTP, of the odd ones RTCP comes.
+type Place = u64;
+
+/// The sockets of a thread's legs. Watched by level: what was not read is named again by the next look.
 #[derive(Debug)]
 struct Sockets {
-    poll: Poll,
-    events: Events,
+    epoll: OwnedFd,
     slots: KeyedMap<LegId, usize>,
     opened: Vec<Option<Opened>>,
     free: Vec<usize>,
-    /// Tokens to read in this tick.
-    pending: Vec<Token>,
-    /// Tokens that had more than their share.
-    unread: Vec<Token>,
+    /// What the last look found; its room is kept.
+    ready: Vec<Place>,
 }
 
 impl Sockets {
     fn new(seed: u64) -> io::Result<Sockets> {
-        let (pending, unread) = (Vec::new(), Vec::new());
-        let (slots, opened, free) = (KeyedMap::new([seed, 1]), Vec::new(), Vec::new());
         Ok(Sockets {
-            poll: Poll::new()?,
-            events: Events::with_capacity(EVENTS_MAX),
-            slots,
-            opened,
-            free,
-            pending,
-            unread,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            slots: KeyedMap::new([seed, 1]),
+            opened: Vec::new(),
+            free: Vec::new(),
+            ready: Vec::new(),
         })
     }
 
@@ -457,21 +456,26 @@ impl Sockets {
             self.opened.push(None);
             self.opened.len() - 1
         });
-        let mut opened = Opened {
-            leg,
-            rtp: UdpSocket::from_std(pair.rtp),
-            rtcp: UdpSocket::from_std(pair.rtcp),
-            _lease: pair.lease,
-        };
-        let registered = register(self.poll.registry(), &mut opened, slot);
-        match registered {
+        let opened = Opened { leg, rtp: pair.rtp, rtcp: pair.rtcp, _lease: pair.lease };
+        let watched = self.watch(&opened, slot);
+        match watched {
             Ok(()) => {
                 self.opened[slot] = Some(opened);
                 self.slots.insert(leg, slot);
             }
             Err(_) => self.free.push(slot),
         }
-        registered
+        watched
+    }
+
+    /// Tries twice: a shortage of a moment makes no leg deaf.
+    fn watch(&self, opened: &Opened, slot: usize) -> io::Result<()> {
+        for (socket, place) in [(&opened.rtp, 2 * slot), (&opened.rtcp, 2 * slot + 1)] {
+            let add =
+                || epoll::add(&self.epoll, socket, epoll::EventData::new_u64(place as Place), epoll::EventFlags::IN);
+            add().or_else(|_| add())?;
+        }
+        Ok(())
     }
 
     fn close(&mut self, leg: LegId) {
@@ -482,23 +486,21 @@ impl Sockets {
         }
     }
 
-    /// Adds to `pending` what has become readable.
-    fn gather(&mut self) {
-        loop {
-            // Interrupted by a signal: the next tick sees the same.
-            if self.poll.poll(&mut self.events, Some(Duration::ZERO)).is_err() {
-                return;
-            }
-            self.pending.extend(self.events.iter().map(|event| event.token()));
-            if self.events.iter().count() < EVENTS_MAX {
-                return;
-            }
+    /// Which sockets can be read from. To be put back into `ready`.
+    fn look(&mut self) -> Vec<Place> {
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        let mut events = [MaybeUninit::uninit(); READY_MAX];
+        // Interrupted by a signal: the next tick sees the same.
+        if let Ok((events, _)) = epoll::wait(&self.epoll, &mut events, Some(&Timespec::default())) {
+            ready.extend(events.iter().map(|event| event.data.u64()));
         }
+        ready
     }
 
-    fn at(&self, token: Token) -> Option<(LegId, Kind, &UdpSocket)> {
-        let opened = self.opened.get(token.0 / 2)?.as_ref()?;
-        let kind = if token.0.is_multiple_of(2) { Kind::Rtp } else { Kind::Rtcp };
+    fn at(&self, place: Place) -> Option<(LegId, Kind, &UdpSocket)> {
+        let opened = self.opened.get(place as usize / 2)?.as_ref()?;
+        let kind = if place.is_multiple_of(2) { Kind::Rtp } else { Kind::Rtcp };
         Some((opened.leg, kind, opened.socket(kind)))
     }
 
@@ -517,15 +519,10 @@ impl Opened {
     }
 }
 
-fn register(registry: &Registry, opened: &mut Opened, slot: usize) -> io::Result<()> {
-    registry.register(&mut opened.rtp, Token(2 * slot), Interest::READABLE)?;
-    registry.register(&mut opened.rtcp, Token(2 * slot + 1), Interest::READABLE)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{PromptId, RecordingId, ShardId, Wall};
+    use crate::base::{PromptId, RecordingId, ShardId};
     use crate::media::Prompt;
     use crate::media::event::{Audio, Channel, Counters, Remote};
     use crate::media::rtp::{Header, Packet};
@@ -658,7 +655,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_waits_four_ticks_for_the_recorder_but_starts_and_ends_do_not() {
+    fn taps_wait_four_ticks_for_the_recorder_unless_they_are_many() {
         let (sender, given) = mpsc::channel();
         let mut worker = Worker {
             plane: Plane::new(Arc::default(), 1),
@@ -666,18 +663,17 @@ mod tests {
             sink: Sink::new(),
             notices: drop::<Notice>,
             taps: move |taps: Vec<Tap>| sender.send(taps.len()).unwrap(),
-            seen: 0,
             ticks: 0,
             buffer: Box::new([0; PACKET_BYTES_MAX]),
             figures: Figures::default(),
             told: Arc::default(),
+            failed: Alarm::default(),
         };
         let (leg, recording, at) = (LegId::incoming(ShardId(1), 1), RecordingId(1), Mono(0));
         let mut ports = Ports::new(&[LOOPBACK], 30_000..=39_999).unwrap();
         worker.take(Message::Open { leg, pair: ports.open(clock::now().mono, Some(LOOPBACK)).unwrap() });
         let (channel, codec, payload) = (Channel::Citizen, Codec::Pcma, Vec::new());
         let sound = Tap::Audio(Audio { recording, channel, at, ssrc: 1, sequence: 1, timestamp: 1, codec, payload });
-        let end = Tap::Finish { recording, at, wall: Wall(0) };
         let mut tick = |taps: &[Tap]| {
             worker.sink.taps.extend_from_slice(taps);
             worker.hand_over();
@@ -685,8 +681,7 @@ mod tests {
         };
         let one = std::slice::from_ref(&sound);
         assert_eq!([one, one, &[], one].map(&mut tick), [vec![], vec![], vec![], vec![3]]);
-        assert_eq!([one, &[sound.clone(), end], one].map(&mut tick), [vec![], vec![3], vec![]]);
-        assert_eq!(tick(&vec![sound.clone(); TAPS_MAX]), [TAPS_MAX + 1]);
+        assert_eq!([one, &vec![sound.clone(); TAPS_MAX]].map(&mut tick), [vec![], vec![TAPS_MAX + 1]]);
         assert_eq!([0; 4].map(|_| tick(&[])), [vec![], vec![], vec![], vec![0]], "also none, for what found no room");
         worker.sockets.close(leg);
         worker.sink.taps.push(sound);

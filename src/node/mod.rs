@@ -2,6 +2,7 @@
 //!
 //! Owns the life of the process: start in order, reload, drain, stop. Decides nothing about a call.
 
+mod alarm;
 pub mod clock;
 pub mod edge;
 pub mod facts;

@@ -16,6 +16,7 @@ mod writer;
 
 pub use seal::mend_at as mend;
 
+use super::alarm::Alarm;
 use crate::base::{Fact, Now, RecordingId};
 use crate::media::event::Tap;
 use std::collections::BTreeSet;
@@ -28,11 +29,8 @@ use std::thread::{Builder, JoinHandle};
 
 /// Fewest writer threads: one slow file must not stop all others.
 pub const THREADS_MIN: usize = 2;
-/// Batches a writer's channel holds: 5 s of two media threads' 20 ms, some 160 MiB at 2,500 recordings; a quarter of that
-/// while recordings begin and end in every tick.
+/// Batches a writer's channel holds: 5 s of two media threads' 20 ms, some 160 MiB at 2,500 recordings.
 const BATCHES_MAX: usize = 512;
-/// At most one disk error a second is logged.
-const LOG_EVERY_MS: u64 = 1000;
 
 /// What the recorder needs to know.
 #[derive(Clone, Debug)]
@@ -80,7 +78,7 @@ impl Gauge {
     pub fn counts(&self) -> Counts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let Shared { alive, batches_lost, refused, disk, .. } = &*self.0;
-        let faults = Faults { batches_lost: read(batches_lost), refused: read(refused), disk: read(disk) };
+        let faults = Faults { batches_lost: batches_lost.count(), refused: read(refused), disk: disk.count() };
         Counts { unsealed: alive.load(Ordering::Relaxed), faults }
     }
 }
@@ -106,11 +104,9 @@ struct Shared {
     notes: notes::Notes,
     /// Recordings begun and not yet sealed.
     alive: AtomicUsize,
-    batches_lost: AtomicU64,
+    batches_lost: Alarm,
     refused: AtomicU64,
-    disk: AtomicU64,
-    /// When an error was logged last, in milliseconds of the clock, plus 1; 0 for never.
-    logged_ms: AtomicU64,
+    disk: Alarm,
 }
 
 /// To a writer thread.
@@ -149,10 +145,9 @@ impl Recorder {
             facts,
             notes,
             alive: AtomicUsize::new(0),
-            batches_lost: AtomicU64::new(0),
+            batches_lost: Alarm::default(),
             refused: AtomicU64::new(0),
-            disk: AtomicU64::new(0),
-            logged_ms: AtomicU64::new(0),
+            disk: Alarm::default(),
         });
         let mut recorder = Recorder { shared: shared.clone(), lanes: Vec::new(), threads: Vec::new() };
         for number in 0..writers {
@@ -202,8 +197,11 @@ impl Intake {
             self.lanes[lane].next.taps.push(tap);
         }
         for lane in &mut self.lanes {
-            let lost = lane.offer();
-            self.shared.batches_lost.fetch_add(u64::from(lost), Ordering::Relaxed);
+            if lane.offer() {
+                self.shared.batches_lost.raise((self.shared.clock)().mono, 1, |count| {
+                    tracing::error!(count, "the recorder does not keep up: sound is lost");
+                });
+            }
         }
     }
 }
@@ -247,14 +245,9 @@ fn recording_of(tap: &Tap) -> RecordingId {
 impl Shared {
     /// Counts a disk error and logs it, at most once a second.
     fn disk_error(&self, what: &'static str, error: &io::Error) {
-        let count = self.disk.fetch_add(1, Ordering::Relaxed) + 1;
-        let now_ms = (self.clock)().mono.ms() + 1;
-        let logged_ms = self.logged_ms.load(Ordering::Relaxed);
-        let due = logged_ms == 0 || now_ms >= logged_ms + LOG_EVERY_MS;
-        // Of several threads that fail at once, one logs.
-        if due && self.logged_ms.compare_exchange(logged_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        self.disk.raise((self.clock)().mono, 1, |count| {
             tracing::error!(%error, count, what, "a recording cannot be written; it is tried again");
-        }
+        });
     }
 }
 

@@ -75,6 +75,8 @@ pub(super) struct ShardTask {
     pub(super) mint: Mint,
     pub(super) threads_by_leg: HashMap<LegId, MediaThreadId>,
     pub(super) next_thread: MediaThreadId,
+    /// Kept to spare allocations.
+    pub(super) carried: Vec<Effect>,
 }
 
 impl ShardTask {
@@ -133,8 +135,10 @@ impl ShardTask {
 
     /// Carries effects out in order; an opened port is told at once and what comes of it is carried out too.
     fn carry_out(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let mut carried = std::mem::take(&mut self.carried);
         while !effects.is_empty() {
-            for effect in std::mem::take(effects) {
+            std::mem::swap(effects, &mut carried);
+            for effect in carried.drain(..) {
                 match effect {
                     Effect::Send { flow, bytes } => self.send(flow, &bytes),
                     Effect::OpenPort { leg, beside, towards } => {
@@ -157,13 +161,19 @@ impl ShardTask {
                 }
             }
         }
+        self.carried = carried;
     }
 
     fn send(&self, flow: Flow, bytes: &[u8]) {
-        let sent = self.sockets.get(usize::from(flow.listener)).map(|socket| socket.try_send_to(bytes, flow.peer));
+        let sent = match self.sockets.get(usize::from(flow.listener)) {
+            Some(socket) => socket.try_send_to(bytes, flow.peer),
+            None => Err(std::io::ErrorKind::NotConnected.into()),
+        };
         // Lost like any datagram: SIP's own timers repeat it.
-        if !matches!(sent, Some(Ok(_))) {
-            self.wires.faults.sends_failed.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = sent {
+            self.wires.faults.sends_failed.raise(clock::now().mono, 1, |count| {
+                tracing::warn!(%error, count, "a SIP datagram cannot be sent");
+            });
         }
     }
 
@@ -216,6 +226,10 @@ impl ShardTask {
 
 /// One line for each stage of a call, its fields always the same; numbers never in clear.
 fn log(setup: &Setup, view: &CallView) {
+    // What a line needs is not made for one that nobody wants.
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
     let (contact, caller, dialled) = (view.contact, mask(&view.caller), &*view.dialled);
     let (site, agent) = (setup.code(view.site), view.agent.map(|agent| setup.agent_name(agent)));
     match view.stage {

@@ -219,6 +219,7 @@ impl Node {
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1_024 + u16::from(id.0), self.seed),
                 threads_by_leg: HashMap::new(),
                 next_thread: MediaThreadId(id.0),
+                carried: Vec::new(),
             };
             self.tasks.push(tokio::spawn(task.run(mailbox)));
         }
@@ -231,8 +232,14 @@ impl Node {
             let wires = self.wires.clone();
             let post = move |flow, bytes| edge::take(&wires, flow, bytes);
             let wires = self.wires.clone();
+            let failed = move |error| {
+                wires.faults.receives_failed.raise(clock::now().mono, 1, |count| {
+                    tracing::warn!(%error, count, "a datagram cannot be received");
+                });
+            };
+            let wires = self.wires.clone();
             let emptied = move |empty| wires.edge.emptied(listener, empty);
-            self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post, emptied)));
+            self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post, failed, emptied)));
         }
     }
 
@@ -484,7 +491,9 @@ async fn newer(
 
 fn save_registrations(wires: &Wires) {
     if let Err(error) = wires.registrations.save() {
-        tracing::warn!(%error, "registrations cannot be written: after a restart phones must register again");
+        wires.faults.registrations_unsaved.raise(clock::now().mono, 1, |count| {
+            tracing::warn!(%error, count, "registrations cannot be written: after a restart phones must register again");
+        });
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here waits. Datagrams are dropped when a shard's mailbox is full (their senders repeat them); for everything
 //! else admission has kept a place free, so that a full mailbox is a fault of ours: counted and logged.
 
+use super::alarm::Alarm;
 use super::internals::{self, ShardFigures};
 use super::setup::Setup;
 use crate::acd;
@@ -54,23 +55,29 @@ pub(super) struct Packet {
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     /// Datagrams dropped because their shard was behind.
-    pub(super) packets_dropped: AtomicU64,
+    pub(super) packets_dropped: Alarm,
     /// Messages of our own that found no room.
     pub(super) messages_lost: AtomicU64,
     /// Datagrams that the system did not take.
-    pub(super) sends_failed: AtomicU64,
+    pub(super) sends_failed: Alarm,
+    /// Reads of a listener that failed.
+    pub(super) receives_failed: Alarm,
     /// Media ports that could not be opened.
     pub(super) ports_refused: AtomicU64,
+    /// Failed writes of the registrations' file.
+    pub(super) registrations_unsaved: Alarm,
 }
 
 impl Faults {
     pub(super) fn read(&self) -> internals::Faults {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         internals::Faults {
-            packets_dropped: read(&self.packets_dropped),
+            packets_dropped: self.packets_dropped.count(),
             messages_lost: read(&self.messages_lost),
-            sends_failed: read(&self.sends_failed),
+            sends_failed: self.sends_failed.count(),
+            receives_failed: self.receives_failed.count(),
             ports_refused: read(&self.ports_refused),
+            registrations_unsaved: self.registrations_unsaved.count(),
             panics: super::guard::caught(),
         }
     }

@@ -39,8 +39,6 @@ pub enum Event {
     Finish {
         /// Where the file ends.
         at: Mono,
-        /// The same for people.
-        wall: Wall,
     },
 }
 
@@ -157,13 +155,14 @@ impl Session {
                     window.advance(at, out);
                     window.take(at, &audio);
                 }
-                Event::Finish { at, wall } => {
+                Event::Finish { at } => {
                     let length_ns = at.since(self.started).as_nanos() as u64;
                     let frames = (length_ns + SAMPLE_NS / 2) / SAMPLE_NS;
                     if frames > FRAMES_MAX {
                         return self.close_overlong(out);
                     }
-                    out_finished(window, frames, wall, out);
+                    let ended = self.started_wall + at.since(self.started);
+                    out_finished(window, frames, ended, out);
                     self.state = State::Closed;
                 }
             },
@@ -409,7 +408,7 @@ mod tests {
         }
 
         fn finish(&mut self, ms: u64) -> Finished {
-            self.handle(Event::Finish { at: at_ms(ms), wall: Wall(1_000).after_ms(ms) });
+            self.handle(Event::Finish { at: at_ms(ms) });
             let finished = self.finished.expect("finished");
             assert_eq!(finished.bytes, self.file.len() as u64);
             assert_eq!(format::parse(&self.file), Ok(finished.samples));
@@ -418,12 +417,6 @@ mod tests {
 
         fn side(&self, channel: Channel) -> Vec<u8> {
             self.file[HEADER_BYTES as usize..].iter().skip(channel as usize).step_by(2).copied().collect()
-        }
-    }
-
-    impl Wall {
-        fn after_ms(self, ms: u64) -> Wall {
-            self + Duration::from_millis(ms)
         }
     }
 
@@ -458,8 +451,14 @@ mod tests {
             [(0, 0), (62_499, 0), (62_500, 1), (1_000_000_000, 8_000), (61_000_062_499, 488_000)]
         {
             let mut recording = Recording::begin();
-            recording.handle(Event::Finish { at: Mono(START.0 + length_ns), wall: Wall(0) });
-            assert_eq!(recording.finished.expect("finished").samples, samples, "{length_ns} ns");
+            recording.handle(Event::Finish { at: Mono(START.0 + length_ns) });
+            let finished = recording.finished.expect("finished");
+            assert_eq!(finished.samples, samples, "{length_ns} ns");
+            assert_eq!(
+                finished.ended,
+                Wall(1_000) + Duration::from_nanos(length_ns),
+                "whatever the wall clock says then"
+            );
         }
     }
 
@@ -534,7 +533,7 @@ mod tests {
             codec: Codec::Pcma,
             payload: marked(1),
         };
-        let too_late = Event::Finish { at: at_ms(day_ms + 1), wall: Wall(0) };
+        let too_late = Event::Finish { at: at_ms(day_ms + 1) };
         for last in [Some(Event::Audio(audio)), Some(too_late), None] {
             let mut session = Recording::begin().session;
             let mut out = Vec::new();

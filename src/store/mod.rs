@@ -146,8 +146,18 @@ impl Store {
     }
 
     /// Begins a transaction that writes: the lock is taken now, so that it never fails half-way for a reader's sake.
+    ///
+    /// When the disk fails in mid-transaction SQLite rolls back by itself; sqlx's own ROLLBACK then fails, and it goes on
+    /// believing that the transaction stands. Nothing could ever be written on that connection again: it is replaced.
     async fn begin(&self) -> Result<Transaction<'static, sqlx::Sqlite>, sqlx::Error> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+        const BEGIN: &str = "BEGIN IMMEDIATE";
+        match self.writer.begin_with(BEGIN).await {
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.writer.acquire().await?.close().await?;
+                self.writer.begin_with(BEGIN).await
+            }
+            begun => begun,
+        }
     }
 }
 
@@ -227,6 +237,18 @@ mod tests {
     async fn a_folder_is_no_database() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(Store::open(folder.path()).await, Err(OpenError::Open(_))));
+    }
+
+    /// As a failed write or sync leaves it.
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_rolled_back_by_itself_stops_none_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("jiesu.db")).await.unwrap();
+        let mut broken = store.begin().await.unwrap();
+        sqlx::query("ROLLBACK").execute(&mut *broken).await.unwrap();
+        assert!(broken.commit().await.is_err());
+        store.sync_sites(&[sites::tests::site("a")]).await.unwrap();
+        assert_eq!(store.sites().await.unwrap().len(), 1);
     }
 
     #[tokio::test]

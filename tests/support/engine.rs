@@ -158,6 +158,11 @@ impl Engine {
         self.folder.path().join("data/recordings")
     }
 
+    /// Id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM, as an operator stops it.
     pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);

@@ -24,6 +24,22 @@ const LEFT_MAX: Duration = Duration::from_secs(10);
 /// Timers B, F, H and J (RFC 3261 Table 4) run for 32 s; a margin for a busy machine.
 const TIMERS_MAX: Duration = Duration::from_secs(45);
 
+/// What of `/health/internals`' `standing` goes with a call.
+const LEFT: [&str; 12] = [
+    "calls",
+    "legs",
+    "call_timers",
+    "dialogs",
+    "callers",
+    "leases",
+    "ports",
+    "routed_legs",
+    "media_legs",
+    "bridges",
+    "sockets",
+    "recordings",
+];
+
 /// Prompts of the flow `direct` with their length in milliseconds: together well below a second.
 const PROMPTS: [(&str, f64, usize); 6] = [
     ("fuzhou-greeting", PROMPT_HZ, 200),
@@ -233,15 +249,20 @@ impl Hotline {
         sound
     }
 
-    /// No call, leg, dialog, lease or caller is left; transactions may run out for 32 s (RFC 3261 §17) and are not asked
-    /// for.
+    /// No call, leg, dialog, lease, caller, port, socket or open recording is left; transactions may run out for 32 s (RFC
+    /// 3261 §17) and are not asked for.
     pub fn nothing_is_left(&self) {
-        self.is_left(&["/calls/live", "/calls/calls", "/calls/legs", "/sip/dialogs"]);
+        self.is_left(&LEFT, LEFT_MAX);
+    }
+
+    /// As [`Hotline::nothing_is_left`], with the time that a BYE has whose answer never came (Timer F).
+    pub fn everything_runs_out(&self) {
+        self.is_left(&LEFT, TIMERS_MAX);
     }
 
     /// As [`Hotline::nothing_is_left`], but for an INVITE that nobody has answered and that may run out (Timer B).
     pub fn nobody_is_left(&self) {
-        self.is_left(&["/calls/live"]);
+        self.is_left(&["callers", "leases"], LEFT_MAX);
     }
 
     /// After the longest timer of SIP no transaction and no timer stands; for a hotline without registered phones.
@@ -256,22 +277,22 @@ impl Hotline {
         });
     }
 
-    fn is_left(&self, counts: &[&str]) {
+    fn is_left(&self, figures: &[&str], limit: Duration) {
         let admin = self.engine.api("demo-admin-token");
         let begin = Instant::now();
-        eventually("everything of the call is gone and every fact is in SQL", LEFT_MAX * 2, || {
+        eventually("everything of the call is gone and every fact is in SQL", limit * 2, || {
             let inside = admin.read("/health/internals").body;
             let sum = |part: &str, name: &str| -> u64 {
                 let parts = inside[part].as_array().expect("a list").iter();
                 parts.map(|one| one.pointer(name).and_then(Value::as_u64).expect("a count")).sum()
             };
-            let calls: u64 = counts.iter().map(|count| sum("shards", count)).sum();
-            let standing = calls + sum("acds", "/callers") + sum("acds", "/leases");
+            let standing = |figure: &&str| inside["standing"][*figure].as_u64().expect("a figure");
+            let standing = sum("shards", "/calls/live") + figures.iter().map(standing).sum::<u64>();
             let facts = &inside["facts"];
             assert_eq!(facts["refused"], 0);
             // After a crash more facts are applied than were told in this life.
             let written = facts["behind"] == false && facts["applied"].as_u64() >= facts["told"].as_u64();
-            assert!(begin.elapsed() < LEFT_MAX, "something is left: {inside:#}");
+            assert!(begin.elapsed() < limit, "something is left: {inside:#}");
             (standing == 0 && written).then_some(())
         });
         let live = self.lead.read("/calls/live").body;

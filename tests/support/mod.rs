@@ -7,6 +7,7 @@ pub mod hotline;
 pub mod sip;
 pub mod sipp;
 pub mod sql;
+pub mod strace;
 pub mod wav;
 
 use std::time::{Duration, Instant};

@@ -39,7 +39,7 @@ impl Call {
         self.queue = Some((queue, priority));
         self.queued_since = now.mono;
         let name = self.site().queues[queue.index()].name.clone();
-        self.book.queued(now.wall, &name, self.order, out);
+        self.book.queued(now, &name, self.order, out);
         match self.site().queues[queue.index()].announcement {
             Some(announcement) => self.play(vec![announcement], false, out),
             None => self.music(out),
@@ -88,7 +88,7 @@ impl Call {
             | State::Ending => return,
         }
         let name = self.agent_name(lease.agent);
-        self.book.assigned(now.wall, &name);
+        self.book.assigned(now, &name);
         self.agents.push(Leg::new(leg, Dialog::Gone));
         self.enter(now, State::Ringing { lease, leg }, ring_until.since(now.mono) + REVOKE_WAIT_MAX, out);
         out.push(Command::OpenPort { leg, beside: Some(self.citizen.id), towards: Towards::Agent(lease.agent) });
@@ -142,7 +142,7 @@ impl Call {
             && ringing == leg
             && !self.book.has_rung()
         {
-            self.book.ringing(now.wall);
+            self.book.ringing(now);
             self.acd(Acd::Ringing { lease }, out);
         }
     }
@@ -161,7 +161,7 @@ impl Call {
             return self.decline(now, leg, Declined::Unreachable, out);
         }
         self.acd(Acd::Answered { lease }, out);
-        self.book.answered(now.wall, out);
+        self.book.answered(now, out);
         self.enter(now, State::Talking { lease, leg, held: false }, Duration::MAX, out);
         out.push(Command::Media(Media::Bridge { a: self.citizen.id, b: leg }));
         self.follow_hold(leg, out);
@@ -203,7 +203,7 @@ impl Call {
             Declined::NoAnswer => AttemptOutcome::NoAnswer,
             Declined::Unreachable => AttemptOutcome::Unreachable,
         };
-        self.book.attempted(now.wall, outcome);
+        self.book.attempted(now, outcome);
         self.enter(now, State::Waiting, REQUEUE_EVERY, out);
         self.acd(Acd::Declined { lease, why }, out);
     }
@@ -212,7 +212,7 @@ impl Call {
     pub(super) fn no_port_for_agent(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
         match self.state {
             State::Ringing { leg: ringing, .. } if ringing == leg => {
-                self.book.attempted(now.wall, AttemptOutcome::Unreachable);
+                self.book.attempted(now, AttemptOutcome::Unreachable);
                 self.acd(Acd::Cancel { call: self.id }, out);
                 self.enter(now, State::Waiting, PORT_WAIT_MAX, out);
             }
@@ -232,7 +232,7 @@ impl Call {
         match self.state {
             State::Ringing { lease: ours, leg } if ours == lease => {
                 self.drop_agent(leg, NO_ANSWER, out);
-                self.book.attempted(now.wall, AttemptOutcome::NoAnswer);
+                self.book.attempted(now, AttemptOutcome::NoAnswer);
                 self.enter(now, State::Waiting, REQUEUE_EVERY, out);
             }
             // The answer was faster than the end of the lease: they talk on, and the ACD must know.

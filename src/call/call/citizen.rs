@@ -56,7 +56,7 @@ impl Call {
         };
         let leg = self.citizen.id;
         self.citizen.dialog = Dialog::Alive;
-        self.book.connected(now.wall, self.recording, out);
+        self.book.connected(now, self.recording, out);
         let recording = RecordingStart {
             recording: self.recording,
             contact: self.book.contact(),
@@ -78,7 +78,7 @@ impl Call {
             self.follow_hold(leg, out);
         }
         if leg == self.citizen.id && matches!(self.state, State::Connecting) {
-            self.book.record.times.ivr_in = Some(now.wall);
+            self.book.record.times.ivr_in = Some(self.book.time(now));
             let run = ivr::Run::new(self.flow.clone(), std::mem::take(&mut self.opening));
             self.enter(now, State::Ivr { run }, PROMPT_MAX, out);
             self.flow_event(now, ivr::event::Event::Start, out);
@@ -122,11 +122,11 @@ impl Call {
             Flow::Stop => out.push(Command::Media(Media::Stop { leg: self.citizen.id })),
             Flow::Collected { node, digits } => self.book.record.collected.push((node, digits)),
             Flow::Queue { queue, priority } => {
-                self.book.record.times.ivr_out = Some(now.wall);
+                self.book.record.times.ivr_out = Some(self.book.time(now));
                 self.enqueue(now, queue, priority.saturating_add(self.entry_priority).min(100), out);
             }
             Flow::HangUp => {
-                self.book.record.times.ivr_out = Some(now.wall);
+                self.book.record.times.ivr_out = Some(self.book.time(now));
                 self.end(now, EndedBy::Flow, NORMAL, out);
             }
         }

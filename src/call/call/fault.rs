@@ -20,7 +20,7 @@ impl Call {
                 self.acd(Acd::Ended { lease }, out);
             }
             let sip_status = if connected { 200 } else { 500 };
-            self.book.ended(now.wall, End { stage, by: EndedBy::Fault, sip_status, q850: TEMPORARY_FAILURE }, out);
+            self.book.ended(now, End { stage, by: EndedBy::Fault, sip_status, q850: TEMPORARY_FAILURE }, out);
         }
         let citizen = self.citizen.id;
         out.push(Command::Media(Media::StopRecording { citizen, recording: self.recording, at: now }));

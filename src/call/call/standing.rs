@@ -82,11 +82,11 @@ impl Call {
     pub(super) fn citizen_ended(&mut self, now: Now, why: Ending, out: &mut Vec<Command>) {
         match why {
             Ending::Bye { q850 } => {
-                self.book.record.times.caller_hangup.get_or_insert(now.wall);
+                self.book.record.times.caller_hangup.get_or_insert(self.book.time(now));
                 self.end(now, EndedBy::Caller, q850.unwrap_or(NORMAL), out);
             }
             Ending::Cancel => {
-                self.book.record.times.caller_hangup.get_or_insert(now.wall);
+                self.book.record.times.caller_hangup.get_or_insert(self.book.time(now));
                 let end = End { stage: Stage::Offered, by: EndedBy::Caller, sip_status: 487, q850: NORMAL };
                 self.finish(now, end, out);
             }
@@ -99,7 +99,7 @@ impl Call {
         match self.state {
             State::Talking { lease, leg, .. } if leg == ended => match why {
                 Ending::Bye { q850 } => {
-                    self.book.record.times.agent_hangup.get_or_insert(now.wall);
+                    self.book.record.times.agent_hangup.get_or_insert(self.book.time(now));
                     self.end(now, EndedBy::Agent, q850.unwrap_or(NORMAL), out);
                 }
                 // The phone, not the agent, is gone: the citizen goes back to the line with the old place.
@@ -185,7 +185,7 @@ impl Call {
         for agent in &mut self.agents {
             agent.hang_up(q850, out);
         }
-        self.book.ended(now.wall, end, out);
+        self.book.ended(now, end, out);
         self.enter(now, State::Ending, LINGER_MAX, out);
     }
 }

@@ -255,6 +255,25 @@ fn a_call_from_invite_to_bye_is_told_as_it_was() {
 }
 
 #[test]
+fn a_wall_clock_set_in_mid_call_changes_none_of_its_lengths() {
+    const HOUR_MS: i64 = 3_600_000;
+    for jump_ms in [-HOUR_MS, HOUR_MS] {
+        let mut world = World::new();
+        let (_, leg) = world.talking();
+        world.now.wall.0 += jump_ms;
+        world.pass(Duration::from_secs(5));
+        let over = world.sip(Notice::Ended { leg: CITIZEN, why: Ending::Bye { q850: None } });
+        let (times, attempts) = (record(&over).times, &record(&over).attempts);
+        let since = |earlier: Option<Wall>| times.ended.expect("ended").0 - earlier.expect("it happened").0;
+        assert_eq!(since(times.answered), 5_010, "talked, by {jump_ms} ms");
+        assert_eq!(times.caller_hangup, times.ended);
+        assert!((5_010..6_000).contains(&since(Some(times.offered))), "{times:?}");
+        assert_eq!(attempts[0].ended, times.answered);
+        world.runs_out(&[leg]);
+    }
+}
+
+#[test]
 fn a_caller_who_gives_up_is_remembered_where_it_was() {
     let bye = || Notice::Ended { leg: CITIZEN, why: Ending::Bye { q850: None } };
     let mut world = World::new();

@@ -28,11 +28,15 @@ use std::time::{Duration, Instant};
 /// Each open file is synced this often; with a slow disk still within 10 s.
 const SYNC_EVERY: Duration = Duration::from_secs(8);
 /// When so many files are due at once, the whole file system is synced instead: it costs as much as a few files.
-const SYNC_ALL_FROM: usize = 32;
+const SYNC_ALL_FROM: usize = 8;
 /// Most recordings sealed together: what one sync is shared by, and how long the first of them waits for the last.
 pub(super) const GROUP_MAX: usize = 256;
 /// Groups that are not full follow each other no faster: nobody waits for a seal, and a sync costs the same for many.
-const GROUP_EVERY: Duration = Duration::from_millis(100);
+const GROUP_EVERY: Duration = Duration::from_millis(500);
+/// What comes to be sealed is looked at so often, so that the thread wakes once for many.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How much less urgent the thread is than those that carry calls.
+const NICE: i32 = 5;
 /// A seal that failed is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Files are hashed in pieces of this size.
@@ -122,6 +126,10 @@ impl Sealer {
 
     /// Works until all writers are gone and everything was tried to be sealed.
     pub(super) fn run(mut self) {
+        // Nobody waits for a seal: on a busy machine calls come first. On Linux this is the thread's own.
+        if let Err(error) = rustix::process::nice(NICE) {
+            tracing::debug!(%error, "the sealing thread is as urgent as all others");
+        }
         loop {
             match self.inbox.try_recv() {
                 Ok(message) => {
@@ -141,7 +149,11 @@ impl Sealer {
                 continue;
             }
             match self.inbox.recv_timeout(self.wait(now)) {
-                Ok(message) => self.take(message),
+                Ok(message) => {
+                    self.take(message);
+                    // Asleep, not receiving.
+                    std::thread::sleep(LOOK_EVERY);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }

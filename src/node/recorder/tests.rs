@@ -93,8 +93,7 @@ fn audio(recording: u128, channel: Channel, count: u64) -> Tap {
 }
 
 fn finish(recording: u128, ms: u64) -> Tap {
-    let Now { mono: at, wall } = START.after(Duration::from_millis(ms));
-    Tap::Finish { recording: RecordingId(recording), at, wall }
+    Tap::Finish { recording: RecordingId(recording), at: START.mono + Duration::from_millis(ms) }
 }
 
 fn side(file: &[u8], channel: usize) -> Vec<u8> {

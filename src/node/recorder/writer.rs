@@ -5,7 +5,7 @@ use super::seal::{ToSealer, in_folder};
 use super::sound_file::SoundFile;
 use super::{Batch, Message, Shared};
 use crate::base::fact::RecordingFact;
-use crate::base::{Fact, Mono, Now, RecordingId};
+use crate::base::{Fact, Mono, RecordingId};
 use crate::media::event::{RecordingStart, Tap};
 use crate::node::guard::fenced;
 use crate::recording::{Command, Event, Finished, Session};
@@ -75,7 +75,7 @@ impl Writer {
                 Message::Stop => break,
             }
         }
-        self.finish_all((self.shared.clock)());
+        self.finish_all((self.shared.clock)().mono);
     }
 
     fn wait(&self, now: Mono) -> Duration {
@@ -96,7 +96,7 @@ impl Writer {
                     }
                 }
                 Tap::Audio(audio) => self.handle(audio.recording, Event::Audio(audio)),
-                Tap::Finish { recording, at, wall } => self.handle(recording, Event::Finish { at, wall }),
+                Tap::Finish { recording, at } => self.handle(recording, Event::Finish { at }),
             }
         }
     }
@@ -178,10 +178,10 @@ impl Writer {
         }
     }
 
-    fn finish_all(&mut self, Now { mono: at, wall }: Now) {
+    fn finish_all(&mut self, at: Mono) {
         let keys: Vec<RecordingId> = self.open.keys().copied().collect();
         for key in keys {
-            self.handle(key, Event::Finish { at, wall });
+            self.handle(key, Event::Finish { at });
         }
     }
 }

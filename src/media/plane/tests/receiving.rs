@@ -139,7 +139,7 @@ fn a_recording_gets_the_citizen_and_all_he_is_sent_but_no_silence_and_no_digits(
     let (first, rest) = stage.taps.split_first().unwrap();
     assert_eq!(*first, Tap::Start(start));
     let (last, audio) = rest.split_last().unwrap();
-    assert_eq!(*last, Tap::Finish { recording, at: stage.now.mono, wall: stage.now.wall });
+    assert_eq!(*last, Tap::Finish { recording, at: stage.now.mono });
     let audio: Vec<&Audio> =
         audio.iter().map(|tap| if let Tap::Audio(audio) = tap { audio } else { panic!("{tap:?}") }).collect();
     let sides: Vec<Channel> = audio.iter().map(|audio| audio.channel).collect();
