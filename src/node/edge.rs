@@ -151,10 +151,11 @@ impl Edge {
     }
 
     /// The longest of the shortest waits since the last look. A shard that was given something and took nothing, or a
-    /// socket that was never empty, is as late as the tick at least.
-    fn lag(&self, wires: &Wires, now: Mono) -> Duration {
+    /// socket that was never empty, is as late as the tick at least. A tick that is `late` while nothing waits keeps nobody
+    /// waiting.
+    fn lag(&self, wires: &Wires, now: Mono, late: Duration) -> Duration {
         let waited = |wait: &AtomicU64, waiting: bool| match wait.swap(NOTHING, Ordering::Relaxed) {
-            NOTHING if waiting => TICK.as_nanos() as u64,
+            NOTHING if waiting => (TICK + late).as_nanos() as u64,
             NOTHING => 0,
             shortest => shortest,
         };
@@ -275,7 +276,7 @@ pub(super) async fn watch(wires: Arc<Wires>, strain: impl Fn() -> u64, mut mint:
         }
         let (before, now) = (std::mem::replace(&mut strained, strain()), clock::now());
         let load = Load {
-            lag: wires.edge.lag(&wires, now.mono).max(due.elapsed()),
+            lag: wires.edge.lag(&wires, now.mono, due.elapsed()),
             strained: strained > before,
             resident,
             calls: wires.calls_live(),
