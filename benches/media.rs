@@ -175,7 +175,7 @@ impl Phones {
 
 fn through_threads() -> Cost {
     let settings = Settings { threads: 1, pin: false, prompts: Arc::default(), seed: 1 };
-    let threads = MediaThreads::start(&settings, drop, || drop).expect("threads start");
+    let threads = MediaThreads::start(&settings, drop, || drop, |_, _| {}).expect("threads start");
     let tell = |message| threads.send(MediaThreadId(0), message).expect("the thread listens");
     let mut ports = Ports::new(&[LOOPBACK], 10_000..=29_999).expect("the range is good");
     let mut phones = Phones::new();

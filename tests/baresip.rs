@@ -8,13 +8,13 @@ use std::time::Duration;
 
 const CITIZEN: &str = "13900139000";
 
-struct Phones {
-    citizen: Baresip,
-    agent: Baresip,
+pub struct Phones {
+    pub citizen: Baresip,
+    pub agent: Baresip,
 }
 
 /// Agent 1001 at a registered baresip, ready; a citizen's baresip, idle.
-fn phones(hotline: &mut Hotline) -> Phones {
+pub fn phones(hotline: &mut Hotline) -> Phones {
     let (citizen_voice, agent_voice) = (hotline.folder().join("citizen.wav"), hotline.folder().join("agent.wav"));
     wav::write_pcm(&citizen_voice, CITIZEN_HZ, 60_000);
     wav::write_pcm(&agent_voice, AGENT_HZ, 60_000);
@@ -28,7 +28,7 @@ fn phones(hotline: &mut Hotline) -> Phones {
 }
 
 /// Waits until the only recording is `ms` longer than it is now: time as the call knows it, however busy the machine.
-fn goes_on(hotline: &Hotline, ms: u64) {
+pub fn goes_on(hotline: &Hotline, ms: u64) {
     let length = || -> Option<u64> {
         let file: PathBuf = wav::files(&hotline.engine.recordings()).pop()?;
         Some(std::fs::metadata(file).ok()?.len() / 16)

@@ -218,6 +218,7 @@ fn what_a_crash_leaves_is_told_and_cut_headers_are_mended_on_request() {
     let recorded = |recording: &Value| recording["items"].as_array().is_some_and(|items| items.len() == 1);
     hotline.lead.until(&format!("/recordings?contact={contact}"), recorded);
     hotline.engine.kill();
+    hotline.engine.forgets();
     drop(citizen);
     let sound = wav::files(&hotline.engine.recordings()).pop().expect("a file");
     fs::File::options().append(true).open(&sound).unwrap().write_all(&[0; 333]).unwrap();

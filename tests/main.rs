@@ -2,6 +2,7 @@
 
 mod baresip;
 mod calls;
+mod crash;
 mod demo;
 mod digest;
 mod edge;

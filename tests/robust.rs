@@ -218,7 +218,7 @@ fn beyond_the_limits_callers_are_refused_or_told_so() {
 }
 
 #[test]
-fn a_crash_in_mid_call_costs_no_order_and_less_than_a_second_of_sound() {
+fn a_call_that_cannot_go_on_after_a_crash_keeps_its_order_and_all_but_a_second_of_its_sound() {
     let mut hotline = Hotline::new();
     let phone = hotline.phone("1001");
     let agent = hotline.behaves(&phone, "agent-answers", &[]);
@@ -233,6 +233,7 @@ fn a_crash_in_mid_call_costs_no_order_and_less_than_a_second_of_sound() {
     });
     let killed = now_ms();
     hotline.engine.kill();
+    hotline.engine.forgets();
     drop((citizen, agent));
     hotline.start_again();
 

@@ -24,5 +24,5 @@ mod tests;
 
 pub use acd::Acd;
 pub use adopt::{Held, Live};
-pub use snapshot::{RestoreError, Snapshot};
+pub use snapshot::{KeptAgent, RestoreError, Snapshot};
 pub use view::{AgentView, Counts, Position, QueueView};

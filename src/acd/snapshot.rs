@@ -4,9 +4,10 @@
 //! new owner raises the epoch: leases that stand in the snapshot stay good, every other lease of an older epoch means
 //! nothing. What happened between the snapshot and the crash is told by the shards ([`Acd::adopt`]).
 
+use super::Live;
 use super::acd::{Acd, Timer};
 use super::agent::{Agent, State};
-use super::event::{Command, Lease, Settings};
+use super::event::{Command, Enqueue, Lease, Settings};
 use super::line::{Caller, Place, Standing};
 use super::reload::numbers;
 use crate::base::{AgentId, CallId, ContactId, Mono, Now};
@@ -27,8 +28,9 @@ pub struct Snapshot {
     callers: Vec<KeptCaller>,
 }
 
+/// One agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct KeptAgent {
+pub struct KeptAgent {
     agent: AgentId,
     state: State,
     since: Mono,
@@ -58,7 +60,62 @@ pub enum RestoreError {
     Damaged,
 }
 
+impl Snapshot {
+    /// Of agents who were kept one by one, and of the calls that ring them by the word of their shards. An agent who was
+    /// being rung for a call that is gone is as ready as before.
+    pub fn of(agents: Vec<KeptAgent>, live: &[Live], settings: &Settings) -> Snapshot {
+        let mut callers = Vec::new();
+        let mut take_up = |mut kept: KeptAgent| {
+            if let State::Offered { booking, .. } = &kept.state {
+                let held = |live: &&Live| live.held.is_some_and(|held| held.lease == booking.lease);
+                let caller = live.iter().find(held).filter(|live| live.caller.call == booking.call);
+                match caller.and_then(|live| Some((&live.caller, live.held?.answered))) {
+                    Some((_, true)) => kept.state = State::Talking(booking.clone()),
+                    Some((caller, false)) => {
+                        let ticket = callers.len() as u64 + 1;
+                        callers.extend(kept_caller(caller, (booking.lease, ticket), settings));
+                    }
+                    None => kept.state = State::Ready,
+                }
+            }
+            if kept.state == State::Ready && !kept.phone_up {
+                kept.state = State::Offline;
+            }
+            kept
+        };
+        let agents: Vec<KeptAgent> = agents.into_iter().map(&mut take_up).collect();
+        let turns = agents.iter().map(|kept| kept.turn).max().unwrap_or(0);
+        Snapshot { version: VERSION, epoch: 0, turns, tickets: callers.len() as u64, agents, callers }
+    }
+}
+
+fn kept_caller(caller: &Enqueue, (lease, ticket): (Lease, u64), settings: &Settings) -> Option<KeptCaller> {
+    let queue = settings.queues.get(caller.queue.index())?;
+    Some(KeptCaller {
+        call: caller.call,
+        contact: caller.contact,
+        queue: Some(queue.name.clone()),
+        place: Place::of(queue, caller.priority, caller.since, ticket),
+        since: caller.since,
+        wait_until: queue.wait_max.map(|longest| caller.since + longest),
+        lease: Some(lease),
+    })
+}
+
+impl KeptAgent {
+    /// Who.
+    pub fn agent(&self) -> AgentId {
+        self.agent
+    }
+}
+
 impl Acd {
+    /// What must survive of one agent; `None` for one who is not known.
+    pub fn kept_agent(&self, id: AgentId) -> Option<KeptAgent> {
+        let Agent { state, since, phone_up, turn, .. } = self.agents.get(id.index())?;
+        Some(KeptAgent { agent: id, state: state.clone(), since: *since, phone_up: *phone_up, turn: *turn })
+    }
+
     /// Everything that must survive, callers in order of their places.
     pub fn snapshot(&self) -> Snapshot {
         let kept = (0u32..)

@@ -22,7 +22,7 @@ use crate::acd::event::{Event as Acd, Lease};
 use crate::base::fact::Stage;
 use crate::base::{AgentId, CallId, LegId, Mono, Now, OrderId, PromptId, QueueId, RecordingId, SiteId};
 use crate::ivr;
-use crate::media::event::Action as Media;
+use crate::media::event::{Action as Media, Remote};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,19 @@ pub(super) struct Birth {
     pub(super) recording: RecordingId,
     pub(super) order: OrderId,
     pub(super) settings: Arc<Settings>,
+}
+
+/// What of a call must not be lost in a crash, in brief: when it changes, the call is kept anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trace {
+    stage: Option<Stage>,
+    revision: u32,
+    has_rung: bool,
+    /// In the flow, the prompt that is heard.
+    play: Option<u32>,
+    citizen: (LegId, Dialog, Option<Remote>),
+    agent: Option<(LegId, Dialog, Option<Remote>)>,
+    agents: usize,
 }
 
 /// One citizen's contact.
@@ -174,6 +187,19 @@ impl Call {
     /// All legs that may still be spoken of.
     pub(super) fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
         std::iter::once(self.citizen.id).chain(self.agents.iter().map(|leg| leg.id))
+    }
+
+    /// As it looks to those who keep it.
+    pub(super) fn trace(&self) -> Trace {
+        Trace {
+            stage: self.stage(),
+            revision: self.book.record.revision,
+            has_rung: self.book.has_rung(),
+            play: matches!(self.state, State::Ivr { .. }).then_some(self.play),
+            citizen: self.citizen.trace(),
+            agent: self.agents.last().map(Leg::trace),
+            agents: self.agents.len(),
+        }
     }
 
     fn site(&self) -> &SiteSettings {

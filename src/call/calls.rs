@@ -2,7 +2,7 @@
 //!
 //! Owns admission, the table of calls, which leg belongs to which call, and their timers. Never looks into a call.
 
-use super::call::{Birth, Call, TEMPORARY_FAILURE};
+use super::call::{Birth, Call, TEMPORARY_FAILURE, Trace};
 use super::event::{Command, Event, Settings};
 use super::record::{Arrival, Book};
 use super::table::Table;
@@ -13,7 +13,7 @@ use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
 use crate::sip::event::{Action as Sip, Incoming, Notice, Source};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub struct Calls {
     pub(super) counts: Counts,
     /// A leg of the call whose step is being taken.
     in_hand: Option<LegId>,
+    /// Calls that look different than when they were last kept; `None` when nobody keeps them.
+    pub(super) changed: Option<BTreeSet<CallId>>,
 }
 
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(super) struct Entry {
     pub(super) timer: Option<(Mono, TimerId)>,
     /// Counted among the live ones.
     pub(super) live: bool,
+    /// How it looked when it last changed; for those who keep calls.
+    pub(super) trace: Option<Trace>,
 }
 
 /// What stands and what happened since the start.
@@ -82,6 +86,7 @@ impl Calls {
             retry_after_s: None,
             counts: Counts::default(),
             in_hand: None,
+            changed: None,
         }
     }
 
@@ -279,7 +284,7 @@ impl Calls {
                 order,
                 settings,
             };
-            Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: false }
+            Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: false, trace: None }
         });
         self.settle(now, key);
     }
@@ -327,10 +332,18 @@ impl Calls {
                 self.wheel.cancel(timer);
             }
             self.calls.remove(key);
+            self.changed.iter_mut().for_each(|changed| _ = changed.insert(key));
             return;
         }
         for leg in entry.call.legs() {
             self.by_leg.insert(leg, key);
+        }
+        if let Some(changed) = &mut self.changed {
+            let trace = Some(entry.call.trace());
+            if entry.trace != trace {
+                entry.trace = trace;
+                changed.insert(key);
+            }
         }
         let deadline = entry.call.next_deadline();
         if entry.timer.map(|(at, _)| at) != Some(deadline) {

@@ -56,6 +56,15 @@ pub enum Command {
         /// Who is at the other end, to choose the local address.
         towards: Towards,
     },
+    /// The process that held this port died: bind the same one again. A failure is told as `Closed` by the leg's media.
+    ReopenPort {
+        /// For which leg.
+        leg: LegId,
+        /// As in `OpenPort`.
+        beside: Option<LegId>,
+        /// The port.
+        local: SocketAddr,
+    },
     /// To the media thread of its leg.
     Media(media::event::Action),
     /// To the ACD of a site.

@@ -3,8 +3,8 @@
 //! Owns the offer/answer of the leg. Never decides what the leg hears: that is the call's.
 
 use super::event::Command;
-use crate::base::{LegId, Mono};
-use crate::media::event::{Action as Media, Remote};
+use crate::base::{LegId, Mono, Now};
+use crate::media::event::{Action as Media, Marks, Remote};
 use crate::sdp::{self, Codec, Direction};
 use crate::sip::event::Action as Sip;
 use bytes::Bytes;
@@ -31,9 +31,17 @@ pub(super) struct Leg {
     pub(super) dialog: Dialog,
     session: Option<sdp::Session>,
     remote: Option<Remote>,
-    port_open: bool,
+    port: Option<Port>,
     /// A re-INVITE of ours is under way because the media went quiet; nothing is probed twice at once.
     probing_since: Option<Mono>,
+}
+
+/// An open port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Port {
+    local: SocketAddr,
+    seed: u64,
+    opened: Now,
 }
 
 /// Two codecs we can relay, the other leg's first so that its packets need no transcoding.
@@ -46,14 +54,29 @@ fn codecs(first: Option<Codec>) -> [Codec; 2] {
 
 impl Leg {
     pub(super) fn new(id: LegId, dialog: Dialog) -> Leg {
-        Leg { id, dialog, session: None, remote: None, port_open: false, probing_since: None }
+        Leg { id, dialog, session: None, remote: None, port: None, probing_since: None }
     }
 
     /// The port is bound: media may be described.
-    pub(super) fn open(&mut self, local: SocketAddr, seed: u64, out: &mut Vec<Command>) {
+    pub(super) fn open(&mut self, now: Now, local: SocketAddr, seed: u64, out: &mut Vec<Command>) {
         self.session = Some(sdp::Session::new(seed >> 2, local));
-        self.port_open = true;
+        self.port = Some(Port { local, seed, opened: now });
         out.push(Command::Media(Media::Open { leg: self.id, seed }));
+    }
+
+    /// The process that held its port died: the same port is bound again, `beside` the other leg, and goes on. Returns
+    /// when it was first opened.
+    pub(super) fn reopen(&self, beside: Option<LegId>, marks: &Marks, out: &mut Vec<Command>) -> Option<Now> {
+        let (leg, Port { local, seed, opened }) = (self.id, self.port?);
+        out.push(Command::ReopenPort { leg, beside, local });
+        let (remote, mark) = (self.remote, marks.get(&leg).copied());
+        out.push(Command::Media(Media::Reopen { leg, seed, opened, remote, mark }));
+        Some(opened)
+    }
+
+    /// With whom and how it speaks, as far as a crash must not change it.
+    pub(super) fn trace(&self) -> (LegId, Dialog, Option<Remote>) {
+        (self.id, self.dialog, self.remote)
     }
 
     /// Our offer, `first` codec preferred.
@@ -123,7 +146,7 @@ impl Leg {
 
     /// Whether its port is open.
     pub(super) fn has_port(&self) -> bool {
-        self.port_open
+        self.port.is_some()
     }
 
     /// Asks for the end of the dialog and closes the port.
@@ -140,7 +163,7 @@ impl Leg {
 
     /// Closes the port; nothing more is heard or said.
     pub(super) fn close(&mut self, out: &mut Vec<Command>) {
-        if std::mem::take(&mut self.port_open) {
+        if self.port.take().is_some() {
             out.push(Command::Media(Media::Close { leg: self.id }));
         }
     }

@@ -8,6 +8,9 @@ use crate::base::{AgentId, CallId, ContactId, Now, OrderId, QueueId, RecordingId
 use crate::workorder::{Draft, Opening};
 use serde::{Deserialize, Serialize};
 
+/// More than can have been told in the moment before a crash that is not kept.
+const LOST_REVISIONS_MAX: u32 = 8;
+
 /// The book of one call. Its times are those of the wall clock as it was when the call came, and from then on of the clock
 /// that never jumps: whoever sets the wall clock in mid-call changes no length of the call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,6 +168,15 @@ impl Book {
         out.push(Command::Fact { site: self.site, fact: Fact::Call(Box::new(self.record.clone())) });
         if let Some(draft) = &self.draft {
             out.push(Command::Fact { site: self.site, fact: draft.fact() });
+        }
+    }
+
+    /// After a crash of the process: what was told last may not have reached the journal, and what did may be newer.
+    pub(super) fn tell_again(&mut self, out: &mut Vec<Command>) {
+        if self.record.revision > 0 {
+            self.record.revision += LOST_REVISIONS_MAX;
+            self.draft.iter_mut().for_each(|draft| draft.skip(LOST_REVISIONS_MAX));
+            self.tell(out);
         }
     }
 

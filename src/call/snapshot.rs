@@ -1,8 +1,9 @@
 //! What of a shard's calls outlives its process, as plain versioned data, and how they go on from it.
 //!
 //! Sites and queues are kept by name and a flow by its dialled number, so that a snapshot fits other settings. Timers are
-//! derived anew. The user agent does not keep the INVITEs it has sent: whoever was being rung for is back in the line,
-//! and nobody is to blame. Never decides what is done about legs that only others know of: that is the shard's work.
+//! derived anew. Whoever was being rung for, and whose INVITE the user agent no longer knows, is back in the line, and
+//! nobody is to blame. When the media planes died too, ports are opened again and everybody hears what they heard.
+//! Never decides what is done about legs that only others know of: that is the shard's work.
 
 use super::call::{Call, State};
 use super::calls::{Calls, Entry};
@@ -14,13 +15,17 @@ use crate::acd::event::{Event as Acd, Lease};
 use crate::acd::{Held, Live};
 use crate::base::fact::{AttemptOutcome, EndedBy};
 use crate::base::snapshot::Snapshot;
-use crate::base::{CallId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId};
+use crate::base::{
+    CallId, ContactId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
+};
 use crate::ivr;
+use crate::media::event::{Action as Media, Marks, RecordingStart};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The version we write. Older ones stay readable.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// What the snapshot is of.
 pub const KIND: &str = "calls";
 /// More legs than can have been dialled between the last snapshot and a crash.
@@ -37,8 +42,9 @@ pub struct Saved {
     calls: Vec<SavedCall>,
 }
 
+/// One call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct SavedCall {
+pub struct SavedCall {
     id: CallId,
     site: Box<str>,
     state: SavedState,
@@ -66,7 +72,77 @@ enum SavedState {
     Ending,
 }
 
+impl Saved {
+    /// Of calls that were kept one by one.
+    pub fn of(calls: Vec<SavedCall>) -> Snapshot<Saved> {
+        // Odd numbers are of legs that were dialled: see `LegId`.
+        let dialled = calls.iter().flat_map(|call| &call.agents).map(|leg| (leg.id.0 << 8 >> 8) >> 1);
+        let saved = Saved {
+            legs_dialled: dialled.max().unwrap_or(0),
+            generation_max: calls.iter().map(|call| call.id.generation).max().unwrap_or(1),
+            retry_after_s: None,
+            calls,
+        };
+        Snapshot::new(KIND, VERSION, saved)
+    }
+}
+
+impl SavedCall {
+    /// Which call.
+    pub fn id(&self) -> CallId {
+        self.id
+    }
+
+    /// Its lasting id.
+    pub fn contact(&self) -> ContactId {
+        self.book.contact()
+    }
+
+    /// Whether its end was told already.
+    pub fn is_ending(&self) -> bool {
+        match self.state {
+            SavedState::Ending => true,
+            SavedState::Connecting
+            | SavedState::Ivr(_)
+            | SavedState::Waiting
+            | SavedState::Ringing { .. }
+            | SavedState::Talking { .. }
+            | SavedState::Apologising => false,
+        }
+    }
+
+    /// All its legs.
+    pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
+        std::iter::once(self.citizen.id).chain(self.agents.iter().map(|leg| leg.id))
+    }
+}
+
 impl Calls {
+    /// From now on calls that change are noted for [`Calls::take_changed`]: at first all there are.
+    pub fn keep_changes(&mut self) {
+        self.changed = Some(self.calls.iter().map(|(id, _)| id).collect());
+    }
+
+    /// Calls that changed since, or are gone.
+    pub fn take_changed(&mut self) -> BTreeSet<CallId> {
+        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether any call changed since.
+    pub fn has_changed(&self) -> bool {
+        self.changed.as_ref().is_some_and(|changed| !changed.is_empty())
+    }
+
+    /// What must survive of one call; `None` when it is gone, or asks for its port still.
+    pub fn saved(&self, id: CallId) -> Option<SavedCall> {
+        self.calls.at(id)?.call.saved()
+    }
+
+    /// The contacts that stand.
+    pub fn contacts(&self) -> impl Iterator<Item = ContactId> + '_ {
+        self.calls.iter().map(|(_, entry)| entry.call.book.contact())
+    }
+
     /// What must survive.
     pub fn snapshot(&self) -> Snapshot<Saved> {
         let saved = Saved {
@@ -79,13 +155,14 @@ impl Calls {
     }
 
     /// Calls that go on where the snapshot was taken. `is_known` says which legs the restored user agent has; `mint` must
-    /// not be one used before. The ACD of every site is told what this shard holds.
+    /// not be one used before. `lost` is what is known of the media planes when they died too. The ACD of every site is
+    /// told what this shard holds.
     pub fn restore(
         snapshot: Snapshot<Saved>,
         (shard, mint): (ShardId, Mint),
         settings: Arc<Settings>,
         now: Now,
-        is_known: impl Fn(LegId) -> bool,
+        (is_known, lost): (impl Fn(LegId) -> bool, Option<&Marks>),
         out: &mut Vec<Command>,
     ) -> Calls {
         let saved = snapshot.state;
@@ -93,11 +170,14 @@ impl Calls {
         calls.legs_dialled = saved.legs_dialled + LOST_LEGS_MAX;
         calls.retry_after_s = saved.retry_after_s;
         let restored = saved.calls.into_iter().filter_map(|call| Call::restore(call, &settings));
-        let entries = restored.map(|call| (call.id, Entry { call, timer: None, live: false })).collect();
+        let entries = restored.map(|call| (call.id, Entry { call, timer: None, live: false, trace: None })).collect();
         calls.calls = Table::restore(shard, saved.generation_max, entries);
         let ids: Vec<CallId> = calls.calls.iter().map(|(id, _)| id).collect();
         for &id in &ids {
-            calls.with_call(now, id, out, |call, out| call.resume(now, &is_known, out));
+            calls.with_call(now, id, out, |call, out| call.resume(now, &is_known, lost, out));
+            if lost.is_some() {
+                calls.with_call(now, id, out, |call, out| call.sound_again(now, out));
+            }
         }
         for site in (0u16..).map(SiteId).take(settings.sites.len()) {
             let of_site = calls.calls.iter().filter(|(_, entry)| entry.call.site == site);
@@ -181,8 +261,11 @@ impl Call {
     }
 
     /// Finds itself in what is left of its legs.
-    fn resume(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, out: &mut Vec<Command>) {
+    fn resume(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, lost: Option<&Marks>, out: &mut Vec<Command>) {
         self.book.show_again();
+        if lost.is_some() {
+            self.book.tell_again(out);
+        }
         for leg in self.agents.iter_mut().filter(|leg| !is_known(leg.id)) {
             leg.dialog = Dialog::Gone;
             leg.close(out);
@@ -191,8 +274,9 @@ impl Call {
             self.citizen.dialog = Dialog::Gone;
             return self.end(now, EndedBy::Fault, TEMPORARY_FAILURE, out);
         }
+        lost.into_iter().for_each(|marks| self.reopen(marks, out));
         match &self.state {
-            State::Ringing { leg, .. } => {
+            State::Ringing { leg, .. } if !is_known(*leg) => {
                 let leg = *leg;
                 self.book.attempted(now, AttemptOutcome::Unreachable);
                 self.drop_agent(leg, TEMPORARY_FAILURE, out);
@@ -205,11 +289,44 @@ impl Call {
             | State::Connecting
             | State::Ivr { .. }
             | State::Waiting
+            | State::Ringing { .. }
             | State::Talking { .. }
             | State::Apologising
             | State::Ending => {}
         }
         self.show(now, out);
+    }
+
+    /// The same ports, the same other ends, the same file.
+    fn reopen(&self, marks: &Marks, out: &mut Vec<Command>) {
+        let opened = self.citizen.reopen(None, marks, out);
+        for agent in &self.agents {
+            agent.reopen(Some(self.citizen.id), marks, out);
+        }
+        if let (Some(started), Some(recording)) = (opened, self.book.record.recording) {
+            let site = self.settings.sites[self.site.index()].code.clone();
+            let recording = RecordingStart { recording, contact: self.book.contact(), site, started };
+            out.push(Command::Media(Media::Record { citizen: self.citizen.id, recording }));
+        }
+    }
+
+    /// Planes that begin from silence are told again what is to be heard.
+    fn sound_again(&mut self, now: Now, out: &mut Vec<Command>) {
+        match &mut self.state {
+            State::Ivr { run } => {
+                let mut commands = Vec::new();
+                run.resume(now, &mut commands);
+                for command in commands {
+                    self.flow_command(now, command, out);
+                }
+            }
+            State::Talking { held: false, leg, .. } => {
+                out.push(Command::Media(Media::Bridge { a: self.citizen.id, b: *leg }));
+            }
+            State::Waiting | State::Ringing { .. } | State::Talking { held: true, .. } => self.music(out),
+            State::Apologising => self.apologise(out),
+            State::Opening { .. } | State::Connecting | State::Ending => {}
+        }
     }
 
     /// As the ACD should know it; `None` when it wants and has no agent.

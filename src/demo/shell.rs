@@ -114,7 +114,7 @@ impl Demo {
             crowd: Crowd::new(clock::now().mono, settings, voices, seed),
             engine,
             socket,
-            media: MediaThreads::start(&threads, |_| {}, || |_| {})?,
+            media: MediaThreads::start(&threads, |_| {}, || |_| {}, |_, _| {})?,
             ports: Ports::new(&[LOOPBACK], RTP_PORTS)?,
             seen: node.live().snapshot(None).seq,
             live: node.live().clone(),

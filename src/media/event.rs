@@ -3,6 +3,8 @@
 use crate::base::{ContactId, LegId, Mono, Now, PromptId, RecordingId};
 use crate::sdp::Codec;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What a call asks of the plane. An action on a leg that is gone does nothing.
@@ -14,6 +16,20 @@ pub enum Action {
         leg: LegId,
         /// Seed of its SSRC, first sequence number and time stamp.
         seed: u64,
+    },
+    /// The leg was open in a process that died: it goes on where it was, on the same line of numbers and with the same
+    /// other end. The port was bound anew, as for `Open`.
+    Reopen {
+        /// The leg.
+        leg: LegId,
+        /// As in `Open`.
+        seed: u64,
+        /// When that was.
+        opened: Now,
+        /// As in the last `Connect`.
+        remote: Option<Remote>,
+        /// The newest that is known of it; `None` when that is its opening.
+        mark: Option<Mark>,
     },
     /// The other side is known, or has changed: send to and accept from there.
     Connect {
@@ -50,7 +66,8 @@ pub enum Action {
         /// Either one.
         leg: LegId,
     },
-    /// Record the contact's journey: what comes from `citizen` goes left, all it is sent goes right.
+    /// Record the contact's journey: what comes from `citizen` goes left, all it is sent goes right. A recording that a
+    /// process left open when it died goes on in its file.
     Record {
         /// The citizen's leg.
         citizen: LegId,
@@ -78,6 +95,7 @@ impl Action {
     pub fn leg(&self) -> LegId {
         match self {
             Action::Open { leg, .. }
+            | Action::Reopen { leg, .. }
             | Action::Connect { leg, .. }
             | Action::Play { leg, .. }
             | Action::Stop { leg }
@@ -91,6 +109,22 @@ impl Action {
 
 /// The other end of a leg's media, as negotiated: where our packets go, and the only source from which any are believed.
 pub use crate::sdp::Negotiated as Remote;
+
+/// How far a leg had come, so that another process can go on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// When this was so.
+    pub at: Mono,
+    /// The next sequence number of ours.
+    pub sequence: u16,
+    /// From where its RTP was believed then.
+    pub rtp: Option<SocketAddr>,
+    /// The same for RTCP.
+    pub rtcp: Option<SocketAddr>,
+}
+
+/// The marks of many legs.
+pub type Marks = BTreeMap<LegId, Mark>;
 
 /// The start of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -39,6 +39,22 @@ impl Latch {
         };
     }
 
+    /// Under the same description packets came from `from` before.
+    pub fn resume(&mut self, from: SocketAddr) {
+        match self {
+            Latch::Open { to, named } if named.ip().to_canonical() == from.ip().to_canonical() => *to = from,
+            Latch::Shut | Latch::Open { .. } | Latch::Held { .. } => {}
+        }
+    }
+
+    /// From where packets are believed, once that is fixed.
+    pub fn held(&self) -> Option<SocketAddr> {
+        match *self {
+            Latch::Shut | Latch::Open { .. } => None,
+            Latch::Held { from, .. } => Some(from),
+        }
+    }
+
     /// Whether a packet from `from` is believed. `sound` says that it is of a kind we negotiated: only such a packet may
     /// fix the source.
     pub fn admits(&mut self, from: SocketAddr, sound: bool) -> bool {
@@ -107,6 +123,12 @@ mod tests {
         latch.name(at("10.0.0.1:4000"));
         assert_eq!(latch.destination(), Some(at("10.0.0.1:5555")));
         assert!(latch.admits(at("10.0.0.1:6666"), true), "open again");
+        let mut again = Latch::default();
+        again.name(at("10.0.0.1:4000"));
+        for from in ["10.0.0.2:5555", "10.0.0.1:5555"] {
+            again.resume(at(from));
+        }
+        assert_eq!((again.destination(), again.held()), (Some(at("10.0.0.1:5555")), None), "after a crash");
         latch.name(at("10.0.0.9:4000"));
         assert_eq!(latch.destination(), Some(at("10.0.0.9:4000")));
         assert!(!latch.admits(at("10.0.0.1:6666"), true));

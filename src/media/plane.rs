@@ -4,7 +4,7 @@
 //! one deadline each; a tick looks through the deadlines, which for the legs of a thread is cheaper than moving fifty
 //! timers a second for every leg through a wheel, and needs no memory. Owns no socket, reads no clock, never logs.
 
-use super::event::{Action, Counters};
+use super::event::{Action, Counters, Mark};
 use super::g711::Laws;
 use super::port::Port;
 use super::prompt::Library;
@@ -83,7 +83,14 @@ impl Plane {
     /// Does what a call asks. An action on a leg that is gone does nothing.
     pub fn handle(&mut self, now: Now, action: Action, out: &mut Sink) {
         match action {
-            Action::Open { leg, seed } => self.open(now, leg, seed),
+            Action::Open { leg, seed } => self.open(leg, || Port::new(leg, seed, now)),
+            Action::Reopen { leg, seed, opened, remote, mark } => {
+                self.open(leg, || Port::reopened(leg, (seed, opened), mark, now));
+                self.change(leg, |port, slot, _| {
+                    remote.into_iter().for_each(|remote| port.connect(now.mono, remote, slot as usize));
+                    mark.iter().for_each(|mark| port.believed(mark));
+                });
+            }
             Action::Bridge { a, b } => self.bridge(now.mono, a, b),
             Action::Unbridge { leg } => {
                 if let Some(slot) = self.slot(leg) {
@@ -160,6 +167,11 @@ impl Plane {
         }
     }
 
+    /// How far every leg has come.
+    pub fn marks(&self, at: Mono) -> Vec<(LegId, Mark)> {
+        self.legs.iter().flatten().map(|port| (port.leg(), port.mark(at))).collect()
+    }
+
     /// How much is going on.
     pub fn counts(&self) -> Counts {
         let count = |what: fn(&Port) -> bool| self.legs.iter().flatten().filter(|port| what(port)).count();
@@ -216,7 +228,7 @@ impl Plane {
         }
     }
 
-    fn open(&mut self, now: Now, leg: LegId, seed: u64) {
+    fn open(&mut self, leg: LegId, port: impl FnOnce() -> Port) {
         if self.slots.contains(&leg) {
             return;
         }
@@ -225,7 +237,7 @@ impl Plane {
             self.due.push(NEVER);
             u32::try_from(self.legs.len() - 1).expect("fewer than 2^32 legs")
         });
-        let port = Port::new(leg, seed, now);
+        let port = port();
         self.due[slot as usize] = port.deadline();
         self.legs[slot as usize] = Some(port);
         self.slots.insert(leg, slot);

@@ -5,7 +5,7 @@
 
 use super::bridge::Relay;
 use super::dtmf;
-use super::event::{Audio, Channel, Counters, Notice, RecordingStart, Remote, Tap};
+use super::event::{Audio, Channel, Counters, Mark, Notice, RecordingStart, Remote, Tap};
 use super::g711::{Laws, SAMPLES_PER_MS, silence};
 use super::latch::Latch;
 use super::pace::{Pace, Turn};
@@ -130,6 +130,27 @@ impl Port {
             octets: 0,
             dropped: 0,
         }
+    }
+
+    /// A leg of a process that died, as it goes on.
+    pub fn reopened(leg: LegId, (seed, opened): (u64, Now), mark: Option<Mark>, now: Now) -> Port {
+        let known = mark.map_or((opened.mono, None), |mark| (mark.at, Some(mark.sequence)));
+        Port {
+            line: Line::reopen(seed, opened.mono, known, now.mono),
+            control: Control::new(seed, opened),
+            ..Port::new(leg, seed, now)
+        }
+    }
+
+    /// Packets came from there before, under the present description.
+    pub fn believed(&mut self, mark: &Mark) {
+        mark.rtp.into_iter().for_each(|from| self.rtp.resume(from));
+        mark.rtcp.into_iter().for_each(|from| self.rtcp.resume(from));
+    }
+
+    /// How far it has come.
+    pub fn mark(&self, at: Mono) -> Mark {
+        Mark { at, sequence: self.line.next_sequence(), rtp: self.rtp.held(), rtcp: self.rtcp.held() }
     }
 
     /// Its name.

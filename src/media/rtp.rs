@@ -12,6 +12,11 @@ use rtp_rs::{RtpReader, RtpReaderError};
 pub const HEADER_LEN: usize = 12;
 const NS_PER_SAMPLE: u64 = 1_000_000_000 / SAMPLES_PER_SECOND as u64;
 
+/// A line tells at most one packet in so many milliseconds.
+const PACKET_MS_MIN: u8 = 10;
+/// A larger jump would look like another source to the other side (RFC 3550 A.1: `MAX_DROPOUT` is 3,000).
+const SKIPPED_MAX: u16 = 2_500;
+
 /// Why bytes are no RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -110,6 +115,18 @@ impl Line {
         let source = keyed_hash([seed, 0], b"rtp source");
         let zero = keyed_hash([seed, 0], b"rtp time") as u32;
         Line { ssrc: source as u32, next_sequence: (source >> 32) as u16, zero, opened: now, floor: zero, mark: true }
+    }
+
+    /// The line of `seed`, opened at `opened` in a process that died, as it goes on at `now`. At `at` its next sequence
+    /// number was `sequence`. Numbers that may have been used since are left out: to the other side that is a loss. One
+    /// that is told again would be a packet too late (RFC 3550 A.1).
+    pub fn reopen(seed: u64, opened: Mono, (at, sequence): (Mono, Option<u16>), now: Mono) -> Line {
+        let mut line = Line::new(seed, opened);
+        let unknown = now.since(at).as_millis() / u128::from(PACKET_MS_MIN) + 1;
+        let skipped = unknown.min(u128::from(SKIPPED_MAX)) as u16;
+        line.next_sequence = sequence.unwrap_or(line.next_sequence).wrapping_add(skipped);
+        line.floor = line.timestamp_at(now);
+        line
     }
 
     /// Our synchronisation source.
@@ -237,6 +254,26 @@ mod tests {
         assert_eq!(fifth.timestamp, fourth.timestamp.wrapping_add(8_000));
         assert_eq!(fifth.sequence, fourth.sequence.wrapping_add(1));
         assert!(fifth.marker);
+    }
+
+    #[test]
+    fn a_reopened_line_tells_no_number_and_no_time_twice() {
+        let at = Mono::from_ms;
+        let mut line = Line::new(42, at(1_000));
+        let (mut last, mut marked) = (line.next(at(1_000), 160, 8), line.next_sequence());
+        for ms in (1_020..3_000).step_by(20) {
+            marked = if ms == 2_000 { line.next_sequence() } else { marked };
+            last = line.next(at(ms), 160, 8);
+        }
+        for (mark, skipped) in [((at(2_000), Some(marked)), 100), ((at(1_000), None), 150)] {
+            let first = Line::reopen(42, at(1_000), mark, at(3_100)).next(at(3_100), 160, 8);
+            assert_eq!((first.ssrc, first.marker), (last.ssrc, true));
+            assert_eq!(first.timestamp, last.timestamp.wrapping_add(8 * 120));
+            let ahead = first.sequence.wrapping_sub(last.sequence);
+            assert!((1..=skipped).contains(&ahead), "{ahead}");
+        }
+        let late = Line::reopen(42, at(1_000), (at(2_000), Some(marked)), at(90_000)).next_sequence();
+        assert_eq!(late.wrapping_sub(marked), SKIPPED_MAX);
     }
 
     #[test]

@@ -160,6 +160,24 @@ impl Ports {
         Err(OpenError::UsedUp)
     }
 
+    /// Binds the very pair whose RTP port is `local`: a process that died had it open.
+    ///
+    /// # Errors
+    /// [`OpenError::Unreachable`] when it is none of ours, [`OpenError::UsedUp`] when it is in use or resting, else what
+    /// the system says.
+    pub fn reopen(&mut self, now: Mono, local: SocketAddr) -> Result<Pair, OpenError> {
+        self.take_back(now);
+        let ours = self.locals.iter().position(|it| it.address == local.ip());
+        let address = ours.ok_or(OpenError::Unreachable(local.ip()))?;
+        let ready = &mut self.locals[address].ready;
+        let place = ready.iter().position(|port| *port == local.port()).ok_or(OpenError::UsedUp)?;
+        let (rtp, rtcp) = bind_pair(local.ip(), local.port())?;
+        ready.remove(place);
+        self.lent += 1;
+        let lease = Lease { address, port: local.port(), lessor: self.lessor.clone() };
+        Ok(Pair { rtp, rtcp, local, lease })
+    }
+
     /// Pairs that can be opened at `now` towards `towards`.
     pub fn free(&mut self, now: Mono, towards: Option<IpAddr>) -> usize {
         self.take_back(now);
@@ -277,6 +295,21 @@ mod tests {
         assert!(matches!(ports.open(closed + Duration::from_millis(1_999), None), Err(OpenError::UsedUp)));
         assert_eq!(ports.free(closed + QUARANTINE, None), 1);
         assert_eq!(ports.open(closed + QUARANTINE, None).unwrap().local, freed);
+    }
+
+    #[test]
+    fn the_very_pair_of_before_is_opened_again_once() {
+        let range = range(2);
+        let mut ports = Ports::new(&[LOOPBACK], range.clone()).unwrap();
+        let local = SocketAddr::new(LOOPBACK, range.start() + 2);
+        let again = ports.reopen(Mono(0), local).unwrap();
+        assert_eq!((again.local, again.rtp.local_addr().unwrap()), (local, local));
+        assert!(matches!(ports.reopen(Mono(0), local), Err(OpenError::UsedUp)));
+        let elsewhere = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), local.port());
+        assert!(matches!(ports.reopen(Mono(0), elsewhere), Err(OpenError::Unreachable(_))));
+        let other = ports.open(Mono(0), None).unwrap();
+        assert_eq!(other.local.port(), *range.start());
+        assert_eq!(ports.counts(Mono(0)), Counts { lent: 2, resting: 0, ready: 0 });
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::guard::fenced;
 use super::wires::lock;
 use crate::base::map::KeyedMap;
 use crate::base::{LegId, MediaThreadId, Mono};
-use crate::media::event::{Action, Counters, Notice, Tap};
+use crate::media::event::{Action, Counters, Mark, Notice, Tap};
 use crate::media::pace::TICK;
 use crate::media::{Kind, Library, Plane, Sink};
 use crate::net::ports::{Lease, Pair};
@@ -45,6 +45,8 @@ const READY_MAX: usize = 256;
 const TICKS: u128 = u128::MAX;
 /// Figures are told this often: every 100 ms.
 const FIGURES_EVERY_TICKS: u32 = 20;
+/// How far legs have come is kept this often: each second.
+const MARKS_EVERY_TICKS: u32 = 200;
 
 /// How media threads are started.
 #[derive(Clone, Debug)]
@@ -121,18 +123,20 @@ pub struct MediaThreads {
 
 impl MediaThreads {
     /// Starts the threads. `notices` must bring a notice to the shard of its leg; `taps` makes for each thread what takes
-    /// its taps to the recorder: every 20 ms, also when there are none. Both are called on the media threads and must not block.
-    pub fn start<N, T>(settings: &Settings, notices: N, taps: impl Fn() -> T) -> io::Result<MediaThreads>
+    /// its taps to the recorder: every 20 ms, also when there are none. `marks` takes each second how far the legs of a thread
+    /// have come. All are called on the media threads and must not block.
+    pub fn start<N, T, M>(settings: &Settings, notices: N, taps: impl Fn() -> T, marks: M) -> io::Result<MediaThreads>
     where
         N: Fn(Notice) + Send + Clone + 'static,
         T: FnMut(Vec<Tap>) + Send + 'static,
+        M: Fn(MediaThreadId, Vec<(LegId, Mark)>) + Send + Clone + 'static,
     {
         let (mut threads, mut all_figures) = (Vec::new(), Vec::new());
         for index in 0..settings.threads.max(1) {
             let (sender, messages) = mpsc::sync_channel(MESSAGES_MAX);
             let sockets = Sockets::new(settings.seed)?;
             let plane = Plane::new(settings.prompts.clone(), settings.seed);
-            let (sink, notices, taps) = (Sink::new(), notices.clone(), taps());
+            let (sink, notices, taps, marks) = (Sink::new(), notices.clone(), taps(), marks.clone());
             let (buffer, told) = (Box::new([0; PACKET_BYTES_MAX]), Arc::<Mutex<Figures>>::default());
             all_figures.push(told.clone());
             let worker = Worker {
@@ -141,6 +145,7 @@ impl MediaThreads {
                 sink,
                 notices,
                 taps,
+                marks: move |legs| marks(MediaThreadId(index), legs),
                 buffer,
                 figures: Figures::default(),
                 told,
@@ -204,12 +209,13 @@ fn pin_to(index: usize) {
     }
 }
 
-struct Worker<N, T> {
+struct Worker<N, T, M> {
     plane: Plane,
     sockets: Sockets,
     sink: Sink,
     notices: N,
     taps: T,
+    marks: M,
     /// Since the taps were handed over.
     ticks: u64,
     buffer: Box<[u8; PACKET_BYTES_MAX]>,
@@ -220,7 +226,7 @@ struct Worker<N, T> {
     failed: Alarm,
 }
 
-impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
+impl<N: Fn(Notice), T: FnMut(Vec<Tap>), M: Fn(Vec<(LegId, Mark)>)> Worker<N, T, M> {
     fn run(mut self, messages: &Receiver<Message>) {
         let mut ticks = 0u32;
         while self.wait(messages) {
@@ -232,6 +238,9 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>)> Worker<N, T> {
             // A thread that goes idle says so at once: it may not look again for long.
             if ticks.is_multiple_of(FIGURES_EVERY_TICKS) || self.sockets.slots.is_empty() {
                 self.tell_figures();
+            }
+            if ticks.is_multiple_of(MARKS_EVERY_TICKS) && !self.sockets.slots.is_empty() {
+                (self.marks)(self.plane.marks(clock::now().mono));
             }
         }
         self.plane.close_all(clock::now(), &mut self.sink);
@@ -603,7 +612,7 @@ mod tests {
         let (threads, pin, seed) = (1, true, 1);
         let settings = Settings { threads, pin, prompts: Arc::new(prompts), seed };
         let notify = move |notice| sender.send(notice).unwrap_or_default();
-        (MediaThreads::start(&settings, notify, || drop).unwrap(), told, tone)
+        (MediaThreads::start(&settings, notify, || drop, |_, _| {}).unwrap(), told, tone)
     }
 
     #[test]
@@ -663,6 +672,7 @@ mod tests {
             sink: Sink::new(),
             notices: drop::<Notice>,
             taps: move |taps: Vec<Tap>| sender.send(taps.len()).unwrap(),
+            marks: |_| {},
             ticks: 0,
             buffer: Box::new([0; PACKET_BYTES_MAX]),
             figures: Figures::default(),

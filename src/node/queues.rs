@@ -3,12 +3,14 @@
 use super::clock;
 use super::guard::{Panicked, fenced};
 use super::live::Delta;
+use super::standing::{KEEP_EVERY, ToKeeper, put_agent};
 use super::wires::{Wires, lock};
 use crate::acd::Acd;
 use crate::acd::event::{AgentChange, AgentState, Command, Event, Settings};
 use crate::base::fact::{AgentChanged, Fact, Stamped};
-use crate::base::{FactId, Mint, Now, SiteId};
+use crate::base::{AgentId, FactId, Mint, Mono, Now, SiteId};
 use crate::call::event::Event as ToCalls;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -58,20 +60,31 @@ pub(super) struct AcdTask {
     pub(super) mint: Mint,
     /// What stands there, as of the last message.
     pub(super) counts: Arc<Mutex<crate::acd::Counts>>,
+    /// What restored queues say first.
+    pub(super) begun: Vec<Command>,
+    pub(super) way: ToKeeper,
+    /// Agents who changed since the last record of them.
+    pub(super) changed: BTreeSet<AgentId>,
 }
 
 impl AcdTask {
     /// Runs until the mailbox is closed.
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
-        let (mut some, mut commands) = (Vec::new(), Vec::new());
+        let (mut some, mut commands) = (Vec::new(), std::mem::take(&mut self.begun));
+        self.carry_out(clock::now(), &mut commands);
+        let (mut due, mut frames) = (None, Vec::new());
         loop {
-            let wait = self.acd.next_deadline().map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
+            let next = [self.acd.next_deadline(), due].into_iter().flatten().min();
+            let wait = next.map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
             tokio::select! {
                 count = events.recv_many(&mut some, BATCH_MAX) => if count == 0 { return },
                 () = tokio::time::sleep(wait) => {}
             }
             for event in some.drain(..) {
                 let now = clock::now();
+                if let Event::Want { agent, .. } | Event::Phone { agent, .. } = &event {
+                    self.changed.insert(*agent);
+                }
                 self.step(now, &mut commands, |acd, out| acd.handle(now, event, out));
                 self.carry_out(now, &mut commands);
             }
@@ -79,7 +92,25 @@ impl AcdTask {
             self.step(now, &mut commands, |acd, out| acd.expire(now, out));
             self.carry_out(now, &mut commands);
             *lock(&self.counts) = self.acd.counts();
+            self.keep(now, &mut due, &mut frames);
         }
+    }
+
+    /// Writes how agents stand who changed, once that is due.
+    fn keep(&mut self, now: Now, due: &mut Option<Mono>, frames: &mut Vec<u8>) {
+        if self.changed.is_empty() && frames.is_empty() {
+            return;
+        }
+        if now.mono < *due.get_or_insert(now.mono + KEEP_EVERY) {
+            return;
+        }
+        *due = None;
+        if frames.is_empty() {
+            for agent in std::mem::take(&mut self.changed) {
+                put_agent(frames, agent, self.acd.kept_agent(agent).as_ref());
+            }
+        }
+        self.way.give(frames);
     }
 
     fn step(&mut self, now: Now, out: &mut Vec<Command>, step: impl FnOnce(&mut Acd, &mut Vec<Command>)) {
@@ -99,6 +130,7 @@ impl AcdTask {
     }
 
     fn agent(&mut self, now: Now, change: AgentChange) {
+        self.changed.insert(change.agent);
         let setup = self.wires.setup.load();
         let reason = match &change.to {
             AgentState::NotReady { reason } => reason.clone(),

@@ -19,12 +19,12 @@ pub use seal::mend_at as mend;
 use super::alarm::Alarm;
 use crate::base::{Fact, Now, RecordingId};
 use crate::media::event::Tap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 
 /// Fewest writer threads: one slow file must not stop all others.
@@ -41,6 +41,8 @@ pub struct Settings {
     pub threads: usize,
     /// Most recordings at once, those included that wait to be sealed. Beyond it calls go unrecorded.
     pub recordings_max: usize,
+    /// Recordings of the process before, which died, that go on: they are not sealed.
+    pub running: BTreeSet<RecordingId>,
 }
 
 /// Takes a fact of the site with this code. Called from the recorder's threads; it must not wait long.
@@ -102,6 +104,8 @@ struct Shared {
     clock: Clock,
     facts: Facts,
     notes: notes::Notes,
+    /// Recordings that go on as soon as media say so. What nobody takes up is sealed after a while.
+    running: Mutex<BTreeMap<RecordingId, (notes::Slot, notes::Opened)>>,
     /// Recordings begun and not yet sealed.
     alive: AtomicUsize,
     batches_lost: Alarm,
@@ -135,7 +139,10 @@ impl Recorder {
     /// Starts the threads. What a crash left open is repaired, sealed and told as damaged, on the sealing thread.
     pub fn start(settings: Settings, clock: Clock, facts: Facts) -> io::Result<Recorder> {
         std::fs::create_dir_all(&settings.root)?;
-        let (notes, left_open) = notes::Notes::open(&settings.root)?;
+        let (notes, left) = notes::Notes::open(&settings.root)?;
+        let goes_on = |opened: &notes::Opened| settings.running.contains(&opened.fact.recording);
+        let (running, left_open): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, opened)| goes_on(opened));
+        let running = running.into_iter().map(|(slot, opened)| (opened.fact.recording, (slot, opened))).collect();
         let writers = settings.threads.max(THREADS_MIN);
         // Each recording sends two messages in its life, so there is room for all that are admitted.
         let (to_sealer, jobs) = sync_channel(2 * settings.recordings_max);
@@ -144,6 +151,7 @@ impl Recorder {
             clock,
             facts,
             notes,
+            running: Mutex::new(running),
             alive: AtomicUsize::new(0),
             batches_lost: Alarm::default(),
             refused: AtomicU64::new(0),

@@ -55,6 +55,13 @@ impl Setup {
         Ok(Setup { sip: Arc::new(sip), calls: Arc::new(calls), acd, by_phone, people: people.len(), revision })
     }
 
+    /// Made of settings alone, without people.
+    #[cfg(test)]
+    pub(super) fn of(sip: Arc<sip::event::Settings>, calls: Arc<call::event::Settings>) -> Setup {
+        let acd = calls.sites.iter().map(|_| Arc::default()).collect();
+        Setup { sip, calls, acd, by_phone: BTreeMap::new(), people: 0, revision: 0 }
+    }
+
     /// The agent whose phone has this address-of-record.
     pub(super) fn agent_of(&self, user: &str, domain: &str) -> Option<(SiteId, AgentId)> {
         self.by_phone.get(&(user.into(), domain.into())).copied()

@@ -7,17 +7,18 @@ use super::guard::fenced;
 use super::internals::ShardFigures;
 use super::media::{MediaThreads, Message};
 use super::setup::Setup;
+use super::standing::{KEEP_EVERY, ToKeeper, put_call};
 use super::wires::{Packet, Wires, lock};
 use crate::base::fact::Stamped;
 use crate::base::number::mask;
-use crate::base::{FactId, LegId, MediaThreadId, Mint, Now, ShardId};
+use crate::base::{FactId, LegId, MediaThreadId, Mint, Mono, Now, ShardId};
 use crate::call::event::{CallView, Event as ToCalls, Towards};
-use crate::media::event::Action;
-use crate::net::ports::Ports;
+use crate::media::event::{Action, Counters, Notice};
+use crate::net::ports::{OpenError, Ports};
 use crate::shard::{Effect, Event, Shard};
 use crate::sip::event::Flow;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -77,15 +78,57 @@ pub(super) struct ShardTask {
     pub(super) next_thread: MediaThreadId,
     /// Kept to spare allocations.
     pub(super) carried: Vec<Effect>,
+    /// What a restored shard says first.
+    pub(super) begun: Vec<Effect>,
+    pub(super) keeping: Keeping,
+}
+
+/// How changes of calls come to disk.
+pub(super) struct Keeping {
+    way: ToKeeper,
+    /// When changes were written last.
+    kept: Mono,
+    /// When those that wait are written.
+    due: Option<Mono>,
+    /// What found no room yet.
+    frames: Vec<u8>,
+}
+
+impl Keeping {
+    pub(super) fn new(way: ToKeeper) -> Keeping {
+        Keeping { way, kept: Mono::default(), due: None, frames: Vec::new() }
+    }
+
+    /// The changes since the last time: at once after a pause, else as soon as they are due.
+    fn keep(&mut self, shard: &mut Shard, now: Now) {
+        if !shard.has_changed() && self.frames.is_empty() {
+            return;
+        }
+        let due = self.kept + KEEP_EVERY;
+        self.due = (now.mono < due).then_some(due);
+        if self.due.is_some() {
+            return;
+        }
+        self.kept = now.mono;
+        // While the disk stalls changes are gathered where they cost nothing.
+        if self.frames.is_empty() {
+            for call in shard.take_changed() {
+                put_call(&mut self.frames, call, shard.standing(call).as_ref());
+            }
+        }
+        self.way.give(&mut self.frames);
+    }
 }
 
 impl ShardTask {
     /// Runs until a mailbox is closed. What belongs to running calls goes before new ones; new ones never starve.
     pub(super) async fn run(mut self, mut mailbox: ShardMailbox) {
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.begun);
+        self.carry_out(clock::now(), &mut effects);
         let (mut some_packets, mut some_calls, mut some_events) = (Vec::new(), Vec::new(), Vec::new());
         loop {
-            let wait = self.shard.next_deadline().map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
+            let next = [self.shard.next_deadline(), self.keeping.due].into_iter().flatten().min();
+            let wait = next.map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
             tokio::select! {
                 biased;
                 count = mailbox.events.recv_many(&mut some_events, BATCH_MAX) => if count == 0 { return },
@@ -97,6 +140,7 @@ impl ShardTask {
                 let now = clock::now();
                 self.step(now, &mut effects, |shard, out| shard.handle(now, event, out));
                 self.carry_out(now, &mut effects);
+                self.keep(now);
             }
             if some_calls.is_empty() {
                 some_calls.extend(std::iter::from_fn(|| mailbox.calls.try_recv().ok()).take(CALLS_BATCH_MAX));
@@ -109,6 +153,7 @@ impl ShardTask {
                 self.step(now, &mut effects, |shard, out| shard.expire(now, out));
                 self.carry_out(now, &mut effects);
             }
+            self.keep(now);
             self.count(now);
         }
     }
@@ -120,10 +165,17 @@ impl ShardTask {
         let event = if stranger { Event::Stranger { flow, bytes } } else { Event::Received { flow, bytes } };
         self.step(now, effects, |shard, out| shard.handle(now, event, out));
         self.carry_out(now, effects);
+        self.keep(now);
     }
 
     fn step(&mut self, now: Now, out: &mut Vec<Effect>, step: impl FnOnce(&mut Shard, &mut Vec<Effect>)) {
         take_step(&mut self.shard, u128::from(self.id.0), now, out, step);
+    }
+
+    fn keep(&mut self, now: Now) {
+        let (shard, keeping) = (&mut self.shard, &mut self.keeping);
+        // A fault in there costs what it was about to keep, never a call.
+        let _ = fenced("standing", u128::from(self.id.0), || keeping.keep(shard, now));
     }
 
     fn count(&mut self, now: Now) {
@@ -144,6 +196,14 @@ impl ShardTask {
                     Effect::OpenPort { leg, beside, towards } => {
                         let event = self.open_port(now, leg, beside, towards);
                         self.step(now, effects, |shard, out| shard.handle(now, Event::Call(event), out));
+                    }
+                    Effect::ReopenPort { leg, beside, local } => {
+                        if let Err(error) = self.reopen_port(now, leg, beside, local) {
+                            self.wires.faults.ports_refused.fetch_add(1, Ordering::Relaxed);
+                            tracing::error!(?leg, %local, %error, "a media port cannot be opened again");
+                            let event = ToCalls::Media(Notice::Closed { leg, counters: Counters::default() });
+                            self.step(now, effects, |shard, out| shard.handle(now, Event::Call(event), out));
+                        }
                     }
                     Effect::Media(action) => self.media(action),
                     Effect::Acd { site, event } => self.wires.to_acd(site, event),
@@ -196,6 +256,14 @@ impl ShardTask {
                 ToCalls::PortRefused { leg }
             }
         }
+    }
+
+    fn reopen_port(&mut self, now: Now, leg: LegId, beside: Option<LegId>, local: SocketAddr) -> Result<(), OpenError> {
+        let pair = self.ports.reopen(now.mono, local)?;
+        let thread = self.thread_for(beside);
+        self.threads_by_leg.insert(leg, thread);
+        self.to_media(thread, Message::Open { leg, pair });
+        Ok(())
     }
 
     fn thread_for(&mut self, beside: Option<LegId>) -> MediaThreadId {

@@ -12,24 +12,27 @@ use super::media::{self, MediaThreads};
 use super::queues::AcdTask;
 use super::recorder::{self, Recorder};
 use super::registrations::{Registrations, SAVE_EVERY};
+use super::restore::{Restored, restore, shown};
 use super::setup::Setup;
-use super::shards::{ShardMailbox, ShardTask};
+use super::shards::{Keeping, ShardMailbox, ShardTask};
+use super::standing::{Before, Keeper};
 use super::unfinished::Unfinished;
 use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEW_CALLS_MAX, PACKETS_MAX, ToShard, Wires, lock};
 use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
-use crate::base::{AgentId, CallId, FactId, MediaThreadId, Mint, ShardId, SiteId};
+use crate::base::{AgentId, CallId, ContactId, FactId, MediaThreadId, Mint, RecordingId, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
 use crate::net::ports::{Ports, SettingsError};
 use crate::net::udp;
-use crate::shard::{self, Shard};
+use crate::shard::{self, Effect, Shard, Standing};
 use crate::sip::event::ListenerSettings;
+use crate::store::journal;
 use crate::store::sites::SiteRow;
 use crate::store::{OpenError, Store, StoreError};
 use arc_swap::ArcSwap;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,6 +106,7 @@ pub struct Node {
     wires: Arc<Wires>,
     facts: FactWriter,
     recorder: Recorder,
+    keeper: Keeper,
     media: Arc<MediaThreads>,
     acd_counts: Vec<Arc<Mutex<acd::Counts>>>,
     listening: Vec<SocketAddr>,
@@ -132,24 +136,12 @@ impl Node {
         let facts = FactWriter::start(fact_settings(&config), store.clone())?;
         let facts_refused = Arc::new(AtomicU64::new(0));
         let tell = teller(facts.clone(), facts_refused.clone());
-        let recorder = start_recorder(&config, seed, tell.clone())?;
+        let (keeper, before) = Keeper::start(&config.node.data_dir)?;
+        let restored = take_up(&config, &store, before, (&setup, seed)).await?;
+        let recorder = start_recorder(&config, (seed, restored.recordings), tell.clone())?;
 
         let (to_shards, shard_mailboxes) = shard_mailboxes(&config);
-        let notices = to_shards.clone();
-        let media_settings = media::Settings {
-            threads: u8::try_from(config.node.media_threads).unwrap_or(u8::MAX),
-            pin: true,
-            prompts: library,
-            seed: seed[0],
-        };
-        let media = MediaThreads::start(
-            &media_settings,
-            move |notice| post_notice(&notices, notice),
-            || {
-                let mut intake = recorder.intake();
-                move |taps: Vec<_>| intake.give(taps)
-            },
-        )?;
+        let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
         let (to_acds, acd_mailboxes): (Vec<_>, Vec<_>) =
             config.sites.iter().map(|_| mpsc::channel(config.node.calls_max * ACD_EVENTS_PER_CALL)).unzip();
@@ -175,6 +167,7 @@ impl Node {
             wires,
             facts,
             recorder,
+            keeper,
             media: Arc::new(media),
             listeners,
             tasks: Vec::new(),
@@ -182,20 +175,32 @@ impl Node {
             seed,
             started,
         };
-        node.spawn_acds(acd_mailboxes);
-        node.spawn_shards(shard_mailboxes, &sockets)?;
+        let Restored { shards, acds, contacts, mut gone, .. } = restored;
+        node.keeper.way().give(&mut gone);
+        node.spawn_acds(acd_mailboxes, acds);
+        node.spawn_shards(shard_mailboxes, shards, &sockets)?;
         node.restore_registrations();
-        node.close_unfinished();
+        node.close_unfinished(contacts);
         node.spawn_receivers(&sockets);
         node.spawn_people_watch();
         Ok(node)
     }
 
-    fn spawn_acds(&mut self, mailboxes: Vec<mpsc::Receiver<acd::event::Event>>) {
-        for ((site, mailbox), counts) in (0u16..).zip(mailboxes).zip(&self.acd_counts) {
+    fn spawn_acds(
+        &mut self,
+        mailboxes: Vec<mpsc::Receiver<acd::event::Event>>,
+        acds: Vec<(acd::Acd, Vec<acd::event::Command>)>,
+    ) {
+        for (((site, mailbox), counts), (acd, begun)) in (0u16..).zip(mailboxes).zip(&self.acd_counts).zip(acds) {
+            let agents: Vec<AgentId> = acd_agents(&self.wires.setup.load().acd[usize::from(site)]);
+            let shown = shown(&acd, agents.iter().copied()).into_iter().map(Delta::Agent);
+            self.wires.live.apply(clock::now().wall, shown);
             let task = AcdTask {
                 site: SiteId(site),
-                acd: acd::Acd::new(self.wires.setup.load().acd[usize::from(site)].clone(), 1),
+                acd,
+                begun,
+                way: self.keeper.way(),
+                changed: agents.into_iter().collect(),
                 wires: self.wires.clone(),
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1 + site, self.seed),
                 counts: counts.clone(),
@@ -204,14 +209,20 @@ impl Node {
         }
     }
 
-    fn spawn_shards(&mut self, mailboxes: Vec<ShardMailbox>, sockets: &[Arc<UdpSocket>]) -> Result<(), StartError> {
+    fn spawn_shards(
+        &mut self,
+        mailboxes: Vec<ShardMailbox>,
+        shards: Vec<(Shard, Vec<Effect>)>,
+        sockets: &[Arc<UdpSocket>],
+    ) -> Result<(), StartError> {
         let addresses = media_addresses(&self.config, &self.listeners);
-        let setup = self.wires.setup.load();
-        for (index, mailbox) in mailboxes.into_iter().enumerate() {
+        for ((index, mailbox), (shard, begun)) in mailboxes.into_iter().enumerate().zip(shards) {
             let id = ShardId(u8::try_from(index).expect("at most 256 shards"));
             let task = ShardTask {
                 id,
-                shard: Shard::new(id, 0, self.seed, setup.sip.clone(), setup.calls.clone()),
+                shard,
+                begun,
+                keeping: Keeping::new(self.keeper.way()),
                 wires: self.wires.clone(),
                 media: self.media.clone(),
                 sockets: sockets.to_vec(),
@@ -255,6 +266,8 @@ impl Node {
     fn restore_registrations(&mut self) {
         match self.wires.registrations.read() {
             Ok(restored) => restored.into_iter().for_each(|bindings| {
+                // At once: no phone is a stranger while its shard is still busy with the others.
+                self.wires.edge.learn(&bindings);
                 self.wires.to_shard(ShardId(0), shard::Event::Restored(bindings));
             }),
             Err(error) => tracing::warn!(%error, "earlier registrations cannot be read: phones must register again"),
@@ -268,12 +281,12 @@ impl Node {
         }));
     }
 
-    /// Calls that a crash cut off get their end, as soon as the journal has caught up and their recordings are sealed.
-    fn close_unfinished(&mut self) {
+    /// Calls that a crash cut off and that do not go on get their end, as soon as the journal has caught up and their recordings are sealed.
+    fn close_unfinished(&mut self, restored: BTreeSet<ContactId>) {
         let started = clock::now().wall;
         let mint = Mint::new(STREAM_BEYOND_SHARDS + 4_096, self.seed);
-        let closing =
-            Unfinished { config: self.config.clone(), store: self.store.clone(), wires: self.wires.clone(), mint };
+        let (config, store, wires) = (self.config.clone(), self.store.clone(), self.wires.clone());
+        let closing = Unfinished { config, store, wires, mint, restored };
         let facts = self.facts.clone();
         self.tasks.push(tokio::spawn(async move {
             facts.drain().await;
@@ -395,10 +408,11 @@ impl Node {
             let _ = task.await;
         }
         save_registrations(&self.wires);
-        let (media, recorder) = (self.media, self.recorder);
+        let (media, recorder, keeper) = (self.media, self.recorder, self.keeper);
         let stopped = tokio::task::spawn_blocking(move || {
             drop(media);
             recorder.stop();
+            keeper.stop();
         });
         if stopped.await.is_err() {
             tracing::error!("the media threads or the recorder did not stop in order");
@@ -432,6 +446,38 @@ impl Node {
             tracing::error!(calls = self.wires.calls_live(), "calls are cut off");
         }
     }
+}
+
+/// What the process before left goes on, as far as it can.
+async fn take_up(
+    config: &Config,
+    store: &Store,
+    before: Before,
+    (setup, seed): (&Setup, [u64; 2]),
+) -> Result<Restored, StartError> {
+    let (stood, ended) = (before.calls.len(), already_ended(config, store, &before).await?);
+    let restored = restore(before, &ended, (setup, config.node.shards), seed, clock::now());
+    if stood > 0 {
+        tracing::info!(stood, go_on = restored.contacts.len(), "the process before died: its calls go on");
+    }
+    Ok(restored)
+}
+
+/// Of the calls that stood, those whose end the journal or SQL was told in the moment before the crash.
+async fn already_ended(config: &Config, store: &Store, before: &Before) -> Result<BTreeSet<ContactId>, StartError> {
+    let contacts: Vec<ContactId> = before.calls.iter().map(Standing::contact).collect();
+    if contacts.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let mut ended = journal::ended(&config.journal.dir)?;
+    for site in &config.sites {
+        ended.append(&mut store.site(&site.code).ended(&contacts).await?);
+    }
+    Ok(ended)
+}
+
+fn acd_agents(settings: &acd::event::Settings) -> Vec<AgentId> {
+    settings.agents.iter().map(|agent| agent.agent).collect()
 }
 
 fn shard_mailboxes(config: &Config) -> (Vec<ToShard>, Vec<ShardMailbox>) {
@@ -544,9 +590,30 @@ fn teller(facts: FactWriter, refused: Arc<AtomicU64>) -> impl Fn(Stamped) + Clon
     }
 }
 
+fn start_media(
+    config: &Config,
+    (prompts, seed): (Arc<Library>, u64),
+    shards: Vec<ToShard>,
+    recorder: &Recorder,
+    keeper: &Keeper,
+) -> io::Result<MediaThreads> {
+    let threads = u8::try_from(config.node.media_threads).unwrap_or(u8::MAX);
+    let taps = || {
+        let mut intake = recorder.intake();
+        move |taps: Vec<_>| intake.give(taps)
+    };
+    let way = keeper.way();
+    MediaThreads::start(
+        &media::Settings { threads, pin: true, prompts, seed },
+        move |notice| post_notice(&shards, notice),
+        taps,
+        move |thread, legs| way.mark(thread, legs),
+    )
+}
+
 fn start_recorder(
     config: &Config,
-    seed: [u64; 2],
+    (seed, running): ([u64; 2], BTreeSet<RecordingId>),
     tell: impl Fn(Stamped) + Send + Sync + 'static,
 ) -> Result<Recorder, StartError> {
     let mint = Mutex::new(Mint::new(STREAM_BEYOND_SHARDS + 2_048, seed));
@@ -559,6 +626,7 @@ fn start_recorder(
         root: config.node.recordings.clone(),
         threads: RECORDER_THREADS,
         recordings_max: config.node.calls_max * 2,
+        running,
     };
     let folder = config.node.recordings.display().to_string();
     Recorder::start(settings, clock::now, facts).map_err(|error| StartError::Recordings { folder, error })

@@ -1,13 +1,14 @@
-//! Calls that a crash cut off: they get their end at the next start.
+//! Calls that a crash cut off and that could not be taken up: they get their end at the next start.
 //!
 //! Waits for the recorder to seal what the crash left open, since the end of a recording is the best that can be known of
 //! its call's. Never touches a call of this life of the process.
 
 use super::wires::Wires;
 use crate::base::fact::{Fact, Stamped};
-use crate::base::{FactId, Mint, Wall};
+use crate::base::{ContactId, FactId, Mint, Wall};
 use crate::config::Config;
 use crate::store::Store;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(super) struct Unfinished {
     pub(super) store: Store,
     pub(super) wires: Arc<Wires>,
     pub(super) mint: Mint,
+    /// Those that were taken up after all.
+    pub(super) restored: BTreeSet<ContactId>,
 }
 
 impl Unfinished {
@@ -43,7 +46,9 @@ impl Unfinished {
     async fn look(&mut self, started: Wall, at_once: bool) -> Result<usize, crate::store::StoreError> {
         let mut left = 0;
         for site in &self.config.sites {
-            let found = self.store.site(&site.code).unfinished(started).await?;
+            let stored = self.store.site(&site.code);
+            let mut found = stored.unfinished(started, &self.restored).await?;
+            found.extend(stored.heard_only(started, &self.restored).await?);
             left += found.len();
             for call in found.into_iter().filter(|call| at_once || !call.unsealed) {
                 tracing::warn!(contact = %call.record.contact, site = &*site.code, "a call was cut off by a crash");

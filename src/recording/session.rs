@@ -141,6 +141,16 @@ impl Session {
         Session { started: start.started.mono, started_wall: start.started.wall, state: State::Open(Box::new(window)) }
     }
 
+    /// A recording that a process left open when it died, with `frames` written: goes on behind them. What came after
+    /// them and was lost is silence.
+    pub fn resume(start: &RecordingStart, frames: u64) -> Session {
+        let mut session = Session::begin(start, &mut Vec::new());
+        if let State::Open(window) = &mut session.state {
+            (window.base, window.reached, window.damaged) = (frames, frames, true);
+        }
+        session
+    }
+
     /// Takes an event. Taps carry their own time, so no other is given; they come in order of it.
     pub fn handle(&mut self, event: Event, out: &mut Vec<Command>) {
         match &mut self.state {

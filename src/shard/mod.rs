@@ -3,6 +3,10 @@
 //! Owns nothing of its own but the order of the pass. Everything that touches the world comes out as an [`Effect`];
 //! the shell carries effects out in order, and so does the simulation.
 
+pub mod standing;
+
+pub use standing::Standing;
+
 use crate::base::fact::Fact;
 use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Towards};
@@ -15,6 +19,7 @@ use crate::{acd, media};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Q.850: temporary failure.
@@ -70,6 +75,15 @@ pub enum Effect {
         beside: Option<LegId>,
         /// Who is at the other end.
         towards: Towards,
+    },
+    /// Bind the same port again that a dead process held; tell `Closed` of the leg's media when that fails.
+    ReopenPort {
+        /// For which leg.
+        leg: LegId,
+        /// On the media thread of this leg.
+        beside: Option<LegId>,
+        /// The port.
+        local: SocketAddr,
     },
     /// To the media thread of its leg.
     Media(media::event::Action),
@@ -127,6 +141,8 @@ enum Machine {
 pub struct Snapshot {
     sip: sip::snapshot::Snapshot,
     calls: base::snapshot::Snapshot<call::snapshot::Saved>,
+    /// What is known of the media planes, when they died with the shard.
+    lost: Option<media::event::Marks>,
 }
 
 /// Which shard, and the secrets it is made with.
@@ -184,7 +200,7 @@ impl Shard {
 
     /// What must survive a crash. Complete between two events.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { sip: self.ua.snapshot(), calls: self.calls.snapshot() }
+        Snapshot { sip: self.ua.snapshot(), calls: self.calls.snapshot(), lost: None }
     }
 
     /// A shard that goes on where the snapshot was taken. Dialogs without a call are ended; the shell closes media legs of
@@ -203,6 +219,7 @@ impl Shard {
         let (mut from_ua, mut from_calls) = (Vec::new(), Vec::new());
         let mut ua = Ua::restore(snapshot.sip, (node, shard), to_ua, seed, sip.clone(), now, &mut from_ua)?;
         let known = |leg| ua.knows(leg);
+        let known = (known, snapshot.lost.as_ref());
         let calls = Calls::restore(snapshot.calls, (shard, to_calls), calls, now, known, &mut from_calls);
         let of_calls: BTreeSet<LegId> = calls.legs().collect();
         let orphans: BTreeSet<LegId> = ua.legs().filter(|leg| !of_calls.contains(leg)).collect();
@@ -268,7 +285,7 @@ impl Shard {
     /// and their calls told so.
     pub fn rebuild_ua(&mut self, now: Now, out: &mut Vec<Effect>) {
         let snapshot = self.ua.snapshot();
-        let kept: BTreeSet<LegId> = snapshot.legs.iter().map(|leg| leg.leg).collect();
+        let kept: BTreeSet<LegId> = snapshot.legs().collect();
         self.rebuilt += 1;
         // A mint must never be used twice.
         let Birth { node, shard, seed } = self.birth;
@@ -334,6 +351,9 @@ impl Shard {
                 match command {
                     FromCalls::Sip(action) => self.ua(|ua, out| ua.handle(now, ToUa::Do(action), out)),
                     FromCalls::OpenPort { leg, beside, towards } => out.push(Effect::OpenPort { leg, beside, towards }),
+                    FromCalls::ReopenPort { leg, beside, local } => {
+                        out.push(Effect::ReopenPort { leg, beside, local });
+                    }
                     FromCalls::Media(action) => out.push(Effect::Media(action)),
                     FromCalls::Acd { site, event } => out.push(Effect::Acd { site, event }),
                     FromCalls::Fact { site, fact } => out.push(Effect::Fact { site, fact }),

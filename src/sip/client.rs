@@ -98,6 +98,33 @@ impl Clients {
         self.table.iter()
     }
 
+    /// Waits for the answers to an INVITE that was sent before a crash: one that was heard rings on; any other is
+    /// repeated. `None` when it cannot be read.
+    pub(super) fn reopen(
+        &mut self,
+        alarms: &mut Alarms<Due>,
+        pass: &mut Pass,
+        flow: Flow,
+        (invite, heard): (Bytes, bool),
+        purpose: Purpose,
+    ) -> Option<ClientKey> {
+        let message = Message::parse(invite.clone()).ok()?;
+        let branch = std::str::from_utf8(message.top_via().branch()?).ok()?;
+        let named = (Method::Invite, branch);
+        if !heard {
+            return Some(self.open(alarms, pass, flow, named, invite, purpose));
+        }
+        let client = Client::new(Kind::Invite, flow, named, invite, purpose);
+        Some(self.add(Client { state: State::Proceeding, ..client }))
+    }
+
+    fn add(&mut self, client: Client) -> ClientKey {
+        let index = client.index.clone();
+        let key = self.table.insert(client);
+        self.index.insert(index, key);
+        key
+    }
+
     /// Sends a request and waits for its answers.
     pub(super) fn open(
         &mut self,
@@ -109,23 +136,7 @@ impl Clients {
         purpose: Purpose,
     ) -> ClientKey {
         let kind = if method == Method::Invite { Kind::Invite } else { Kind::NonInvite };
-        let index = index(branch.as_bytes(), method);
-        let client = Client {
-            kind,
-            state: State::Calling,
-            flow,
-            request,
-            index: index.clone(),
-            purpose,
-            cancel: Cancel::No,
-            strays: Vec::new(),
-            repeats: 0,
-            repeat: None,
-            life: None,
-            guard: None,
-        };
-        let key = self.table.insert(client);
-        self.index.insert(index, key);
+        let key = self.add(Client::new(kind, flow, (method, branch), request, purpose));
         let client = &mut self.table[key];
         pass.send(flow, client.request.clone());
         for &step in start(kind, flow.connection != 0) {
@@ -205,6 +216,28 @@ impl Clients {
 }
 
 impl Client {
+    fn new(kind: Kind, flow: Flow, (method, branch): (Method, &str), request: Bytes, purpose: Purpose) -> Client {
+        Client {
+            kind,
+            state: State::Calling,
+            flow,
+            request,
+            index: index(branch.as_bytes(), method),
+            purpose,
+            cancel: Cancel::No,
+            strays: Vec::new(),
+            repeats: 0,
+            repeat: None,
+            life: None,
+            guard: None,
+        }
+    }
+
+    /// Whether it waits for its final answer, having had a provisional one.
+    pub(super) fn is_heard(&self) -> bool {
+        self.state == State::Proceeding
+    }
+
     fn take(
         &mut self,
         step: Step,

@@ -8,7 +8,7 @@ use super::dialog::Dialog;
 use super::event::{Ending, Flow};
 use super::server::ServerKey;
 use super::timers::Alarm;
-use crate::base::LegId;
+use crate::base::{LegId, Mono};
 use bytes::Bytes;
 use core::time::Duration;
 use slotmap::new_key_type;
@@ -88,6 +88,8 @@ pub(super) struct Calling {
     pub(super) best: Option<(u16, Option<u8>)>,
     /// Set once nobody wants an answer any more: the status to fail with.
     pub(super) given_up: Option<u16>,
+    /// When the caller's patience ends.
+    pub(super) until: Mono,
 }
 
 /// A 2xx in repetition (§13.3.1.4).

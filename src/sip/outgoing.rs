@@ -27,7 +27,8 @@ impl Ua {
             return pass.tell(Notice::Failed { leg: invite.leg, status: 480, q850: None });
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None };
+        let until = pass.now.mono + invite.ring_max;
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until };
         let key = self.add(Leg::new(invite.leg, tag.clone(), State::Calling(calling)));
         for binding in bindings {
             let branch = self.marks.branch();
@@ -39,7 +40,7 @@ impl Ua {
                 calling.branches.push(client);
             }
         }
-        self.set(key, LegTimer::Life, pass.now.mono + invite.ring_max);
+        self.set(key, LegTimer::Life, until);
     }
 
     fn compose(&self, invite: &Invite, binding: &Binding, (tag, call_id, branch): (&str, &str, &str)) -> Bytes {

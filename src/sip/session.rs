@@ -367,9 +367,13 @@ impl Ua {
         if !accepted || response.cseq().method != Method::Invite {
             return;
         }
-        let key = response.from().tag().and_then(|tag| self.by_tag.at(tag)).copied();
-        if let Some(key) = key {
+        if let Some(key) = self.asker(response) {
             self.acknowledge_again(pass, key, response);
         }
+    }
+
+    /// The leg whose tag the request bore that this answers.
+    pub(super) fn asker(&self, response: &Message) -> Option<LegKey> {
+        response.from().tag().and_then(|tag| self.by_tag.at(tag)).copied()
     }
 }

@@ -1,21 +1,22 @@
 //! What of a user agent outlives its process: dialogs and bindings, as plain versioned data.
 //!
-//! Transactions are dropped: the other side repeats, or gives up and asks again. A 2xx of ours that waits for its ACK is
-//! kept and repeated.
+//! Transactions are dropped: the other side repeats, or gives up and asks again. Two are kept: a 2xx of ours that waits for
+//! its ACK is repeated, and phones that we ring go on ringing.
 
+use super::client::Purpose;
 use super::dialog::Dialog;
 use super::event::{Ending, Flow, Settings};
-use super::leg::{Answer, Leg, LegTimer, Reoffer, State};
+use super::leg::{Answer, Calling, Leg, LegTimer, Reoffer, State};
 use super::register::ContactSnapshot;
 use super::timers::{T1, T1_64};
 use super::ua::{Pass, Ua};
-use crate::base::{LegId, Mint, Now, ShardId};
+use crate::base::{LegId, Mint, Mono, Now, ShardId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The version we write. Older ones stay readable.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// More legs than can have come in between the last snapshot and a crash: media may still hold them, so their numbers are
 /// not given again.
@@ -34,6 +35,9 @@ pub struct Snapshot {
     pub incoming: u64,
     /// Legs with a dialog, by number.
     pub legs: Vec<LegSnapshot>,
+    /// Legs whose phones ring, by number; none before version 2.
+    #[serde(default)]
+    pub ringing: Vec<Ringing>,
     /// Registered contacts.
     pub contacts: Vec<ContactSnapshot>,
 }
@@ -47,6 +51,39 @@ pub struct LegSnapshot {
     pub dialog: Dialog,
     /// Where it stands.
     pub stands: Stands,
+}
+
+/// A leg whose INVITEs have no final answer yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ringing {
+    /// Its number.
+    pub leg: LegId,
+    /// Our tag.
+    pub tag: Box<str>,
+    /// When we give up.
+    pub until: Mono,
+    /// One for each phone that may still answer.
+    pub branches: Vec<Branch>,
+}
+
+/// One INVITE that is out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Branch {
+    /// Where it was sent.
+    pub flow: Flow,
+    /// As it was sent.
+    pub invite: Vec<u8>,
+    /// Whether a provisional response came.
+    pub heard: bool,
+}
+
+/// One leg of either kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SavedLeg {
+    /// With a dialog.
+    Dialog(Box<LegSnapshot>),
+    /// Without one yet.
+    Ringing(Ringing),
 }
 
 /// Where a leg with a dialog stands.
@@ -79,9 +116,13 @@ pub struct Unreadable(pub u16);
 impl Ua {
     /// What must survive. A re-INVITE under way is forgotten; its session stays as it was.
     pub fn snapshot(&self) -> Snapshot {
-        let mut legs: Vec<LegSnapshot> = self.legs.values().filter_map(leg_snapshot).collect();
-        legs.sort_by_key(|saved| saved.leg);
-        Snapshot { version: VERSION, incoming: self.incoming, legs, contacts: self.registrar.snapshot() }
+        let saved = self.legs.values().filter_map(|leg| self.saved(leg));
+        Snapshot { contacts: self.registrar.snapshot(), ..Snapshot::of(self.incoming, saved) }
+    }
+
+    /// What must survive of one leg; `None` for one without a dialog that rings nobody.
+    pub fn saved_leg(&self, leg: LegId) -> Option<SavedLeg> {
+        self.saved(&self.legs[*self.by_id.at(&leg)?])
     }
 
     /// A user agent that goes on where the snapshot was taken. `mint` must not be one used before.
@@ -110,7 +151,28 @@ impl Ua {
         for saved in snapshot.legs {
             ua.restore_leg(pass, saved);
         }
+        for saved in snapshot.ringing {
+            ua.ring_on(pass, saved);
+        }
         Ok(ua)
+    }
+
+    fn ring_on(&mut self, pass: &mut Pass, Ringing { leg, tag, until, branches }: Ringing) {
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until };
+        let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
+        let mut clients = Vec::new();
+        for Branch { flow, invite, heard } in branches {
+            let sent = (Bytes::from(invite), heard);
+            clients.extend(self.clients.reopen(&mut self.alarms, pass, flow, sent, Purpose::Invite(key)));
+        }
+        if clients.is_empty() {
+            self.remove(key);
+            return;
+        }
+        if let State::Calling(calling) = &mut self.legs[key].state {
+            calling.branches = clients;
+        }
+        self.set(key, LegTimer::Life, until);
     }
 
     fn restore_leg(&mut self, pass: &mut Pass, saved: LegSnapshot) {
@@ -136,16 +198,64 @@ impl Ua {
     }
 }
 
-fn leg_snapshot(leg: &Leg) -> Option<LegSnapshot> {
-    let (dialog, stands) = match &leg.state {
-        State::Offered { .. } | State::Calling(_) => return None,
-        State::Established { dialog, .. } => (dialog, Stands::Established),
-        State::Ending { dialog, why } => (dialog, Stands::Ending(*why)),
-        State::Answered { dialog, has_offer, hang_up } => {
-            let Answer { bytes, flow, cseq, .. } = leg.answer.as_ref()?;
-            let (bytes, has_offer, hang_up) = (bytes.to_vec(), *has_offer, *hang_up);
-            (dialog, Stands::Answered { bytes, flow: *flow, cseq: *cseq, has_offer, hang_up })
+impl Snapshot {
+    /// Of these legs, without registered contacts. `incoming` is how many legs came in so far.
+    pub fn of(incoming: u64, saved: impl IntoIterator<Item = SavedLeg>) -> Snapshot {
+        let (mut legs, mut ringing) = (Vec::new(), Vec::new());
+        for leg in saved {
+            match leg {
+                SavedLeg::Dialog(leg) => legs.push(*leg),
+                SavedLeg::Ringing(leg) => ringing.push(leg),
+            }
         }
-    };
-    Some(LegSnapshot { leg: leg.id, dialog: dialog.clone(), stands })
+        legs.sort_by_key(|saved| saved.leg);
+        ringing.sort_by_key(|saved| saved.leg);
+        Snapshot { version: VERSION, incoming, legs, ringing, contacts: Vec::new() }
+    }
+
+    /// All legs that it has.
+    pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
+        let ringing = self.ringing.iter().map(|saved| saved.leg);
+        self.legs.iter().map(|saved| saved.leg).chain(ringing)
+    }
+}
+
+impl SavedLeg {
+    /// Its number.
+    pub fn leg(&self) -> LegId {
+        match self {
+            SavedLeg::Dialog(saved) => saved.leg,
+            SavedLeg::Ringing(saved) => saved.leg,
+        }
+    }
+}
+
+impl Ua {
+    fn saved(&self, leg: &Leg) -> Option<SavedLeg> {
+        let (dialog, stands) = match &leg.state {
+            State::Offered { .. } => return None,
+            State::Calling(calling) => return self.ringing(leg, calling).map(SavedLeg::Ringing),
+            State::Established { dialog, .. } => (dialog, Stands::Established),
+            State::Ending { dialog, why } => (dialog, Stands::Ending(*why)),
+            State::Answered { dialog, has_offer, hang_up } => {
+                let Answer { bytes, flow, cseq, .. } = leg.answer.as_ref()?;
+                let (bytes, has_offer, hang_up) = (bytes.to_vec(), *has_offer, *hang_up);
+                (dialog, Stands::Answered { bytes, flow: *flow, cseq: *cseq, has_offer, hang_up })
+            }
+        };
+        Some(SavedLeg::Dialog(Box::new(LegSnapshot { leg: leg.id, dialog: dialog.clone(), stands })))
+    }
+
+    /// Nothing is kept of a leg that is being cancelled.
+    fn ringing(&self, leg: &Leg, calling: &Calling) -> Option<Ringing> {
+        if calling.given_up.is_some() {
+            return None;
+        }
+        let branch = |key: &_| {
+            let client = self.clients.at(*key)?;
+            Some(Branch { flow: client.flow, invite: client.request.to_vec(), heard: client.is_heard() })
+        };
+        let branches = calling.branches.iter().filter_map(branch).collect();
+        Some(Ringing { leg: leg.id, tag: leg.tag.clone(), until: calling.until, branches })
+    }
 }

@@ -264,6 +264,8 @@ impl Ua {
         if !message.is_request() {
             return match self.clients.find(&message) {
                 Some(_) => self.response(pass, &message),
+                // A phone of a restored call may be unknown until it registers again.
+                None if self.asker(&message).is_some() => self.orphan(pass, &message),
                 None => pass.suspect(flow, Suspect::Forged),
             };
         }

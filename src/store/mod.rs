@@ -1,8 +1,8 @@
 //! What is kept: SQL for facts, people and orders, and the journal by which facts travel there.
 //!
 //! Owns the database, its schema (`migrations/`) and every SQL statement, each beside the type of its row. Never on a
-//! call's path: facts come by the journal ([`journal`]), credentials are read into memory. Every read goes through
-//! [`Site`], so a question without its site cannot be asked.
+//! call's path: facts come by the journal ([`journal`]), what stands is kept in a file ([`standing`]), credentials are read
+//! into memory. Every read goes through [`Site`], so a question without its site cannot be asked.
 
 pub mod agent_states;
 pub mod agents;
@@ -18,6 +18,7 @@ pub mod recordings;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod sites;
+pub mod standing;
 pub mod unfinished;
 pub mod verify;
 

@@ -2,14 +2,22 @@
 
 use super::calls::{AttemptRow, CallDetail, CallFilter, CallRow, CallState};
 use super::orders::{OrderFilter, OrderRow};
-use super::page::{Limit, Page};
+use super::page::{Limit, Page, Question};
+use super::recordings::RecordingRow;
 use super::{Site, StoreError};
 use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, EndedBy, OrderOpened, Stage, Times};
 use crate::base::{ContactId, Wall};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 /// Q.850: temporary failure.
 const TEMPORARY_FAILURE: u8 = 41;
+
+/// A recording without a record is looked for among so many of the newest: its call came in the last moment of a process.
+const NEWEST_RECORDINGS: i64 = 10_000;
+
+/// Bound values of one statement; SQLite takes far more.
+const CONTACTS_A_QUESTION: usize = 500;
 
 /// A call without an end.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,13 +56,57 @@ impl Unfinished {
 }
 
 impl Site<'_> {
-    /// Calls that came before `before` and whose end was never told, at most a page of them, newest first.
-    pub async fn unfinished(&self, before: Wall) -> Result<Vec<Unfinished>, StoreError> {
+    /// Calls that came before `before` and whose end was never told, but for those in `except`; newest first, at most a
+    /// page of them.
+    pub async fn unfinished(&self, before: Wall, except: &BTreeSet<ContactId>) -> Result<Vec<Unfinished>, StoreError> {
         let filter = CallFilter { to: Some(before), state: Some(CallState::Live), ..CallFilter::default() };
-        let page = Page { before: None, limit: Limit::new(u32::MAX) };
+        let mut page = Page { before: None, limit: Limit::new(u32::MAX) };
         let mut unfinished = Vec::new();
-        for row in self.calls(&filter, page).await? {
-            let Some(contact) = id::<ContactId>(&row.id) else { continue };
+        loop {
+            let rows = self.calls(&filter, page).await?;
+            let contacts: Vec<ContactId> = rows.iter().filter_map(|row| id(&row.id)).collect();
+            page.before = contacts.last().copied();
+            self.look_up(contacts.into_iter().filter(|contact| !except.contains(contact)), &mut unfinished).await?;
+            if rows.is_empty() || page.before.is_none() || !unfinished.is_empty() {
+                return Ok(unfinished);
+            }
+        }
+    }
+
+    /// Calls that are known by their recording alone: they came in the last moment before a crash, when the file was there
+    /// and nothing else was written yet. What is told of them is that they were, and how long.
+    pub async fn heard_only(&self, before: Wall, except: &BTreeSet<ContactId>) -> Result<Vec<Unfinished>, StoreError> {
+        let question = sqlx::query_as(
+            "SELECT * FROM (SELECT * FROM recordings WHERE site = $1 ORDER BY id DESC LIMIT $2) AS newest \
+             WHERE started < $3 AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.site = $1 AND calls.id = newest.contact)",
+        );
+        let question = question.bind(self.code).bind(NEWEST_RECORDINGS).bind(before.0);
+        let rows: Vec<RecordingRow> = question.fetch_all(&self.store.readers).await?;
+        let heard = rows.iter().filter_map(heard).filter(|call| !except.contains(&call.record.contact));
+        Ok(heard.collect())
+    }
+
+    /// Which of these contacts have come to their end.
+    pub async fn ended(&self, contacts: &[ContactId]) -> Result<BTreeSet<ContactId>, StoreError> {
+        let mut ended = BTreeSet::new();
+        for some in contacts.chunks(CONTACTS_A_QUESTION) {
+            let mut question = Question::new("SELECT id FROM calls WHERE ended IS NOT NULL AND site = ");
+            question.push_bind(self.code).push(" AND id IN (");
+            let mut ids = question.separated(", ");
+            some.iter().for_each(|contact| _ = ids.push_bind(contact.to_string()));
+            question.push(")");
+            let found: Vec<String> = question.build_query_scalar().fetch_all(&self.store.readers).await?;
+            ended.extend(found.iter().filter_map(|found| id::<ContactId>(found)));
+        }
+        Ok(ended)
+    }
+
+    async fn look_up(
+        &self,
+        contacts: impl Iterator<Item = ContactId>,
+        unfinished: &mut Vec<Unfinished>,
+    ) -> Result<(), StoreError> {
+        for contact in contacts {
             let Some(detail) = self.call(contact).await? else { continue };
             let orders = OrderFilter { contact: Some(contact), ..OrderFilter::default() };
             let order = self.orders(&orders, Page::default()).await?.pop();
@@ -68,8 +120,32 @@ impl Site<'_> {
                 record,
             });
         }
-        Ok(unfinished)
+        Ok(())
     }
+}
+
+/// A call of which only the recording is left.
+fn heard(row: &RecordingRow) -> Option<Unfinished> {
+    let (contact, started) = (id(&row.contact)?, Wall(row.started));
+    let times = Times { offered: started, connected: Some(started), ..Times::default() };
+    let record = CallRecord {
+        contact,
+        revision: 0,
+        caller: "".into(),
+        dialled: "".into(),
+        trunk: "".into(),
+        sip_call_id: "".into(),
+        queue: None,
+        agent: None,
+        times,
+        attempts: Vec::new(),
+        collected: Vec::new(),
+        end: None,
+        recording: id(&row.id),
+        order: None,
+    };
+    let unsealed = row.ended.is_none();
+    Some(Unfinished { record, order: None, unsealed, last_seen: Wall(row.ended.unwrap_or(row.started)) })
 }
 
 fn last_seen(record: &CallRecord) -> Wall {
@@ -177,10 +253,10 @@ mod tests {
         let told = cut_off(sample::call("a", 1));
         store.apply(&told).await.unwrap();
         store.apply(&sample::call("a", 2)).await.unwrap();
-        let site = store.site("a");
-        assert_eq!(site.unfinished(Wall(0)).await.unwrap(), [], "none from before its time");
-        assert_eq!(store.site("b").unfinished(Wall(i64::MAX)).await.unwrap(), [], "none of another city");
-        let mut found = site.unfinished(Wall(i64::MAX)).await.unwrap();
+        let (site, none) = (store.site("a"), BTreeSet::new());
+        assert_eq!(site.unfinished(Wall(0), &none).await.unwrap(), [], "none from before its time");
+        assert_eq!(store.site("b").unfinished(Wall(i64::MAX), &none).await.unwrap(), [], "none of another city");
+        let mut found = site.unfinished(Wall(i64::MAX), &none).await.unwrap();
         assert_eq!(found.len(), 1, "the call that ended is not among them");
         let unfinished = found.pop().unwrap();
         let last = told.iter().rev().find_map(|stamped| match &stamped.fact {
@@ -194,10 +270,35 @@ mod tests {
         let facts = [Fact::Call(Box::new(record)), Fact::Order(Box::new(order.expect("an order")))];
         let stamped = facts.map(|fact| Stamped { id: FactId(1), at: Wall(9), site: "a".into(), fact });
         store.apply(&stamped).await.unwrap();
-        assert_eq!(site.unfinished(Wall(i64::MAX)).await.unwrap(), []);
+        assert_eq!(site.unfinished(Wall(i64::MAX), &none).await.unwrap(), []);
         let call = site.call(ContactId(sample::id(1))).await.unwrap().unwrap().call;
         assert_eq!((call.end_by.as_deref(), call.ended), (Some("fault"), Some(last_seen.0)));
         let order = site.order(OrderId(sample::id(1))).await.unwrap().unwrap();
         assert_eq!(order.ended, Some(last_seen.0));
+    }
+
+    #[tokio::test]
+    async fn a_call_known_by_its_recording_alone_gets_a_record() {
+        let store = Store::memory().await.unwrap();
+        let told: Vec<Stamped> =
+            sample::call("a", 1).into_iter().filter(|it| matches!(it.fact, Fact::Recording(_))).collect();
+        store.apply(&told).await.unwrap();
+        store.apply(&sample::call("a", 2)).await.unwrap();
+        let (site, contact) = (store.site("a"), ContactId(sample::id(1)));
+        let (ever, none) = (Wall(i64::MAX), BTreeSet::new());
+        assert_eq!(site.heard_only(ever, &BTreeSet::from([contact])).await.unwrap(), [], "taken up after all");
+        assert_eq!(store.site("b").heard_only(ever, &none).await.unwrap(), [], "none of another city");
+        let mut found = site.heard_only(ever, &none).await.unwrap();
+        assert_eq!(found.len(), 1, "whose call is told is not among them");
+        let (record, order) = found.pop().unwrap().closed();
+        assert_eq!((record.contact, order), (contact, None));
+        let recording = record.recording.unwrap().to_string();
+        store
+            .apply(&[Stamped { id: FactId(1), at: Wall(9), site: "a".into(), fact: Fact::Call(Box::new(record)) }])
+            .await
+            .unwrap();
+        assert_eq!(site.heard_only(ever, &none).await.unwrap(), []);
+        let call = site.call(contact).await.unwrap().unwrap().call;
+        assert_eq!((call.end_by.as_deref(), call.recording), (Some("fault"), Some(recording)));
     }
 }

@@ -53,6 +53,11 @@ impl Draft {
         self.0.order
     }
 
+    /// Later revisions than this may have been told, as many as `lost`: they are left out.
+    pub fn skip(&mut self, lost: u32) {
+        self.0.revision += lost;
+    }
+
     /// An agent answered; the first answer's time stands, the last agent's name does.
     pub fn answered(&mut self, at: Wall, agent: &str) {
         self.0.revision += 1;

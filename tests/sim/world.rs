@@ -339,6 +339,7 @@ impl World {
                         self.note(|| format!("shard {shard} <- {event:?}"));
                         self.shards[shard].handle(self.now, Event::Call(event), &mut effects);
                     }
+                    Effect::ReopenPort { leg, .. } => panic!("the planes outlive shards: {leg:?} has its port"),
                     Effect::Media(action) => self.order_media(shard, action),
                     Effect::Acd { site, event } => self.tell_acd(Part::Shard(shard), site.index(), event),
                     Effect::Fact { site: _, fact } => self.fact(&fact),
@@ -380,6 +381,7 @@ impl World {
     fn order_media(&mut self, shard: usize, action: Action) {
         let leg = match &action {
             Action::Open { leg, .. }
+            | Action::Reopen { leg, .. }
             | Action::Connect { leg, .. }
             | Action::Play { leg, .. }
             | Action::Stop { leg }

@@ -175,6 +175,11 @@ impl Engine {
         self.child.wait().unwrap();
     }
 
+    /// What stood at a crash is lost too, as when the whole machine goes down.
+    pub fn forgets(&self) {
+        fs::remove_file(self.folder.path().join("data/standing")).expect("it kept what stood");
+    }
+
     /// Waits for its end.
     pub fn ended(&mut self) -> ExitStatus {
         super::eventually("the engine ends", STOP_MAX, || self.child.try_wait().unwrap())

@@ -177,6 +177,15 @@ impl Hotline {
     /// The record of an ended call with all that belongs to it, after checking that the API, SQL and the disk agree, that
     /// its times are in order, and that its length is its recording's.
     pub fn past(&self, contact: &str) -> Past {
+        self.past_of(contact, false)
+    }
+
+    /// The same of a call that went on through a crash: the gap in its recording is told.
+    pub fn past_through_crash(&self, contact: &str) -> Past {
+        self.past_of(contact, true)
+    }
+
+    fn past_of(&self, contact: &str, damaged: bool) -> Past {
         let record = self.lead.until(&format!("/calls/{contact}"), |record| record["call"]["end_stage"].is_string());
         let call = &record["call"];
         sql::agrees(&self.database(), "calls", call);
@@ -200,7 +209,7 @@ impl Hotline {
             (length - recorded).abs() <= LENGTH_TOLERANCE_MS,
             "the call is {length} ms, its recording {recorded} ms"
         );
-        assert_eq!(recording["damaged"], false, "{recording}");
+        assert_eq!(recording["damaged"], damaged, "{recording}");
         assert_eq!(recording["contact"], contact);
         Past { record, order, recording, sound }
     }

@@ -4,6 +4,7 @@ pub mod api;
 pub mod baresip;
 pub mod engine;
 pub mod hotline;
+pub mod phone;
 pub mod sip;
 pub mod sipp;
 pub mod sql;

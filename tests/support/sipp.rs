@@ -83,6 +83,11 @@ impl Sipp {
         });
     }
 
+    /// Waits for its end, whatever that is.
+    pub fn ends(mut self) -> std::process::ExitStatus {
+        super::eventually("sipp ends", super::api::EVENT_MAX * 4, || self.child.try_wait().unwrap())
+    }
+
     /// Waits for its end, which must be success. Returns the messages sent and received.
     pub fn succeeds(mut self) -> String {
         let status = super::eventually("sipp ends", super::api::EVENT_MAX * 2, || self.child.try_wait().unwrap());

@@ -331,3 +331,36 @@ fn a_restored_owner_goes_on_to_decide_as_the_old_one_would_have() {
         assert_eq!(sorted(&out), sorted(&theirs), "step {step}");
     }
 }
+
+#[test]
+fn agents_kept_one_by_one_go_on_with_the_calls_they_have() {
+    let mut bench = Bench::with_ready(site(), &[0, 1, 2, 3]);
+    for slot in 1..=4 {
+        bench.enqueue(slot, 0);
+    }
+    bench.answered(1, 0);
+    bench.pause(3);
+    let kept: Vec<_> = (0..4).filter_map(|agent| bench.acd.kept_agent(AgentId(agent))).collect();
+    assert_eq!(kept.iter().map(|kept| kept.agent().0).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    let since = bench.now.mono;
+    // Call 1 talks, 2 rings, 3 was answered a moment later than is known, 4 is gone; 5 and 6 have come.
+    let truth = [
+        live(1, Some((lease(1, 0), true)), since),
+        live(2, Some((lease(2, 1), false)), since),
+        live(3, Some((lease(3, 2), true)), since),
+        live(5, None, since),
+        live(6, None, since),
+    ];
+    let settings = Arc::new(site());
+    let snapshot = Snapshot::of(kept, &truth, &settings);
+    bench.out.clear();
+    bench.acd = Acd::restore(settings, snapshot, bench.now, 2, &mut bench.out).unwrap();
+    bench.acd.adopt(bench.now, &truth, &mut bench.out);
+    bench.acd.check();
+    let states = [0, 1, 2, 3].map(|agent| bench.state(agent).word());
+    assert_eq!(states, ["talking", "offered", "talking", "offered"]);
+    assert_eq!(bench.offers(), [(5, 3)], "nobody else is rung, and nobody is revoked");
+    assert_eq!(bench.to_calls().len(), 1);
+    bench.ended(2, 1);
+    assert_eq!(bench.offers(), [(6, 1)]);
+}

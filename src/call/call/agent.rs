@@ -61,7 +61,7 @@ impl Call {
         Some(Enqueue { call, contact, queue, priority, since })
     }
 
-    pub(super) fn music(&mut self, out: &mut Vec<Command>) {
+    pub(in crate::call) fn music(&mut self, out: &mut Vec<Command>) {
         let Some((queue, _)) = self.queue else { return };
         let music = self.site().queues[queue.index()].music;
         self.play(vec![music], true, out);
@@ -120,7 +120,7 @@ impl Call {
         let Some(agent) = self.agents.iter_mut().find(|agent| agent.id == leg) else {
             return;
         };
-        agent.open(local, seed, out);
+        agent.open(now, local, seed, out);
         let Some(sdp) = agent.offer(codec) else { return };
         agent.dialog = Dialog::Alive;
         let invite = Invite {
@@ -254,11 +254,15 @@ impl Call {
 
     /// The ACD let the caller go without an agent.
     pub(in crate::call) fn released(&mut self, now: Now, _why: Released, out: &mut Vec<Command>) {
-        let (State::Waiting, Some((queue, _))) = (&self.state, self.queue) else {
-            return;
-        };
+        if matches!(self.state, State::Waiting) && self.queue.is_some() {
+            self.enter(now, State::Apologising, APOLOGY_MAX, out);
+            self.apologise(out);
+        }
+    }
+
+    pub(in crate::call) fn apologise(&mut self, out: &mut Vec<Command>) {
+        let Some((queue, _)) = self.queue else { return };
         let apology = self.site().queues[queue.index()].apology;
-        self.enter(now, State::Apologising, APOLOGY_MAX, out);
         self.play(vec![apology], false, out);
     }
 

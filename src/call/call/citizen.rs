@@ -45,7 +45,7 @@ impl Call {
             return;
         };
         let offer = offer.take();
-        self.citizen.open(local, seed, out);
+        self.citizen.open(now, local, seed, out);
         let sdp = match &offer {
             Some(offer) => self.citizen.answer(offer, out),
             None => self.citizen.offer(None).ok_or(500),
@@ -115,7 +115,7 @@ impl Call {
         }
     }
 
-    pub(super) fn flow_command(&mut self, now: Now, command: ivr::event::Command, out: &mut Vec<Command>) {
+    pub(in crate::call) fn flow_command(&mut self, now: Now, command: ivr::event::Command, out: &mut Vec<Command>) {
         use ivr::event::Command as Flow;
         match command {
             Flow::Play(prompts) => self.play(prompts, false, out),

@@ -397,7 +397,7 @@ fn restored(world: &World, known: &[LegId], settings: Arc<Settings>) -> (Calls, 
     let read = Snapshot::read(&bytes, KIND, VERSION).unwrap();
     let mut out = Vec::new();
     let mint = (ShardId(0), Mint::new(9, [1, 2]));
-    let calls = Calls::restore(read, mint, settings, world.now, |leg| known.contains(&leg), &mut out);
+    let calls = Calls::restore(read, mint, settings, world.now, (|leg| known.contains(&leg), None), &mut out);
     calls.check();
     (calls, out)
 }

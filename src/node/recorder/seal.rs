@@ -11,6 +11,7 @@ use super::notes::{Opened, Slot};
 use crate::base::fact::{RecordingFact, RecordingFinished};
 use crate::base::{Fact, RecordingId};
 use crate::node::guard::{Panicked, fenced};
+use crate::node::wires::lock;
 use crate::recording::format;
 use crate::recording::manifest::{Digest, Recorded, read};
 use crate::recording::{Finished, SAMPLE_HZ};
@@ -37,6 +38,8 @@ const GROUP_EVERY: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How much less urgent the thread is than those that carry calls.
 const NICE: i32 = 5;
+/// A recording of the process before that nobody takes up for so long, though its call goes on, is sealed.
+const TAKEN_UP_WITHIN: Duration = Duration::from_secs(5);
 /// A seal that failed is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Files are hashed in pieces of this size.
@@ -93,6 +96,8 @@ pub(super) struct Sealer {
     later: VecDeque<(Instant, Job)>,
     /// When the next group may be sealed, full or not.
     next_group: Instant,
+    /// When what nobody took up is sealed; `None` once that is done.
+    forsaken: Option<Instant>,
     open: BTreeMap<RecordingId, Synced>,
     due: VecDeque<(Instant, RecordingId)>,
     ledgers: BTreeMap<Box<str>, Ledger>,
@@ -109,14 +114,13 @@ struct Synced {
 
 impl Sealer {
     pub(super) fn new(shared: Arc<Shared>, inbox: Receiver<ToSealer>, left_open: Vec<(Slot, Opened)>) -> Sealer {
-        let job =
-            |(slot, opened)| Job { opened, slot: Some(slot), finished: None, counted: false, file: None, line: None };
         Sealer {
             shared,
             inbox,
-            jobs: left_open.into_iter().map(job).collect(),
+            jobs: left_open.into_iter().map(Job::left).collect(),
             later: VecDeque::new(),
             next_group: Instant::now(),
+            forsaken: Some(Instant::now() + TAKEN_UP_WITHIN),
             open: BTreeMap::new(),
             due: VecDeque::new(),
             ledgers: BTreeMap::new(),
@@ -141,6 +145,9 @@ impl Sealer {
             }
             let now = Instant::now();
             let synced = self.sync_due(now);
+            if self.forsaken.take_if(|at| *at <= now).is_some() {
+                self.seal_forsaken();
+            }
             while let Some((_, job)) = self.later.pop_front_if(|(at, _)| *at <= now) {
                 self.jobs.push_back(job);
             }
@@ -158,10 +165,16 @@ impl Sealer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.seal_forsaken();
         // What fails now keeps its note: the next start seals it.
         let failed = std::mem::take(&mut self.later).into_iter().map(|(_, job)| job);
         self.jobs.extend(failed);
         while self.seal_some(Instant::now()) {}
+    }
+
+    fn seal_forsaken(&mut self) {
+        let forsaken = std::mem::take(&mut *lock(&self.shared.running));
+        self.jobs.extend(forsaken.into_values().map(Job::left));
     }
 
     fn take(&mut self, message: ToSealer) {
@@ -183,7 +196,7 @@ impl Sealer {
 
     fn wait(&self, now: Instant) -> Duration {
         let group = (!self.jobs.is_empty()).then_some(self.next_group);
-        let next = [group, self.due.front().map(|(at, _)| *at), self.later.front().map(|(at, _)| *at)];
+        let next = [group, self.forsaken, self.due.front().map(|(at, _)| *at), self.later.front().map(|(at, _)| *at)];
         next.into_iter().flatten().min().map_or(SYNC_EVERY, |at| at.saturating_duration_since(now))
     }
 
@@ -310,6 +323,13 @@ impl Sealer {
             self.ledgers.insert(site.into(), Ledger::open(folder)?);
         }
         Ok((self.ledgers.get_mut(site).expect("just opened"), &mut self.piece))
+    }
+}
+
+impl Job {
+    /// A recording that a crash left open.
+    fn left((slot, opened): (Slot, Opened)) -> Job {
+        Job { opened, slot: Some(slot), finished: None, counted: false, file: None, line: None }
     }
 }
 

@@ -23,6 +23,11 @@ impl SoundFile {
         SoundFile { file, end: 0 }
     }
 
+    /// A file that has this many frames already.
+    pub(super) fn written(file: Arc<File>, frames: u64) -> SoundFile {
+        SoundFile { file, end: if frames == 0 { 0 } else { format::bytes_of(frames) } }
+    }
+
     /// Writes `bytes` at `offset`; what is missing before it becomes silence.
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.fill_to(offset)?;

@@ -29,8 +29,13 @@ struct Bench {
 const RECORDINGS_MAX: usize = 2 * seal::GROUP_MAX;
 
 fn bench_on(root: TempDir, clock: Clock) -> Bench {
+    bench_after(root, clock, BTreeSet::new())
+}
+
+fn bench_after(root: TempDir, clock: Clock, running: BTreeSet<RecordingId>) -> Bench {
     let (to, facts) = std::sync::mpsc::channel();
-    let settings = Settings { root: root.path().join("recordings"), threads: 2, recordings_max: RECORDINGS_MAX };
+    let settings =
+        Settings { root: root.path().join("recordings"), threads: 2, recordings_max: RECORDINGS_MAX, running };
     let tell = move |site: &str, fact: Fact| {
         let Fact::Recording(fact) = fact else { panic!("facts of recordings only") };
         // A test that has seen enough no longer listens.
@@ -478,4 +483,39 @@ fn notes_take_the_first_free_slot_and_what_a_crash_tore_is_one() {
     assert_eq!(left, [(slots[2], RecordingId(1)), (slots[1], RecordingId(5))]);
     let free = [slots[0], slots[3]].map(|slot| (slot, notes.write(&opened(7, "hefei")).expect("written")));
     assert!(free.iter().all(|(expected, slot)| expected == slot));
+}
+
+#[test]
+fn a_recording_of_a_process_that_died_goes_on_in_its_file() {
+    let root = TempDir::new().expect("a folder");
+    let folder = root.path().join("recordings");
+    fs::create_dir_all(folder.join("hefei")).expect("a folder");
+    let (notes, _) = Notes::open(&folder).expect("notes");
+    for key in [1, 2, 3] {
+        let (recording, contact, path) = (RecordingId(key), ContactId(key + 1_000), format!("{key}.wav").into());
+        let fact = RecordingFact { recording, revision: 1, contact, path, started: START.wall, finished: None };
+        notes.write(&Opened { site: "hefei".into(), fact }).expect("written");
+        // One second, told as nothing by its header, and half a frame.
+        let mut file = format::header(0).to_vec();
+        file.resize(format::bytes_of(8_000) as usize + 1, 0x33);
+        fs::write(folder.join(format!("hefei/{key}.wav")), file).expect("written");
+    }
+    drop(notes);
+    let running = [1, 2].map(RecordingId).into();
+    let bench = bench_after(root, || Now { mono: Mono(0), wall: Wall(0) }, running);
+    assert_eq!(bench.finished_any().recording, RecordingId(3), "the one that does not go on is sealed at once");
+    let taps: Vec<Tap> = (100..200).map(|count| audio(1, Channel::Citizen, count)).collect();
+    bench.recorder.intake().give([start(1)].into_iter().chain(taps).chain([finish(1, 5_000)]));
+    let fact = bench.finished(1);
+    let finished = fact.finished.expect("its end");
+    assert_eq!((&*fact.path, finished.duration_ms, finished.damaged), ("1.wav", 5_000, true));
+    let left = side(&fs::read(bench.site().join("1.wav")).expect("the file"), 0);
+    assert!(left[..8_000].iter().all(|byte| *byte == 0x33), "what was written stays");
+    assert!(left[8_000..16_000].iter().all(|byte| *byte == SILENCE), "the gap");
+    assert!((100..200).all(|count| left[160 * count..160 * (count + 1)].iter().all(|byte| *byte == count as u8)));
+    assert_eq!(left.len(), 40_000);
+    let Bench { recorder, facts, .. } = bench;
+    recorder.stop();
+    let forsaken = facts.try_iter().find(|(_, fact)| fact.recording == RecordingId(2)).expect("nobody took it up");
+    assert_eq!(forsaken.1.finished.expect("its end").duration_ms, 1_000);
 }

@@ -8,6 +8,8 @@ use crate::base::fact::RecordingFact;
 use crate::base::{Fact, Mono, RecordingId};
 use crate::media::event::{RecordingStart, Tap};
 use crate::node::guard::fenced;
+use crate::node::wires::lock;
+use crate::recording::format;
 use crate::recording::{Command, Event, Finished, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -110,6 +112,10 @@ impl Writer {
             tracing::error!(recording = %start.recording, full, "a recording is refused");
             return;
         }
+        let running = lock(&self.shared.running).remove(&start.recording);
+        if let Some((slot, opened)) = running {
+            return self.go_on(&start, slot, opened);
+        }
         let fact = RecordingFact {
             recording: start.recording,
             revision: 1,
@@ -123,8 +129,34 @@ impl Writer {
         let opened = Opened { site: start.site, fact };
         let mut recording = Recording { session, opened, slot: None, file: None, damaged: false, deadline: None };
         recording.carry_out(&self.shared, &self.sealer, &mut commands);
-        (self.shared.facts)(&recording.opened.site, Fact::Recording(Box::new(recording.opened.fact.clone())));
-        let key = start.recording;
+        self.opened(recording);
+    }
+
+    /// A recording of a process that died goes on behind what is written; the gap is silence, by our fault. One whose file
+    /// cannot be opened is sealed as far as it came.
+    fn go_on(&mut self, start: &RecordingStart, slot: Slot, opened: Opened) {
+        let path = self.shared.settings.root.join(&*opened.site).join(&*opened.fact.path);
+        let found = OpenOptions::new().read(true).write(true).open(path);
+        let (file, length) = match found.and_then(|file| file.metadata().map(|it| (file, it.len()))) {
+            Ok(found) => found,
+            Err(error) => {
+                self.shared.disk_error("go on", &error);
+                return tell(&self.sealer, ToSealer::Seal { opened, slot: Some(slot), finished: None });
+            }
+        };
+        let file = Arc::new(file);
+        tell(&self.sealer, ToSealer::Opened { recording: start.recording, file: file.clone() });
+        let frames = format::frames_in(length);
+        let session = Session::resume(start, frames);
+        let file = Some(SoundFile::written(file, frames));
+        let recording = Recording { session, opened, slot: Some(slot), file, damaged: true, deadline: None };
+        self.opened(recording);
+    }
+
+    fn opened(&mut self, recording: Recording) {
+        let Opened { site, fact } = &recording.opened;
+        (self.shared.facts)(site, Fact::Recording(Box::new(fact.clone())));
+        let key = fact.recording;
         self.open.insert(key, recording);
         self.after(key, None);
     }

@@ -1,13 +1,16 @@
-//! Panics in a shard's steps: a poisoned flow names a queue that is not there, so that whoever comes to it panics.
+//! Panics in a shard's steps, and calls taken up by another process. A poisoned flow names a queue that is not there, so that whoever comes to it panics.
 
+use super::super::restore::{Restored, restore};
+use super::super::standing::{Before, Keeper};
 use super::*;
+use crate::base::ContactId;
 use crate::base::fact::{End, EndedBy, Fact};
 use crate::base::number::Number;
 use crate::base::{Mono, PromptId, QueueId, SiteId, Wall};
 use crate::call::event::{QueueVoice, Settings as CallSettings, SiteSettings};
 use crate::ivr::draft::Names;
 use crate::ivr::{Draft, Entry, Numbers};
-use crate::media::event::Notice;
+use crate::shard::Standing;
 use crate::sip::event::{ListenerSettings, Settings as SipSettings, TrunkSettings};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -235,4 +238,113 @@ fn the_loss_of_its_media_ends_a_call_in_words() {
     let out = world.step(Event::Call(ToCalls::Media(closed)));
     assert_eq!(end(&out).map(|end| end.by), Some(EndedBy::Fault));
     assert!(sent(&out).iter().any(|text| text.starts_with("BYE ")));
+}
+
+/// Two callers, one in the queue and one in the flow, as another process finds them.
+fn two_kept() -> (World, [Citizen; 2], Vec<u8>) {
+    let mut world = World::new();
+    world.shard.keep_changes();
+    let callers = [1, 2].map(|number| world.call(number, GOOD));
+    world.greeted(&callers[0]);
+    let mut frames = Vec::new();
+    for call in world.shard.take_changed() {
+        put_call(&mut frames, call, world.shard.standing(call).as_ref());
+    }
+    assert!(!world.shard.has_changed());
+    (world, callers, frames)
+}
+
+fn found(frames: &[u8]) -> Before {
+    let folder = tempfile::tempdir().unwrap();
+    crate::store::standing::Standing::open(folder.path()).unwrap().0.write(frames).unwrap();
+    let (file, records) = crate::store::standing::Standing::open(folder.path()).unwrap();
+    Before::of(file.epoch(), records)
+}
+
+fn taken_up(before: Before, ended: &[ContactId], calls: Arc<CallSettings>, now: Now) -> Restored {
+    let ended = ended.iter().copied().collect();
+    restore(before, &ended, (&Setup::of(sip_settings(), calls), 1), [5, 6], now)
+}
+
+fn heard(out: &[Effect], leg: LegId) -> (bool, bool, Option<(Vec<PromptId>, bool)>) {
+    let reopened = out.iter().any(|it| matches!(it, Effect::Media(Action::Reopen { leg: of, .. }) if *of == leg));
+    let recorded = out.iter().any(|it| matches!(it, Effect::Media(Action::Record { citizen, .. }) if *citizen == leg));
+    let played = out.iter().find_map(|it| match it {
+        Effect::Media(Action::Play { leg: of, prompts, repeat, .. }) if *of == leg => Some((prompts.clone(), *repeat)),
+        _ => None,
+    });
+    (reopened, recorded, played)
+}
+
+#[test]
+fn calls_of_a_process_that_died_go_on() {
+    let (world, callers, mut frames) = two_kept();
+    crate::store::standing::append(&mut frames, 1 << 120 | 77, b"nobody can read this");
+    let before = found(&frames);
+    assert_eq!((before.epoch, before.calls.len(), before.unreadable.len()), (2, 2, 1));
+    // The first step of restoring panics: then each call is tried alone.
+    super::super::guard::poison::put("shard, restored", 0);
+    let mut restored = taken_up(before, &[], call_settings(), world.now);
+    assert_eq!((restored.contacts.len(), restored.recordings.len()), (2, 2));
+    let (shard, out) = &mut restored.shards[0];
+    let ports: Vec<LegId> =
+        out.iter().filter_map(|it| if let Effect::ReopenPort { leg, .. } = it { Some(*leg) } else { None }).collect();
+    assert_eq!(ports, [callers[0].leg, callers[1].leg]);
+    assert_eq!(heard(out, callers[0].leg), (true, true, Some((vec![PromptId(1)], true))), "music");
+    assert_eq!(heard(out, callers[1].leg), (true, true, Some((vec![PromptId(0)], false))), "the greeting again");
+    assert_eq!(shard.take_changed().len(), 2, "they are kept anew");
+    let gone = found(&[frames, restored.gone].concat());
+    assert_eq!((gone.calls.len(), gone.unreadable.len()), (2, 0));
+    assert_eq!(restored.acds[0].0.counts().callers, 0, "this site has no queue: the caller will hear so");
+    let shard = restored.shards.remove(0).0;
+    let mut world = World { shard, now: world.now };
+    let out = world.hangs_up(&callers[1]);
+    assert!(sent(&out)[0].starts_with("SIP/2.0 200"), "{:?}", sent(&out));
+    assert!(end(&out).is_some_and(|end| end.by == EndedBy::Caller));
+}
+
+#[test]
+fn a_call_that_cannot_go_on_is_hung_up_alone() {
+    let (world, callers, frames) = two_kept();
+    let contacts: Vec<ContactId> = found(&frames).calls.iter().map(Standing::contact).collect();
+    let restored = taken_up(found(&frames), &contacts[..1], call_settings(), world.now);
+    assert_eq!(restored.contacts.iter().collect::<Vec<_>>(), [&contacts[1]], "the end of the first was told");
+    let byes = |restored: &Restored| {
+        let sent = sent(&restored.shards[0].1).into_iter().filter(|text| text.starts_with("BYE "));
+        sent.filter_map(|text| Some(text.split("Call-ID: ").nth(1)?.lines().next()?.to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(byes(&restored), [callers[0].call_id.clone()]);
+    assert_eq!(found(&[frames.clone(), restored.gone].concat()).calls.len(), 1);
+
+    let nowhere = CallSettings { numbers: Numbers::default(), ..(*call_settings()).clone() };
+    let restored = taken_up(found(&frames), &[], Arc::new(nowhere), world.now);
+    assert_eq!((restored.contacts.len(), restored.recordings.len()), (0, 0), "their number is not ours any more");
+    assert_eq!(byes(&restored), callers.map(|citizen| citizen.call_id));
+    assert_eq!(found(&[frames, restored.gone].concat()).calls.len(), 0);
+}
+
+#[test]
+fn calls_that_kill_one_process_after_another_are_not_taken_up() {
+    let (world, _, frames) = two_kept();
+    let folder = tempfile::tempdir().unwrap();
+    crate::store::standing::Standing::open(folder.path()).unwrap().0.write(&frames).unwrap();
+    let starts = (0..4).map(|_| {
+        let (keeper, before) = Keeper::start(folder.path()).unwrap();
+        // As dead as after a crash: it never hears that the node stops.
+        std::mem::forget(keeper);
+        taken_up(before, &[], call_settings(), world.now).contacts.len()
+    });
+    assert_eq!(starts.collect::<Vec<_>>(), [2, 2, 2, 0]);
+}
+
+/// Records have no field names: what a version wrote must be read by that version as it was.
+#[test]
+fn a_change_of_what_is_kept_raises_its_version() {
+    const WRITTEN: &[u8] = include_bytes!("standing-1.bin");
+    let before = found(WRITTEN);
+    assert_eq!((before.calls.len(), before.unreadable.len()), (2, 0), "raise VERSION of `Standing`");
+    let mut again = Vec::new();
+    before.calls.iter().for_each(|call| put_call(&mut again, call.id(), Some(call)));
+    assert!(again == WRITTEN, "the shape of `Standing` changed: raise its VERSION and write the example anew");
+    assert_eq!(taken_up(before, &[], call_settings(), World::new().now).contacts.len(), 2);
 }

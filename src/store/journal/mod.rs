@@ -18,7 +18,7 @@ use crate::base::fact::{Fact, Stamped};
 use crate::base::{ContactId, OrderId, RecordingId};
 use segment::{Kind, Scan};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -339,6 +339,26 @@ pub fn told(folder: &Path, site: &str, stated: Range<Wall>) -> Result<Told, Jour
     let damage = reader.damage();
     told.damaged = damage.records + damage.segments + damage.unknown;
     Ok(told)
+}
+
+/// Contacts whose end the journal in `folder` tells, as far as SQL has not acknowledged it. The tail may be torn.
+///
+/// # Errors
+/// The disk.
+pub fn ended(folder: &Path) -> Result<BTreeSet<ContactId>, JournalError> {
+    let mut ended = BTreeSet::new();
+    let until = Position { segment: u64::MAX, offset: u64::MAX };
+    let mut reader = Reader::new(folder.into(), read_acknowledged(folder)?);
+    loop {
+        let facts = reader.read(until, TOLD_AT_ONCE)?;
+        if facts.is_empty() {
+            return Ok(ended);
+        }
+        ended.extend(facts.iter().filter_map(|told| match &told.fact {
+            Fact::Call(call) => call.end.map(|_| call.contact),
+            Fact::Order(_) | Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => None,
+        }));
+    }
 }
 
 /// Whether a process has the journal in `folder` open.

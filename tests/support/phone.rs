@@ -1,0 +1,247 @@
+//! A telephone of the test's own: it does over SIP what the test says, speaks one byte of A-law all the time, and remembers
+//! every packet that it hears.
+
+use super::eventually;
+use super::sip::Client;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const HEAR_MAX: Duration = Duration::from_secs(20);
+const PACKET: Duration = Duration::from_millis(20);
+const SAMPLES: u32 = 160;
+
+/// A packet that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    pub at: Instant,
+    pub ssrc: u32,
+    pub sequence: u16,
+    pub timestamp: u32,
+    /// The byte in its middle.
+    pub sound: u8,
+}
+
+/// A telephone with one line.
+pub struct Phone {
+    pub client: Client,
+    pub sound: u8,
+    media: SocketAddr,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    dialog: Option<Dialog>,
+    invite: String,
+}
+
+#[derive(Default)]
+struct Shared {
+    heard: Mutex<Vec<Heard>>,
+    far: Mutex<Option<SocketAddr>>,
+    over: AtomicBool,
+}
+
+struct Dialog {
+    call_id: String,
+    local: String,
+    remote: String,
+    target: String,
+    sequence: u32,
+}
+
+/// The value of a header's first line.
+pub fn header<'a>(text: &'a str, name: &str) -> &'a str {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next().unwrap_or("")
+}
+
+fn uri(contact: &str) -> String {
+    contact.split('<').nth(1).unwrap_or("").split('>').next().unwrap_or("").into()
+}
+
+/// Where the media of a description go.
+fn media_of(text: &str) -> Option<SocketAddr> {
+    let port = text.split("m=audio ").nth(1)?.split(' ').next()?;
+    let host = text.split("c=IN IP4 ").nth(1)?.lines().next()?;
+    format!("{host}:{port}").parse().ok()
+}
+
+impl Phone {
+    pub fn new(engine: SocketAddr, user: &str, domain: &str, sound: u8) -> Phone {
+        let client = Client::new(engine, user, domain);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (media, shared) = (socket.local_addr().unwrap(), Arc::new(Shared::default()));
+        let of_thread = shared.clone();
+        let thread = std::thread::spawn(move || speak(&socket, &of_thread, sound));
+        Phone { client, sound, media, shared, thread: Some(thread), dialog: None, invite: String::new() }
+    }
+
+    fn sdp(&self, direction: &str) -> String {
+        let (ip, port) = (self.media.ip(), self.media.port());
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\na={direction}\r\n"
+        )
+    }
+
+    /// Calls and waits until it is connected.
+    pub fn dial(&mut self, number: &str) {
+        let sdp = self.sdp("sendrecv");
+        let invite = self.client.request("INVITE", number, "", &sdp);
+        let answer = self.client.answer(invite);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let text = answer.text;
+        *self.shared.far.lock().unwrap() = media_of(&text);
+        self.dialog = Some(Dialog {
+            call_id: header(&text, "Call-ID").into(),
+            local: header(&text, "From").into(),
+            remote: header(&text, "To").into(),
+            target: uri(header(&text, "Contact")),
+            sequence: invite,
+        });
+        self.send("ACK", "");
+    }
+
+    /// Waits for a call and lets it ring.
+    pub fn rings(&mut self) {
+        self.invite = self.received("INVITE ");
+        self.respond("180 Ringing", "");
+    }
+
+    /// Answers the call that rings.
+    pub fn answers(&mut self) {
+        let sdp = self.sdp("sendrecv");
+        *self.shared.far.lock().unwrap() = media_of(&self.invite);
+        self.respond("200 OK", &sdp);
+        self.received("ACK ");
+        self.dialog = Some(Dialog {
+            call_id: header(&self.invite, "Call-ID").into(),
+            local: format!("{};tag=phone", header(&self.invite, "To")),
+            remote: header(&self.invite, "From").into(),
+            target: uri(header(&self.invite, "Contact")),
+            sequence: 1,
+        });
+    }
+
+    /// Describes its media anew, `sendonly` to hold.
+    pub fn reoffers(&mut self, direction: &str) {
+        let sdp = self.sdp(direction);
+        self.dialog.as_mut().expect("a dialog").sequence += 1;
+        self.send("INVITE", &sdp);
+        let answer = self.received("SIP/2.0 200");
+        assert!(header(&answer, "CSeq").ends_with("INVITE"), "{answer}");
+        self.send("ACK", "");
+    }
+
+    /// Hangs up and has its answer.
+    pub fn hangs_up(&mut self) {
+        self.dialog.as_mut().expect("a dialog").sequence += 1;
+        self.send("BYE", "");
+        self.received("SIP/2.0 200");
+    }
+
+    /// Waits until the other side hangs up.
+    pub fn is_hung_up(&mut self) {
+        self.invite = self.received("BYE ");
+        self.respond("200 OK", "");
+    }
+
+    fn respond(&self, status: &str, body: &str) {
+        let (it, local) = (&self.invite, self.client.socket.local_addr().unwrap());
+        let to = header(it, "To");
+        let tag = if to.contains("tag=") { "" } else { ";tag=phone" };
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let text = format!(
+            "SIP/2.0 {status}\r\nVia: {}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+             Contact: <sip:phone@{local}>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+            header(it, "Via"),
+            header(it, "From"),
+            header(it, "Call-ID"),
+            header(it, "CSeq"),
+            body.len()
+        );
+        self.client.send(text.as_bytes());
+    }
+
+    fn send(&self, method: &str, body: &str) {
+        let Dialog { call_id, local, remote, target, sequence } = self.dialog.as_ref().expect("a dialog");
+        let at = self.client.socket.local_addr().unwrap();
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let text = format!(
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{sequence}{};rport\r\n\
+             From: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {sequence} {method}\r\n\
+             Contact: <sip:phone@{at}>\r\nMax-Forwards: 70\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+            at.port(),
+            body.len()
+        );
+        self.client.send(text.as_bytes());
+    }
+
+    /// The next message that begins with `start`; others are passed over.
+    fn received(&self, start: &str) -> String {
+        let mut buffer = [0; 65_535];
+        loop {
+            let size = self.client.socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no {start}: {error}"));
+            let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
+            if text.starts_with(start) {
+                return text;
+            }
+        }
+    }
+
+    /// Waits for a packet of `sound` that comes after `since`.
+    pub fn hears(&self, sound: u8, since: Instant) -> Heard {
+        eventually(&format!("{} hears {sound:#x}", self.client.user), HEAR_MAX, || {
+            let heard = self.shared.heard.lock().unwrap();
+            heard.iter().find(|it| it.sound == sound && it.at > since).copied()
+        })
+    }
+
+    /// The last packet that came before `until`.
+    pub fn last_before(&self, until: Instant) -> Heard {
+        let heard = self.shared.heard.lock().unwrap();
+        *heard.iter().rfind(|it| it.at < until).expect("something was heard")
+    }
+
+    /// The first packet that came after `since`.
+    pub fn first_after(&self, since: Instant) -> Heard {
+        eventually(&format!("{} hears anything", self.client.user), HEAR_MAX, || {
+            self.shared.heard.lock().unwrap().iter().find(|it| it.at > since).copied()
+        })
+    }
+}
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Speaks and listens until it is over.
+fn speak(socket: &UdpSocket, shared: &Shared, sound: u8) {
+    socket.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+    let (mut next, mut sequence, mut timestamp) = (Instant::now(), 0u16, 0u32);
+    let mut buffer = [0; 2_048];
+    while !shared.over.load(Ordering::Relaxed) {
+        if let Ok(size) = socket.recv(&mut buffer)
+            && size > 12
+        {
+            let word = |at: usize| u32::from_be_bytes(*buffer[at..].first_chunk().unwrap());
+            let (ssrc, sequence, timestamp) = (word(8), word(0) as u16, word(4));
+            let sound = buffer[12 + (size - 12) / 2];
+            shared.heard.lock().unwrap().push(Heard { at: Instant::now(), ssrc, sequence, timestamp, sound });
+        }
+        if next <= Instant::now() {
+            next += PACKET;
+            (sequence, timestamp) = (sequence.wrapping_add(1), timestamp.wrapping_add(SAMPLES));
+            let mut packet = vec![0x80, 8];
+            packet.extend(sequence.to_be_bytes());
+            packet.extend(timestamp.to_be_bytes());
+            packet.extend(u32::from(sound).to_be_bytes());
+            packet.resize(12 + SAMPLES as usize, sound);
+            let far = *shared.far.lock().unwrap();
+            far.map(|far| socket.send_to(&packet, far));
+        }
+    }
+}
