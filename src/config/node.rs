@@ -270,7 +270,7 @@ fn registrar(check: &mut Check<'_>, raw: &schema::Registrar) -> Registrar {
 fn overload(check: &mut Check<'_>, raw: &schema::Overload) -> Overload {
     let memory_mib = raw.memory_mib_max.as_ref();
     Overload {
-        lag_max: Duration::from_millis(check.bounded(raw.lag_ms_max.as_ref(), 50, 5..=2_000)),
+        lag_max: Duration::from_millis(check.bounded(raw.lag_ms_max.as_ref(), 200, 5..=2_000)),
         memory_max: memory_mib.map(|mib| check.bounded(Some(mib), 0, 64..=16_777_216) << 20),
         emergency_trunks: raw.emergency_trunks.iter().map(|name| name.get_ref().as_str().into()).collect(),
     }

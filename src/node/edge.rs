@@ -22,7 +22,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::UdpSocket;
 use utoipa::ToSchema;
 
@@ -52,10 +52,49 @@ pub(super) struct Edge {
     full_since: Vec<AtomicU64>,
 }
 
-/// Shortest waits since the last tick, in nanoseconds.
+/// Waits in one shard's mailboxes.
+#[derive(Default)]
 struct Waits {
-    packets: AtomicU64,
-    calls: AtomicU64,
+    packets: Wait,
+    calls: Wait,
+}
+
+/// Waits in one mailbox.
+struct Wait {
+    /// The shortest since the last tick, in nanoseconds.
+    shortest: AtomicU64,
+    /// The tick since which something waited and nothing was taken; 0 when it was.
+    stuck_since: AtomicU64,
+}
+
+impl Default for Wait {
+    fn default() -> Wait {
+        Wait { shortest: AtomicU64::new(NOTHING), stuck_since: AtomicU64::new(0) }
+    }
+}
+
+impl Wait {
+    /// Something was taken that had waited so long.
+    fn note(&self, nanos: u64) {
+        self.shortest.fetch_min(nanos, Ordering::Relaxed);
+    }
+
+    /// The shortest wait since the last look. Where something waits and nothing was taken, the time since that was seen
+    /// first: a look that comes late says nothing of how long.
+    fn look(&self, now: Mono, waiting: bool) -> u64 {
+        let shortest = self.shortest.swap(NOTHING, Ordering::Relaxed);
+        if shortest != NOTHING || !waiting {
+            self.stuck_since.store(0, Ordering::Relaxed);
+            return if shortest == NOTHING { 0 } else { shortest };
+        }
+        match self.stuck_since.load(Ordering::Relaxed) {
+            0 => {
+                self.stuck_since.store(now.0, Ordering::Relaxed);
+                0
+            }
+            since => now.0.saturating_sub(since),
+        }
+    }
 }
 
 /// Figures of the edge.
@@ -96,7 +135,6 @@ impl Edge {
             memory_max: config.overload.memory_max.unwrap_or_else(limits::memory_max),
             calls_max: config.node.calls_max,
         };
-        let waits = || Waits { packets: AtomicU64::new(NOTHING), calls: AtomicU64::new(NOTHING) };
         Edge {
             seed,
             welcome: config.listeners.iter().map(|listener| listener.strangers == Strangers::Answer).collect(),
@@ -105,7 +143,7 @@ impl Edge {
             sockets,
             gate: Mutex::new(Gate::new(seed, Settings::default())),
             door: Mutex::new(Admission::new(seed, limits)),
-            waits: (0..config.node.shards).map(|_| waits()).collect(),
+            waits: (0..config.node.shards).map(|_| Waits::default()).collect(),
         }
     }
 
@@ -128,7 +166,7 @@ impl Edge {
     pub(super) fn waited(&self, shard: ShardId, packet: &Packet, now: Mono) {
         let waits = &self.waits[shard.index()];
         let wait = if packet.call { &waits.calls } else { &waits.packets };
-        wait.fetch_min(now.0.saturating_sub(packet.at.0), Ordering::Relaxed);
+        wait.note(now.0.saturating_sub(packet.at.0));
     }
 
     /// A listener has read a batch; `empty` when nothing was left.
@@ -150,19 +188,12 @@ impl Edge {
         }
     }
 
-    /// The longest of the shortest waits since the last look. A shard that was given something and took nothing, or a
-    /// socket that was never empty, is as late as the tick at least. A tick that is `late` while nothing waits keeps nobody
-    /// waiting.
-    fn lag(&self, wires: &Wires, now: Mono, late: Duration) -> Duration {
-        let waited = |wait: &AtomicU64, waiting: bool| match wait.swap(NOTHING, Ordering::Relaxed) {
-            NOTHING if waiting => (TICK + late).as_nanos() as u64,
-            NOTHING => 0,
-            shortest => shortest,
-        };
+    /// The longest of the shortest waits since the last look; a socket that was never empty is as late as that has lasted.
+    fn lag(&self, wires: &Wires, now: Mono) -> Duration {
         let mut longest = 0;
         for (waits, to) in self.waits.iter().zip(&wires.shards) {
-            let packets = waited(&waits.packets, to.packets.capacity() < to.packets.max_capacity());
-            let calls = waited(&waits.calls, to.calls.capacity() < to.calls.max_capacity());
+            let packets = waits.packets.look(now, to.packets.capacity() < to.packets.max_capacity());
+            let calls = waits.calls.look(now, to.calls.capacity() < to.calls.max_capacity());
             longest = longest.max(packets).max(calls);
         }
         for since in &self.full_since {
@@ -268,15 +299,14 @@ fn is_admitted(
 pub(super) async fn watch(wires: Arc<Wires>, strain: impl Fn() -> u64, mut mint: Mint) {
     let (mut ticks, mut resident, mut strained) = (0u32, process::resident_bytes(), strain());
     loop {
-        let due = Instant::now() + TICK;
-        tokio::time::sleep_until(due.into()).await;
+        tokio::time::sleep(TICK).await;
         ticks = ticks.wrapping_add(1);
         if ticks.is_multiple_of(MEMORY_TICKS) {
             resident = process::resident_bytes();
         }
         let (before, now) = (std::mem::replace(&mut strained, strain()), clock::now());
         let load = Load {
-            lag: wires.edge.lag(&wires, now.mono, due.elapsed()),
+            lag: wires.edge.lag(&wires, now.mono),
             strained: strained > before,
             resident,
             calls: wires.calls_live(),
