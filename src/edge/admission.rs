@@ -258,8 +258,10 @@ impl Admission {
                 State::Shedding { rate, calm: 0 }
             }
             State::Shedding { rate, .. } if behind_now => {
-                let from = rate.min(self.tick.passing.max(RATE_MIN));
-                State::Shedding { rate: (from * if far_behind { 7 } else { 9 } / 10).max(RATE_MIN), calm: 0 }
+                // Where nobody was refused it is not calls that keep the node busy: few that came are no measure.
+                let least = if self.tick.refused == 0 { rate.min(RATE_START) } else { RATE_MIN };
+                let from = rate.min(self.tick.passing.max(least));
+                State::Shedding { rate: (from * if far_behind { 7 } else { 9 } / 10).max(least), calm: 0 }
             }
             State::Shedding { rate, calm } => {
                 let calm = if self.tick.refused == 0 && clear { calm + 1 } else { 0 };

@@ -203,3 +203,10 @@ fn a_moments_lag_of_an_idle_node_refuses_nobody() {
     let passed = (0..60).filter(|_| bench.ask(Urgency::Usual) == Decision::Pass).count();
     assert_eq!(passed, 50);
 }
+
+#[test]
+fn a_long_lag_without_calls_leaves_the_first_rate() {
+    let mut bench = Bench::new(LIMITS);
+    bench.ticks(50, 0, lag(900));
+    assert_eq!(bench.door.counts().rate, Some(100));
+}
