@@ -2,7 +2,7 @@
 BEGIN { OFS = "\t" }
 /^row\t/ { sub(/^row\t/, ""); print bench, $0; next }
 # criterion: "name   time:   [low unit middle unit high unit]", the name on a line of its own when it is long.
-/time: +\[/ {
+/time: +\[/ && !/%/ {
 	name = $1 == "time:" ? last : $0
 	sub(/ +time:.*/, "", name)
 	values = $0

@@ -5,7 +5,7 @@ set -eu
 
 case "${1:-}" in
 run) wanted="cc:gcc" ;;
-test) wanted="cc:gcc sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng sox:sox strace:strace" ;;
+test) wanted="cc:gcc sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng sox:sox strace:strace openssl:openssl node:nodejs npm:npm" ;;
 *) echo "usage: packages.sh run|test" >&2; exit 2 ;;
 esac
 
@@ -15,7 +15,11 @@ missing=""
 for pair in $wanted; do
 	command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
-[ -n "$missing" ] || exit 0
+# JsSIP, an independent client of the WebSocket listeners.
+packages_of_node() {
+	[ "$1" != test ] || [ -d tests/js/node_modules ] || npm ci --silent --no-audit --no-fund --prefix tests/js
+}
+[ -n "$missing" ] || { packages_of_node "$1"; exit 0; }
 
 sudo=""
 if [ "$(id -u)" != 0 ]; then
@@ -25,3 +29,4 @@ fi
 echo "installing$missing"
 # shellcheck disable=SC2086 # the list is meant to be split
 DEBIAN_FRONTEND=noninteractive $sudo sh -c "apt-get update -qq && apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=900 $missing"
+packages_of_node "$1"

@@ -13,7 +13,7 @@ const DOMAIN: &str = "fuzhou.12345.example";
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// The hotline in small on a SIP port that stays the same, with agents from 1001 on and nobody pressed for time.
-fn lasting(agents: u32) -> Folder {
+pub fn lasting(agents: u32) -> Folder {
     let folder = folder();
     let sip = format!("\"127.0.0.1:{}\"", ports(2));
     folder.edit("sip-profiles/listeners/udp.toml", "\"127.0.0.1:0\"", &sip);
@@ -33,7 +33,7 @@ fn agent(hotline: &mut Hotline, name: &'static str, sound: u8) -> Phone {
     phone
 }
 
-fn citizen(hotline: &Hotline, sound: u8) -> Phone {
+pub fn citizen(hotline: &Hotline, sound: u8) -> Phone {
     let mut phone = Phone::new(hotline.engine.sip, "13800138000", "127.0.0.1", sound);
     phone.dial("12345");
     phone
@@ -130,7 +130,7 @@ fn calls_of_every_kind_go_on_where_they_were() {
 }
 
 /// One record, one order and one recording of its length for each call, and nothing else.
-fn all_is_well(hotline: &Hotline, contacts: &[String]) {
+pub fn all_is_well(hotline: &Hotline, contacts: &[String]) {
     for contact in contacts {
         let past = hotline.past_through_crash(contact);
         assert_eq!(past.end().0, "talking");

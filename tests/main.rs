@@ -15,3 +15,4 @@ mod sites;
 mod support;
 mod sweep;
 mod tidy;
+mod transports;

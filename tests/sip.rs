@@ -72,7 +72,9 @@ fn questions_and_mistakes_get_the_answers_of_the_rfc() {
     let cases = [
         ("OPTIONS", "12345", "", "", 200, "Allow"),
         ("BYE", "12345", "nobody", "", 481, ""),
-        ("INFO", "12345", "nobody", "", 405, "Allow"),
+        ("INFO", "12345", "nobody", "", 481, ""),
+        ("MESSAGE", "12345", "", "", 405, "Allow"),
+        ("REFER", "12345", "", "", 403, ""),
         ("FROBNICATE", "12345", "", "", 501, "Allow"),
         ("INVITE", "12345", "", &unusable, 488, ""),
         ("INVITE", "12345", "nobody", SDP, 481, ""),
@@ -88,6 +90,19 @@ fn questions_and_mistakes_get_the_answers_of_the_rfc() {
             stranger.request("ACK", number, &tag_of(&answer), "");
         }
     }
+    hotline.nothing_is_left();
+}
+
+#[test]
+fn a_carrier_with_every_extension_is_served() {
+    let folder = folder();
+    prompt(&folder, "fuzhou-greeting", 600.0, 20_000);
+    let mut hotline = Hotline::start(folder);
+    let citizen = hotline.citizen("citizen-of-a-carrier", &["-d", "300"]);
+    // Its 0 came by INFO.
+    let contact = hotline.events.call("queued");
+    citizen.succeeds();
+    assert_eq!(hotline.past(&contact).end(), ("queued", "caller"));
     hotline.nothing_is_left();
 }
 

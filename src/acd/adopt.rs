@@ -67,6 +67,12 @@ impl Acd {
         let bookings = self.agents.iter().filter_map(|agent| agent.state.booking()).filter(|booking| may_end(booking));
         let unheld: Vec<Lease> =
             bookings.map(|booking| booking.lease).filter(|lease| !leases.contains(lease)).collect();
+        // Before anything new is offered: a call that still rings by a dead lease hears no offer.
+        for live in live {
+            if let Some(Held { lease, answered: false }) = live.held.filter(|held| !self.rings(held.lease)) {
+                out.push(Command::Revoke { call: live.caller.call, lease });
+            }
+        }
         for lease in unheld {
             self.drop_lease(now, lease, out);
         }
@@ -76,12 +82,13 @@ impl Acd {
                 // One of our own epoch would not be missing if it had not ended.
                 Some(Held { lease, answered: true }) if lease.epoch >= self.epoch => {}
                 Some(Held { lease, answered: true }) => self.take_up_talk(now, lease, &live.caller, out),
-                Some(Held { lease, answered: false }) if self.holds(lease) => {}
-                Some(Held { lease, answered: false }) => {
-                    out.push(Command::Revoke { call: live.caller.call, lease });
+                Some(Held { lease, answered: false }) if self.rings(lease) => {}
+                // The call went back to a moment before the answer: nobody talks, and the phone that answered is lost.
+                Some(Held { lease, answered: false }) if self.holds(lease) => {
+                    self.ended(now, lease, out);
                     self.enqueue(now, &live.caller, out);
                 }
-                None => self.enqueue(now, &live.caller, out),
+                Some(Held { answered: false, .. }) | None => self.enqueue(now, &live.caller, out),
             }
         }
     }
@@ -91,10 +98,17 @@ impl Acd {
         state.and_then(State::booking).is_some_and(|booking| booking.lease == lease)
     }
 
-    /// Ends a booking that no call knows of; a caller who still lives keeps the place, and nobody is to blame.
+    fn rings(&self, lease: Lease) -> bool {
+        let state = self.agents.get(lease.agent.index()).map(|agent| &agent.state);
+        matches!(state, Some(State::Offered { booking, .. }) if booking.lease == lease)
+    }
+
+    /// Ends a booking that no call knows of; a caller who still lives keeps the place, and nobody is to blame. An offer
+    /// that is still under way to its call is taken back behind it.
     fn drop_lease(&mut self, now: Mono, lease: Lease, out: &mut Vec<Command>) {
         match &self.agents[lease.agent.index()].state {
             State::Offered { booking, .. } => {
+                out.push(Command::Revoke { call: booking.call, lease });
                 let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
                 self.line.caller_mut(slot).standing = Standing::Between;
                 self.unbook(now, lease.agent, out);
@@ -105,18 +119,21 @@ impl Acd {
         }
     }
 
-    /// Books an agent who, by the call's word, talks already. An agent who by another's word talks too, or whom the
-    /// settings do not list, stays as they are: the talk then ends unseen.
+    /// Books an agent who, by the call's word, talks already; one whom the settings do not list is offline afterwards. Of two
+    /// talks of one agent the later booked stands, and the other ends unseen.
     pub(super) fn take_up_talk(&mut self, now: Mono, lease: Lease, caller: &Enqueue, out: &mut Vec<Command>) {
         if let Some(slot) = self.line.find(caller.call) {
             self.withdraw(now, slot, true, out);
         }
-        if self.skills.team_of(lease.agent).is_none() {
+        let id = lease.agent;
+        if id.index() >= self.agents.len() {
             return;
         }
-        let id = lease.agent;
+        let next = if self.skills.team_of(id).is_some() { Next::Ready } else { Next::Offline };
         let bumped = match &self.agents[id.index()].state {
-            State::Talking(_) => return,
+            State::Talking(booking) if booking.lease > lease => return,
+            // Leases count up: what was begun later is what the agent does now.
+            State::Talking(_) => None,
             State::Offered { booking, .. } => {
                 out.push(Command::Revoke { call: booking.call, lease: booking.lease });
                 self.line.find(booking.call)
@@ -128,7 +145,7 @@ impl Acd {
             State::Offline | State::NotReady { .. } | State::WrapUp { .. } => None,
         };
         let wrap_up = self.settings.queues.get(caller.queue.index()).map_or(Duration::ZERO, |queue| queue.wrap_up);
-        let booking = Booking { lease, call: caller.call, contact: caller.contact, wrap_up, next: Next::Ready };
+        let booking = Booking { lease, call: caller.call, contact: caller.contact, wrap_up, next };
         self.enter(now, id, State::Talking(booking), Some(caller.contact), out);
         if let Some(slot) = bumped {
             self.line.caller_mut(slot).standing = Standing::Between;

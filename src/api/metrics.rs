@@ -7,6 +7,7 @@ use super::auth::Caller;
 use super::health::inside;
 use super::may::{Action, Object};
 use super::problem::{Problem, Problems};
+use crate::net::connections;
 use crate::node::internals::{Internals, QueueFigures, ShardFigures};
 use crate::node::media;
 use axum::extract::State;
@@ -138,6 +139,30 @@ const NODE: [Family<Internals>; 35] = [
     ("process_threads", Gauge, "Threads.", |all| all.process.threads as f64),
 ];
 
+/// SIP connections.
+const CONNECTIONS: [Family<connections::Counts>; 14] = [
+    ("sip_connections", Gauge, "SIP connections that are open.", |all| all.open as f64),
+    ("sip_handshakes", Gauge, "TLS and WebSocket handshakes under way.", |all| all.handshakes as f64),
+    ("sip_accepted_total", Counter, "SIP connections accepted.", |all| all.accepted as f64),
+    ("sip_opened_total", Counter, "SIP connections opened by us.", |all| all.opened as f64),
+    ("sip_refused_total", Counter, "SIP connections closed at once because of a limit.", |all| all.refused as f64),
+    ("sip_handshakes_failed_total", Counter, "TLS and WebSocket handshakes that failed or took too long.", |all| {
+        all.handshakes_failed as f64
+    }),
+    ("sip_connects_failed_total", Counter, "SIP connections that could not be opened.", |all| {
+        all.connects_failed as f64
+    }),
+    ("sip_overflows_total", Counter, "SIP connections ended because the other side did not read.", |all| {
+        all.overflows as f64
+    }),
+    ("sip_unframed_total", Counter, "SIP connections ended because what came was no SIP.", |all| all.unframed as f64),
+    ("sip_expired_total", Counter, "SIP connections ended because nothing came.", |all| all.expired as f64),
+    ("sip_messages_received_total", Counter, "Messages received by SIP connections.", |all| all.messages_in as f64),
+    ("sip_messages_sent_total", Counter, "Messages sent by SIP connections.", |all| all.messages_out as f64),
+    ("sip_received_bytes_total", Counter, "Bytes received by SIP connections.", |all| all.bytes_in as f64),
+    ("sip_sent_bytes_total", Counter, "Bytes sent by SIP connections.", |all| all.bytes_out as f64),
+];
+
 /// One sample: what its labels say, and where its value is read.
 type Labelled<'a, T> = (Vec<(&'static str, String)>, &'a T);
 
@@ -151,6 +176,7 @@ fn write(all: &Internals) -> String {
     let media: Vec<Labelled<'_, media::Figures>> =
         all.media.iter().enumerate().map(|(number, it)| (numbered("thread", number), it)).collect();
     families(&mut text, &NODE, &[(Vec::new(), all)]);
+    families(&mut text, &CONNECTIONS, &[(Vec::new(), &all.connections)]);
     families(&mut text, &SHARDS, &shards);
     families(&mut text, &QUEUES, &queues);
     families(&mut text, &MEDIA, &media);

@@ -13,6 +13,7 @@
 mod agent;
 mod citizen;
 mod fault;
+mod replace;
 mod standing;
 
 use super::event::{Command, Settings, SiteSettings, Towards};
@@ -124,6 +125,8 @@ pub(super) struct Call {
     /// Since when the caller waits: kept when they come back to the queue.
     pub(super) queued_since: Mono,
     pub(super) play: u32,
+    /// A leg that waits for its port, to take another's place.
+    pub(super) replacing: Option<replace::Replacing>,
     pub(super) recording: RecordingId,
     pub(super) order: OrderId,
     pub(super) book: Book,
@@ -148,6 +151,7 @@ impl Call {
             queue: None,
             queued_since: now.mono,
             play: 0,
+            replacing: None,
             recording: birth.recording,
             order: birth.order,
             book: birth.book,

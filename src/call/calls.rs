@@ -4,6 +4,7 @@
 
 use super::call::{Birth, Call, TEMPORARY_FAILURE, Trace};
 use super::event::{Command, Event, Settings};
+use super::leg::DigitWay;
 use super::record::{Arrival, Book};
 use super::table::Table;
 use crate::acd::event::Command as Acd;
@@ -12,11 +13,13 @@ use crate::base::number::Number;
 use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
-use crate::sip::event::{Action as Sip, Incoming, Notice, Source};
+use crate::sip::event::{Action as Sip, Incoming, Notice, Referred, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What a REFER is answered with: declined, here and everywhere.
+const TRANSFER_REFUSED: u16 = 603;
 /// Q.850: unallocated number.
 const UNALLOCATED: u8 = 1;
 /// Q.850: switching equipment congestion.
@@ -103,6 +106,7 @@ impl Calls {
             }
             Event::PortRefused { leg } => self.with_leg(now, leg, out, |call, out| call.port_refused(now, leg, out)),
             Event::HangUp { call } => self.with_call(now, call, out, |call, out| call.hang_up(now, out)),
+            Event::Resync { site } => self.tell_owner(site, out),
             Event::Configure(settings) => self.configure(now, settings, out),
             Event::Drain { retry_after_s } => self.retry_after_s = Some(retry_after_s),
         }
@@ -203,6 +207,18 @@ impl Calls {
                 self.with_leg(now, leg, out, |call, out| call.failed(now, leg, status, out));
             }
             Notice::Reoffered { leg, sdp } => self.with_leg(now, leg, out, |call, out| call.reoffered(leg, sdp, out)),
+            Notice::EarlyAnswer { leg, sdp } => {
+                self.with_leg(now, leg, out, |call, out| call.early_answer(leg, &sdp, out))
+            }
+            Notice::Refresh { leg } => self.with_leg(now, leg, out, |call, out| call.refresh(leg, out)),
+            Notice::Digit { leg, digit } => {
+                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Info), out));
+            }
+            // Agents transfer through the API, where every step is checked and recorded.
+            Notice::Referred(referred) => {
+                let Referred { leg, refer, .. } = *referred;
+                out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status: TRANSFER_REFUSED }));
+            }
             Notice::ReofferAnswered { leg, answer } => {
                 self.with_leg(now, leg, out, |call, out| call.reoffer_answered(leg, answer, out));
             }
@@ -215,7 +231,9 @@ impl Calls {
     fn media(&mut self, now: Now, notice: Media, out: &mut Vec<Command>) {
         match notice {
             Media::Played { leg, play } => self.with_leg(now, leg, out, |call, out| call.played(now, leg, play, out)),
-            Media::Digit { leg, digit } => self.with_leg(now, leg, out, |call, out| call.digit(now, leg, digit, out)),
+            Media::Digit { leg, digit } => {
+                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Event), out));
+            }
             Media::Quiet { leg, silent } => self.with_leg(now, leg, out, |call, out| call.quiet(now, leg, silent, out)),
             Media::Closed { leg, counters: _ } => {
                 self.with_leg(now, leg, out, |call, out| call.media_lost(now, leg, out));
@@ -240,6 +258,9 @@ impl Calls {
 
     fn incoming(&mut self, now: Now, incoming: Incoming, out: &mut Vec<Command>) {
         self.in_hand = Some(incoming.leg);
+        if let Some(old) = incoming.about.replaces {
+            return self.replacing(now, incoming, old, out);
+        }
         let Some(entry) = self.settings.numbers.lookup(&incoming.dialled).cloned() else {
             self.counts.unknown_number += 1;
             return refuse(incoming.leg, 404, UNALLOCATED, None, out);
@@ -287,6 +308,15 @@ impl Calls {
             Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: false, trace: None }
         });
         self.settle(now, key);
+    }
+
+    /// An INVITE that is to take the place of a leg (RFC 3891): the user agent has checked that it may.
+    fn replacing(&mut self, now: Now, incoming: Incoming, old: LegId, out: &mut Vec<Command>) {
+        let Incoming { leg, sdp, flow, .. } = incoming;
+        let Some(key) = self.by_leg.get(&old).copied() else {
+            return refuse(leg, 481, TEMPORARY_FAILURE, None, out);
+        };
+        self.with_call(now, key, out, |call, out| call.replace(old, leg, sdp, flow.peer, out));
     }
 
     fn with_leg(

@@ -33,6 +33,12 @@ pub enum Event {
         /// Which.
         call: CallId,
     },
+    /// A site's queues have a new owner, who asks what the calls here want and hold. Comes behind all that the old owner said;
+    /// [`Adopt`](acd::event::Event::Adopt) answers it.
+    Resync {
+        /// Whose queues.
+        site: SiteId,
+    },
     /// New settings; running calls keep what they were born under.
     Configure(Arc<Settings>),
     /// Take no new calls (503 with Retry-After); running ones go on.

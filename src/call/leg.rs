@@ -34,6 +34,18 @@ pub(super) struct Leg {
     port: Option<Port>,
     /// A re-INVITE of ours is under way because the media went quiet; nothing is probed twice at once.
     probing_since: Option<Mono>,
+    /// How its first digit came; others ways are not heard, for some equipment sends each digit in two.
+    #[serde(default)]
+    digits_by: Option<DigitWay>,
+}
+
+/// How a digit comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum DigitWay {
+    /// As telephone-event in the media (RFC 4733).
+    Event,
+    /// By INFO (RFC 6086).
+    Info,
 }
 
 /// An open port.
@@ -54,7 +66,7 @@ fn codecs(first: Option<Codec>) -> [Codec; 2] {
 
 impl Leg {
     pub(super) fn new(id: LegId, dialog: Dialog) -> Leg {
-        Leg { id, dialog, session: None, remote: None, port: None, probing_since: None }
+        Leg { id, dialog, session: None, remote: None, port: None, probing_since: None, digits_by: None }
     }
 
     /// The port is bound: media may be described.
@@ -77,6 +89,27 @@ impl Leg {
     /// With whom and how it speaks, as far as a crash must not change it.
     pub(super) fn trace(&self) -> (LegId, Dialog, Option<Remote>) {
         (self.id, self.dialog, self.remote)
+    }
+
+    /// Answers will choose this codec where they can.
+    pub(super) fn prefer(&mut self, codec: Option<Codec>) {
+        if let (Some(session), Some(codec)) = (&mut self.session, codec) {
+            session.prefer(codec);
+        }
+    }
+
+    /// Whether a digit that came this way counts.
+    pub(super) fn hears(&mut self, way: DigitWay) -> bool {
+        *self.digits_by.get_or_insert(way) == way
+    }
+
+    /// The session must be refreshed: offers what was described last (RFC 4028 §7.4).
+    pub(super) fn refresh(&mut self, out: &mut Vec<Command>) {
+        if self.dialog == Dialog::Alive
+            && let Some(sdp) = self.offer(None)
+        {
+            out.push(Command::Sip(Sip::Reinvite { leg: self.id, sdp }));
+        }
     }
 
     /// Our offer, `first` codec preferred.
@@ -103,7 +136,7 @@ impl Leg {
     }
 
     fn connect(&mut self, remote: Remote, out: &mut Vec<Command>) {
-        if self.remote != Some(remote) {
+        if self.remote != Some(remote) && self.port.is_some() {
             self.remote = Some(remote);
             out.push(Command::Media(Media::Connect { leg: self.id, remote }));
         }

@@ -8,8 +8,8 @@ use crate::base::{AgentId, CallId, ContactId, Now, OrderId, QueueId, RecordingId
 use crate::workorder::{Draft, Opening};
 use serde::{Deserialize, Serialize};
 
-/// More than can have been told in the moment before a crash that is not kept.
-const LOST_REVISIONS_MAX: u32 = 8;
+/// More than a call can have told between the last snapshot and a crash.
+const LOST_REVISIONS_MAX: u32 = 1 << 10;
 
 /// The book of one call. Its times are those of the wall clock as it was when the call came, and from then on of the clock
 /// that never jumps: whoever sets the wall clock in mid-call changes no length of the call.
@@ -167,22 +167,20 @@ impl Book {
         self.record.revision += 1;
         out.push(Command::Fact { site: self.site, fact: Fact::Call(Box::new(self.record.clone())) });
         if let Some(draft) = &self.draft {
-            out.push(Command::Fact { site: self.site, fact: draft.fact() });
+            out.push(Command::Fact { site: self.site, fact: draft.fact(self.record.revision) });
         }
     }
 
-    /// After a crash of the process: what was told last may not have reached the journal, and what did may be newer.
-    pub(super) fn tell_again(&mut self, out: &mut Vec<Command>) {
-        if self.record.revision > 0 {
-            self.record.revision += LOST_REVISIONS_MAX;
-            self.draft.iter_mut().for_each(|draft| draft.skip(LOST_REVISIONS_MAX));
+    /// The call goes on from a snapshot, after which more may have been told: what is told from now on counts as newer.
+    /// After a crash of the process (`again`) what was told last may not have reached the journal.
+    pub(super) fn resume(&mut self, again: bool, out: &mut Vec<Command>) {
+        let told = self.record.revision > 0;
+        self.record.revision = self.record.revision.saturating_add(LOST_REVISIONS_MAX);
+        // Whoever watches may have missed how it looks.
+        self.shown = None;
+        if told && again {
             self.tell(out);
         }
-    }
-
-    /// Whoever watches may have missed how it looks.
-    pub(super) fn show_again(&mut self) {
-        self.shown = None;
     }
 
     /// Shows the call if it looks different than it last did. `stage` is `None` once it is over.

@@ -180,11 +180,16 @@ impl Calls {
             }
         }
         for site in (0u16..).map(SiteId).take(settings.sites.len()) {
-            let of_site = calls.calls.iter().filter(|(_, entry)| entry.call.site == site);
-            let live = of_site.filter_map(|(_, entry)| entry.call.told_to_acd()).collect();
-            out.push(Command::Acd { site, event: Acd::Adopt { shard, live } });
+            calls.tell_owner(site, out);
         }
         calls
+    }
+
+    /// All that the calls of `site` want and hold, to the owner of its queues.
+    pub(super) fn tell_owner(&self, site: SiteId, out: &mut Vec<Command>) {
+        let of_site = self.calls.iter().filter(|(_, entry)| entry.call.site == site);
+        let live = of_site.filter_map(|(_, entry)| entry.call.told_to_acd()).collect();
+        out.push(Command::Acd { site, event: Acd::Adopt { shard: self.shard, live } });
     }
 }
 
@@ -253,6 +258,7 @@ impl Call {
             queue: saved.queue.map(|(name, priority)| (QueueId(number(&name) as u16), priority)),
             queued_since: saved.queued_since,
             play: saved.play,
+            replacing: None,
             recording: saved.recording,
             order: saved.order,
             book: saved.book,
@@ -262,10 +268,7 @@ impl Call {
 
     /// Finds itself in what is left of its legs.
     fn resume(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, lost: Option<&Marks>, out: &mut Vec<Command>) {
-        self.book.show_again();
-        if lost.is_some() {
-            self.book.tell_again(out);
-        }
+        self.book.resume(lost.is_some(), out);
         for leg in self.agents.iter_mut().filter(|leg| !is_known(leg.id)) {
             leg.dialog = Dialog::Gone;
             leg.close(out);

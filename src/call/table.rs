@@ -50,7 +50,7 @@ impl<T> Table<T> {
 
     /// The highest generation given so far.
     pub(super) fn generation_max(&self) -> u32 {
-        self.slots.iter().map(|slot| slot.generation).max().unwrap_or(self.floor)
+        self.slots.iter().map(|slot| slot.generation).fold(self.floor, u32::max)
     }
 
     pub(super) fn insert(&mut self, tenant: impl FnOnce(CallId) -> T) -> CallId {
@@ -76,7 +76,8 @@ impl<T> Table<T> {
 
     pub(super) fn remove(&mut self, id: CallId) -> Option<T> {
         let tenant = self.at_mut(id).is_some().then(|| self.slots[id.slot as usize].tenant.take())?;
-        self.slots[id.slot as usize].generation += 1;
+        // A tenant that came back from a snapshot may have been followed by others that did not.
+        self.slots[id.slot as usize].generation = (id.generation + 1).max(self.floor);
         self.free.push(id.slot);
         tenant
     }

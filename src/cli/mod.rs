@@ -27,7 +27,7 @@ struct ConfigFile {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the hotline until SIGTERM or SIGINT; a second signal ends running calls.
+    /// Run the hotline until SIGTERM or SIGINT; a second signal ends running calls. SIGHUP reads the files again.
     Serve {
         #[command(flatten)]
         file: ConfigFile,
@@ -63,7 +63,7 @@ impl Cli {
     /// What to print before ending with code 1.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
-            Command::Serve { file, demo } => serve::run(load(&file)?, demo),
+            Command::Serve { file, demo } => serve::run(file.config.clone(), load(&file)?, demo),
             Command::Check { file } => {
                 let config = load(&file)?;
                 let (sites, listeners, trunks) = (config.sites.len(), config.listeners.len(), config.trunks.len());

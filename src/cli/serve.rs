@@ -4,16 +4,17 @@ use crate::api::may::Role;
 use crate::api::{self, auth::TokenSettings};
 use crate::config::Config;
 use crate::demo::Demo;
-use crate::node::{Node, StartError, clock, listen_cure, log_panics};
+use crate::node::{Node, Reload, StartError, clock, listen_cure, log_panics};
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-pub(super) fn run(config: Config, demo: bool) -> anyhow::Result<()> {
+pub(super) fn run(path: PathBuf, config: Config, demo: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.node.log).context("[node] log is no tracing filter")?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     log_panics();
@@ -21,10 +22,10 @@ pub(super) fn run(config: Config, demo: bool) -> anyhow::Result<()> {
     // than handling it.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(config.node.shards).enable_all().build()?;
-    runtime.block_on(serve(config, demo))
+    runtime.block_on(serve(path, config, demo))
 }
 
-async fn serve(config: Config, demo: bool) -> anyhow::Result<()> {
+async fn serve(path: PathBuf, config: Config, demo: bool) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.api.listen).await.map_err(|error| StartError::Listen {
         name: "[api] listen".into(),
         address: config.api.listen,
@@ -38,6 +39,7 @@ async fn serve(config: Config, demo: bool) -> anyhow::Result<()> {
     let (closing, closed) = watch::channel(false);
     let wired = wire(&node, tokens, closed.clone());
     let connections = wired.connections.clone();
+    let reloads = tokio::spawn(reload(path, node.reload(), wired.tokens.clone(), signal(SignalKind::hangup())?));
     let http = tokio::spawn(api::serve(listener, api::router(wired), connections, async move {
         let mut closed = closed;
         // A sender that is gone means the same.
@@ -50,6 +52,7 @@ async fn serve(config: Config, demo: bool) -> anyhow::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    reloads.abort();
     tracing::info!("draining: no new calls, running ones finish; a second signal ends them");
     if let Some(demo) = demo {
         demo.leave().await;
@@ -68,10 +71,31 @@ async fn serve(config: Config, demo: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads the files again at each SIGHUP.
+async fn reload(path: PathBuf, reload: Reload, known: Arc<ArcSwap<Vec<TokenSettings>>>, mut asked: Signal) {
+    while asked.recv().await.is_some() {
+        let config = match Config::load(&path) {
+            Ok(config) => config,
+            Err(errors) => {
+                tracing::error!("nothing is changed, for the files hold mistakes:\n{errors}");
+                continue;
+            }
+        };
+        let taken = match tokens(&config) {
+            Ok(tokens) => reload.take(config).await.map(|()| known.store(Arc::new(tokens))).map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(()) => tracing::info!("the configuration was read again"),
+            Err(error) => tracing::error!(%error, "nothing is changed"),
+        }
+    }
+}
+
 /// The lines that people and scripts read.
 fn announce(node: &Node, api: std::net::SocketAddr) {
-    for address in node.listening() {
-        println!("sip {address} udp");
+    for listening in node.listening() {
+        println!("sip {} {}", listening.address, listening.transport.word());
     }
     println!("api http://{api}");
     for site in &node.config().sites {

@@ -7,23 +7,25 @@
 //!
 //! Dense ids come from order: sites by `[[site]]`, queues by `[[queue]]` within their site, skills and prompts by name.
 
+pub mod certificates;
+mod listeners;
 mod node;
 mod numbers;
 mod problem;
 mod prompts;
 mod queues;
 mod schema;
-mod sip;
 mod source;
+mod trunks;
 
+pub use listeners::{Bounds, Certificate, Clients, Listener, Strangers, Tls, Transport};
 pub use node::{Api, Journal, Node, Overload, Registrar, Site, Token};
 pub use problem::{ConfigErrors, Problem};
-pub use sip::{Listener, Strangers, Transport};
 
 use crate::base::{PromptId, QueueId, SiteId, SkillId};
 use crate::call::event::SiteSettings;
 use crate::ivr::Numbers;
-use crate::sip::event::{DomainSettings, Limits, ListenerSettings, TrunkSettings};
+use crate::sip::event::{DomainSettings, Limits, SessionTimers, TrunkSettings};
 use crate::{acd, call};
 use node::Sites;
 use source::{Reading, Source};
@@ -45,6 +47,8 @@ pub struct Config {
     pub registrar: Registrar,
     /// When new calls are refused.
     pub overload: Overload,
+    /// How sessions are kept alive.
+    pub session: SessionTimers,
     /// By [`SiteId`].
     pub sites: Vec<Site>,
     /// Where SIP is spoken.
@@ -75,9 +79,8 @@ impl Config {
     /// What the user agent of each shard is told, but for the phones' credentials.
     pub fn sip(&self) -> crate::sip::event::Settings {
         let domain = |site: &Site| DomainSettings { name: site.domain.clone(), aliases: site.aliases.clone() };
-        let listener = |listener: &Listener| ListenerSettings { advertised: listener.advertised };
         crate::sip::event::Settings {
-            listeners: self.listeners.iter().map(listener).collect(),
+            listeners: self.listeners.iter().map(Listener::settings).collect(),
             trunks: self.trunks.clone(),
             domains: self.sites.iter().map(domain).collect(),
             credentials: Arc::default(),
@@ -85,6 +88,8 @@ impl Config {
             // MD5 first and alone: softphones in use stumble over a challenge they do not know; SHA-256 answers are taken.
             digests: Vec::new(),
             nonce_life: self.registrar.nonce_life,
+            session: self.session,
+            redirects_max: self.registrar.redirects_max,
             limits: Limits { contacts_max: self.registrar.contacts_max, ..Limits::default() },
         }
     }
@@ -109,6 +114,20 @@ impl Config {
             numbers: self.numbers.clone(),
             calls_max: self.node.calls_max.div_ceil(self.node.shards),
         }
+    }
+
+    /// What differs from `new` and cannot change while the node runs.
+    pub fn fixed_differences(&self, new: &Config) -> Vec<&'static str> {
+        let fixed = [
+            ("[node]", self.node == new.node),
+            ("[api] listen", self.api.listen == new.api.listen),
+            ("[journal]", self.journal == new.journal),
+            ("[database]", self.database == new.database),
+            ("[overload]", self.overload == new.overload),
+            ("[[site]]", self.sites == new.sites),
+            ("ivr-flows/prompts", self.prompts == new.prompts),
+        ];
+        fixed.into_iter().filter(|(_, same)| !same).map(|(what, _)| what).collect()
     }
 
     /// The site of this code.
@@ -159,7 +178,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let root = path.parent().unwrap_or(Path::new(""));
     let (sip, ivr) = (root.join("sip-profiles"), root.join("ivr-flows"));
     let main = Source::open(path, "name the file with --config PATH", problems);
-    let trunks = sip::trunks(&sip.join("trunks"), problems);
+    let trunks = trunks::read(&sip.join("trunks"), problems);
     let (main, whole) = main.map_or((None, false), |source| {
         let reading: Reading<schema::Main> = source.read(problems);
         if let Some(raw) = &reading.value {
@@ -169,7 +188,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         (node::check(&source, &reading, root, problems), reading.whole)
     });
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
-    let listeners = sip::listeners(&sip.join("listeners"), problems);
+    let listeners = listeners::read(&sip.join("listeners"), root, problems);
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
@@ -192,6 +211,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         database: main.database,
         registrar: main.registrar,
         overload: main.overload,
+        session: main.session,
         sites: main.sites,
         listeners,
         trunks,

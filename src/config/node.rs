@@ -4,7 +4,7 @@ use super::problem::{Problem, suggest};
 use super::schema;
 use super::source::{Check, Reading, Source};
 use crate::base::{SiteId, SkillId};
-use crate::sip::event::TrunkSettings;
+use crate::sip::event::{SessionTimers, TrunkSettings};
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ const SKILLS_MAX: usize = 64;
 const PORTS_PER_LEG: usize = 2;
 
 /// `[node]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// Unique in a cluster.
     pub name: Box<str>,
@@ -82,7 +82,7 @@ pub struct Token {
 }
 
 /// `[journal]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Journal {
     /// Its folder.
     pub dir: PathBuf,
@@ -103,10 +103,12 @@ pub struct Registrar {
     pub nonce_life: Duration,
     /// Contacts of one address-of-record.
     pub contacts_max: usize,
+    /// Redirections that one call to a phone follows.
+    pub redirects_max: u8,
 }
 
 /// `[overload]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overload {
     /// New calls are refused when messages have to wait longer.
     pub lag_max: Duration,
@@ -117,7 +119,7 @@ pub struct Overload {
 }
 
 /// One `[[site]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Site {
     /// Its code.
     pub code: Box<str>,
@@ -159,6 +161,7 @@ pub(super) struct Main {
     pub database: PathBuf,
     pub registrar: Registrar,
     pub overload: Overload,
+    pub session: SessionTimers,
     pub sites: Vec<Site>,
 }
 
@@ -185,6 +188,7 @@ pub(super) fn check(
         database: database(&mut check, &raw.database, &node, root),
         registrar: registrar(&mut check, &raw.registrar),
         overload: overload(&mut check, &raw.overload),
+        session: session(&mut check, &raw.session),
         node,
         sites,
     })
@@ -264,6 +268,7 @@ fn registrar(check: &mut Check<'_>, raw: &schema::Registrar) -> Registrar {
         expires_s: (least as u32, most as u32),
         nonce_life: check.seconds(raw.nonce_life_s.as_ref(), 300, 10..=86_400),
         contacts_max: check.bounded(raw.contacts_max.as_ref(), 8, 1..=64) as usize,
+        redirects_max: check.bounded(raw.redirects_max.as_ref(), 0, 0..=5) as u8,
     }
 }
 
@@ -284,6 +289,16 @@ pub(super) fn check_emergency_trunks(check: &mut Check<'_>, raw: &schema::Overlo
             check.wrong(&name.span(), format!("unknown trunk \"{}\"", name.get_ref()), cure);
         }
     }
+}
+
+/// RFC 4028 §4: no interval is shorter than 90 s. 0 switches asking off.
+fn session(check: &mut Check<'_>, raw: &schema::Session) -> SessionTimers {
+    let min_se_s = check.bounded(raw.min_se_s.as_ref(), 90, 90..=86_400);
+    let expires_s = match &raw.expires_s {
+        Some(off) if *off.get_ref() == 0 => 0,
+        asked => check.bounded(asked.as_ref(), 1_800.max(min_se_s), min_se_s..=86_400),
+    };
+    SessionTimers { expires_s: expires_s as u32, min_se_s: min_se_s as u32 }
 }
 
 fn api(check: &mut Check<'_>, raw: &schema::Api, sites: Sites<'_>, root: &Path) -> Api {

@@ -13,7 +13,7 @@ const SPEC: WavSpec =
     WavSpec { channels: 1, sample_rate: 8_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
 
 /// One file; its place in [`Prompts`] is its [`PromptId`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Prompt {
     pub name: Box<str>,
     pub path: PathBuf,
@@ -22,7 +22,7 @@ pub(super) struct Prompt {
 }
 
 /// All prompts, in order of names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Prompts {
     folder: PathBuf,
     pub list: Vec<Prompt>,

@@ -1,5 +1,6 @@
 //! The files as written: keys, types and defaults. Meaning is checked next door.
 
+use crate::sip::event::Large;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -23,6 +24,8 @@ pub(super) struct Main {
     pub registrar: Registrar,
     #[serde(default)]
     pub overload: Overload,
+    #[serde(default)]
+    pub session: Session,
     pub site: Vec<Site>,
 }
 
@@ -87,6 +90,14 @@ pub(super) struct Registrar {
     pub expires_s_max: Option<Count>,
     pub nonce_life_s: Option<Count>,
     pub contacts_max: Option<Count>,
+    pub redirects_max: Option<Count>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Session {
+    pub expires_s: Option<Count>,
+    pub min_se_s: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -115,11 +126,22 @@ pub(super) struct Site {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listener {
-    pub transport: super::sip::Transport,
+    pub transport: super::listeners::Transport,
     pub listen: Text,
     pub advertised: Option<Text>,
     #[serde(default)]
-    pub strangers: super::sip::Strangers,
+    pub strangers: super::listeners::Strangers,
+    pub large: Option<Spanned<Large>>,
+    pub certificate: Option<Text>,
+    pub key: Option<Text>,
+    pub self_signed: Option<Spanned<bool>>,
+    pub client_certificates: Option<Spanned<super::listeners::Clients>>,
+    pub authorities: Option<Text>,
+    pub origins: Option<Spanned<Vec<Text>>>,
+    pub connections_max: Option<Count>,
+    pub connections_per_source_max: Option<Count>,
+    pub handshakes_max: Option<Count>,
+    pub unregistered_s_max: Option<Count>,
 }
 
 /// `sip-profiles/trunks/*.toml`.
@@ -129,6 +151,25 @@ pub(super) struct Trunk {
     pub sources: Spanned<Vec<Text>>,
     #[serde(default)]
     pub trusts_identity: bool,
+    pub large: Option<Large>,
+    #[serde(default)]
+    pub provisionals: crate::sip::event::Provisionals,
+    pub peer: Option<Text>,
+    pub credential: Option<Credential>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credential {
+    pub user: String,
+    pub realm: String,
+    pub password: Text,
+}
+
+impl core::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Credential({}@{})", self.user, self.realm)
+    }
 }
 
 /// `sip-profiles/queues.toml`.

@@ -64,7 +64,10 @@ fn the_shipped_configuration_loads_and_means_what_it_says() {
     assert_eq!(config.database, shipped().join("data/jiesu.db"));
 
     let sip = config.sip();
-    assert_eq!(sip.listeners[0].advertised, "127.0.0.1:5060".parse().unwrap());
+    let listeners: Vec<_> = sip.listeners.iter().map(|it| format!("{:?} {}", it.transport, it.advertised)).collect();
+    let ports =
+        ["Tcp 127.0.0.1:5060", "Tls 127.0.0.1:5061", "Udp 127.0.0.1:5060", "Ws 127.0.0.1:5066", "Wss 127.0.0.1:7443"];
+    assert_eq!(listeners, ports);
     let sources = [("127.0.0.0".parse::<IpAddr>().unwrap(), 8), ("::1".parse().unwrap(), 128)];
     assert_eq!((&*sip.trunks[0].name, &*sip.trunks[0].sources), ("carrier", &sources[..]));
     assert_eq!(*sip.domains[0].name, *"fuzhou.12345.example");
@@ -187,6 +190,11 @@ const MISTAKES: &[Mistake] = &[
     (CARRIER, "127.0.0.0/8", "127.0.0.1/8", "\"127.0.0.1/8\"", "is an address within a network", "127.0.0.0/8 for the whole network"),
     (CARRIER, "\"::1\"", "\"carrier.example\"", "\"carrier.example\"", "\"carrier.example\" is no network", "192.0.2.0/24"),
     (CARRIER, "[\"127.0.0.0/8\", \"::1\"]", "[]", "[]", "a trunk without sources", "networks"),
+    (MAIN, "expires_s = 1800", "expires_s = 60", "60", "60 is out of bounds", "from 90 to 86400"),
+    (MAIN, "min_se_s = 90 ", "min_se_s = 30 ", "30 ", "30 is out of bounds", "from 90"),
+    (CARRIER, "provisionals = \"required\"", "provisionals = \"always\"", "\"always\"", "unknown value `always`", "required"),
+    (CARRIER, "# peer =", "peer =", "\"192.0.2.1:5060\"", "192.0.2.1 is none of the trunk's sources", "add it to sources"),
+    (CARRIER, "# credential = { user = \"12345\", realm = \"carrier.example\", password = \"secret\"", "credential = { user = \"1\", realm = \"c\", password = \"\"", "\"\" }", "an empty password", "the carrier gave you"),
     (QUEUES, "site = \"quanzhou\"", "site = \"xiamen\"", "\"xiamen\"", "unknown site \"xiamen\"", "use one of fuzhou, quanzhou"),
     (QUEUES, "{ social = 3 }", "{ socail = 3 }", "socail", "unknown skill \"socail\" at site \"fuzhou\"", "did you mean \"social\"?"),
     (QUEUES, "{ social = 3 }", "{ social = 10 }", "10 }", "10 is out of bounds", "from 1 to 9"),
@@ -252,6 +260,33 @@ fn mistakes_between_files_are_told() {
         "sip-profiles/listeners/vpn.toml:2:10: 192.0.2.1:5060 is taken by listener \"udp\"",
         "another address or port",
     );
+    let listeners = [
+        ("\"tls\"", "", "2:10: one certificate is needed", "self_signed = true for a trial"),
+        ("\"tls\"", "certificate = \"a.pem\"", "3:15: one certificate is needed", "key = \"FILE.pem\""),
+        (
+            "\"tls\"",
+            "certificate = \"a.pem\"\nkey = \"b.pem\"",
+            "3:15: a.pem cannot be read",
+            "PEM files that this user may read",
+        ),
+        (
+            "\"tls\"",
+            "self_signed = true\nclient_certificates = \"required\"",
+            "4:23: nobody says whose certificates are good",
+            "authorities = \"CA.pem\"",
+        ),
+        ("\"wss\"", "self_signed = true", "2:10: no page may connect", "origins = [\"https://console.example\"]"),
+        ("\"ws\"", "origins = [\"https://a.b/c\"]", "3:12: \"https://a.b/c\" is no origin", "no path"),
+        ("\"tcp\"", "self_signed = true", "3:15: `self_signed` means nothing with transport = \"tcp\"", "remove it"),
+        ("\"tcp\"", "large = \"udp\"", "3:9: `large` means nothing", "another transport"),
+        ("\"udp\"", "handshakes_max = 9", "3:18: `handshakes_max` means nothing", "another transport"),
+        ("\"tcp\"", "handshakes_max = 0", "3:18: 0 is out of bounds", "from 1 to 65536"),
+        ("\"sctp\"", "", "1:13: unknown value `sctp`", "use one of udp, tcp, tls, ws, wss"),
+    ];
+    for (transport, more, expected, cure) in listeners {
+        let text = format!("transport = {transport}\nlisten = \"192.0.2.1:5099\"\n{more}");
+        beside("sip-profiles/listeners/x.toml", &text, &format!("sip-profiles/listeners/x.toml:{expected}"), cure);
+    }
     beside(
         "ivr-flows/unused.toml",
         "start = \"a\"\nhuman = \"a\"\n[queue.a]\nqueue = \"any\"\n[hang_up.b]",
@@ -275,7 +310,6 @@ fn missing_files_are_told() {
     let cases = [
         ("jiesu.toml", "jiesu.toml: cannot be read: ", "name the file with --config PATH"),
         ("sip-profiles/queues.toml", "sip-profiles/queues.toml: cannot be read: ", "at least one [[queue]]"),
-        ("sip-profiles/listeners/udp.toml", "sip-profiles/listeners: no listener", "write a file such as udp.toml"),
         ("ivr-flows/numbers.toml", "ivr-flows/numbers.toml: cannot be read: ", "which number belongs to which site"),
         (
             "ivr-flows/direct.toml",
@@ -290,6 +324,11 @@ fn missing_files_are_told() {
         let told = problems(&dir);
         assert!(told.iter().any(|problem| problem.starts_with(message) && problem.contains(cure)), "{file}: {told:#?}");
     }
+    let dir = copy(false);
+    fs::remove_dir_all(dir.path().join("sip-profiles/listeners")).unwrap();
+    let told = problems(&dir);
+    assert!(told[0].starts_with("sip-profiles/listeners: no listener"), "{told:#?}");
+    assert!(told[0].contains("write a file such as udp.toml"), "{told:#?}");
     let dir = copy(false);
     fs::remove_dir_all(dir.path().join("sip-profiles/trunks")).unwrap();
     assert!(Config::load(&dir.path().join(MAIN)).is_ok(), "a node without trunks serves its phones");

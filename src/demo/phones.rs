@@ -126,9 +126,10 @@ impl Phones {
             name: "engine".into(),
             sources: vec![(settings.engine.ip(), if settings.engine.is_ipv4() { 32 } else { 128 })],
             trusts_identity: true,
+            ..TrunkSettings::default()
         };
         let sip = SipSettings {
-            listeners: vec![ListenerSettings { advertised: settings.local }],
+            listeners: vec![ListenerSettings::udp(settings.local)],
             trunks: vec![engine],
             ..SipSettings::default()
         };
@@ -301,11 +302,12 @@ impl Phones {
     fn invite(&mut self, now: Now, leg: LegId, caller: Box<str>, number: usize, sdp: Bytes) {
         let Dialled { number: user, domain } = self.settings.numbers[number].clone();
         let uri = format!("sip:{user}@{}", self.settings.engine).into();
-        let binding = Binding { uri, flow: self.flow(), expires: now.wall + NUMBER_LIFE };
+        let binding = Binding { uri, flow: self.flow(), expires: now.wall + NUMBER_LIFE, path: Vec::new() };
         let bindings = Bindings { user: user.clone(), domain: domain.clone(), contacts: vec![binding] };
         self.ua.handle(now, ToUa::Bindings(bindings), &mut self.from_ua);
         let (caller_name, headers) = ("".into(), Vec::new());
-        let invite = Invite { leg, user, domain, caller, caller_name, sdp, headers, ring_max: DIAL_MAX };
+        let trunk = None;
+        let invite = Invite { leg, user, domain, trunk, caller, caller_name, sdp, headers, ring_max: DIAL_MAX };
         self.ask(now, Action::Invite(Box::new(invite)));
     }
 
@@ -342,6 +344,10 @@ impl Phones {
             Notice::Acknowledged { sdp: None, .. }
             | Notice::Cancelled { .. }
             | Notice::Ringing { .. }
+            | Notice::EarlyAnswer { .. }
+            | Notice::Refresh { .. }
+            | Notice::Digit { .. }
+            | Notice::Referred(_)
             | Notice::ReofferAnswered { .. } => {}
         }
     }

@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn bench(password: &str) -> Bench {
-        let listener = ListenerSettings { advertised: ENGINE.parse().unwrap() };
+        let listener = ListenerSettings::udp(ENGINE.parse().unwrap());
         let settings = Settings {
             listeners: vec![listener],
             domains: vec![DomainSettings { name: "fz.cn".into(), aliases: vec![] }],

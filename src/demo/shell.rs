@@ -11,13 +11,13 @@ use crate::acd::event::{AgentState, Want};
 use crate::base::fact::Stage;
 use crate::base::number::NumberKind;
 use crate::base::{AgentId, LegId, MediaThreadId, SiteId};
-use crate::config::{Config, Site};
+use crate::config::{Config, Site, Transport};
 use crate::ivr::numbers::Entry;
 use crate::net::ports::{Ports, SettingsError};
 use crate::net::udp;
 use crate::node::live::{Change, Live, Object};
 use crate::node::media::{self, MediaThreads, Message};
-use crate::node::{Node, clock};
+use crate::node::{Listening, Node, clock};
 use crate::sip::event::Credential;
 use crate::store::agents::{AgentError, NewAgent, Skill};
 use crate::store::{Store, StoreError};
@@ -51,7 +51,7 @@ const SEED_OF_ITS_OWN: u64 = 0x6465_6d6f;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Nothing to call.
-    #[error("the demo speaks over 127.0.0.1, and no listener hears it: use listen = \"0.0.0.0:5060\" or 127.0.0.1")]
+    #[error("the demo speaks over 127.0.0.1, and no UDP listener hears it: use listen = \"0.0.0.0:5060\" or 127.0.0.1")]
     Listener,
     /// The citizens would be challenged.
     #[error("the demo's citizens call from 127.0.0.1, and no trunk has it among its sources")]
@@ -287,15 +287,15 @@ async fn asked(left: &mut Option<oneshot::Receiver<()>>) {
 
 /// Where a listener of the node hears the loopback.
 fn engine(node: &Node) -> Result<SocketAddr, StartError> {
-    let hears = |address: &&SocketAddr| match address.ip() {
-        IpAddr::V4(at) => at.is_unspecified() || at == LOOPBACK,
+    let hears = |listening: &&Listening| match listening.address.ip() {
+        IpAddr::V4(at) => listening.transport == Transport::Udp && (at.is_unspecified() || at == LOOPBACK),
         IpAddr::V6(_) => false,
     };
     let listener = node.listening().iter().find(hears).ok_or(StartError::Listener)?;
     if node.config().sip().trunk_of(LOOPBACK).is_none() {
         return Err(StartError::Trunk);
     }
-    Ok(SocketAddr::new(LOOPBACK, listener.port()))
+    Ok(SocketAddr::new(LOOPBACK, listener.address.port()))
 }
 
 /// The service numbers of the sites that have simulated agents, as a citizen dials them, with the sites' domains.

@@ -2,13 +2,13 @@
 
 pub use super::source::Source;
 use crate::base::Wall;
-use std::net::SocketAddr;
+use crate::sip::event::Flow;
 
 /// One packet, as far as it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// Where it came from.
-    pub peer: SocketAddr,
+    pub flow: Flow,
     /// Whether that is in a trunk's networks.
     pub trunk: bool,
     /// Whether its listener answers strangers.

@@ -100,10 +100,10 @@ impl Gate {
         if packet.trunk {
             return Verdict::Serve;
         }
-        let source = Source::of(packet.peer.ip());
+        let source = Source::of(packet.flow.peer.ip());
         let verdict = match self.locked(now.mono, packet, source) {
             true => Verdict::Drop(Why::Locked),
-            false => match self.known.packet(now.mono, packet.peer) {
+            false => match self.known.packet(now.mono, packet.flow) {
                 Some(true) => Verdict::Serve,
                 Some(false) => Verdict::Drop(Why::TooMany),
                 None => self.stranger(now, packet, source),
@@ -223,8 +223,16 @@ mod tests {
         Gate::new(SEED, Settings::default())
     }
 
+    fn from(peer: SocketAddr) -> Flow {
+        Flow { listener: 0, connection: 0, peer }
+    }
+
+    fn flow(peer: &str) -> Flow {
+        from(peer.parse().unwrap())
+    }
+
     fn packet(peer: &str, kind: Kind) -> Packet {
-        Packet { peer: peer.parse().unwrap(), trunk: false, welcome: false, kind }
+        Packet { flow: flow(peer), trunk: false, welcome: false, kind }
     }
 
     fn register(user: &str) -> Kind {
@@ -236,11 +244,8 @@ mod tests {
     }
 
     fn bindings(user: &str, peers: &[&str]) -> Bindings {
-        let contact = |peer: &&str| Binding {
-            uri: "sip:x".into(),
-            flow: Flow { listener: 0, connection: 0, peer: peer.parse().unwrap() },
-            expires: Wall(0),
-        };
+        let contact =
+            |peer: &&str| Binding { uri: "sip:x".into(), flow: flow(peer), expires: Wall(0), path: Vec::new() };
         Bindings { user: user.into(), domain: "fz".into(), contacts: peers.iter().map(contact).collect() }
     }
 
@@ -263,7 +268,7 @@ mod tests {
             (SCANNER, false, true, Kind::Other, Serve),
             (SCANNER, false, true, register("1001"), Serve),
         ] {
-            let packet = Packet { peer: peer.parse().unwrap(), trunk, welcome, kind };
+            let packet = Packet { flow: flow(peer), trunk, welcome, kind };
             assert_eq!(gate.judge(at(0), &packet), verdict, "{packet:?}");
         }
         gate.learn(&bindings("1001", &[]));
@@ -338,7 +343,7 @@ mod tests {
     fn rates_hold_for_a_source_for_all_and_for_a_phone() {
         let mut gate = gate();
         let passed = |gate: &mut Gate, ms, count, peer: &dyn Fn(u32) -> SocketAddr| {
-            let judged = (0..count).map(|n| Packet { peer: peer(n), ..packet(SCANNER, register("1")) });
+            let judged = (0..count).map(|n| Packet { flow: from(peer(n)), ..packet(SCANNER, register("1")) });
             judged.filter(|packet| gate.judge(at(ms), packet) == Verdict::Prove).count()
         };
         let one = |_| SCANNER.parse().unwrap();
@@ -361,7 +366,7 @@ mod tests {
         for n in 0..400_000u32 {
             let peer = SocketAddr::new(std::net::Ipv4Addr::from(n.wrapping_mul(2_654_435_761)).into(), 5060);
             let kind = if n % 3 == 0 { register("1001") } else { Kind::Other };
-            gate.judge(at(u64::from(n) / 30), &Packet { peer, trunk: false, welcome: false, kind });
+            gate.judge(at(u64::from(n) / 30), &Packet { flow: from(peer), trunk: false, welcome: false, kind });
         }
         assert_eq!(gate.judge(at(14_000), &packet(PHONE, Kind::Other)), Verdict::Serve);
         assert_eq!(gate.bans(at(14_000).mono), [], "nobody sent enough for a ban");

@@ -1,4 +1,11 @@
-//! Sockets: how bytes come in and go out. Owns no protocol.
+//! Sockets: how bytes come in and go out. Owns no protocol beyond framing, handshakes and keep-alive.
 
+pub mod connections;
+pub mod line;
+pub mod packet;
 pub mod ports;
+pub mod tcp;
+pub mod tls;
 pub mod udp;
+pub mod ws;
+mod wire;

@@ -4,6 +4,7 @@
 
 use crate::sip::event::Flow;
 use bytes::Bytes;
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
@@ -16,16 +17,20 @@ const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Datagrams read before other tasks have their turn.
 const BATCH_MAX: usize = 64;
 
-/// Binds a listener, with room for bursts.
+/// Binds a listener, with room for bursts. One of IPv6 leaves IPv4 to others.
 ///
 /// # Errors
 /// What the system says, for example that the port is used.
 pub fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = StdSocket::bind(at)?;
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     socket.set_nonblocking(true)?;
-    rustix::net::sockopt::set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
-    rustix::net::sockopt::set_socket_send_buffer_size(&socket, BUFFER_BYTES)?;
-    UdpSocket::from_std(socket)
+    socket.set_recv_buffer_size(BUFFER_BYTES)?;
+    socket.set_send_buffer_size(BUFFER_BYTES)?;
+    socket.bind(&at.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 /// The address from which this machine speaks to `peer`, found without sending anything.
@@ -39,35 +44,23 @@ pub fn address_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     Ok(socket.local_addr()?.ip())
 }
 
-/// Receives for ever; `post` takes each datagram, `failed` what the system says when it gives none, `emptied` hears after
-/// each batch whether nothing was left. They must not wait.
-pub async fn receive(
-    socket: Arc<UdpSocket>,
-    listener: u16,
-    post: impl Fn(Flow, Bytes),
-    failed: impl Fn(io::Error),
-    emptied: impl Fn(bool),
-) {
+/// Receives for ever; `post` takes each datagram, `failed` what the system says when it gives none. They must not wait.
+pub async fn receive(socket: Arc<UdpSocket>, listener: u16, post: impl Fn(Flow, Bytes), failed: impl Fn(io::Error)) {
     let mut buffer = vec![0u8; DATAGRAM_BYTES_MAX];
     loop {
         if socket.readable().await.is_err() {
             return;
         }
-        let mut empty = false;
         for _ in 0..BATCH_MAX {
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, peer)) => {
                     post(Flow { listener, connection: 0, peer }, Bytes::copy_from_slice(&buffer[..length]));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    empty = true;
-                    break;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // Most likely an ICMP error of an earlier datagram: nothing to do with the next one.
                 Err(error) => failed(error),
             }
         }
-        emptied(empty);
         tokio::task::yield_now().await;
     }
 }

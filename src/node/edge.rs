@@ -7,23 +7,25 @@
 use super::clock;
 use super::limits;
 use super::process;
-use super::wires::{Packet, Wires, lock};
+use super::setup::Setup;
+use super::wires::{Wires, lock};
 use crate::base::fact::{Blocked, Fact, Stamped};
 use crate::base::{FactId, Mint, Mono, Now, ShardId};
-use crate::config::{Config, Strangers};
+use crate::config::Config;
 use crate::edge::admission::{self, Admission, Decision, Limits, Load, Urgency};
 use crate::edge::event::{Ban, Counts, Kind as Judged, Offence, Packet as Sent, Source, Verdict};
 use crate::edge::gate::{Gate, Settings};
+use crate::net::packet::{Fate, Packet};
 use crate::sip::busy;
 use crate::sip::event::{Bindings, Flow, Suspect, Suspicion};
 use crate::sip::route::{Glance, Kind, Route, is_emergency};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::UdpSocket;
 use utoipa::ToSchema;
 
 /// How often lag is measured.
@@ -38,18 +40,24 @@ const NOTHING: u64 = u64::MAX;
 /// The edge of a node.
 pub(super) struct Edge {
     seed: [u64; 2],
-    /// By listener: whether strangers are answered.
-    welcome: Vec<bool>,
+    setup: Arc<ArcSwap<Setup>>,
     /// Trunks all of whose calls are emergencies.
     emergency_trunks: BTreeSet<Box<str>>,
-    /// By listener.
-    sockets: Vec<Arc<UdpSocket>>,
     gate: Mutex<Gate>,
     door: Mutex<Admission>,
     /// By shard.
     waits: Vec<Waits>,
-    /// By listener: since when its socket has never been empty; 0 when it was at the last look.
-    full_since: Vec<AtomicU64>,
+}
+
+/// A mailbox of a shard in which messages wait.
+#[derive(Clone, Copy)]
+pub(super) enum Mailbox {
+    /// Datagrams but for new calls.
+    Packets,
+    /// New calls.
+    Calls,
+    /// What connections bring.
+    News,
 }
 
 /// Waits in one shard's mailboxes.
@@ -57,6 +65,7 @@ pub(super) struct Edge {
 struct Waits {
     packets: Wait,
     calls: Wait,
+    news: Wait,
 }
 
 /// Waits in one mailbox.
@@ -129,7 +138,7 @@ impl Bans {
 }
 
 impl Edge {
-    pub(super) fn new(config: &Config, seed: [u64; 2], sockets: Vec<Arc<UdpSocket>>) -> Edge {
+    pub(super) fn new(config: &Config, seed: [u64; 2], setup: Arc<ArcSwap<Setup>>) -> Edge {
         let limits = Limits {
             lag_max: config.overload.lag_max,
             memory_max: config.overload.memory_max.unwrap_or_else(limits::memory_max),
@@ -137,10 +146,8 @@ impl Edge {
         };
         Edge {
             seed,
-            welcome: config.listeners.iter().map(|listener| listener.strangers == Strangers::Answer).collect(),
+            setup,
             emergency_trunks: config.overload.emergency_trunks.clone(),
-            full_since: sockets.iter().map(|_| AtomicU64::new(0)).collect(),
-            sockets,
             gate: Mutex::new(Gate::new(seed, Settings::default())),
             door: Mutex::new(Admission::new(seed, limits)),
             waits: (0..config.node.shards).map(|_| Waits::default()).collect(),
@@ -162,21 +169,15 @@ impl Edge {
         lock(&self.gate).offend(now, suspicion.flow.peer, offence);
     }
 
-    /// A shard takes a packet in hand.
-    pub(super) fn waited(&self, shard: ShardId, packet: &Packet, now: Mono) {
+    /// A shard takes a message in hand that was received at `at`.
+    pub(super) fn waited(&self, shard: ShardId, mailbox: Mailbox, at: Mono, now: Mono) {
         let waits = &self.waits[shard.index()];
-        let wait = if packet.call { &waits.calls } else { &waits.packets };
-        wait.note(now.0.saturating_sub(packet.at.0));
-    }
-
-    /// A listener has read a batch; `empty` when nothing was left.
-    pub(super) fn emptied(&self, listener: u16, empty: bool) {
-        let since = &self.full_since[usize::from(listener)];
-        if empty {
-            since.store(0, Ordering::Relaxed);
-        } else if since.load(Ordering::Relaxed) == 0 {
-            since.store(clock::now().mono.0, Ordering::Relaxed);
-        }
+        let wait = match mailbox {
+            Mailbox::Packets => &waits.packets,
+            Mailbox::Calls => &waits.calls,
+            Mailbox::News => &waits.news,
+        };
+        wait.note(now.0.saturating_sub(at.0));
     }
 
     pub(super) fn figures(&self) -> Figures {
@@ -188,111 +189,118 @@ impl Edge {
         }
     }
 
-    /// The longest of the shortest waits since the last look; a socket that was never empty is as late as that has lasted.
+    /// The longest of the shortest waits since the last look.
     fn lag(&self, wires: &Wires, now: Mono) -> Duration {
         let mut longest = 0;
         for (waits, to) in self.waits.iter().zip(&wires.shards) {
             let packets = waits.packets.look(now, to.packets.capacity() < to.packets.max_capacity());
             let calls = waits.calls.look(now, to.calls.capacity() < to.calls.max_capacity());
-            longest = longest.max(packets).max(calls);
-        }
-        for since in &self.full_since {
-            let since = since.load(Ordering::Relaxed);
-            longest = longest.max(if since == 0 { 0 } else { now.0.saturating_sub(since) });
+            let news = waits.news.look(now, to.news.capacity() < to.news.max_capacity());
+            longest = longest.max(packets).max(calls).max(news);
         }
         Duration::from_nanos(longest)
     }
 
-    /// Sends a refusal; one that is lost is asked for again.
-    fn send(&self, wires: &Wires, flow: Flow, bytes: &[u8]) {
-        let sent = self.sockets.get(usize::from(flow.listener)).map(|socket| socket.try_send_to(bytes, flow.peer));
-        if !matches!(sent, Some(Ok(_))) {
-            wires.faults.sends_failed.raise(clock::now().mono, 1, |count| {
-                tracing::warn!(count, "a refusal cannot be sent");
-            });
+    /// What becomes of a message that a listener or a connection received.
+    pub(super) fn judge(&self, flow: Flow, bytes: Bytes) -> Fate {
+        let Glance { route, kind } = Glance::of(&bytes, self.seed);
+        if route == Route::KeepAlive {
+            return Fate::Dropped;
         }
+        let (setup, now) = (self.setup.load(), clock::now());
+        let trunk = setup.sip.trunk_of(flow.peer.ip());
+        let judged = match (&kind, route) {
+            (Kind::Register { host }, Route::Hashed(user)) if setup.sip.domain_of(host).is_some() => {
+                Judged::Register { user }
+            }
+            (_, Route::Marked { .. }) => Judged::Marked,
+            _ => Judged::Other,
+        };
+        let listener = setup.sip.listeners.get(usize::from(flow.listener));
+        let welcome = listener.is_some_and(|listener| listener.answers_strangers);
+        let sent = Sent { flow, trunk: trunk.is_some(), welcome, kind: judged };
+        // Trunks need no judge, and so no lock.
+        let verdict = if sent.trunk { Verdict::Serve } else { lock(&self.gate).judge(now, &sent) };
+        let stranger = match verdict {
+            Verdict::Serve => false,
+            Verdict::Prove => true,
+            Verdict::Drop(_) => return Fate::Dropped,
+        };
+        let call = matches!(kind, Kind::Call | Kind::AboutCall);
+        if call && !stranger {
+            let name = trunk.map_or("", |trunk| &*trunk.name);
+            if let Some(fate) = self.not_admitted(now.mono, (&kind, route), (name, flow), &bytes) {
+                return fate;
+            }
+        }
+        Fate::To(self.shard(route), Packet { flow, bytes, stranger, call, at: now.mono })
+    }
+
+    fn shard(&self, route: Route) -> usize {
+        let shards = self.waits.len();
+        match route {
+            Route::Marked { shard, .. } if shard.index() < shards => shard.index(),
+            Route::Hashed(hash) => (hash % shards as u64) as usize,
+            Route::Marked { .. } | Route::Anywhere | Route::KeepAlive => 0,
+        }
+    }
+
+    /// What becomes of a new call, or of what is about one, that is not for its shard.
+    fn not_admitted(
+        &self,
+        now: Mono,
+        (kind, route): (&Kind<'_>, Route),
+        (trunk, flow): (&str, Flow),
+        bytes: &Bytes,
+    ) -> Option<Fate> {
+        let Route::Hashed(call) = route else { return None };
+        if *kind != Kind::Call {
+            // The ACK of a refusal; its CANCEL would come too late.
+            return lock(&self.door).refused(call).then_some(Fate::Dropped);
+        }
+        let urgency = || {
+            let urgent = self.emergency_trunks.contains(trunk) || (!trunk.is_empty() && is_emergency(bytes));
+            if urgent { Urgency::Emergency } else { Urgency::Usual }
+        };
+        let decision = lock(&self.door).ask(now, call, urgency);
+        if decision == Decision::Pass {
+            return None;
+        }
+        let refused = busy::refuse(flow, bytes.clone(), self.seed)?;
+        if decision == Decision::Refuse {
+            let site = self.setup.load().calls.numbers.lookup(&refused.dialled).map(|entry| entry.site);
+            lock(&self.door).block((site, trunk.into()));
+        }
+        Some(Fate::Refused(refused.flow, refused.bytes))
     }
 }
 
-/// Takes a message from a listener: drops it, refuses it or gives it to its shard.
+/// Takes a datagram: drops it, refuses it or gives it to its shard.
 pub(super) fn take(wires: &Wires, flow: Flow, bytes: Bytes) {
-    let edge = &wires.edge;
-    let Glance { route, kind } = Glance::of(&bytes, edge.seed);
-    if route == Route::KeepAlive {
-        return;
-    }
-    let (setup, now) = (wires.setup.load(), clock::now());
-    let trunk = setup.sip.trunk_of(flow.peer.ip());
-    let judged = match (&kind, route) {
-        (Kind::Register { host }, Route::Hashed(user)) if setup.sip.domain_of(host).is_some() => {
-            Judged::Register { user }
-        }
-        (_, Route::Marked { .. }) => Judged::Marked,
-        _ => Judged::Other,
-    };
-    let welcome = edge.welcome.get(usize::from(flow.listener)).copied().unwrap_or(false);
-    let sent = Sent { peer: flow.peer, trunk: trunk.is_some(), welcome, kind: judged };
-    // Trunks need no judge, and so no lock.
-    let verdict = if sent.trunk { Verdict::Serve } else { lock(&edge.gate).judge(now, &sent) };
-    let stranger = match verdict {
-        Verdict::Serve => false,
-        Verdict::Prove => true,
-        Verdict::Drop(_) => return,
-    };
-    let call = matches!(kind, Kind::Call | Kind::AboutCall);
-    if call && !stranger {
-        let name = trunk.map_or("", |trunk| &*trunk.name);
-        if !is_admitted(wires, now.mono, (&kind, route), (name, flow), &bytes) {
-            return;
+    match wires.edge.judge(flow, bytes) {
+        Fate::Dropped => {}
+        Fate::Refused(flow, bytes) => refuse(wires, flow, &bytes),
+        Fate::To(shard, packet) => {
+            let to = &wires.shards[shard];
+            let mailbox = if packet.call { &to.calls } else { &to.packets };
+            if mailbox.try_send(packet).is_err() {
+                wires.faults.packets_dropped.raise(clock::now().mono, 1, |count| {
+                    tracing::error!(shard, count, "a shard is behind: datagrams are dropped");
+                });
+            }
         }
     }
-    give(wires, route, Packet { flow, bytes, stranger, call, at: now.mono });
 }
 
-fn give(wires: &Wires, route: Route, packet: Packet) {
-    let shards = wires.shards.len();
-    let shard = match route {
-        Route::Marked { shard, .. } if shard.index() < shards => shard.index(),
-        Route::Hashed(hash) => (hash % shards as u64) as usize,
-        Route::Marked { .. } | Route::Anywhere | Route::KeepAlive => 0,
-    };
-    let to = &wires.shards[shard];
-    let mailbox = if packet.call { &to.calls } else { &to.packets };
-    if mailbox.try_send(packet).is_err() {
-        wires.faults.packets_dropped.raise(clock::now().mono, 1, |count| {
-            tracing::error!(shard, count, "a shard is behind: datagrams are dropped");
+/// Sends a refusal; one that is lost is asked for again.
+fn refuse(wires: &Wires, flow: Flow, bytes: &[u8]) {
+    let sockets = wires.sockets.load();
+    let socket = sockets.get(usize::from(flow.listener)).and_then(Option::as_ref);
+    if !matches!(socket.map(|socket| socket.try_send_to(bytes, flow.peer)), Some(Ok(_))) {
+        wires.faults.sends_failed.raise(clock::now().mono, 1, |count| {
+            tracing::warn!(count, "a refusal cannot be sent");
         });
     }
-}
-
-/// Whether a new call, or what is about one, goes to a shard; one that does not has had its answer.
-fn is_admitted(
-    wires: &Wires,
-    now: Mono,
-    (kind, route): (&Kind<'_>, Route),
-    (trunk, flow): (&str, Flow),
-    bytes: &Bytes,
-) -> bool {
-    let (edge, Route::Hashed(call)) = (&wires.edge, route) else { return true };
-    if *kind != Kind::Call {
-        // The ACK of a refusal; its CANCEL would come too late.
-        return !lock(&edge.door).refused(call);
-    }
-    let urgency = || {
-        let urgent = edge.emergency_trunks.contains(trunk) || (!trunk.is_empty() && is_emergency(bytes));
-        if urgent { Urgency::Emergency } else { Urgency::Usual }
-    };
-    let decision = lock(&edge.door).ask(now, call, urgency);
-    if decision == Decision::Pass {
-        return true;
-    }
-    let Some(refused) = busy::refuse(flow, bytes.clone(), edge.seed) else { return true };
-    if decision == Decision::Refuse {
-        let site = wires.setup.load().calls.numbers.lookup(&refused.dialled).map(|entry| entry.site);
-        lock(&edge.door).block((site, trunk.into()));
-    }
-    edge.send(wires, refused.flow, &refused.bytes);
-    false
 }
 
 /// Measures, for ever. `strain` counts what the recorder and the journal could not take.

@@ -8,7 +8,7 @@ use super::live::Live;
 use super::recorder::Gauge;
 use super::wires::{Wires, lock};
 use super::{edge, facts, media, process, recorder};
-use crate::net::ports;
+use crate::net::{connections, ports};
 use crate::{acd, call, sip};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,8 @@ pub struct Internals {
     pub queues: Vec<QueueFigures>,
     /// By media thread.
     pub media: Vec<media::Figures>,
+    /// SIP connections.
+    pub connections: connections::Counts,
     /// Facts on their way to SQL.
     pub facts: FactFigures,
     /// The recorder.
@@ -88,6 +90,10 @@ pub struct Standing {
     pub connections: u64,
     /// Event streams.
     pub streams: u64,
+    /// SIP connections; phones that are registered by one keep it.
+    pub sip_connections: u64,
+    /// Messages that wait to be written to SIP connections.
+    pub sip_waiting: u64,
 }
 
 /// One signal shard.
@@ -186,7 +192,7 @@ impl Standing {
     }
 
     /// Every figure by its name.
-    pub fn named(&self) -> [(&'static str, u64); 20] {
+    pub fn named(&self) -> [(&'static str, u64); 22] {
         [
             ("calls", self.calls),
             ("legs", self.legs),
@@ -208,6 +214,8 @@ impl Standing {
             ("files", self.files),
             ("connections", self.connections),
             ("streams", self.streams),
+            ("sip_connections", self.sip_connections),
+            ("sip_waiting", self.sip_waiting),
         ]
     }
 }
@@ -231,11 +239,14 @@ impl Sources {
         let acds: Vec<acd::Counts> = self.acds.iter().map(|counts| *lock(counts)).collect();
         let media: Vec<media::Figures> = self.media.iter().map(|figures| *lock(figures)).collect();
         let (recorder, process) = (self.recorder.counts(), process::read());
+        let connections = self.wires.connections.counts();
         let mut standing = Standing {
             recordings: recorder.unsealed as u64,
             tasks: self.runtime.metrics().num_alive_tasks() as u64,
             threads: process.threads,
             files: process.open_files,
+            sip_connections: connections.open + connections.handshakes,
+            sip_waiting: connections.waiting,
             ..Standing::default()
         };
         shards.iter().for_each(|shard| standing.add_shard(shard));
@@ -247,6 +258,7 @@ impl Sources {
             facts: facts(&self.facts.counts(), self.facts_refused.load(Ordering::Relaxed)),
             edge: self.wires.edge.figures(),
             faults: self.wires.faults.read(),
+            connections,
             standing,
             shards,
             acds,

@@ -87,7 +87,8 @@ mod tests {
 
     fn bindings(user: &str, contacts: usize) -> Bindings {
         let flow = Flow { listener: 0, connection: 0, peer: "192.0.2.1:5062".parse().unwrap() };
-        let binding = Binding { uri: format!("sip:{user}@192.0.2.1:5062").into(), flow, expires: Wall(9) };
+        let binding =
+            Binding { uri: format!("sip:{user}@192.0.2.1:5062").into(), flow, expires: Wall(9), path: Vec::new() };
         Bindings { user: user.into(), domain: "fuzhou.example".into(), contacts: vec![binding; contacts] }
     }
 

@@ -55,6 +55,11 @@ impl Setup {
         Ok(Setup { sip: Arc::new(sip), calls: Arc::new(calls), acd, by_phone, people: people.len(), revision })
     }
 
+    /// Other listeners than it was loaded with.
+    pub(super) fn hear(&mut self, listeners: Vec<sip::event::ListenerSettings>) {
+        Arc::make_mut(&mut self.sip).listeners = listeners;
+    }
+
     /// Made of settings alone, without people.
     #[cfg(test)]
     pub(super) fn of(sip: Arc<sip::event::Settings>, calls: Arc<call::event::Settings>) -> Setup {

@@ -3,26 +3,29 @@
 //! One task a shard. Nothing in it waits but for the next message or the next deadline.
 
 use super::clock;
+use super::edge::Mailbox;
 use super::guard::fenced;
 use super::internals::ShardFigures;
 use super::media::{MediaThreads, Message};
 use super::setup::Setup;
 use super::standing::{KEEP_EVERY, ToKeeper, put_call};
-use super::wires::{Packet, Wires, lock};
+use super::wires::{Wires, lock};
 use crate::base::fact::Stamped;
 use crate::base::number::mask;
 use crate::base::{FactId, LegId, MediaThreadId, Mint, Mono, Now, ShardId};
 use crate::call::event::{CallView, Event as ToCalls, Towards};
 use crate::media::event::{Action, Counters, Notice};
+use crate::net::connections::News;
+use crate::net::packet::Packet;
 use crate::net::ports::{OpenError, Ports};
 use crate::shard::{Effect, Event, Shard};
 use crate::sip::event::Flow;
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 /// Messages taken from a mailbox at once.
@@ -57,10 +60,12 @@ fn take_step(
 
 /// The receiving ends of one shard.
 pub(super) struct ShardMailbox {
-    /// Everything but new calls.
+    /// Datagrams but for new calls.
     pub(super) packets: mpsc::Receiver<Packet>,
     /// INVITEs outside dialogs, and what is about them.
     pub(super) calls: mpsc::Receiver<Packet>,
+    /// All of connections.
+    pub(super) news: mpsc::Receiver<News>,
     pub(super) events: mpsc::Receiver<Event>,
 }
 
@@ -70,8 +75,6 @@ pub(super) struct ShardTask {
     pub(super) shard: Shard,
     pub(super) wires: Arc<Wires>,
     pub(super) media: Arc<MediaThreads>,
-    /// By listener.
-    pub(super) sockets: Vec<Arc<UdpSocket>>,
     pub(super) ports: Ports,
     pub(super) mint: Mint,
     pub(super) threads_by_leg: HashMap<LegId, MediaThreadId>,
@@ -125,7 +128,8 @@ impl ShardTask {
     pub(super) async fn run(mut self, mut mailbox: ShardMailbox) {
         let mut effects = std::mem::take(&mut self.begun);
         self.carry_out(clock::now(), &mut effects);
-        let (mut some_packets, mut some_calls, mut some_events) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut some_packets, mut some_calls) = (Vec::new(), Vec::new());
+        let (mut some_events, mut some_news) = (Vec::new(), Vec::new());
         loop {
             let next = [self.shard.next_deadline(), self.keeping.due].into_iter().flatten().min();
             let wait = next.map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
@@ -133,21 +137,31 @@ impl ShardTask {
                 biased;
                 count = mailbox.events.recv_many(&mut some_events, BATCH_MAX) => if count == 0 { return },
                 count = mailbox.packets.recv_many(&mut some_packets, BATCH_MAX) => if count == 0 { return },
+                count = mailbox.news.recv_many(&mut some_news, BATCH_MAX) => if count == 0 { return },
                 count = mailbox.calls.recv_many(&mut some_calls, CALLS_BATCH_MAX) => if count == 0 { return },
                 () = tokio::time::sleep(wait) => {}
             }
-            for event in some_events.drain(..) {
-                let now = clock::now();
-                self.step(now, &mut effects, |shard, out| shard.handle(now, event, out));
-                self.carry_out(now, &mut effects);
-                self.keep(now);
+            // Whatever woke us: a flood of datagrams must not keep connections waiting.
+            while some_news.len() < BATCH_MAX
+                && let Ok(one) = mailbox.news.try_recv()
+            {
+                some_news.push(one);
             }
+            some_events.drain(..).for_each(|event| self.handle(clock::now(), event, &mut effects));
             if some_calls.is_empty() {
                 some_calls.extend(std::iter::from_fn(|| mailbox.calls.try_recv().ok()).take(CALLS_BATCH_MAX));
             }
-            for packet in some_packets.drain(..).chain(some_calls.drain(..)) {
-                self.receive(packet, &mut effects);
+            some_packets.drain(..).for_each(|packet| self.receive(Mailbox::Packets, packet, &mut effects));
+            for one in some_news.drain(..) {
+                match one {
+                    News::Received { packet, in_flight } => {
+                        self.receive(Mailbox::News, packet, &mut effects);
+                        drop(in_flight);
+                    }
+                    News::Closed { flow } => self.handle(clock::now(), Event::Closed { flow }, &mut effects),
+                }
             }
+            some_calls.drain(..).for_each(|packet| self.receive(Mailbox::Calls, packet, &mut effects));
             let now = clock::now();
             if self.shard.next_deadline().is_some_and(|at| at <= now.mono) {
                 self.step(now, &mut effects, |shard, out| shard.expire(now, out));
@@ -158,11 +172,15 @@ impl ShardTask {
         }
     }
 
-    fn receive(&mut self, packet: Packet, effects: &mut Vec<Effect>) {
+    fn receive(&mut self, mailbox: Mailbox, packet: Packet, effects: &mut Vec<Effect>) {
         let now = clock::now();
-        self.wires.edge.waited(self.id, &packet, now.mono);
+        self.wires.edge.waited(self.id, mailbox, packet.at, now.mono);
         let Packet { flow, bytes, stranger, .. } = packet;
         let event = if stranger { Event::Stranger { flow, bytes } } else { Event::Received { flow, bytes } };
+        self.handle(now, event, effects);
+    }
+
+    fn handle(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         self.step(now, effects, |shard, out| shard.handle(now, event, out));
         self.carry_out(now, effects);
         self.keep(now);
@@ -192,7 +210,7 @@ impl ShardTask {
             std::mem::swap(effects, &mut carried);
             for effect in carried.drain(..) {
                 match effect {
-                    Effect::Send { flow, bytes } => self.send(flow, &bytes),
+                    Effect::Send { flow, bytes } => self.send(now, flow, bytes, effects),
                     Effect::OpenPort { leg, beside, towards } => {
                         let event = self.open_port(now, leg, beside, towards);
                         self.step(now, effects, |shard, out| shard.handle(now, Event::Call(event), out));
@@ -224,14 +242,21 @@ impl ShardTask {
         self.carried = carried;
     }
 
-    fn send(&self, flow: Flow, bytes: &[u8]) {
-        let sent = match self.sockets.get(usize::from(flow.listener)) {
-            Some(socket) => socket.try_send_to(bytes, flow.peer),
+    fn send(&mut self, now: Now, flow: Flow, bytes: Bytes, effects: &mut Vec<Effect>) {
+        if flow.is_reliable() {
+            if self.wires.connections.send(flow, bytes).is_err() {
+                self.step(now, effects, |shard, out| shard.handle(now, Event::Closed { flow }, out));
+            }
+            return;
+        }
+        let sockets = self.wires.sockets.load();
+        let sent = match sockets.get(usize::from(flow.listener)).and_then(Option::as_ref) {
+            Some(socket) => socket.try_send_to(&bytes, flow.peer),
             None => Err(std::io::ErrorKind::NotConnected.into()),
         };
         // Lost like any datagram: SIP's own timers repeat it.
         if let Err(error) = sent {
-            self.wires.faults.sends_failed.raise(clock::now().mono, 1, |count| {
+            self.wires.faults.sends_failed.raise(now.mono, 1, |count| {
                 tracing::warn!(%error, count, "a SIP datagram cannot be sent");
             });
         }

@@ -7,25 +7,30 @@ use super::clock;
 use super::edge::{self, Edge};
 use super::facts::{self, FactWriter, Refused};
 use super::internals::{Internals, Sources};
+use super::listeners::{Listeners, Listening};
 use super::live::{Delta, Live};
 use super::media::{self, MediaThreads};
 use super::queues::AcdTask;
 use super::recorder::{self, Recorder};
 use super::registrations::{Registrations, SAVE_EVERY};
+use super::reload::Reload;
 use super::restore::{Restored, restore, shown};
 use super::setup::Setup;
 use super::shards::{Keeping, ShardMailbox, ShardTask};
 use super::standing::{Before, Keeper};
 use super::unfinished::Unfinished;
-use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEW_CALLS_MAX, PACKETS_MAX, ToShard, Wires, lock};
+use super::wires::{
+    ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEW_CALLS_MAX, NEWS_MAX, PACKETS_MAX, ToShard, Wires, lock,
+};
 use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
 use crate::base::{AgentId, CallId, ContactId, FactId, MediaThreadId, Mint, RecordingId, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
+use crate::net::connections::{Connections, World};
 use crate::net::ports::{Ports, SettingsError};
-use crate::net::udp;
+use crate::net::tls::{self, TlsError};
 use crate::shard::{self, Effect, Shard, Standing};
 use crate::sip::event::ListenerSettings;
 use crate::store::journal;
@@ -34,17 +39,18 @@ use crate::store::{OpenError, Store, StoreError};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How often people are looked up again: an agent added on the command line can register this soon.
 const PEOPLE_EVERY: Duration = Duration::from_secs(1);
+/// How often certificates are looked at: one that was replaced on disk is used this soon.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 /// Recorder threads: one slow disk operation must not stop all files.
 const RECORDER_THREADS: usize = 2;
 /// Seconds after which a refused trunk may try again while we drain.
@@ -62,6 +68,9 @@ pub enum StartError {
     /// The prompts changed since they were checked.
     #[error(transparent)]
     Prompts(#[from] ConfigErrors),
+    /// A listener's certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The database.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -109,8 +118,10 @@ pub struct Node {
     keeper: Keeper,
     media: Arc<MediaThreads>,
     acd_counts: Vec<Arc<Mutex<acd::Counts>>>,
-    listening: Vec<SocketAddr>,
-    listeners: Vec<ListenerSettings>,
+    /// Replaced at a reload; `config` is what the node was started with.
+    current: Arc<ArcSwap<Current>>,
+    listening: Vec<Listening>,
+    listeners: Arc<Mutex<Listeners>>,
     tasks: Vec<JoinHandle<()>>,
     facts_refused: Arc<AtomicU64>,
     seed: [u64; 2],
@@ -130,9 +141,9 @@ impl Node {
         let library = library(&config)?;
         let store = Store::open(&config.database).await?;
         store.sync_sites(&site_rows(&config)).await?;
-        let sockets = bind_all(&config).await?;
-        let listeners = advertised(&config, &sockets)?;
-        let setup = Setup::load(&config, &listeners, &store).await?;
+        tls::install_provider();
+        let listeners = Listeners::bind(&config)?;
+        let setup = Setup::load(&config, &listeners.settings(), &store).await?;
         let facts = FactWriter::start(fact_settings(&config), store.clone())?;
         let facts_refused = Arc::new(AtomicU64::new(0));
         let tell = teller(facts.clone(), facts_refused.clone());
@@ -147,21 +158,27 @@ impl Node {
             config.sites.iter().map(|_| mpsc::channel(config.node.calls_max * ACD_EVENTS_PER_CALL)).unzip();
         let live = Arc::new(Live::new(clock::now().wall));
         live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
+        let setup = Arc::new(ArcSwap::from_pointee(setup));
+        let edge = Arc::new(Edge::new(&config, seed, setup.clone()));
         let wires = Arc::new(Wires {
             counts: to_shards.iter().map(|_| Mutex::default()).collect(),
+            sockets: ArcSwap::from_pointee(Vec::new()),
+            connections: connections(&to_shards, &setup, edge.clone()),
             shards: to_shards,
             acds: to_acds,
-            setup: ArcSwap::from_pointee(setup),
+            setup,
             phones: dashmap::DashMap::new(),
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
             facts: Box::new(tell),
             faults: Faults::default(),
-            edge: Edge::new(&config, seed, sockets.clone()),
+            edge,
         });
         let mut node = Node {
             acd_counts: config.sites.iter().map(|_| Arc::default()).collect(),
-            listening: sockets.iter().map(|socket| socket.local_addr()).collect::<io::Result<_>>()?,
+            current: Arc::new(Current::new(&config, &listeners)),
+            listening: listeners.listening(),
+            listeners: Arc::new(Mutex::new(listeners)),
             config,
             store,
             wires,
@@ -169,7 +186,6 @@ impl Node {
             recorder,
             keeper,
             media: Arc::new(media),
-            listeners,
             tasks: Vec::new(),
             facts_refused,
             seed,
@@ -178,10 +194,14 @@ impl Node {
         let Restored { shards, acds, contacts, mut gone, .. } = restored;
         node.keeper.way().give(&mut gone);
         node.spawn_acds(acd_mailboxes, acds);
-        node.spawn_shards(shard_mailboxes, shards, &sockets)?;
+        // What restored calls say first finds its way; they are heard once the phones are known.
+        lock(&node.listeners).publish(&node.wires);
+        node.spawn_shards(shard_mailboxes, shards)?;
         node.restore_registrations();
         node.close_unfinished(contacts);
-        node.spawn_receivers(&sockets);
+        node.spawn_edge_watch();
+        lock(&node.listeners).open(&node.wires);
+        node.spawn_certificate_watch();
         node.spawn_people_watch();
         Ok(node)
     }
@@ -213,9 +233,8 @@ impl Node {
         &mut self,
         mailboxes: Vec<ShardMailbox>,
         shards: Vec<(Shard, Vec<Effect>)>,
-        sockets: &[Arc<UdpSocket>],
     ) -> Result<(), StartError> {
-        let addresses = media_addresses(&self.config, &self.listeners);
+        let addresses = lock(&self.listeners).media_addresses(self.config.node.rtp_address);
         for ((index, mailbox), (shard, begun)) in mailboxes.into_iter().enumerate().zip(shards) {
             let id = ShardId(u8::try_from(index).expect("at most 256 shards"));
             let task = ShardTask {
@@ -225,7 +244,6 @@ impl Node {
                 keeping: Keeping::new(self.keeper.way()),
                 wires: self.wires.clone(),
                 media: self.media.clone(),
-                sockets: sockets.to_vec(),
                 ports: Ports::new(&addresses, shard_ports(&self.config, index))?,
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1_024 + u16::from(id.0), self.seed),
                 threads_by_leg: HashMap::new(),
@@ -235,23 +253,6 @@ impl Node {
             self.tasks.push(tokio::spawn(task.run(mailbox)));
         }
         Ok(())
-    }
-
-    fn spawn_receivers(&mut self, sockets: &[Arc<UdpSocket>]) {
-        self.spawn_edge_watch();
-        for (listener, socket) in (0u16..).zip(sockets) {
-            let wires = self.wires.clone();
-            let post = move |flow, bytes| edge::take(&wires, flow, bytes);
-            let wires = self.wires.clone();
-            let failed = move |error| {
-                wires.faults.receives_failed.raise(clock::now().mono, 1, |count| {
-                    tracing::warn!(%error, count, "a datagram cannot be received");
-                });
-            };
-            let wires = self.wires.clone();
-            let emptied = move |empty| wires.edge.emptied(listener, empty);
-            self.tasks.push(tokio::spawn(udp::receive(socket.clone(), listener, post, failed, emptied)));
-        }
     }
 
     /// Measures how far behind the node is, and tells once a minute which calls were refused.
@@ -264,11 +265,17 @@ impl Node {
 
     /// Phones that were registered before a restart can be rung; from now on changes are kept.
     fn restore_registrations(&mut self) {
+        let setup = self.wires.setup.load();
         match self.wires.registrations.read() {
-            Ok(restored) => restored.into_iter().for_each(|bindings| {
-                // At once: no phone is a stranger while its shard is still busy with the others.
-                self.wires.edge.learn(&bindings);
-                self.wires.to_shard(ShardId(0), shard::Event::Restored(bindings));
+            Ok(restored) => restored.into_iter().for_each(|mut bindings| {
+                // A connection does not survive its process: such phones come back by themselves.
+                bindings.contacts.retain(|contact| !contact.flow.is_reliable());
+                bindings.contacts.iter_mut().for_each(|contact| contact.flow = setup.sip.datagrams(contact.flow));
+                if !bindings.contacts.is_empty() {
+                    // At once: no phone is a stranger while its shard is still busy with the others.
+                    self.wires.edge.learn(&bindings);
+                    self.wires.to_shard(ShardId(0), shard::Event::Restored(bindings));
+                }
             }),
             Err(error) => tracing::warn!(%error, "earlier registrations cannot be read: phones must register again"),
         }
@@ -294,14 +301,30 @@ impl Node {
         }));
     }
 
+    /// Certificates that were replaced on disk are used by new handshakes; connections that stand are untouched.
+    fn spawn_certificate_watch(&mut self) {
+        let listeners = self.listeners.clone();
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(CERTIFICATES_EVERY).await;
+                for (listener, read) in lock(&listeners).renew_certificates() {
+                    match read {
+                        Ok(()) => tracing::info!(listener, "its certificate was replaced"),
+                        Err(error) => tracing::error!(listener, %error, "its new certificate is not used"),
+                    }
+                }
+            }
+        }));
+    }
+
     /// Agents who were added, changed or removed in SQL take effect while calls run.
     fn spawn_people_watch(&mut self) {
-        let (config, listeners) = (self.config.clone(), self.listeners.clone());
+        let current = self.current.clone();
         let (store, wires) = (self.store.clone(), self.wires.clone());
         self.tasks.push(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(PEOPLE_EVERY).await;
-                match newer(&config, &listeners, &store, wires.setup.load().revision).await {
+                match newer(&current.load_full(), &store, wires.setup.load().revision).await {
                     Ok(Some(setup)) => configure(&wires, setup),
                     Ok(None) => {}
                     // Phones and agents go on as they were last known.
@@ -311,12 +334,22 @@ impl Node {
         }));
     }
 
-    /// The addresses on which SIP is spoken, in listener order.
-    pub fn listening(&self) -> &[SocketAddr] {
+    /// Where and how SIP was spoken at the start, in listener order.
+    pub fn listening(&self) -> &[Listening] {
         &self.listening
     }
 
-    /// What the node was configured with.
+    /// Takes new configurations while the node runs.
+    pub fn reload(&self) -> Reload {
+        Reload {
+            current: self.current.clone(),
+            listeners: self.listeners.clone(),
+            store: self.store.clone(),
+            wires: self.wires.clone(),
+        }
+    }
+
+    /// What the node was started with.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -400,6 +433,7 @@ impl Node {
             () = tokio::time::sleep(self.config.node.drain_max) => self.hang_up_all().await,
             () = hurried => self.hang_up_all().await,
         }
+        lock(&self.listeners).close();
         for task in &self.tasks {
             task.abort();
         }
@@ -448,6 +482,32 @@ impl Node {
     }
 }
 
+/// What the files said last, and what became of it.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) config: Arc<Config>,
+    pub(super) listeners: Vec<ListenerSettings>,
+}
+
+impl Current {
+    fn new(config: &Arc<Config>, listeners: &Listeners) -> ArcSwap<Current> {
+        ArcSwap::from_pointee(Current { config: config.clone(), listeners: listeners.settings() })
+    }
+}
+
+/// The table of connections: their messages go to shards as datagrams do.
+fn connections(shards: &[ToShard], setup: &Arc<ArcSwap<Setup>>, edge: Arc<Edge>) -> Connections {
+    let setup = setup.clone();
+    let world = World {
+        judge: Box::new(move |flow, bytes| edge.judge(flow, bytes)),
+        shards: shards.iter().map(|shard| shard.news.clone()).collect(),
+        trusts: Box::new(move |address| setup.load().sip.trunk_of(address).is_some()),
+    };
+    // Numbers of this life are above those of earlier ones, with room for a million new connections each millisecond.
+    let first = u64::try_from(clock::now().wall.0).unwrap_or_default() << 20;
+    Connections::new(world, first.max(1))
+}
+
 /// What the process before left goes on, as far as it can.
 async fn take_up(
     config: &Config,
@@ -484,9 +544,10 @@ fn shard_mailboxes(config: &Config) -> (Vec<ToShard>, Vec<ShardMailbox>) {
     let make = |_| {
         let (packets, packets_in) = mpsc::channel(PACKETS_MAX);
         let (calls, calls_in) = mpsc::channel(NEW_CALLS_MAX);
+        let (news, news_in) = mpsc::channel(NEWS_MAX);
         let (events, events_in) = mpsc::channel(config.node.calls_max * EVENTS_PER_CALL);
-        let mailbox = ShardMailbox { packets: packets_in, calls: calls_in, events: events_in };
-        (ToShard { packets, calls, events }, mailbox)
+        let mailbox = ShardMailbox { packets: packets_in, calls: calls_in, news: news_in, events: events_in };
+        (ToShard { packets, calls, news, events }, mailbox)
     };
     (0..config.node.shards).map(make).unzip()
 }
@@ -507,7 +568,7 @@ fn post_notice(shards: &[ToShard], notice: crate::media::event::Notice) {
     }
 }
 
-fn configure(wires: &Wires, setup: Setup) {
+pub(super) fn configure(wires: &Wires, setup: Setup) {
     let setup = Arc::new(setup);
     wires.setup.store(setup.clone());
     // The ACDs first: what a shard says under new settings must find them there.
@@ -523,16 +584,11 @@ fn configure(wires: &Wires, setup: Setup) {
 }
 
 /// The settings with the people as they are now, unless nothing changed since `known`.
-async fn newer(
-    config: &Config,
-    listeners: &[ListenerSettings],
-    store: &Store,
-    known: i64,
-) -> Result<Option<Setup>, StoreError> {
+async fn newer(current: &Current, store: &Store, known: i64) -> Result<Option<Setup>, StoreError> {
     if store.people_revision().await? == known {
         return Ok(None);
     }
-    Setup::load(config, listeners, store).await.map(Some)
+    Setup::load(&current.config, &current.listeners, store).await.map(Some)
 }
 
 fn save_registrations(wires: &Wires) {
@@ -630,58 +686,6 @@ fn start_recorder(
     };
     let folder = config.node.recordings.display().to_string();
     Recorder::start(settings, clock::now, facts).map_err(|error| StartError::Recordings { folder, error })
-}
-
-async fn bind_all(config: &Config) -> Result<Vec<Arc<UdpSocket>>, StartError> {
-    let bind = |listener: &crate::config::Listener| {
-        udp::bind(listener.listen).map(Arc::new).map_err(|error| StartError::Listen {
-            name: listener.name.clone(),
-            address: listener.listen,
-            cure: listen_cure(&error),
-            error,
-        })
-    };
-    config.listeners.iter().map(bind).collect()
-}
-
-/// What to do about an address that cannot be bound.
-pub fn listen_cure(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "Stop the program that uses it, or choose another port.",
-        io::ErrorKind::AddrNotAvailable => "Use an address of this machine, or 0.0.0.0 for all of them.",
-        io::ErrorKind::PermissionDenied => "Ports below 1024 need CAP_NET_BIND_SERVICE; 5060 does not.",
-        _ => "Check `listen`.",
-    }
-}
-
-/// What listeners call themselves; a port left to the system is known only now.
-fn advertised(config: &Config, sockets: &[Arc<UdpSocket>]) -> io::Result<Vec<ListenerSettings>> {
-    let name = |(listener, socket): (&crate::config::Listener, &Arc<UdpSocket>)| {
-        let mut advertised = listener.advertised;
-        if advertised.port() == 0 {
-            advertised.set_port(socket.local_addr()?.port());
-        }
-        Ok(ListenerSettings { advertised })
-    };
-    config.listeners.iter().zip(sockets).map(name).collect()
-}
-
-/// Addresses for media: the configured one or the listeners', and the loopback where a listener hears it.
-fn media_addresses(config: &Config, listeners: &[ListenerSettings]) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = config.node.rtp_address.into_iter().collect();
-    for (listener, named) in config.listeners.iter().zip(listeners) {
-        if config.node.rtp_address.is_none() {
-            addresses.push(named.advertised.ip());
-        }
-        match listener.listen.ip() {
-            IpAddr::V4(at) if at.is_unspecified() || at.is_loopback() => addresses.push(Ipv4Addr::LOCALHOST.into()),
-            IpAddr::V6(at) if at.is_unspecified() || at.is_loopback() => addresses.push(Ipv6Addr::LOCALHOST.into()),
-            IpAddr::V4(_) | IpAddr::V6(_) => {}
-        }
-    }
-    let mut seen = std::collections::HashSet::new();
-    addresses.retain(|address| seen.insert(*address));
-    addresses
 }
 
 /// A shard's own slice of the media ports: whole pairs, none shared.

@@ -8,23 +8,28 @@ use super::internals::{self, ShardFigures};
 use super::setup::Setup;
 use crate::acd;
 use crate::base::fact::Stamped;
-use crate::base::{AgentId, CallId, Mono, ShardId, SiteId};
+use crate::base::{AgentId, CallId, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
+use crate::net::connections::{Connections, News};
+use crate::net::packet::Packet;
 use crate::shard;
-use crate::sip::event::{Bindings, Flow};
+use crate::sip::event::Bindings;
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use dashmap::DashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 /// Datagrams that may wait for one shard.
 pub(super) const PACKETS_MAX: usize = 4_096;
 /// New calls that may wait for one shard, with what is about them.
 pub(super) const NEW_CALLS_MAX: usize = 1_024;
+/// Messages and ends of connections that may wait for one shard; then connections wait.
+pub(super) const NEWS_MAX: usize = 1_024;
 /// Messages of our own that may wait for one shard, for each call that it may have: media notices and ACD commands.
 pub(super) const EVENTS_PER_CALL: usize = 8;
 /// Messages that may wait for one ACD owner, for each call that the node may have.
@@ -35,20 +40,8 @@ pub(super) const ACD_EVENTS_PER_CALL: usize = 4;
 pub(super) struct ToShard {
     pub(super) packets: mpsc::Sender<Packet>,
     pub(super) calls: mpsc::Sender<Packet>,
+    pub(super) news: mpsc::Sender<News>,
     pub(super) events: mpsc::Sender<shard::Event>,
-}
-
-/// A message that passed the edge.
-#[derive(Debug, Clone)]
-pub(super) struct Packet {
-    pub(super) flow: Flow,
-    pub(super) bytes: Bytes,
-    /// Whether it is from nobody we know.
-    pub(super) stranger: bool,
-    /// Whether it goes with the new calls.
-    pub(super) call: bool,
-    /// When it was received.
-    pub(super) at: Mono,
 }
 
 /// Counts what goes wrong between parts of this node.
@@ -88,14 +81,17 @@ pub(super) struct Wires {
     pub(super) shards: Vec<ToShard>,
     /// By site.
     pub(super) acds: Vec<mpsc::Sender<acd::event::Event>>,
-    pub(super) setup: ArcSwap<Setup>,
+    pub(super) setup: Arc<ArcSwap<Setup>>,
+    /// By listener; those of connections have none.
+    pub(super) sockets: ArcSwap<Vec<Option<Arc<UdpSocket>>>>,
+    pub(super) connections: Connections,
     /// From where each agent's phone registered, for the choice of a media address.
     pub(super) phones: DashMap<AgentId, IpAddr>,
     pub(super) registrations: super::registrations::Registrations,
     pub(super) live: Arc<super::live::Live>,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) faults: Faults,
-    pub(super) edge: super::edge::Edge,
+    pub(super) edge: Arc<super::edge::Edge>,
     /// By shard: what stands there, as of its last message.
     pub(super) counts: Vec<Mutex<ShardFigures>>,
 }
@@ -132,6 +128,11 @@ impl Wires {
         }
         self.registrations.note(bindings);
         self.edge.learn(bindings);
+        let now = super::clock::now().wall;
+        for contact in &bindings.contacts {
+            let left_ms = u64::try_from(contact.expires.0.saturating_sub(now.0)).unwrap_or_default();
+            self.connections.vouch(contact.flow.connection, Duration::from_millis(left_ms));
+        }
         let Some((site, agent)) = self.setup.load().agent_of(&bindings.user, &bindings.domain) else { return };
         match bindings.contacts.first() {
             Some(contact) => self.phones.insert(agent, contact.flow.peer.ip()),
@@ -139,7 +140,7 @@ impl Wires {
         };
         let up = !bindings.contacts.is_empty();
         self.to_acd(site, acd::event::Event::Phone { agent, up });
-        self.live.apply(super::clock::now().wall, [super::live::Delta::Phone { agent, up }]);
+        self.live.apply(now, [super::live::Delta::Phone { agent, up }]);
     }
 
     fn lost(&self, to: &'static str) {

@@ -17,15 +17,27 @@ pub struct Challenge {
     nonce: Box<str>,
     opaque: Option<Box<str>>,
     algorithm: Algorithm,
+    /// With `-sess`: the key is of one session.
+    session: bool,
     counts: bool,
     /// The server knows the password was right: only the nonce was old.
     pub stale: bool,
 }
 
 impl Challenge {
-    /// The first challenge of a 401 that we can answer: the server names the one it likes best first (RFC 8760 §2.3).
+    /// The first challenge of a 401 or 407 that we can answer: the server names the one it likes best first (RFC 8760
+    /// §2.3).
     pub fn of(response: &Message) -> Option<Challenge> {
-        response.lines(Name::WwwAuthenticate).find_map(Challenge::parse)
+        let name = match response.status() {
+            Some(407) => Name::ProxyAuthenticate,
+            _ => Name::WwwAuthenticate,
+        };
+        response.lines(name).find_map(Challenge::parse)
+    }
+
+    /// For which users it asks.
+    pub fn realm(&self) -> &str {
+        &self.realm
     }
 
     fn parse(value: &[u8]) -> Option<Challenge> {
@@ -40,11 +52,13 @@ impl Challenge {
         if qop.is_some() && !counts {
             return None;
         }
+        let (algorithm, session) = Algorithm::parse(text("algorithm").unwrap_or_default().as_bytes())?;
         Some(Challenge {
             realm: text("realm")?,
             nonce: text("nonce")?,
             opaque: text("opaque"),
-            algorithm: Algorithm::parse(text("algorithm").unwrap_or_default().as_bytes())?,
+            algorithm,
+            session,
             counts,
             stale: text("stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
         })
@@ -53,13 +67,16 @@ impl Challenge {
     /// The value of Authorization for a request of this method and URI: the `count`-th answer to this nonce, from 1.
     pub fn answer(&self, credential: &Credential, method: &str, uri: &str, count: u32, cnonce: u64) -> String {
         let Challenge { realm, nonce, algorithm, .. } = self;
+        let session = if self.session { "-sess" } else { "" };
         let mut value = format!(
-            r#"Digest username="{}", realm="{realm}", nonce="{nonce}", uri="{uri}", algorithm={}"#,
+            r#"Digest username="{}", realm="{realm}", nonce="{nonce}", uri="{uri}", algorithm={}{session}"#,
             credential.user,
             algorithm.as_str()
         );
         if self.counts {
             value += &format!(r#", qop=auth, nc={count:08x}, cnonce="{cnonce:016x}""#);
+        } else if self.session {
+            value += &format!(r#", cnonce="{cnonce:016x}""#);
         }
         if let Some(opaque) = &self.opaque {
             value += &format!(r#", opaque="{opaque}""#);
@@ -67,7 +84,9 @@ impl Challenge {
         let unsigned = format!(r#"{value}, response="""#);
         let credentials = Credentials::parse(unsigned.as_bytes()).expect("all parts are there");
         let proof = Proof::read(&credentials).expect("a count is eight digits");
-        format!(r#"{value}, response="{}""#, proof.response_of(method.as_bytes(), credential))
+        // Without a hash of that algorithm the answer is empty, and so wrong.
+        let response = proof.response_of(method.as_bytes(), credential).unwrap_or_default();
+        format!(r#"{value}, response="{response}""#)
     }
 }
 
@@ -88,6 +107,10 @@ mod tests {
             r#"Digest realm="fz.cn", nonce="n,1", algorithm=SHA-256, qop="auth,auth-int", opaque="o""#,
             r#"digest realm="fz.cn",nonce="n",algorithm=MD5,qop="auth",stale=TRUE"#,
             r#"Digest realm="fz.cn", nonce="n""#,
+            r#"Digest realm="fz.cn", nonce="n", algorithm=MD5-sess, qop="auth""#,
+            r#"Digest realm="fz.cn", nonce="n", algorithm=md5-SESS"#,
+            r#"Digest realm="fz.cn", nonce="n", algorithm=SHA-256-sess, qop=auth"#,
+            r#"Digest realm="fz.cn", nonce="n", algorithm=SHA-512-256, qop="auth""#,
         ] {
             let challenge = Challenge::parse(text.as_bytes()).expect("a challenge");
             assert_eq!(challenge.stale, text.contains("stale"));
@@ -105,10 +128,23 @@ mod tests {
         for text in [
             "Basic realm=\"a\"",
             "Digest nonce=\"n\"",
-            "Digest realm=\"a\", nonce=\"n\", algorithm=SHA-512-256",
+            "Digest realm=\"a\", nonce=\"n\", algorithm=SHA-1",
+            "Digest realm=\"a\", nonce=\"n\", algorithm=-sess",
             "Digest realm=\"a\", nonce=\"n\", qop=\"auth-int\"",
         ] {
             assert_eq!(Challenge::parse(text.as_bytes()), None, "{text}");
         }
+    }
+}
+
+/// The server's half, for tests of what we send.
+#[cfg(test)]
+pub(super) mod tests_of_server {
+    use super::*;
+
+    /// Whether a server that knows the credential takes this proof.
+    pub(crate) fn takes(value: &str, method: &str, credential: &Credential) -> bool {
+        let read = Credentials::parse(value.as_bytes()).expect("credentials");
+        Proof::read(&read).expect("a proof").holds(method.as_bytes(), credential)
     }
 }

@@ -28,6 +28,12 @@ pub(super) enum Purpose {
     Invite(LegKey),
     /// A re-INVITE.
     Reinvite(LegKey),
+    /// A refresh of the session.
+    Update(LegKey),
+    /// Proves a reliable response to the leg's first INVITE.
+    Prack(LegKey),
+    /// Tells how a REFER goes.
+    Notify(LegKey),
     /// The BYE after which the leg is gone.
     Bye(LegKey),
     /// Nobody: CANCEL, and BYE to a branch that lost.
@@ -51,9 +57,13 @@ pub(super) struct Client {
     pub(super) state: State,
     pub(super) flow: Flow,
     pub(super) request: Bytes,
+    /// The same by UDP, while it is tried by TCP because of its size (§18.1.1).
+    pub(super) fallback: Option<(Flow, Bytes)>,
     index: Box<[u8]>,
     pub(super) purpose: Purpose,
     pub(super) cancel: Cancel,
+    /// How often the request was sent anew before, because a refusal could be cured.
+    pub(super) retries: u8,
     /// Remote tags of 2xx that had to be hung up: theirs is acknowledged again, but not the BYE.
     pub(super) strays: Vec<Box<[u8]>>,
     repeats: u32,
@@ -69,6 +79,8 @@ pub(super) enum Told {
     Nothing,
     Response(Purpose),
     Timeout(Purpose),
+    /// It could not even be sent.
+    Unreachable(Purpose),
 }
 
 #[derive(Debug)]
@@ -139,7 +151,7 @@ impl Clients {
         let key = self.add(Client::new(kind, flow, (method, branch), request, purpose));
         let client = &mut self.table[key];
         pass.send(flow, client.request.clone());
-        for &step in start(kind, flow.connection != 0) {
+        for &step in start(kind, flow.is_reliable()) {
             client.take(step, key, alarms, pass, None);
         }
         key
@@ -170,6 +182,7 @@ impl Clients {
             match step {
                 Step::Tell => told = Told::Response(client.purpose),
                 Step::TellTimeout => told = Told::Timeout(client.purpose),
+                Step::TellUnsent => told = Told::Unreachable(client.purpose),
                 Step::Send | Step::Ack | Step::Start(_) | Step::StopRepeating => {
                     client.take(step, key, alarms, pass, response);
                 }
@@ -182,6 +195,23 @@ impl Clients {
             self.close(alarms, key);
         }
         told
+    }
+
+    /// Those that wait for their first answer.
+    pub(super) fn unanswered(&self, wanted: impl Fn(&Client) -> bool) -> Vec<ClientKey> {
+        let found = self.table.iter().filter(|(_, client)| client.state == State::Calling && wanted(client));
+        found.map(|(key, _)| key).collect()
+    }
+
+    /// Sends an unanswered request once more, on another flow, as if for the first time.
+    pub(super) fn send_on(&mut self, alarms: &mut Alarms<Due>, pass: &mut Pass, key: ClientKey, flow: Flow) {
+        let client = &mut self.table[key];
+        client.flow = flow;
+        pass.send(flow, client.request.clone());
+        client.take(Step::StopRepeating, key, alarms, pass, None);
+        for &step in start(client.kind, flow.is_reliable()) {
+            client.take(step, key, alarms, pass, None);
+        }
     }
 
     /// Forgets a transaction.
@@ -222,9 +252,11 @@ impl Client {
             state: State::Calling,
             flow,
             request,
+            fallback: None,
             index: index(branch.as_bytes(), method),
             purpose,
             cancel: Cancel::No,
+            retries: 0,
             strays: Vec::new(),
             repeats: 0,
             repeat: None,
@@ -255,7 +287,7 @@ impl Client {
                 }
             }
             Step::Start(timer) => {
-                let lasts = timer.lasts(self.repeats, self.flow.connection != 0);
+                let lasts = timer.lasts(self.repeats, self.flow.is_reliable());
                 let place = if timer.repeats() { &mut self.repeat } else { &mut self.life };
                 self.repeats += u32::from(timer.repeats());
                 alarms.set(place, pass.now.mono + lasts, Due::Client(key, timer));
@@ -265,8 +297,13 @@ impl Client {
                 // With the repeating ends what bounded the waiting (Timers B and F).
                 alarms.stop(&mut self.life);
             }
-            Step::Tell | Step::TellTimeout => {}
+            Step::Tell | Step::TellTimeout | Step::TellUnsent => {}
         }
+    }
+
+    /// The flow of a dialog that it makes: that by which the other side was to be reached, whatever its size demanded.
+    pub(super) fn home(&self) -> Flow {
+        self.fallback.as_ref().map_or(self.flow, |(flow, _)| *flow)
     }
 
     /// The request as it was sent; `None` when what others told us to write into it made it unreadable (too long, a

@@ -38,6 +38,8 @@ pub enum Event {
     Success,
     /// 300–699.
     Refusal,
+    /// The request cannot be sent (§17.1.4).
+    Unsent,
     /// A timer it had started.
     Timer(Timer),
 }
@@ -53,6 +55,8 @@ pub enum Step {
     Tell,
     /// Tell the transaction user that nothing came.
     TellTimeout,
+    /// Tell the transaction user that nothing was sent.
+    TellUnsent,
     /// Start this timer; of a repeating one, its next and longer turn.
     Start(Timer),
     /// Stop repeating.
@@ -89,6 +93,7 @@ const fn invite(state: State, event: Event) -> (State, &'static [Step]) {
             Event::Refusal => (Completed, &[StopRepeating, Ack, Start(Timer::D), Tell]),
             Event::Timer(Timer::A) => (Calling, &[Send, Start(Timer::A)]),
             Event::Timer(Timer::B) => (Terminated, &[StopRepeating, TellTimeout]),
+            Event::Unsent => (Terminated, &[StopRepeating, TellUnsent]),
             Event::Timer(_) => (Calling, &[]),
         },
         // Timer B bounds Calling alone; the transaction user bounds the ringing and, after CANCEL, the waiting (§9.1).
@@ -96,21 +101,21 @@ const fn invite(state: State, event: Event) -> (State, &'static [Step]) {
             Event::Provisional => (Proceeding, &[Tell]),
             Event::Success => (Accepted, &[Start(Timer::M), Tell]),
             Event::Refusal => (Completed, &[Ack, Start(Timer::D), Tell]),
-            Event::Timer(_) => (Proceeding, &[]),
+            Event::Unsent | Event::Timer(_) => (Proceeding, &[]),
         },
         Completed => match event {
             Event::Refusal => (Completed, &[Ack]),
             Event::Timer(Timer::D) => (Terminated, &[]),
-            Event::Provisional | Event::Success | Event::Timer(_) => (Completed, &[]),
+            Event::Provisional | Event::Success | Event::Unsent | Event::Timer(_) => (Completed, &[]),
         },
         // Every 2xx goes up: repeats want their ACK again, those of other branches an ACK and a BYE.
         Accepted => match event {
             Event::Success => (Accepted, &[Tell]),
             Event::Timer(Timer::M) => (Terminated, &[]),
-            Event::Provisional | Event::Refusal | Event::Timer(_) => (Accepted, &[]),
+            Event::Provisional | Event::Refusal | Event::Unsent | Event::Timer(_) => (Accepted, &[]),
         },
         Terminated => match event {
-            Event::Provisional | Event::Success | Event::Refusal | Event::Timer(_) => (Terminated, &[]),
+            Event::Provisional | Event::Success | Event::Refusal | Event::Unsent | Event::Timer(_) => (Terminated, &[]),
         },
     }
 }
@@ -125,6 +130,7 @@ const fn non_invite(state: State, event: Event) -> (State, &'static [Step]) {
             Event::Success | Event::Refusal => (Completed, &[StopRepeating, Start(Timer::K), Tell]),
             Event::Timer(Timer::E) => (Calling, &[Send, Start(Timer::E)]),
             Event::Timer(Timer::F) => (Terminated, &[StopRepeating, TellTimeout]),
+            Event::Unsent => (Terminated, &[StopRepeating, TellUnsent]),
             Event::Timer(_) => (Calling, &[]),
         },
         Proceeding => match event {
@@ -132,15 +138,16 @@ const fn non_invite(state: State, event: Event) -> (State, &'static [Step]) {
             Event::Success | Event::Refusal => (Completed, &[StopRepeating, Start(Timer::K), Tell]),
             Event::Timer(Timer::E) => (Proceeding, &[Send, Start(Timer::E)]),
             Event::Timer(Timer::F) => (Terminated, &[StopRepeating, TellTimeout]),
-            Event::Timer(_) => (Proceeding, &[]),
+            // It arrived; the answer may come by another way.
+            Event::Unsent | Event::Timer(_) => (Proceeding, &[]),
         },
         Completed => match event {
             Event::Timer(Timer::K) => (Terminated, &[]),
-            Event::Provisional | Event::Success | Event::Refusal | Event::Timer(_) => (Completed, &[]),
+            Event::Provisional | Event::Success | Event::Refusal | Event::Unsent | Event::Timer(_) => (Completed, &[]),
         },
         // Never entered: the 2xx of another request leads to Completed.
         Accepted | Terminated => match event {
-            Event::Provisional | Event::Success | Event::Refusal | Event::Timer(_) => (Terminated, &[]),
+            Event::Provisional | Event::Success | Event::Refusal | Event::Unsent | Event::Timer(_) => (Terminated, &[]),
         },
     }
 }
@@ -148,7 +155,7 @@ const fn non_invite(state: State, event: Event) -> (State, &'static [Step]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Event::{Provisional, Refusal, Success};
+    use Event::{Provisional, Refusal, Success, Unsent};
     use State::*;
     use Step::*;
 
@@ -169,7 +176,7 @@ mod tests {
     ];
 
     fn events() -> impl Iterator<Item = Event> {
-        [Provisional, Success, Refusal].into_iter().chain(TIMERS.map(Event::Timer))
+        [Provisional, Success, Refusal, Unsent].into_iter().chain(TIMERS.map(Event::Timer))
     }
 
     /// Every pair stands in the list of moves, or does nothing at all.
@@ -193,6 +200,7 @@ mod tests {
                 (Calling, Refusal, Completed, &[StopRepeating, Ack, Start(Timer::D), Tell]),
                 (Calling, Event::Timer(Timer::A), Calling, &[Send, Start(Timer::A)]),
                 (Calling, Event::Timer(Timer::B), Terminated, &[StopRepeating, TellTimeout]),
+                (Calling, Unsent, Terminated, &[StopRepeating, TellUnsent]),
                 (Proceeding, Provisional, Proceeding, &[Tell]),
                 (Proceeding, Success, Accepted, &[Start(Timer::M), Tell]),
                 (Proceeding, Refusal, Completed, &[Ack, Start(Timer::D), Tell]),
@@ -215,6 +223,7 @@ mod tests {
                 (Calling, Refusal, Completed, &[StopRepeating, Start(Timer::K), Tell]),
                 (Calling, Event::Timer(Timer::E), Calling, &[Send, Start(Timer::E)]),
                 (Calling, Event::Timer(Timer::F), Terminated, &[StopRepeating, TellTimeout]),
+                (Calling, Unsent, Terminated, &[StopRepeating, TellUnsent]),
                 (Proceeding, Provisional, Proceeding, &[Tell]),
                 (Proceeding, Success, Completed, &[StopRepeating, Start(Timer::K), Tell]),
                 (Proceeding, Refusal, Completed, &[StopRepeating, Start(Timer::K), Tell]),

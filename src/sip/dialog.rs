@@ -112,6 +112,34 @@ impl Dialog {
         })
     }
 
+    /// The dialog that a 2xx makes whose INVITE we have forgotten: all we need of it stands in the response (§8.2.6.2).
+    ///
+    /// # Errors
+    /// [`NoDialog`] names the header that is missing or unreadable.
+    pub fn of_orphan(response: &Message, flow: Flow) -> Result<Dialog, NoDialog> {
+        let mut routes = route_set(response)?;
+        routes.reverse();
+        Ok(Dialog {
+            call_id: text(response.call_id()).ok_or(NoDialog(Name::CallId))?,
+            local: Party {
+                uri: lossy(response.from().uri),
+                tag: text(response.from().tag().unwrap_or_default()).ok_or(NoDialog(Name::From))?,
+            },
+            remote: Party {
+                uri: lossy(response.to().uri),
+                tag: text(response.to().tag().unwrap_or_default()).ok_or(NoDialog(Name::To))?,
+            },
+            local_cseq: response.cseq().number,
+            remote_cseq: None,
+            routes,
+            target: contact(response).ok_or(NoDialog(Name::Contact))?,
+            flow,
+            trunk: false,
+            ours: true,
+            acked: None,
+        })
+    }
+
     /// Whether a request inside a dialog is of this one (§12.2.2); our tag has found it already.
     pub fn owns_request(&self, request: &Message) -> bool {
         self.call_id.as_bytes() == request.call_id()
@@ -135,16 +163,15 @@ impl Dialog {
     /// else the flow by which they came. So nobody's Contact can aim our requests at a stranger.
     pub fn next_flow(&self, settings: &Settings) -> Flow {
         let next = self.routes.first().unwrap_or(&self.target);
-        let address = Uri::parse(next.as_bytes()).ok().and_then(|uri| {
-            let ip = uri.host?.ip()?;
-            Some(SocketAddr::new(ip, uri.port.unwrap_or(PORT_DEFAULT)))
-        });
-        match address {
-            Some(peer) if self.trunk && self.flow.connection == 0 && settings.trunk_of(peer.ip()).is_some() => {
-                Flow { peer, ..self.flow }
-            }
-            _ => self.flow,
-        }
+        // A connection that stands is used again (RFC 5923).
+        let open = self.trunk && matches!(self.flow.connection, 0 | Flow::ANY);
+        let named = Uri::parse(next.as_bytes()).ok().filter(|_| open).and_then(|uri| settings.flow_to(&uri, self.flow));
+        named.filter(|flow| settings.trunk_of(flow.peer.ip()).is_some()).unwrap_or(self.flow)
+    }
+
+    /// Whether our Contact must be `sips` (§12.1.1).
+    pub fn is_secure(&self) -> bool {
+        Uri::parse(self.target.as_bytes()).is_ok_and(|uri| uri.scheme == Scheme::Sips)
     }
 
     /// Begins a request in the dialog (§12.2.1.1): Request-URI, Via, Max-Forwards, Route, From, To, Call-ID, CSeq.
@@ -158,7 +185,7 @@ impl Dialog {
         };
         let uri = Uri::parse(uri.as_bytes()).expect("targets and routes are kept only when they are URIs");
         let mut writer = Writer::request(method, &uri);
-        writer.line(Name::Via, format_args!("{}", via(settings, self.flow, branch)));
+        writer.line(Name::Via, format_args!("{}", via(settings, self.next_flow(settings), branch)));
         writer.header(Name::MaxForwards, MAX_FORWARDS);
         for route in routes {
             writer.line(Name::Route, format_args!("<{route}>"));
@@ -216,7 +243,7 @@ fn contains(network: IpAddr, bits: u8, ip: IpAddr) -> bool {
 
 /// The value of a Via of ours. `rport` asks for symmetric answers (RFC 3581 §3).
 pub fn via(settings: &Settings, flow: Flow, branch: &str) -> String {
-    let transport = if flow.connection == 0 { "UDP" } else { "TCP" };
+    let transport = settings.transport(flow).as_str().unwrap_or_default();
     format!("SIP/2.0/{transport} {};rport;branch={branch}", settings.advertised(flow))
 }
 

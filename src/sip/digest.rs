@@ -5,7 +5,7 @@
 use super::credentials::Credentials;
 use super::event::Credential;
 use md5::Md5;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512_256};
 use subtle::ConstantTimeEq;
 
 /// A hash for digest authentication.
@@ -15,6 +15,8 @@ pub enum Algorithm {
     Md5,
     /// RFC 8760.
     Sha256,
+    /// RFC 8760; only answered, never asked for.
+    Sha512T256,
 }
 
 impl Algorithm {
@@ -23,25 +25,37 @@ impl Algorithm {
         match self {
             Algorithm::Md5 => "MD5",
             Algorithm::Sha256 => "SHA-256",
+            Algorithm::Sha512T256 => "SHA-512-256",
         }
     }
 
-    /// An absent one is MD5 (RFC 7616 §3.3).
-    pub(super) fn parse(name: &[u8]) -> Option<Algorithm> {
-        match name {
-            b"" => Some(Algorithm::Md5),
-            _ if name.eq_ignore_ascii_case(b"MD5") => Some(Algorithm::Md5),
-            _ if name.eq_ignore_ascii_case(b"SHA-256") => Some(Algorithm::Sha256),
+    /// An absent one is MD5; with `-sess` the key is of one session (RFC 7616 §3.3, §3.4.2).
+    pub(super) fn parse(name: &[u8]) -> Option<(Algorithm, bool)> {
+        let plain = name.len().saturating_sub(SESSION.len());
+        let (plain, session) = match name.split_at(plain) {
+            (plain, suffix) if suffix.eq_ignore_ascii_case(SESSION) => (plain, true),
+            _ => (name, false),
+        };
+        match plain {
+            b"" if !session => Some((Algorithm::Md5, false)),
+            _ if plain.eq_ignore_ascii_case(b"MD5") => Some((Algorithm::Md5, session)),
+            _ if plain.eq_ignore_ascii_case(b"SHA-256") => Some((Algorithm::Sha256, session)),
+            _ if plain.eq_ignore_ascii_case(b"SHA-512-256") => Some((Algorithm::Sha512T256, session)),
             _ => None,
         }
     }
 }
+
+/// Marks the algorithms whose key is of one session.
+const SESSION: &[u8] = b"-sess";
 
 /// How a client proves that it knows a password.
 #[derive(Clone, Copy, Debug)]
 pub struct Proof<'a> {
     credentials: &'a Credentials<'a>,
     algorithm: Algorithm,
+    /// Whether the key is of one session: then nonce and cnonce belong to it.
+    session: bool,
     /// `None` is the arithmetic of RFC 2069, without `qop`.
     counted: Option<Counted<'a>>,
 }
@@ -65,8 +79,11 @@ impl<'a> Proof<'a> {
             }),
             Some(_) => return None,
         };
-        let algorithm = Algorithm::parse(credentials.algorithm.as_deref().unwrap_or_default())?;
-        Some(Proof { credentials, algorithm, counted })
+        let (algorithm, session) = Algorithm::parse(credentials.algorithm.as_deref().unwrap_or_default())?;
+        if session && credentials.cnonce.is_none() {
+            return None;
+        }
+        Some(Proof { credentials, algorithm, session, counted })
     }
 
     /// How often this nonce was used, by the client's own count. Without `qop` nobody counts: the nonce is used up.
@@ -77,21 +94,26 @@ impl<'a> Proof<'a> {
     /// Whether the client knows the password. Takes the same time for any difference. The URI is the one that the client
     /// hashed: behind proxies it need not be the Request-URI (RFC 3261 §22.4 (3)), and a count is good only once.
     pub fn holds(&self, method: &[u8], credential: &Credential) -> bool {
-        let expected = self.response_of(method, credential);
+        let Some(expected) = self.response_of(method, credential) else { return false };
         expected.as_bytes().ct_eq(&self.credentials.response.to_ascii_lowercase()).into()
     }
 
-    /// What the client must say.
-    pub(super) fn response_of(&self, method: &[u8], credential: &Credential) -> String {
-        match self.algorithm {
+    /// What the client must say; `None` when the credential has no hash of this algorithm.
+    pub(super) fn response_of(&self, method: &[u8], credential: &Credential) -> Option<String> {
+        Some(match self.algorithm {
             Algorithm::Md5 => self.response::<Md5>(method, &credential.ha1_md5),
             Algorithm::Sha256 => self.response::<Sha256>(method, &credential.ha1_sha256),
-        }
+            Algorithm::Sha512T256 => self.response::<Sha512_256>(method, credential.ha1_sha512_256.as_ref()?),
+        })
     }
 
     /// `request-digest` (RFC 7616 §3.4.1).
     fn response<D: Digest>(&self, method: &[u8], ha1: &[u8]) -> String {
-        let ha1 = hex(ha1);
+        let mut ha1 = hex(ha1);
+        if self.session {
+            let cnonce = self.credentials.cnonce.as_deref().unwrap_or_default();
+            ha1 = hashed::<D>(&[ha1.as_bytes(), &self.credentials.nonce, cnonce]);
+        }
         let ha2 = hashed::<D>(&[method, &self.credentials.uri]);
         let nonce: &[u8] = &self.credentials.nonce;
         match self.counted {
@@ -112,6 +134,7 @@ impl Credential {
             domain: domain.into(),
             ha1_md5: Md5::digest(&text).into(),
             ha1_sha256: Sha256::digest(&text).into(),
+            ha1_sha512_256: Some(Sha512_256::digest(&text).into()),
         }
     }
 }
@@ -159,7 +182,7 @@ pub(super) mod tests {
         let unsigned = format!(r#"{value}, response="""#);
         let credentials = Credentials::parse(unsigned.as_bytes()).unwrap();
         let proof = Proof::read(&credentials).unwrap();
-        let response = proof.response_of(method.as_bytes(), &credential);
+        let response = proof.response_of(method.as_bytes(), &credential).expect("a hash of each algorithm");
         format!(r#"{value}, response="{response}""#)
     }
 

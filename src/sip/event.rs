@@ -1,5 +1,6 @@
 //! What goes into the user agent and what comes out: the whole surface between SIP and the rest of the house.
 
+use super::via::Transport;
 use crate::base::{LegId, Wall};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -7,15 +8,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a message came from and where its answers go. Opaque to the machines but for comparison.
+/// Where a message came from and where its answers go. Machines compare it and know no more of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Flow {
     /// Which of our listeners, in configuration order.
     pub listener: u16,
-    /// Zero on UDP; otherwise the connection's number, never used twice.
+    /// Zero on UDP; otherwise the connection's number, never used twice, or [`Flow::ANY`].
     pub connection: u64,
     /// The other end.
     pub peer: SocketAddr,
+}
+
+impl Flow {
+    /// Whichever connection leads to the peer: one is opened when there is none.
+    pub const ANY: u64 = u64::MAX;
+
+    /// Whether what is sent arrives once or the flow closes, so that nothing is repeated (RFC 3261 §17).
+    pub const fn is_reliable(&self) -> bool {
+        self.connection != 0
+    }
 }
 
 /// Into the [`Ua`](super::Ua).
@@ -35,6 +46,11 @@ pub enum Event {
         flow: Flow,
         /// As it came.
         bytes: Bytes,
+    },
+    /// A connection is gone, or none to this peer could be opened ([`Flow::ANY`]): what was sent last may not have arrived.
+    Closed {
+        /// Which.
+        flow: Flow,
     },
     /// The call asks for something.
     Do(Action),
@@ -79,6 +95,25 @@ pub enum Action {
         /// The answer, or a status to refuse with (488 …).
         answer: Result<Bytes, u16>,
     },
+    /// Answer a REFER told of by [`Notice::Referred`]: 202 begins the subscription that RFC 3515 §2.4.4 implies, 300–699
+    /// refuses.
+    AnswerRefer {
+        /// Whose dialog it came in.
+        leg: LegId,
+        /// Which.
+        refer: u32,
+        /// 202, or 300–699.
+        status: u16,
+    },
+    /// Tell the one who referred how it goes: a provisional status keeps the subscription, a final one ends it.
+    ReferProgress {
+        /// Whose dialog it came in.
+        leg: LegId,
+        /// Which.
+        refer: u32,
+        /// Status of the referred request: 100–699.
+        status: u16,
+    },
     /// End the leg, whatever its state: refuse (480 unless said otherwise by an earlier `Respond`), CANCEL or BYE.
     /// A [`Notice::Ended`] follows once nothing more can come of it.
     HangUp {
@@ -89,15 +124,17 @@ pub enum Action {
     },
 }
 
-/// An INVITE of ours to a registered user.
+/// An INVITE of ours to a registered user, or to a number over a trunk.
 #[derive(Clone, Debug)]
 pub struct Invite {
     /// An outgoing leg, fresh from the call.
     pub leg: LegId,
-    /// User part of the address-of-record (`1001`).
+    /// User part of the address-of-record (`1001`); over a trunk the number to dial.
     pub user: Box<str>,
-    /// Domain of the address-of-record.
+    /// Domain of the address-of-record; over a trunk our own domain, for From.
     pub domain: Box<str>,
+    /// Over this trunk (it must have a `peer`) instead of to a registered phone.
+    pub trunk: Option<Box<str>>,
     /// User part of From and P-Asserted-Identity: the caller's number; empty for anonymous.
     pub caller: Box<str>,
     /// Display name of From.
@@ -196,6 +233,28 @@ pub enum Notice {
         /// The offer; `None` asks us for one.
         sdp: Option<Bytes>,
     },
+    /// The PRACK of our reliable offer brought the answer (RFC 3262 §5).
+    EarlyAnswer {
+        /// An incoming leg without a final answer.
+        leg: LegId,
+        /// The answer.
+        sdp: Bytes,
+    },
+    /// The session must be refreshed and the other side knows no UPDATE (RFC 4028 §7.4): ask for an [`Action::Reinvite`]
+    /// with what was described last.
+    Refresh {
+        /// An established leg.
+        leg: LegId,
+    },
+    /// A digit by INFO, once for each INFO.
+    Digit {
+        /// The leg.
+        leg: LegId,
+        /// An ASCII character: `0`–`9`, `*`, `#`, `A`–`D`.
+        digit: u8,
+    },
+    /// The other side asks us to call somebody (RFC 3515); answer with [`Action::AnswerRefer`].
+    Referred(Box<Referred>),
     /// Our own re-INVITE was answered.
     ReofferAnswered {
         /// An established leg.
@@ -226,8 +285,28 @@ pub enum Ending {
     Ours,
     /// No ACK came for our 2xx in 64×T1; BYE has been sent (RFC 3261 §13.3.1.4).
     NoAck,
-    /// A request of ours inside the dialog got 408, 481 or nothing (RFC 3261 §12.2.1.2).
+    /// A request of ours inside the dialog got 408, 481 or nothing (RFC 3261 §12.2.1.2), or nobody refreshed the session
+    /// in time (RFC 4028 §10).
     Lost,
+}
+
+/// A REFER inside a dialog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referred {
+    /// In whose dialog.
+    pub leg: LegId,
+    /// Which of its REFERs: the CSeq, also the `id` of its NOTIFYs (RFC 3515 §2.4.6).
+    pub refer: u32,
+    /// Whom to call: the whole URI without its headers.
+    pub to: Box<str>,
+    /// The same as a number or user part.
+    pub number: Box<str>,
+    /// The leg of this shard that the new call is to replace (attended transfer, RFC 3891).
+    pub replaces: Option<LegId>,
+    /// Whether the URI asks for a replacement, here or elsewhere.
+    pub attended: bool,
+    /// URI of Referred-By (RFC 3892), unproved.
+    pub by: Option<Box<str>>,
 }
 
 /// An INVITE that starts a dialog.
@@ -250,6 +329,31 @@ pub struct Incoming {
     pub sdp: Option<Bytes>,
     /// The flow it came on.
     pub flow: Flow,
+    /// What else it said.
+    pub about: About,
+}
+
+/// What an INVITE says about its call beside who and whom. Whoever sent it said so: nothing here is proved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// What the caller dialled first, before any diversion (RFC 7044, RFC 5806): a number or user part.
+    pub original: Option<Box<str>>,
+    /// Why it was diverted last: `unconditional`, `user-busy`, `302` …
+    pub diverted: Option<Box<str>>,
+    /// User-to-User as it came (RFC 7433).
+    pub user_to_user: Option<Box<str>>,
+    /// Resource-Priority as it came, `namespace.priority` (RFC 4412 §3.1).
+    pub resource_priority: Option<Box<str>>,
+    /// Priority: emergency, an emergency namespace, or an emergency URN (RFC 3261 §20.26, RFC 4412 §12, RFC 5031).
+    pub emergency: bool,
+    /// URIs of Geolocation (RFC 6442 §4.1); `cid:` ones mean `location`.
+    pub geolocation: Vec<Box<str>>,
+    /// The PIDF-LO in the body (RFC 4119), as it came.
+    pub location: Option<Bytes>,
+    /// The display name for people: in UTF-8, whatever it came in.
+    pub caller_shown: Box<str>,
+    /// The leg this call replaces (RFC 3891), which its sender may.
+    pub replaces: Option<LegId>,
 }
 
 /// Whom a message is from.
@@ -286,6 +390,9 @@ pub struct Binding {
     pub flow: Flow,
     /// When it runs out, on the wall clock for people.
     pub expires: Wall,
+    /// The route it asked for: URIs of Path, first hop first (RFC 3327).
+    #[serde(default)]
+    pub path: Vec<Box<str>>,
 }
 
 /// What the user agent is told once and at each reload.
@@ -306,8 +413,39 @@ pub struct Settings {
     pub digests: Vec<super::digest::Algorithm>,
     /// How long a nonce is good.
     pub nonce_life: Duration,
+    /// How sessions are kept alive.
+    pub session: SessionTimers,
+    /// How often one call of ours follows a redirection (3xx), and then only to a registered phone of the same domain; 0
+    /// takes it for a refusal.
+    pub redirects_max: u8,
     /// Limits.
     pub limits: Limits,
+}
+
+/// Session timers (RFC 4028).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimers {
+    /// Seconds without a refresh after which a session is over, as we ask for; 0 asks for none. At least `min_se_s`.
+    pub expires_s: u32,
+    /// Least seconds we accept (422 below it): 90 at least (§4).
+    pub min_se_s: u32,
+}
+
+impl Default for SessionTimers {
+    fn default() -> Self {
+        SessionTimers { expires_s: 1_800, min_se_s: 90 }
+    }
+}
+
+/// Whether our provisional responses to a trunk are reliable (RFC 3262). What it requires it gets in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provisionals {
+    /// Only when it requires so.
+    #[default]
+    Required,
+    /// Also when it only says that it can.
+    Supported,
 }
 
 /// One site's domain.
@@ -322,12 +460,35 @@ pub struct DomainSettings {
 /// One listener as SIP sees it.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    /// How it speaks.
+    pub transport: Transport,
     /// Address written into Via and Contact.
     pub advertised: SocketAddr,
+    /// How requests go from it that are too large for a datagram; means something on UDP only.
+    pub large: Large,
+    /// Whether strangers get the answers of RFC 3261 there; whoever judges sources asks.
+    pub answers_strangers: bool,
+}
+
+impl ListenerSettings {
+    /// A UDP listener that sends everything by UDP.
+    pub const fn udp(advertised: SocketAddr) -> ListenerSettings {
+        ListenerSettings { transport: Transport::Udp, advertised, large: Large::Udp, answers_strangers: false }
+    }
+}
+
+/// How requests go that are too large for a datagram (RFC 3261 §18.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Large {
+    /// By UDP all the same, in fragments.
+    Udp,
+    /// By TCP if the other side can be connected to, else by UDP.
+    Tcp,
 }
 
 /// One trunk as the user agent needs it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TrunkSettings {
     /// Name.
     pub name: Box<str>,
@@ -335,9 +496,17 @@ pub struct TrunkSettings {
     pub sources: Vec<(std::net::IpAddr, u8)>,
     /// Whether its P-Asserted-Identity is believed (RFC 3325).
     pub trusts_identity: bool,
+    /// How large requests go to it; `None`: as its listener says.
+    pub large: Option<Large>,
+    /// Whether our provisional responses to it are reliable.
+    pub provisionals: Provisionals,
+    /// Where calls over it go; within `sources`. Without it there are none.
+    pub peer: Option<SocketAddr>,
+    /// What it may challenge us for (RFC 3261 §22.2).
+    pub credential: Option<Credential>,
 }
 
-/// A phone's digest secret: H(user:realm:password) for both algorithms, never the password.
+/// A phone's digest secret: H(user:realm:password) for each algorithm, never the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// User part of the address-of-record and digest username.
@@ -348,6 +517,8 @@ pub struct Credential {
     pub ha1_md5: [u8; 16],
     /// SHA-256 of `user:realm:password`.
     pub ha1_sha256: [u8; 32],
+    /// SHA-512/256 of `user:realm:password`; phones are never asked for it.
+    pub ha1_sha512_256: Option<[u8; 32]>,
 }
 
 impl core::fmt::Debug for Credential {

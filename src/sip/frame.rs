@@ -1,10 +1,19 @@
 //! Cuts a byte stream into messages (RFC 3261 §18.3): TCP and TLS have no datagrams, so Content-Length decides.
 //!
-//! Owns no buffer and no connection: it is asked how long the first message in a buffer is.
+//! [`Cutter`] owns the bytes of one connection that are not a whole message yet; it never looks at a byte of a head twice,
+//! however small the pieces are in which it comes. Owns no connection and never judges a message.
 
 use super::lex;
 use super::name::Name;
 use super::parse::{Lines, MESSAGE_BYTES_MAX, Next};
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Longest start line and headers of a message on a stream, in bytes.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Two line ends between messages ask for one (RFC 5626 §3.5.1).
+pub const PING: &[u8] = b"\r\n\r\n";
+/// The answer.
+pub const PONG: &[u8] = b"\r\n";
 
 /// What stands at the beginning of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +35,25 @@ pub fn frame(buffer: &[u8]) -> Frame {
     if line_ends > 0 {
         return Frame::LineEnds(line_ends);
     }
-    let head = &buffer[..buffer.len().min(MESSAGE_BYTES_MAX)];
+    match length(&buffer[..buffer.len().min(HEAD_BYTES_MAX)]) {
+        Length::Unknown if buffer.len() < HEAD_BYTES_MAX => Frame::Partial,
+        Length::Unknown | Length::None => Frame::Lost,
+        Length::Bytes(end) if end <= buffer.len() => Frame::Message(end),
+        Length::Bytes(_) => Frame::Partial,
+    }
+}
+
+/// How long a message is.
+enum Length {
+    /// Its head is not whole.
+    Unknown,
+    /// At most [`MESSAGE_BYTES_MAX`].
+    Bytes(usize),
+    /// It does not say, or is too long.
+    None,
+}
+
+fn length(head: &[u8]) -> Length {
     let (_, _, mut lines) = Lines::behind_start_line(head);
     let mut length = None;
     loop {
@@ -34,28 +61,99 @@ pub fn frame(buffer: &[u8]) -> Frame {
             Next::Header(line) if Name::parse(line.name.of(head)) == Some(Name::ContentLength) => {
                 length = lex::decimal(line.value.of(head));
                 if length.is_none() {
-                    return Frame::Lost;
+                    return Length::None;
                 }
             }
             Next::Header(_) | Next::Broken => {}
-            Next::Cut if head.len() < MESSAGE_BYTES_MAX => return Frame::Partial,
-            Next::Cut => return Frame::Lost,
-            Next::Body(at) => return whole(buffer, at, length),
+            Next::Cut => return Length::Unknown,
+            Next::Body(at) => {
+                let end = length.and_then(|length| at.checked_add(usize::try_from(length).ok()?));
+                return end.filter(|end| *end <= MESSAGE_BYTES_MAX).map_or(Length::None, Length::Bytes);
+            }
         }
     }
 }
 
-fn whole(buffer: &[u8], body_at: usize, length: Option<u32>) -> Frame {
-    let end = length.and_then(|length| body_at.checked_add(usize::try_from(length).ok()?));
-    match end {
-        Some(end) if end <= MESSAGE_BYTES_MAX => {
-            if end <= buffer.len() {
-                Frame::Message(end)
-            } else {
-                Frame::Partial
+/// What a connection brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// A whole message.
+    Message(Bytes),
+    /// To be answered with [`PONG`].
+    Ping,
+    /// Nothing whole until more comes.
+    More,
+    /// Where the next message begins can no longer be known: the connection ends.
+    Lost,
+}
+
+/// The unread bytes of one connection.
+#[derive(Debug, Default)]
+pub struct Cutter {
+    buffer: BytesMut,
+    /// Bytes of the buffer in which no head ends.
+    seen: usize,
+    /// Length of the first message, once its head is whole.
+    whole: Option<usize>,
+}
+
+impl Cutter {
+    /// Takes what was read.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Whether a message has begun and is not whole: its rest should come soon.
+    pub fn is_within(&self) -> bool {
+        !self.buffer.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+    }
+
+    /// The next thing; to be asked until it is [`Cut::More`] or [`Cut::Lost`].
+    pub fn cut(&mut self) -> Cut {
+        if self.whole.is_none() && self.seen == 0 {
+            if self.buffer.starts_with(PING) {
+                self.buffer.advance(PING.len());
+                return Cut::Ping;
+            }
+            // The beginning of a ping, perhaps.
+            if PING.starts_with(&self.buffer) {
+                return Cut::More;
+            }
+            let line_ends = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            self.buffer.advance(line_ends);
+        }
+        if self.whole.is_none() && !self.head_is_whole() {
+            return if self.buffer.len() < HEAD_BYTES_MAX { Cut::More } else { Cut::Lost };
+        }
+        let length = match self.whole.map_or_else(|| length(&self.buffer), Length::Bytes) {
+            Length::Bytes(bytes) => bytes,
+            Length::Unknown | Length::None => return Cut::Lost,
+        };
+        self.whole = Some(length);
+        if self.buffer.len() < length {
+            return Cut::More;
+        }
+        (self.seen, self.whole) = (0, None);
+        Cut::Message(self.buffer.split_to(length).freeze())
+    }
+
+    /// Looks for the end of the head where it has not looked yet.
+    fn head_is_whole(&mut self) -> bool {
+        let from = self.seen;
+        let ends = memchr::memchr_iter(b'\n', &self.buffer[from..]).map(|at| from + at);
+        for at in ends {
+            match &self.buffer[at + 1..] {
+                [b'\n', ..] | [b'\r', b'\n', ..] => return true,
+                // What follows decides: looked at again when it has come.
+                [] | [b'\r'] => {
+                    self.seen = at;
+                    return false;
+                }
+                [..] => {}
             }
         }
-        Some(_) | None => Frame::Lost,
+        self.seen = self.buffer.len();
+        false
     }
 }
 
@@ -82,7 +180,81 @@ mod tests {
         for line in ["", "Content-Length: x\r\n", "Content-Length: 65535\r\n", "Content-Length: 4294967296\r\n"] {
             assert_eq!(frame(format!("{HEAD}{line}\r\n").as_bytes()), Frame::Lost, "{line}");
         }
-        assert_eq!(frame(&[b'x'; MESSAGE_BYTES_MAX]), Frame::Lost);
-        assert_eq!(frame(&[b'x'; MESSAGE_BYTES_MAX - 1]), Frame::Partial);
+        assert_eq!(frame(&[b'x'; HEAD_BYTES_MAX]), Frame::Lost);
+        assert_eq!(frame(&[b'x'; HEAD_BYTES_MAX - 1]), Frame::Partial);
+    }
+
+    /// All that comes out of a stream that comes in pieces of `size` bytes.
+    fn cuts(stream: &[u8], size: usize) -> Vec<Cut> {
+        let (mut cutter, mut cuts) = (Cutter::default(), Vec::new());
+        for piece in stream.chunks(size) {
+            cutter.push(piece);
+            loop {
+                match cutter.cut() {
+                    Cut::More => break,
+                    Cut::Lost => {
+                        cuts.push(Cut::Lost);
+                        return cuts;
+                    }
+                    cut => cuts.push(cut),
+                }
+            }
+        }
+        cuts
+    }
+
+    fn message(body: &str) -> String {
+        format!("{HEAD}Content-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    #[test]
+    fn a_stream_means_the_same_in_whatever_pieces_it_comes() {
+        let (one, two, bare) = (message(""), message("v=0\r\n\r\nx"), message("b").replace('\r', ""));
+        let stream = format!("\r\n\r\n{one}{two}\r\n{bare}\r\n\r\n\r\n\r\n{two}\r\n");
+        let whole = |text: &str| Cut::Message(Bytes::copy_from_slice(text.as_bytes()));
+        let expected = [Cut::Ping, whole(&one), whole(&two), whole(&bare), Cut::Ping, Cut::Ping, whole(&two)];
+        for size in 1..=stream.len() {
+            assert_eq!(cuts(stream.as_bytes(), size), expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_has_begun_is_known_from_a_silent_connection() {
+        let mut cutter = Cutter::default();
+        for (bytes, within) in [("", false), ("\r\n", false), ("O", true), (&message("")[1..], true)] {
+            cutter.push(bytes.as_bytes());
+            assert_eq!(cutter.is_within(), within, "{bytes}");
+        }
+        assert!(matches!(cutter.cut(), Cut::Message(_)));
+        assert!(!cutter.is_within());
+    }
+
+    #[test]
+    fn heads_and_bodies_have_bounds_in_whatever_pieces() {
+        let long = format!("{HEAD}X: {}", "x".repeat(HEAD_BYTES_MAX));
+        for stream in
+            [&*long, &message("").replace(": 0", ": 65535"), &message("").replace("Content-Length: 0\r\n", "")]
+        {
+            for size in [1, 7, 4_096, stream.len()] {
+                assert_eq!(cuts(stream.as_bytes(), size), [Cut::Lost], "in pieces of {size}");
+            }
+        }
+        let most = "x".repeat(MESSAGE_BYTES_MAX - HEAD.len() - "Content-Length: 65000\r\n\r\n".len());
+        assert!(matches!(cuts(message(&most).as_bytes(), 999)[..], [Cut::Message(_)]));
+    }
+
+    /// Whatever comes, it ends, and the same bytes come out as a single read would have given.
+    #[test]
+    fn rubbish_is_cut_the_same_in_all_pieces() {
+        let mut mint = crate::base::Mint::new(0, [7, 9]);
+        for _ in 0..2_000 {
+            let mut stream = [message("abc"), "\r\n\r\n".into(), message("")].concat().into_bytes();
+            for _ in 0..=mint.random() % 3 {
+                let at = (mint.random() % stream.len() as u64) as usize;
+                stream[at] = b"\r\n:0x"[(mint.random() % 5) as usize];
+            }
+            let size = 1 + (mint.random() % 40) as usize;
+            assert_eq!(cuts(&stream, size), cuts(&stream, stream.len()), "{}", stream.escape_ascii());
+        }
     }
 }

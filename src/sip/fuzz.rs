@@ -35,6 +35,10 @@ fn read_all(message: &Message) {
     let _ = (message.expires_s(), message.max_forwards(), message.reason_q850(), message.rack());
     let _ = (message.number(Name::SessionExpires), message.params(Name::Replaces).value("to-tag"));
     let _ = (message.wants_privacy("id"), message.require().count(), message.content_type());
+    let _ = (super::about::about(message, &message.from().display_name()), message.params(Name::Replaces).has("a"));
+    for value in message.lines(Name::Replaces).chain(message.lines(Name::Join)) {
+        let _ = super::replaces::Named::parse(value);
+    }
     for contact in message.contacts().flatten() {
         let _ = contact.expires_s();
         if let Contact::At(address) = contact {

@@ -1,21 +1,25 @@
 //! INVITE as a server (RFC 3261 §13.3, §9.2): a leg from its offer to its ACK, its refusal or its CANCEL.
 
+use super::about::about;
 use super::client::Reason;
 use super::dialog::{Dialog, NoDialog, text};
-use super::event::{Ending, Flow, Incoming, Notice, Source};
-use super::leg::{ANSWER_MAX, Answer, Leg, LegKey, LegTimer, PROVISIONAL_EVERY, Reoffer, State};
-use super::message::Message;
+use super::event::{Ending, Flow, Incoming, Notice, Provisionals, Source};
+use super::leg::{ANSWER_MAX, Answer, Leg, LegKey, LegTimer, Offered, PROVISIONAL_EVERY, Reoffer, State};
+use super::message::{Message, RAck};
 use super::method::Method;
 use super::name::Name;
-use super::screen::{SDP, capabilities, sdp};
+use super::reliable::{Reliable, TAG};
+use super::screen::{SDP, abilities, capabilities, sdp};
 use super::server::ServerKey;
 use super::server_txn;
+use super::session_timer::{answered, write_answer};
 use super::timers::{T1, T1_64};
 use super::ua::{Pass, Ua};
-use super::uri::Uri;
+use super::uri::{Scheme, Uri};
 use super::write::Writer;
 use crate::base::LegId;
 use bytes::Bytes;
+use core::time::Duration;
 
 impl Ua {
     /// An INVITE outside dialogs.
@@ -33,6 +37,13 @@ impl Ua {
                 writer.header(Name::Accept, SDP);
             });
         };
+        if let Err(small) = answered(&request, &self.settings.session, None) {
+            return self.too_small(pass, key, small);
+        }
+        let replaces = match self.replaced(&request, &source) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.answer(pass, key, status, |_| {}),
+        };
         let tag = self.servers.at(key).map(|server| server.tag.clone()).unwrap_or_default();
         let trunk = matches!(source, Source::Trunk(_));
         let dialog = match Dialog::of_server(&request, tag.clone(), flow, trunk) {
@@ -47,6 +58,9 @@ impl Ua {
         let id = LegId::incoming(self.shard, self.incoming);
         self.incoming += 1;
         let (caller, caller_name) = self.caller(&request, &source);
+        let mut about = about(&request, &caller_name);
+        about.replaces = replaces;
+        let reliable = self.wants_reliable(&request, &source).then(|| Reliable::new(self.seed, &tag));
         let notice = Incoming {
             leg: id,
             source,
@@ -56,14 +70,39 @@ impl Ua {
             caller_name,
             sdp: offer.clone(),
             flow,
+            about,
         };
-        let state = State::Offered { dialog, server: key, has_offer: offer.is_some(), last: 100, sdp: None };
-        let leg = self.add(Leg::new(id, tag, state));
+        self.offered(pass, key, &request, Leg::new(id, tag, offered(dialog, key, offer.is_some(), reliable)));
+        pass.tell(Notice::Incoming(Box::new(notice)));
+    }
+
+    /// The leg of a new INVITE, which is good for as long as its Expires says (§13.3.1).
+    fn offered(&mut self, pass: &Pass, key: ServerKey, request: &Message, leg: Leg) {
+        let expires = request.expires_s().filter(|seconds| *seconds > 0).map(|it| Duration::from_secs(u64::from(it)));
+        let leg = self.add(leg);
+        self.legs[leg].learn(request);
         if let Some(server) = self.servers.at_mut(key) {
             server.leg = Some(leg);
         }
-        self.set(leg, LegTimer::Life, pass.now.mono + ANSWER_MAX);
-        pass.tell(Notice::Incoming(Box::new(notice)));
+        if let (Some(expires), State::Offered(offered)) = (expires, &mut self.legs[leg].state)
+            && expires < ANSWER_MAX
+        {
+            offered.late = 487;
+        }
+        let lasts = expires.map_or(ANSWER_MAX, |expires| expires.min(ANSWER_MAX));
+        self.set(leg, LegTimer::Life, pass.now.mono + lasts);
+    }
+
+    /// Whether provisional responses are to be reliable (RFC 3262 §3): because they must, or may and we like to.
+    fn wants_reliable(&self, request: &Message, source: &Source) -> bool {
+        let liked = match source {
+            Source::Trunk(name) => {
+                let trunk = self.settings.trunks.iter().find(|trunk| trunk.name == *name);
+                trunk.is_some_and(|trunk| trunk.provisionals == Provisionals::Supported)
+            }
+            Source::Phone { .. } => false,
+        };
+        request.lists(Name::Require, TAG) || (liked && request.lists(Name::Supported, TAG))
     }
 
     /// P-Asserted-Identity of those trusted with it (RFC 3325 §5), else From; nothing when withheld (RFC 3323 §4.2).
@@ -83,12 +122,19 @@ impl Ua {
         (number(&address.uri), Bytes::from(address.display_name().into_owned()))
     }
 
-    /// The call's answer to an INVITE.
+    /// The call's answer to an INVITE; it waits while an earlier response waits for its PRACK (RFC 3262 §3).
     pub(super) fn respond(&mut self, pass: &mut Pass, key: LegKey, status: u16, sdp: Option<Bytes>) {
-        let State::Offered { server, .. } = self.legs[key].state else { return };
-        match status {
-            200..=299 => self.accept(pass, key, server, status, sdp),
-            _ => self.progress(pass, key, server, status, sdp),
+        let State::Offered(offered) = &mut self.legs[key].state else { return };
+        let server = offered.server;
+        match &mut offered.reliable {
+            Some(reliable) if reliable.holds(status) => reliable.keep(status, sdp),
+            Some(_) if status < 200 => self.progress_reliably(pass, key, status, sdp),
+            Some(reliable) => {
+                let sdp = sdp.filter(|_| reliable.describes());
+                self.accept(pass, key, server, status, sdp);
+            }
+            None if status < 200 => self.progress(pass, key, server, status, sdp),
+            None => self.accept(pass, key, server, status, sdp),
         }
     }
 
@@ -101,7 +147,8 @@ impl Ua {
         q850: Option<u8>,
         retry_after_s: Option<u32>,
     ) {
-        let State::Offered { server, .. } = self.legs[key].state else { return };
+        let State::Offered(offered) = &self.legs[key].state else { return };
+        let server = offered.server;
         if self.servers.at(server).is_some() {
             self.answer(pass, server, status, |writer| {
                 Reason::from(q850).write(writer);
@@ -114,20 +161,28 @@ impl Ua {
     }
 
     fn progress(&mut self, pass: &mut Pass, key: LegKey, server: ServerKey, status: u16, sdp: Option<Bytes>) {
-        let bytes = self.with_contact(server, status, sdp.as_ref());
+        let mut writer = self.begin_reply(server, status);
+        abilities(&mut writer);
+        let bytes = with_body(writer, sdp.as_ref());
         self.servers.send(&mut self.alarms, pass, server, status, bytes);
-        if let State::Offered { last, sdp: kept, .. } = &mut self.legs[key].state {
-            (*last, *kept) = (status, sdp);
+        if let State::Offered(offered) = &mut self.legs[key].state {
+            (offered.last, offered.sdp) = (status, sdp);
         }
         self.set(key, LegTimer::Repeat, pass.now.mono + PROVISIONAL_EVERY);
     }
 
     fn accept(&mut self, pass: &mut Pass, key: LegKey, server: ServerKey, status: u16, sdp: Option<Bytes>) {
-        self.answer_ok(pass, key, server, status, sdp);
+        let invite = self.servers.at(server).map(|server| server.request.cseq());
         let leg = &mut self.legs[key];
-        if let State::Offered { dialog, has_offer, .. } = &leg.state {
-            leg.state = State::Answered { dialog: dialog.clone(), has_offer: *has_offer, hang_up: None };
+        if let State::Offered(offered) = &mut leg.state {
+            let rseq = offered.reliable.as_ref().and_then(Reliable::unproved);
+            leg.late = rseq.zip(invite).map(|(rseq, cseq)| RAck { rseq, cseq });
+            let asked = offered.asked.take();
+            leg.state = State::Answered { dialog: offered.dialog.clone(), has_offer: offered.has_offer, hang_up: None };
+            // Its offer comes too late for the early session.
+            asked.into_iter().for_each(|asked| self.refuse_invite(pass, asked, 491, Reason::None));
         }
+        self.answer_ok(pass, key, server, status, sdp);
     }
 
     /// Sends a 2xx to an INVITE or re-INVITE and repeats it until the ACK comes (§13.3.1.4).
@@ -139,34 +194,34 @@ impl Ua {
         status: u16,
         sdp: Option<Bytes>,
     ) {
-        let bytes = self.with_contact(server, status, sdp.as_ref());
+        let Some((request, flow)) = self.servers.at(server).map(|it| (it.request.clone(), it.flow)) else { return };
+        // What would have been refused was refused when it came.
+        let timer = answered(&request, &self.settings.session, self.legs[key].session).unwrap_or_default();
+        let mut writer = self.begin_reply(server, status);
+        capabilities(&mut writer);
+        if let Some(timer) = timer {
+            write_answer(&mut writer, &request, timer);
+        }
+        let bytes = with_body(writer, sdp.as_ref());
         self.servers.send(&mut self.alarms, pass, server, status, bytes.clone());
-        let (flow, cseq) =
-            self.servers.at(server).map(|it| (it.flow, it.request.cseq().number)).expect("just answered");
-        self.legs[key].answer = Some(Answer { bytes, flow, cseq, repeats: 0 });
+        self.legs[key].answer = Some(Answer { bytes, flow, cseq: request.cseq().number, repeats: 0 });
+        self.wind(pass, key, timer);
         self.set(key, LegTimer::Repeat, pass.now.mono + T1);
         self.set(key, LegTimer::Life, pass.now.mono + T1_64);
     }
 
-    /// A response that makes or refreshes the dialog: with our Contact.
-    fn with_contact(&self, server: ServerKey, status: u16, sdp: Option<&Bytes>) -> Bytes {
+    /// Begins a response that makes or refreshes the dialog: with our Contact.
+    pub(super) fn begin_reply(&self, server: ServerKey, status: u16) -> Writer {
         let mut writer = self.servers.reply(server, status);
-        let flow = self.servers.at(server).expect("it is being answered").flow;
-        self.contact(&mut writer, flow);
-        if status >= 200 {
-            capabilities(&mut writer);
-        }
-        match sdp {
-            Some(sdp) => writer.body(SDP, sdp),
-            None => writer.finish(),
-        }
+        let it = self.servers.at(server).expect("it is being answered");
+        let secure = it.request.request_uri().is_some_and(|uri| uri.scheme == Scheme::Sips);
+        self.contact(&mut writer, it.flow, secure);
+        writer
     }
 
-    /// Our Contact on a flow.
-    pub(super) fn contact(&self, writer: &mut Writer, flow: Flow) {
-        let advertised = self.settings.advertised(flow);
-        let transport = if flow.connection == 0 { "" } else { ";transport=tcp" };
-        writer.line(Name::Contact, format_args!("<sip:{advertised}{transport}>"));
+    /// Our Contact on a flow; `secure` where the other side spoke of us as `sips` (RFC 3261 §12.1.1).
+    pub(super) fn contact(&self, writer: &mut Writer, flow: Flow, secure: bool) {
+        writer.line(Name::Contact, format_args!("<{}>", self.settings.contact(flow, secure)));
     }
 
     /// An ACK of a 2xx came (§13.3.1.4). Late and repeated ones are absorbed.
@@ -189,7 +244,7 @@ impl Ua {
                 }
                 Reoffer::Idle | Reoffer::Asked { .. } | Reoffer::Asking { .. } => return,
             },
-            State::Offered { .. } | State::Calling(_) | State::Ending { .. } => return,
+            State::Offered(_) | State::Calling(_) | State::Ending { .. } => return,
         };
         leg.answer = None;
         let id = leg.id;
@@ -229,7 +284,7 @@ impl Ua {
             return;
         };
         match state {
-            State::Offered { .. } => {
+            State::Offered(_) => {
                 let id = self.legs[leg].id;
                 pass.tell(Notice::Cancelled { leg: id });
                 self.end(pass, leg, Ending::Cancel);
@@ -246,9 +301,13 @@ impl Ua {
     pub(super) fn repeat_rang(&mut self, pass: &mut Pass, key: LegKey) {
         let leg = &mut self.legs[key];
         match &leg.state {
-            State::Offered { server, last, sdp, .. } => {
-                let (server, last, sdp) = (*server, *last, sdp.clone());
-                self.progress(pass, key, server, last, sdp);
+            State::Offered(offered) => {
+                let (server, last, sdp) = (offered.server, offered.last, offered.sdp.clone());
+                match &offered.reliable {
+                    Some(reliable) if reliable.unproved().is_some() => self.reliable_rang(pass, key),
+                    Some(_) => self.progress_reliably(pass, key, last, None),
+                    None => self.progress(pass, key, server, last, sdp),
+                }
             }
             State::Answered { .. } | State::Established { .. } => {
                 let Some(answer) = &mut leg.answer else { return };
@@ -262,8 +321,32 @@ impl Ua {
     }
 }
 
-/// What a URI dials: a telephone number without separators, else its user part without escapes.
+fn offered(dialog: Dialog, server: ServerKey, has_offer: bool, reliable: Option<Reliable>) -> State {
+    State::Offered(Box::new(Offered {
+        dialog,
+        server,
+        has_offer,
+        last: 100,
+        sdp: None,
+        reliable,
+        asked: None,
+        late: 480,
+    }))
+}
+
+fn with_body(writer: Writer, sdp: Option<&Bytes>) -> Bytes {
+    match sdp {
+        Some(sdp) => writer.body(SDP, sdp),
+        None => writer.finish(),
+    }
+}
+
+/// What a URI dials: a telephone number without separators, a service (`urn:service:sos`), else its user part without
+/// escapes.
 pub(super) fn number(uri: &Uri<'_>) -> Box<str> {
+    if let Some(service) = uri.service() {
+        return format!("urn:service:{service}").into();
+    }
     match uri.phone() {
         Some(phone) => phone.digits.into(),
         None => text(uri.user_text().as_bytes()).unwrap_or_default(),

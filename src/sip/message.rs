@@ -323,11 +323,16 @@ impl Message {
 
     /// The session description: the body, or the first such part of a multipart body (RFC 5621 §3).
     pub fn sdp(&self) -> Option<Bytes> {
+        self.part("application", "sdp")
+    }
+
+    /// The content of type `kind/subtype`: the body, or the first such part of a multipart body.
+    pub fn part(&self, kind: &str, subtype: &str) -> Option<Bytes> {
         let content_type = self.content_type()?;
-        let found = if content_type.is("application", "sdp") {
+        let found = if content_type.is(kind, subtype) {
             self.body()
         } else {
-            multipart::part(&content_type, self.body(), "application", "sdp")?
+            multipart::part(&content_type, self.body(), kind, subtype)?
         };
         (!found.is_empty()).then(|| self.bytes.slice_ref(found))
     }

@@ -32,25 +32,41 @@ pub mod via;
 pub mod write;
 
 // The user agent: tables of what lives, and what becomes of each message.
+mod about;
 pub mod busy;
 mod client;
 pub mod dialog;
 #[cfg(test)]
+mod early;
+#[cfg(test)]
+mod extensions;
+#[cfg(test)]
 mod flows;
 mod incoming;
+mod info;
 mod leg;
 mod outgoing;
+mod refer;
 mod registration;
+mod reliable;
+mod replaces;
 #[cfg(test)]
 mod requests;
+mod retry;
 mod screen;
 mod server;
 mod session;
+pub mod session_timer;
 pub mod snapshot;
+#[cfg(test)]
+mod tables;
+mod transport;
 pub mod ua;
+mod update;
 #[cfg(test)]
 mod wire;
 
+pub use about::shown;
 pub use address::Address;
 pub use message::Message;
 pub use method::Method;

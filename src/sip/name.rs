@@ -47,6 +47,7 @@ names! {
     Event "Event" b'o' whole;
     Expires "Expires" whole;
     From "From" b'f' whole;
+    Geolocation "Geolocation" list;
     HistoryInfo "History-Info" list;
     Identity "Identity" b'y' whole;
     IdentityInfo "Identity-Info" b'n' whole;

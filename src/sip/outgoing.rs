@@ -1,53 +1,90 @@
 //! INVITE as a client (RFC 3261 §13.2, §9.1): one call to all bindings of a user, the first 2xx wins.
 
+use super::address::Address;
 use super::client::{Cancel, ClientKey, Purpose, Reason};
 use super::dialog::{Dialog, via};
 use super::event::{Binding, Invite, Notice};
-use super::leg::{Calling, Leg, LegKey, LegTimer, Reoffer, State};
-use super::message::Message;
+use super::leg::{Calling, Dialling, Early, Leg, LegKey, LegTimer, Reoffer, State};
+use super::message::{Contact, Message};
 use super::method::Method;
 use super::name::Name;
-use super::screen::{ALLOW, SDP, sdp};
+use super::screen::{SDP, abilities, host, sdp};
+use super::session_timer::{agreed, write_request};
 use super::ua::{Pass, Ua};
-use super::uri::{Uri, User};
+use super::uri::{Scheme, Uri, User};
 use super::write::Writer;
+use crate::base::Now;
 use bytes::Bytes;
+use core::time::Duration;
 
 /// Who calls when the number is withheld (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 
+/// A trunk rests no longer than this, whatever it says.
+const REST_MAX: Duration = Duration::from_secs(600);
+
 impl Ua {
-    /// Dials all bindings of a user.
+    /// Dials all bindings of a user, or a number over a trunk.
     pub(super) fn invite(&mut self, pass: &mut Pass, invite: Invite) {
-        let record = self.registrar.find(&invite.user, &invite.domain);
-        let bindings: Vec<Binding> = record.map_or_else(Vec::new, |record| {
-            self.registrar.contacts(record, pass.now).map(|(binding, _)| binding.clone()).collect()
-        });
+        let bindings = match &invite.trunk {
+            Some(trunk) => self.over_trunk(trunk, &invite.user, pass.now).into_iter().collect(),
+            None => self.bindings_of(&invite.user, &invite.domain, pass.now),
+        };
         if bindings.is_empty() {
-            return pass.tell(Notice::Failed { leg: invite.leg, status: 480, q850: None });
+            let status = if invite.trunk.is_some() { 503 } else { 480 };
+            return pass.tell(Notice::Failed { leg: invite.leg, status, q850: None });
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
-        let until = pass.now.mono + invite.ring_max;
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until };
-        let key = self.add(Leg::new(invite.leg, tag.clone(), State::Calling(calling)));
+        let (leg, until) = (invite.leg, pass.now.mono + invite.ring_max);
+        let dialling = Some(Dialling { invite, call_id, redirects: 0 });
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until, early: Vec::new(), dialling };
+        let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
+        self.branch_out(pass, key, bindings);
+        self.set(key, LegTimer::Life, until);
+    }
+
+    /// Sends the call's INVITE to each of these.
+    fn branch_out(&mut self, pass: &mut Pass, key: LegKey, bindings: Vec<Binding>) {
         for binding in bindings {
             let branch = self.marks.branch();
-            let bytes = self.compose(&invite, &binding, (&tag, &call_id, &branch));
+            let leg = &self.legs[key];
+            let State::Calling(Calling { dialling: Some(dialling), .. }) = &leg.state else { return };
+            let bytes = self.compose(dialling, &binding, &leg.tag, &branch);
             let request = (Method::Invite, &*branch);
-            let purpose = Purpose::Invite(key);
-            let client = self.clients.open(&mut self.alarms, pass, binding.flow, request, bytes, purpose);
+            let client = self.open(pass, binding.flow, request, bytes, Purpose::Invite(key));
             if let State::Calling(calling) = &mut self.legs[key].state {
                 calling.branches.push(client);
             }
         }
-        self.set(key, LegTimer::Life, until);
     }
 
-    fn compose(&self, invite: &Invite, binding: &Binding, (tag, call_id, branch): (&str, &str, &str)) -> Bytes {
-        let uri = Uri::parse(binding.uri.as_bytes()).expect("only URIs are registered");
-        let mut writer = Writer::request(Method::Invite, &uri);
+    fn bindings_of(&self, user: &str, domain: &str, now: Now) -> Vec<Binding> {
+        let record = self.registrar.find(user, domain);
+        record.map_or_else(Vec::new, |record| {
+            self.registrar.contacts(record, now).map(|(binding, _)| binding.clone()).collect()
+        })
+    }
+
+    /// Where a number is reached over a trunk.
+    fn over_trunk(&self, trunk: &str, number: &str, now: Now) -> Option<Binding> {
+        let peer = self.settings.trunks.iter().find(|it| *it.name == *trunk)?.peer?;
+        if self.resting.get(&peer).is_some_and(|until| now.mono < *until) {
+            return None;
+        }
+        let flow = self.settings.flow_towards(peer)?;
+        let uri = self.settings.uri_by(flow, number).into();
+        Some(Binding { uri, flow, expires: now.wall, path: Vec::new() })
+    }
+
+    fn compose(&self, dialling: &Dialling, binding: &Binding, tag: &str, branch: &str) -> Bytes {
+        let Dialling { invite, call_id, redirects } = dialling;
+        let target = Uri::parse(binding.uri.as_bytes()).expect("only URIs are registered");
+        let mut writer = Writer::request(Method::Invite, &target);
         writer.line(Name::Via, format_args!("{}", via(&self.settings, binding.flow, branch)));
         writer.header(Name::MaxForwards, "70");
+        for hop in &binding.path {
+            writer.line(Name::Route, format_args!("<{hop}>"));
+        }
         if invite.caller.is_empty() {
             writer.address(Name::From, b"Anonymous", ANONYMOUS, Some(tag));
             writer.header(Name::Privacy, "id");
@@ -56,12 +93,24 @@ impl Ua {
             writer.address(Name::From, invite.caller_name.as_bytes(), &uri, Some(tag));
             writer.address(Name::PAssertedIdentity, invite.caller_name.as_bytes(), &uri, None);
         }
-        let to = format!("sip:{}@{}", User(&invite.user), invite.domain);
-        writer.address(Name::To, b"", to, None);
-        writer.header(Name::CallId, call_id);
-        writer.header(Name::CSeq, "1 INVITE");
-        self.contact(&mut writer, binding.flow);
-        writer.header(Name::Allow, ALLOW);
+        match invite.trunk {
+            // A To has no transport (§19.1.1).
+            Some(_) => writer.address(Name::To, b"", format!("sip:{}@{}", User(&invite.user), binding.flow.peer), None),
+            None => writer.address(Name::To, b"", format!("sip:{}@{}", User(&invite.user), invite.domain), None),
+        };
+        writer.header(Name::CallId, &**call_id);
+        writer.line(Name::CSeq, format_args!("{} INVITE", 1 + u32::from(*redirects)));
+        self.contact(&mut writer, binding.flow, target.scheme == Scheme::Sips);
+        abilities(&mut writer);
+        // So that the phone stops by itself should we be gone (§13.3.1).
+        writer.line(Name::Expires, format_args!("{}", invite.ring_max.as_millis().div_ceil(1_000)));
+        // A browser's page knows best whether it still lives: it refreshes (RFC 4028 §7.1).
+        match self.settings.session.expires_s {
+            expires_s @ 1.. if is_browser(&target) => {
+                writer.line(Name::SessionExpires, format_args!("{expires_s};refresher=uas"));
+            }
+            _ => write_request(&mut writer, &self.settings.session, None),
+        }
         for (name, value) in &invite.headers {
             // A name that is none is left out: the rest of the call matters more.
             let _ = writer.other(name, value.as_bytes());
@@ -77,11 +126,63 @@ impl Ua {
         match response.status().unwrap_or_default() {
             status @ 100..=199 => self.branch_proceeds(pass, key, client, status, response),
             200..=299 => self.branch_accepted(pass, key, client, response),
-            status => self.branch_done(pass, key, client, status, response.reason_q850()),
+            300..=399 if self.redirected(pass, key, client, response) => {}
+            status => {
+                self.rest(pass, client, status, response);
+                self.branch_done(pass, key, client, status, response.reason_q850());
+            }
+        }
+    }
+
+    /// Follows a redirection (§8.1.3.4) to registered phones of the called one's own domain, the best liked first: nobody
+    /// else's Contact has us call anywhere. Returns whether there was one.
+    fn redirected(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) -> bool {
+        let Some(State::Calling(calling)) = self.legs.get(key).map(|leg| &leg.state) else { return false };
+        let Some(Dialling { invite, redirects, .. }) = &calling.dialling else { return false };
+        if *redirects >= self.settings.redirects_max || calling.given_up.is_some() || invite.trunk.is_some() {
+            return false;
+        }
+        let mut users: Vec<(u16, String)> = response
+            .contacts()
+            .filter_map(|contact| match contact.ok()? {
+                Contact::At(address) => {
+                    let host = host(&address.uri)?;
+                    let home = self.settings.domain_of(&host)? == &*invite.domain;
+                    home.then(|| (preference(&address), address.uri.user_text().into_owned()))
+                }
+                Contact::All => None,
+            })
+            .collect();
+        users.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
+        let domain = invite.domain.clone();
+        let mut bindings = users.iter().map(|(_, user)| self.bindings_of(user, &domain, pass.now));
+        let Some(bindings) = bindings.find(|bindings| !bindings.is_empty()) else { return false };
+        if let State::Calling(calling) = &mut self.legs[key].state {
+            calling.branches.retain(|branch| *branch != client);
+            calling.early.retain(|early| early.client != client);
+            calling.dialling.iter_mut().for_each(|dialling| dialling.redirects += 1);
+        }
+        self.branch_out(pass, key, bindings);
+        true
+    }
+
+    /// A trunk that says when to come again is left alone until then (§21.5.4).
+    fn rest(&mut self, pass: &Pass, client: ClientKey, status: u16, response: &Message) {
+        let Some(peer) = self.clients.at(client).map(|client| client.flow.peer).filter(|_| status == 503) else {
+            return;
+        };
+        let is_trunk = self.settings.trunks.iter().any(|trunk| trunk.peer == Some(peer));
+        let seconds = response.number(Name::RetryAfter).filter(|_| is_trunk);
+        if let Some(seconds) = seconds {
+            let rest = Duration::from_secs(u64::from(seconds)).min(REST_MAX);
+            self.resting.insert(peer, pass.now.mono + rest);
         }
     }
 
     fn branch_proceeds(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, status: u16, response: &Message) {
+        if status > 100 && !self.early(pass, key, client, response) {
+            return;
+        }
         match self.clients.at(client).map(|client| client.cancel) {
             Some(Cancel::Wanted(why)) => self.clients.cancel(&mut self.alarms, pass, client, why),
             Some(Cancel::No) if status > 100 => {
@@ -97,12 +198,21 @@ impl Ua {
     fn branch_accepted(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) {
         let wins = self.legs.get(key).is_some_and(|leg| match &leg.state {
             State::Calling(calling) => calling.given_up.is_none() && calling.branches.contains(&client),
-            State::Offered { .. } | State::Answered { .. } | State::Established { .. } | State::Ending { .. } => false,
+            State::Offered(_) | State::Answered { .. } | State::Established { .. } | State::Ending { .. } => false,
         });
-        let answer = sdp(response).ok().flatten();
-        let dialog = self.clients.at(client).and_then(|it| Dialog::of_client(&it.message()?, response, it.flow).ok());
+        let early = self.take_early(key, response);
+        // A 2xx need not repeat what a provisional response said (§13.2.1).
+        let answer = sdp(response).ok().flatten().or(early.as_ref().and_then(|early| early.sdp.clone()));
+        let dialog = self.clients.at(client).and_then(|it| Dialog::of_client(&it.message()?, response, it.home()).ok());
         match (wins, dialog, answer) {
-            (true, Some(dialog), Some(answer)) => self.win(pass, key, client, dialog, answer),
+            (true, Some(mut dialog), Some(answer)) => {
+                if let Some(early) = early {
+                    dialog.local_cseq = dialog.local_cseq.max(early.dialog.local_cseq);
+                    dialog.remote_cseq = early.dialog.remote_cseq;
+                }
+                dialog.trunk = self.settings.trunk_of(dialog.flow.peer.ip()).is_some_and(|it| it.peer.is_some());
+                self.win(pass, key, client, dialog, (answer, response));
+            }
             (true, ..) => {
                 // An answer without a session is none.
                 self.stray(pass, client, response);
@@ -116,13 +226,29 @@ impl Ua {
         }
     }
 
-    fn win(&mut self, pass: &mut Pass, key: LegKey, winner: ClientKey, mut dialog: Dialog, answer: Bytes) {
-        self.acknowledge(pass, &mut dialog);
+    /// The early dialog in which a 2xx came.
+    fn take_early(&mut self, key: LegKey, response: &Message) -> Option<Early> {
+        let State::Calling(calling) = &mut self.legs.get_mut(key)?.state else { return None };
+        let place = calling.early.iter().position(|early| early.dialog.owns_response(response))?;
+        Some(calling.early.remove(place))
+    }
+
+    fn win(
+        &mut self,
+        pass: &mut Pass,
+        key: LegKey,
+        winner: ClientKey,
+        mut dialog: Dialog,
+        (answer, response): (Bytes, &Message),
+    ) {
+        self.acknowledge(pass, &mut dialog, response.cseq().number);
         let leg = &mut self.legs[key];
+        leg.learn(response);
         let state = State::Established { dialog, reoffer: Reoffer::Idle };
         let before = std::mem::replace(&mut leg.state, state);
         let id = leg.id;
         self.stop(key, LegTimer::Life);
+        self.wind(pass, key, agreed(response, 0));
         if let State::Calling(calling) = before {
             for client in calling.branches.into_iter().filter(|client| *client != winner) {
                 self.clients.cancel(&mut self.alarms, pass, client, Reason::Elsewhere);
@@ -132,9 +258,9 @@ impl Ua {
     }
 
     /// The ACK of a 2xx, end to end, without a transaction (§13.2.2.4).
-    pub(super) fn acknowledge(&mut self, pass: &mut Pass, dialog: &mut Dialog) {
-        dialog.acked = Some(dialog.local_cseq);
-        self.send_ack(pass, dialog, dialog.local_cseq);
+    pub(super) fn acknowledge(&mut self, pass: &mut Pass, dialog: &mut Dialog, cseq: u32) {
+        dialog.acked = Some(cseq);
+        self.send_ack(pass, dialog, cseq);
     }
 
     fn send_ack(&mut self, pass: &mut Pass, dialog: &Dialog, cseq: u32) {
@@ -159,7 +285,7 @@ impl Ua {
     /// A 2xx that nobody wants: ACK, and at its first coming BYE.
     pub(super) fn stray(&mut self, pass: &mut Pass, client: ClientKey, response: &Message) {
         let Some(it) = self.clients.at_mut(client) else { return };
-        let dialog = it.message().map(|invite| Dialog::of_client(&invite, response, it.flow));
+        let dialog = it.message().map(|invite| Dialog::of_client(&invite, response, it.home()));
         let Some(Ok(mut dialog)) = dialog else {
             return;
         };
@@ -168,7 +294,7 @@ impl Ua {
         if !known {
             it.strays.push(tag.into());
         }
-        self.acknowledge(pass, &mut dialog);
+        self.acknowledge(pass, &mut dialog, response.cseq().number);
         if !known {
             dialog.local_cseq += 1;
             self.send_bye(pass, &dialog, Reason::None, Purpose::Nobody);
@@ -181,16 +307,24 @@ impl Ua {
         let mut writer = dialog.request(Method::Bye, dialog.local_cseq, &self.settings, &branch);
         why.write(&mut writer);
         let flow = dialog.next_flow(&self.settings);
-        self.clients.open(&mut self.alarms, pass, flow, (Method::Bye, &branch), writer.finish(), purpose);
+        self.open(pass, flow, (Method::Bye, &branch), writer.finish(), purpose);
     }
 
     /// A branch has its final answer. The leg fails with the best when it was the last (§16.7).
-    fn branch_done(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, status: u16, q850: Option<u8>) {
+    pub(super) fn branch_done(
+        &mut self,
+        pass: &mut Pass,
+        key: LegKey,
+        client: ClientKey,
+        status: u16,
+        q850: Option<u8>,
+    ) {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let State::Calling(calling) = &mut leg.state else {
             return;
         };
         calling.branches.retain(|branch| *branch != client);
+        calling.early.retain(|early| early.client != client);
         if calling.best.is_none_or(|(best, _)| rank(status) < rank(best)) {
             calling.best = Some((status, q850));
         }
@@ -217,6 +351,18 @@ impl Ua {
             self.clients.cancel(&mut self.alarms, pass, client, why);
         }
     }
+}
+
+/// The `q` of a Contact in thousandths; 1 without one (§20.10).
+fn preference(address: &Address<'_>) -> u16 {
+    let q = address.params.value("q").and_then(|q| std::str::from_utf8(q).ok()?.parse::<f32>().ok());
+    (q.unwrap_or(1.0).clamp(0.0, 1.0) * 1_000.0) as u16
+}
+
+/// A Contact as browsers register it (RFC 7118 §5).
+fn is_browser(uri: &Uri<'_>) -> bool {
+    let transport = uri.params.value("transport").unwrap_or_default();
+    transport.eq_ignore_ascii_case(b"ws") || transport.eq_ignore_ascii_case(b"wss")
 }
 
 /// The lower, the better the refusal speaks for all branches (§16.7 step 6).

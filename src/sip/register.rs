@@ -26,6 +26,8 @@ pub struct Asked<'a> {
     pub change: Change<'a>,
     /// Where it came from and where calls will go (RFC 3581, RFC 5626 §5.3).
     pub flow: Flow,
+    /// URIs of Path (RFC 3327 §5.3).
+    pub path: &'a [Box<str>],
 }
 
 /// What is to be done with the bindings.
@@ -177,10 +179,29 @@ impl Registrar {
         record.ours && record.contacts.len() < before
     }
 
+    /// Drops the bindings of a connection that is gone (RFC 5626 §5.3); returns the records of this shard that had some.
+    pub fn close(&mut self, flow: Flow) -> Vec<u32> {
+        let mut changed = Vec::new();
+        for (record, at) in self.records.iter_mut().zip(0..) {
+            let before = record.contacts.len();
+            record.contacts.retain(|contact| !record.ours || contact.binding.flow != flow);
+            if record.contacts.len() < before {
+                changed.push(at);
+            }
+        }
+        changed
+    }
+
     /// All live contacts of a record, with the whole seconds left to each.
     pub fn contacts(&self, at: u32, now: Now) -> impl Iterator<Item = (&Binding, u64)> {
         let live = self.records[at as usize].contacts.iter().filter(move |contact| contact.until > now.mono);
         live.map(move |contact| (&contact.binding, contact.until.since(now.mono).as_millis().div_ceil(1_000) as u64))
+    }
+
+    /// Whether a phone of this user is reached by this flow.
+    pub fn reaches(&self, user: &str, domain: &str, flow: Flow) -> bool {
+        let contacts = self.find(user, domain).map(|at| &self.records[at as usize].contacts);
+        contacts.is_some_and(|contacts| contacts.iter().any(|contact| contact.binding.flow == flow))
     }
 
     /// The record of an address-of-record, if it ever had one.
@@ -293,7 +314,8 @@ fn bind(
     contacts.retain(|contact| !same(&contact.binding.uri, uri));
     if expires_s > 0 {
         let lasts = Duration::from_secs(u64::from(expires_s));
-        let binding = Binding { uri: uri.into(), flow: asked.flow, expires: now.wall + lasts };
+        let binding =
+            Binding { uri: uri.into(), flow: asked.flow, expires: now.wall + lasts, path: asked.path.to_vec() };
         contacts.push(Contact { binding, until: now.mono + lasts, call_id: asked.call_id.into(), cseq: asked.cseq });
     }
     Ok(())
@@ -315,7 +337,7 @@ mod tests {
 
     fn asked<'a>(cseq: u32, change: Change<'a>) -> Asked<'a> {
         let flow = Flow { listener: 0, connection: 0, peer: "192.0.2.1:5062".parse().unwrap() };
-        Asked { call_id: "a", cseq, change, flow }
+        Asked { call_id: "a", cseq, change, flow, path: &[] }
     }
 
     fn register(

@@ -48,7 +48,11 @@ impl Ua {
             Contacts::All => Change::RemoveAll,
             Contacts::Some(_) => Change::Contacts(&wanted),
         };
-        let asked = Asked { call_id: &call_id, cseq: request.cseq().number, change, flow };
+        let path = match path(&request) {
+            Ok(path) => path,
+            Err(status) => return self.answer(pass, key, status, |_| {}),
+        };
+        let asked = Asked { call_id: &call_id, cseq: request.cseq().number, change, flow, path: &path };
         let bounds = Bounds { expires_s: settings.expires_s, contacts_max: settings.limits.contacts_max };
         match self.registrar.register(pass.now, &user, domain, &asked, &bounds) {
             Ok(record) => self.registered(pass, key, record, !matches!(change, Change::None)),
@@ -61,6 +65,7 @@ impl Ua {
     }
 
     fn registered(&mut self, pass: &mut Pass, key: ServerKey, record: u32, changed: bool) {
+        let request = self.asked(key);
         let contacts: Vec<(Box<str>, u64)> = {
             let contacts = self.registrar.contacts(record, pass.now);
             contacts.map(|(binding, left_s)| (binding.uri.clone(), left_s)).collect()
@@ -69,10 +74,14 @@ impl Ua {
             for (uri, left_s) in contacts {
                 writer.line(Name::Contact, format_args!("<{uri}>;expires={left_s}"));
             }
+            for line in request.lines(Name::Path) {
+                writer.header(Name::Path, line);
+            }
         });
         if changed {
             self.watch(record);
             pass.out.push(Command::Bindings(self.registrar.bindings(record)));
+            self.returned(pass, record);
         }
     }
 
@@ -113,6 +122,26 @@ fn contacts(request: &Message) -> Option<Contacts> {
         (true, false) => None,
         (false, true) => Some(Contacts::None),
         (false, false) => Some(Contacts::Some(wanted)),
+    }
+}
+
+/// Hops that a path may have.
+const PATH_MAX: usize = 8;
+
+/// The route that calls to the contacts take (RFC 3327 §5.3).
+///
+/// # Errors
+/// 400 when it cannot be read; 421 when the phone says nothing of Path and would not understand what comes of it.
+fn path(request: &Message) -> Result<Vec<Box<str>>, u16> {
+    let hops: Vec<Box<str>> = request
+        .addresses(Name::Path)
+        .map(|hop| hop.ok().and_then(|hop| text(hop.uri.as_bytes())).ok_or(400))
+        .collect::<Result<_, u16>>()?;
+    match hops.len() {
+        0 => Ok(hops),
+        1..=PATH_MAX if request.lists(Name::Supported, "path") || request.lists(Name::Require, "path") => Ok(hops),
+        1..=PATH_MAX => Err(421),
+        _ => Err(400),
     }
 }
 

@@ -9,6 +9,7 @@ use super::lex;
 use super::method::Method;
 use super::name::Name;
 use super::parse::{Lines, MESSAGE_BYTES_MAX, Next};
+use super::replaces::Named;
 use super::screen::host;
 use super::via::{MAGIC_COOKIE, Via};
 use crate::base::map::keyed_hash;
@@ -124,6 +125,8 @@ struct Marked<'a> {
     to: Option<&'a [u8]>,
     call_id: Option<&'a [u8]>,
     via: Option<&'a [u8]>,
+    /// Replaces or Join of an INVITE: it belongs to the dialog it names (RFC 3891, RFC 3911).
+    named: Option<&'a [u8]>,
 }
 
 impl<'a> Marked<'a> {
@@ -133,12 +136,15 @@ impl<'a> Marked<'a> {
         if !start.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/")) {
             found.method = Some(Method::parse(lex::split_once(start, b' ').map_or(start, |(method, _)| method)));
         }
-        while found.to.is_none() || found.call_id.is_none() || found.via.is_none() {
+        // What an INVITE replaces may stand behind all that others need.
+        let all = found.method == Some(Method::Invite);
+        while all || found.to.is_none() || found.call_id.is_none() || found.via.is_none() {
             match lines.next() {
                 Next::Header(line) => match Name::parse(line.name.of(bytes)) {
                     Some(Name::To) => found.to = found.to.or(Some(line.value.of(bytes))),
                     Some(Name::CallId) => found.call_id = found.call_id.or(Some(line.value.of(bytes))),
                     Some(Name::Via) => found.via = found.via.or(Some(line.value.of(bytes))),
+                    Some(Name::Replaces | Name::Join) => found.named = found.named.or(Some(line.value.of(bytes))),
                     _ => {}
                 },
                 Next::Broken => {}
@@ -148,7 +154,7 @@ impl<'a> Marked<'a> {
         found
     }
 
-    /// Our own mark: in the To tag, in the branch of a response, in the Call-ID.
+    /// Our own mark: in the To tag, in the branch of a response, in the dialog an INVITE names, in the Call-ID.
     fn own(&self) -> Option<Route> {
         let tag = self.to.and_then(|to| Address::parse(to).ok()?.tag());
         let branch = || {
@@ -156,7 +162,12 @@ impl<'a> Marked<'a> {
             let top = lex::find_bare(via, b',').map_or(via, |end| &via[..end]);
             Via::parse(top).ok()?.branch()?.strip_prefix(MAGIC_COOKIE.as_bytes())
         };
-        tag.and_then(read_mark).or_else(|| branch().and_then(read_mark)).or_else(|| self.call_id.and_then(read_mark))
+        let named = || {
+            let named = Named::parse(self.named?)?;
+            read_mark(named.to_tag)
+        };
+        let marked = tag.and_then(read_mark).or_else(|| branch().and_then(read_mark)).or_else(named);
+        marked.or_else(|| self.call_id.and_then(read_mark))
     }
 
     fn kind(&self) -> Kind<'a> {
@@ -215,6 +226,11 @@ impl Marks {
         self.mark("")
     }
 
+    /// A number that nobody foresees: a client nonce.
+    pub fn random(&mut self) -> u64 {
+        self.mint.random()
+    }
+
     fn mark(&mut self, before: &str) -> Box<str> {
         let (shard, node, random) = (self.shard.0, self.node, self.mint.random());
         format!("{before}{PREFIX}{shard:02x}{node:04x}{random:016x}").into()
@@ -262,6 +278,11 @@ mod tests {
         assert_eq!(route("ACK sip:2@b SIP/2.0", &tagged, "c", "z9hG4bK1"), ours);
         assert_eq!(route("SIP/2.0 200 OK", "<sip:2@b>;tag=theirs", "c", &branch), ours);
         assert_eq!(route("SIP/2.0 200 OK", "<sip:2@b>;tag=theirs", &call_id, "z9hG4bK1"), ours);
+        let replacing = format!("<sip:2@b>\r\nReplaces: x@y;from-tag=t;to-tag={tag}");
+        assert_eq!(route("INVITE sip:2@b SIP/2.0", &replacing, "c", "z9hG4bK1"), ours);
+        let behind = message("INVITE sip:2@b SIP/2.0", "<sip:2@b>", "c", "b");
+        let behind = behind.replace("\r\n\r\n", &format!("\r\nJoin: x@y;to-tag={tag};from-tag=t\r\n\r\n"));
+        assert_eq!(Route::of(behind.as_bytes(), SEED), ours);
         // A request's branch is its sender's; ours in it means nothing.
         assert_eq!(route("INVITE sip:2@b SIP/2.0", "<sip:2@b>", "c", &branch), Route::Hashed(keyed_hash(SEED, b"c")));
     }

@@ -20,9 +20,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What we allow, for `Allow`.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER";
-/// The only content we read.
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, REFER";
+/// The content that describes sessions.
 pub(super) const SDP: &str = "application/sdp";
+/// All content we read, for `Accept` (§20.1).
+pub(super) const ACCEPT: &str =
+    "application/sdp, multipart/mixed, application/pidf+xml, application/dtmf-relay, application/dtmf";
+/// The extensions we understand, for `Supported` and against `Require` (§20.32, §20.37).
+const SUPPORTED: &str = "100rel, timer, replaces, norefersub, path, histinfo";
 
 /// Proofs in one request that are looked at: one for each hash, twice over.
 const AUTHORIZATIONS_MAX: usize = 4;
@@ -65,7 +70,9 @@ impl Ua {
             Method::Invite => self.invited(pass, key, flow),
             Method::Register => self.registering(pass, key, flow),
             Method::Options => self.answer(pass, key, 200, capabilities),
-            // A BYE that belongs to no dialog (§15.1.2); the rest was screened out or taken before.
+            // Nobody but those who talk to us may have us call (RFC 3515 §5).
+            Method::Refer => self.answer(pass, key, 403, |_| {}),
+            // What belongs to a dialog and names none (§15.1.2, RFC 3262 §3); the rest was screened out or taken before.
             _ => self.answer(pass, key, 481, |_| {}),
         }
     }
@@ -92,7 +99,7 @@ impl Ua {
     /// The leg of a request inside a dialog (§12.2.2).
     pub(super) fn leg_of(&self, request: &Message) -> Option<LegKey> {
         let key = *self.by_tag.at(request.to().tag()?)?;
-        self.legs[key].dialog().filter(|dialog| dialog.owns_request(request)).map(|_| key)
+        self.legs[key].owns(request).then_some(key)
     }
 
     /// Whom a request outside dialogs is from; refused already when nobody.
@@ -148,9 +155,14 @@ impl Ua {
 
 /// What we can do, for OPTIONS (§11.2) and 2xx to INVITE.
 pub(super) fn capabilities(writer: &mut Writer) {
+    abilities(writer);
+    writer.header(Name::Accept, ACCEPT);
+}
+
+/// What our requests and 2xx say of us (§13.2.1, §13.3.1.4).
+pub(super) fn abilities(writer: &mut Writer) {
     writer.header(Name::Allow, ALLOW);
-    writer.header(Name::Accept, SDP);
-    writer.header(Name::Supported, "");
+    writer.header(Name::Supported, SUPPORTED);
 }
 
 /// The session description in a message.
@@ -173,35 +185,38 @@ pub(super) fn host<'a>(uri: &Uri<'a>) -> Option<Cow<'a, str>> {
 }
 
 fn screen(request: &Message) -> Option<Refusal> {
+    let method = request.cseq().method;
     let allow = || Some((Name::Allow, ALLOW.as_bytes().to_vec()));
-    match request.cseq().method {
+    match method {
         Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Register | Method::Options => {}
-        // Known, but not here (§8.2.1).
-        Method::Prack
-        | Method::Subscribe
-        | Method::Notify
-        | Method::Publish
-        | Method::Info
-        | Method::Refer
-        | Method::Message
-        | Method::Update => {
+        Method::Prack | Method::Update | Method::Info | Method::Refer => {}
+        // Known, but not here (§8.2.1; RFC 3428 §7).
+        Method::Subscribe | Method::Notify | Method::Publish | Method::Message => {
             return Some(Refusal { status: 405, header: allow() });
         }
         Method::Other => {
             return Some(Refusal { status: 501, header: allow() });
         }
     }
-    let scheme = request.request_uri().map(|uri| uri.scheme);
-    if scheme == Some(Scheme::Other) {
+    let inside = request.to().tag().is_some();
+    let uri = request.request_uri();
+    let strange = |uri: &Uri<'_>| uri.scheme == Scheme::Other && !uri.is_service();
+    if !inside && uri.as_ref().is_some_and(strange) {
         return Some(Refusal { status: 416, header: None });
     }
-    if request.max_forwards() == Some(0) {
+    // What begins something new behind us needs a hop for it (§16.3, RFC 7332 §4); inside a dialog we are the end.
+    if !inside && matches!(method, Method::Invite | Method::Options) && request.max_forwards() == Some(0) {
         return Some(Refusal { status: 483, header: None });
     }
-    // No extension of ours changes how a request is understood yet (§8.2.2.3).
-    let unsupported: Vec<&[u8]> = request.require().collect();
+    // Proxy-Require is for proxies (§20.29).
+    let known = |tag: &&[u8]| SUPPORTED.split(", ").any(|known| tag.eq_ignore_ascii_case(known.as_bytes()));
+    let unsupported: Vec<&[u8]> = request.require().filter(|tag| !known(tag)).collect();
     if !unsupported.is_empty() {
         return Some(Refusal { status: 420, header: Some((Name::Unsupported, unsupported.join(&b", "[..]))) });
+    }
+    let identity = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
+    if !request.body().is_empty() && !request.values(Name::ContentEncoding).all(identity) {
+        return Some(Refusal { status: 415, header: Some((Name::AcceptEncoding, b"identity".to_vec())) });
     }
     None
 }

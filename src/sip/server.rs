@@ -10,9 +10,9 @@ use super::message::Message;
 use super::method::Method;
 use super::name::Name;
 use super::server_txn::{Event, State, Step, step};
-use super::timers::{Alarm, Alarms, Timer};
+use super::timers::{Alarm, Alarms, T1_64, Timer};
 use super::ua::{Due, Pass};
-use super::via::{MAGIC_COOKIE, Via};
+use super::via::{MAGIC_COOKIE, Transport, Via};
 use super::write::Writer;
 use crate::base::map::KeyedMap;
 use bytes::Bytes;
@@ -36,6 +36,8 @@ pub(super) struct Server {
     source: SocketAddr,
     /// Where answers go.
     pub(super) flow: Flow,
+    /// Where they go once that connection is gone (§18.2.2); `None` where nobody listens, as in a browser.
+    elsewhere: Option<Flow>,
     pub(super) request: Arc<Message>,
     /// Our To tag, in every answer.
     pub(super) tag: Box<str>,
@@ -90,6 +92,7 @@ impl Servers {
             merge: merge.clone(),
             source: flow.peer,
             flow: answer_flow(&request.top_via(), flow),
+            elsewhere: elsewhere(&request.top_via(), flow),
             request: Arc::new(request),
             tag,
             last: None,
@@ -169,6 +172,35 @@ impl Servers {
         flow
     }
 
+    /// A connection is gone: answers go to a new one where the other side listens. A refusal that has no ACK is sent there
+    /// at once. Returns the legs concerned, each with its new flow.
+    pub(super) fn closed(&mut self, pass: &mut Pass, flow: Flow) -> Vec<(LegKey, Flow)> {
+        let mut legs = Vec::new();
+        for server in self.table.values_mut().filter(|server| server.flow == flow) {
+            let Some(elsewhere) = server.elsewhere.take() else { continue };
+            server.flow = elsewhere;
+            legs.extend(server.leg.map(|leg| (leg, elsewhere)));
+            if server.kind == Kind::Invite && server.state == State::Completed {
+                server.send_again(pass);
+            }
+        }
+        legs
+    }
+
+    /// The other side of a leg came back by another flow.
+    pub(super) fn follow(&mut self, leg: LegKey, flow: Flow) {
+        self.table.values_mut().filter(|server| server.leg == Some(leg)).for_each(|server| server.flow = flow);
+    }
+
+    /// A request other than INVITE that the call answers belongs to its leg, and is answered for the call when its sender
+    /// waits no longer (Timer F).
+    pub(super) fn wait(&mut self, alarms: &mut Alarms<Due>, pass: &Pass, key: ServerKey, leg: LegKey) {
+        if let Some(server) = self.table.get_mut(key) {
+            server.leg = Some(leg);
+            alarms.set(&mut server.life, pass.now.mono + T1_64, Due::Server(key, Timer::F));
+        }
+    }
+
     fn close(&mut self, alarms: &mut Alarms<Due>, key: ServerKey) {
         let Some(mut server) = self.table.remove(key) else {
             return;
@@ -193,7 +225,7 @@ impl Server {
         pass: &mut Pass,
         response: &mut Option<Bytes>,
     ) {
-        let reliable = self.flow.connection != 0;
+        let reliable = self.flow.is_reliable();
         match step {
             Step::Send => {
                 self.last = response.take();
@@ -225,10 +257,18 @@ impl Server {
         Alarms::<Due>::rings(place, serial)
     }
 
+    /// Whether a final response was sent.
+    pub(super) const fn is_answered(&self) -> bool {
+        !matches!(self.state, State::Trying | State::Proceeding)
+    }
+
     /// Whether a timer bounds it, or its leg or its answer in the same pass does.
     pub(super) fn is_bounded(&self) -> bool {
         match self.state {
-            State::Trying | State::Proceeding => self.leg.is_some(),
+            State::Trying | State::Proceeding => match self.kind {
+                Kind::Invite => self.leg.is_some(),
+                Kind::NonInvite => self.life.is_some(),
+            },
             State::Completed | State::Confirmed | State::Accepted => self.life.is_some(),
             State::Terminated => false,
         }
@@ -269,10 +309,21 @@ fn identity(request: &Message) -> Box<[u8]> {
     [tag, b" ", request.call_id(), b" ", number.as_bytes()].concat().into()
 }
 
+/// Where the sender of a request by TCP or TLS listens, by its Via (RFC 3261 §18.2.2), at the address it came from.
+fn elsewhere(via: &Via<'_>, flow: Flow) -> Option<Flow> {
+    let port = match via.transport {
+        Transport::Tcp => 5060,
+        Transport::Tls => 5061,
+        Transport::Udp | Transport::Sctp | Transport::Ws | Transport::Wss | Transport::Other => return None,
+    };
+    let peer = SocketAddr::new(flow.peer.ip(), via.port.unwrap_or(port));
+    flow.is_reliable().then_some(Flow { connection: Flow::ANY, peer, ..flow })
+}
+
 /// To the source address; to the source port when the sender asked for it (RFC 3581 §4), else to that of sent-by
 /// (RFC 3261 §18.2.2). `maddr` is not followed: it would let anyone aim our answers.
 pub(super) fn answer_flow(via: &Via<'_>, flow: Flow) -> Flow {
-    if flow.connection != 0 || via.params.has("rport") {
+    if flow.is_reliable() || via.params.has("rport") {
         return flow;
     }
     let peer = SocketAddr::new(flow.peer.ip(), via.port.unwrap_or(5060));

@@ -1,17 +1,24 @@
 //! Inside a dialog (RFC 3261 §12.2, §14, §15): BYE and re-INVITE in both directions, glare, hanging up, and the end.
 
 use super::client::{ClientKey, Purpose, Reason, Told};
-use super::event::{Ending, Notice};
+use super::dialog::Dialog;
+use super::event::{Ending, Flow, Notice};
 use super::leg::{LegKey, LegTimer, REOFFER_MAX, REOFFER_TRIES, Reoffer, State, Wanted};
 use super::message::Message;
 use super::method::Method;
 use super::name::Name;
-use super::screen::{ALLOW, SDP, capabilities, sdp};
+use super::screen::{ALLOW, SDP, abilities, capabilities, host, sdp};
 use super::server::ServerKey;
+use super::session_timer::{TooSmall, agreed, answered, write_request};
 use super::ua::{Pass, Ua};
 use crate::base::map::keyed_hash;
 use bytes::Bytes;
 use core::time::Duration;
+
+/// Q.850: recovery on timer expiry.
+pub(super) const TIMER_EXPIRED: u8 = 102;
+/// Longest time, in seconds, after which who came while another was being answered may come again (§14.2).
+const RETRY_AFTER_S_MAX: u64 = 10;
 
 impl Ua {
     /// A request inside a dialog.
@@ -22,7 +29,7 @@ impl Ua {
             return self.answer(pass, key, 481, |_| {});
         };
         let cseq = request.cseq();
-        let dialog = self.legs[leg].dialog_mut().expect("found by its dialog");
+        let dialog = self.legs[leg].dialog_of(&request).expect("found by its dialog");
         if dialog.remote_cseq.is_some_and(|last| cseq.number <= last) {
             // §12.2.2: out of order.
             return self.answer(pass, key, 500, |_| {});
@@ -32,6 +39,10 @@ impl Ua {
             Method::Bye => self.bye_received(pass, key, leg, &request),
             Method::Invite => self.reinvited(pass, key, leg, &request),
             Method::Options => self.answer(pass, key, 200, capabilities),
+            Method::Prack => self.pracked(pass, key, leg, &request),
+            Method::Update => self.updated(pass, key, leg, &request),
+            Method::Info => self.informed(pass, key, leg, &request),
+            Method::Refer => self.referred(pass, key, leg, &request),
             _ => self.answer(pass, key, 405, |writer| {
                 writer.header(Name::Allow, ALLOW);
             }),
@@ -42,13 +53,13 @@ impl Ua {
     fn bye_received(&mut self, pass: &mut Pass, key: ServerKey, leg: LegKey, request: &Message) {
         self.answer(pass, key, 200, |_| {});
         match &self.legs[leg].state {
-            State::Offered { server, .. } => {
-                let server = *server;
+            State::Offered(offered) => {
+                let server = offered.server;
                 self.refuse_invite(pass, server, 487, Reason::None);
             }
             State::Established { .. } => self.drop_reoffer(pass, leg),
             State::Answered { .. } => {}
-            // The BYEs crossed: the answer to ours ends the leg.
+            // The BYEs crossed: the answer to ours ends the leg. An early dialog of ours they may not end so (§15).
             State::Ending { .. } | State::Calling(_) => return,
         }
         self.end(pass, leg, Ending::Bye { q850: request.reason_q850() });
@@ -68,16 +79,30 @@ impl Ua {
 
     /// The leg is over.
     pub(super) fn end(&mut self, pass: &mut Pass, key: LegKey, why: Ending) {
+        self.abandon(pass, key);
         if let Some(leg) = self.remove(key) {
             pass.tell(Notice::Ended { leg: leg.id, why });
+        }
+    }
+
+    /// Requests that wait for the call's answer do not outlive the leg.
+    fn abandon(&mut self, pass: &mut Pass, key: LegKey) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let mut unanswered: Vec<ServerKey> = leg.refers.iter().filter_map(super::refer::Refer::unanswered).collect();
+        leg.refers.clear();
+        if let State::Offered(offered) = &mut leg.state {
+            unanswered.extend(offered.asked.take());
+        }
+        for server in unanswered {
+            self.refuse_invite(pass, server, 481, Reason::None);
         }
     }
 
     /// Ends the leg in whatever state.
     pub(super) fn hang_up(&mut self, pass: &mut Pass, key: LegKey, q850: u8) {
         match &mut self.legs[key].state {
-            State::Offered { server, .. } => {
-                let server = *server;
+            State::Offered(offered) => {
+                let server = offered.server;
                 self.refuse_invite(pass, server, 480, Reason::Q850(q850));
                 self.end(pass, key, Ending::Ours);
             }
@@ -92,7 +117,8 @@ impl Ua {
     /// Sends BYE (§15.1.1); its answer, or none, ends the leg.
     pub(super) fn bye(&mut self, pass: &mut Pass, key: LegKey, why: Ending, q850: Option<u8>) {
         self.drop_reoffer(pass, key);
-        for timer in [LegTimer::Repeat, LegTimer::Life, LegTimer::Again] {
+        self.abandon(pass, key);
+        for timer in LegTimer::ALL {
             self.stop(key, timer);
         }
         let leg = &mut self.legs[key];
@@ -108,9 +134,9 @@ impl Ua {
     /// The bound of a state was reached.
     pub(super) fn life_rang(&mut self, pass: &mut Pass, key: LegKey) {
         match &mut self.legs[key].state {
-            State::Offered { server, .. } => {
-                let server = *server;
-                self.refuse_invite(pass, server, 480, Reason::None);
+            State::Offered(offered) => {
+                let (server, status) = (offered.server, offered.late);
+                self.refuse_invite(pass, server, status, Reason::None);
                 self.end(pass, key, Ending::Ours);
             }
             State::Answered { hang_up, .. } => {
@@ -140,7 +166,7 @@ impl Ua {
                 Reoffer::Asking { .. } => return self.answer(pass, key, 491, |_| {}),
                 Reoffer::Asked { .. } | Reoffer::Accepting { .. } => return self.not_yet(pass, key),
             },
-            State::Offered { .. } | State::Answered { .. } => return self.not_yet(pass, key),
+            State::Offered(_) | State::Answered { .. } => return self.not_yet(pass, key),
             State::Ending { .. } | State::Calling(_) => return self.answer(pass, key, 481, |_| {}),
         }
         let Ok(offer) = sdp(request) else {
@@ -148,11 +174,15 @@ impl Ua {
                 writer.header(Name::Accept, SDP);
             });
         };
+        if let Err(small) = answered(request, &self.settings.session, self.legs[leg].session) {
+            return self.too_small(pass, key, small);
+        }
         self.answer(pass, key, 100, |_| {});
         if let Some(server) = self.servers.at_mut(key) {
             server.leg = Some(leg);
         }
         let it = &mut self.legs[leg];
+        it.learn(request);
         let id = it.id;
         if let State::Established { dialog, reoffer } = &mut it.state {
             dialog.refresh(request);
@@ -162,31 +192,58 @@ impl Ua {
         pass.tell(Notice::Reoffered { leg: id, sdp: offer });
     }
 
-    /// One INVITE at a time: come again in a while (§14.2).
-    fn not_yet(&mut self, pass: &mut Pass, key: ServerKey) {
+    /// One offer at a time: come again in a while, everyone after another (§14.2, RFC 3311 §5.2).
+    pub(super) fn not_yet(&mut self, pass: &mut Pass, key: ServerKey) {
+        let word = format!("{key:?} {}", pass.now.mono.0);
+        let seconds = keyed_hash(self.seed, word.as_bytes()) % (RETRY_AFTER_S_MAX + 1);
         self.answer(pass, key, 500, |writer| {
-            writer.header(Name::RetryAfter, "2");
+            writer.line(Name::RetryAfter, format_args!("{seconds}"));
         });
     }
 
-    /// The call's answer to their re-INVITE.
+    /// The session timer asked for is too short (RFC 4028 §6).
+    pub(super) fn too_small(&mut self, pass: &mut Pass, key: ServerKey, small: TooSmall) {
+        self.answer(pass, key, 422, |writer| {
+            writer.line(Name::MinSe, format_args!("{}", small.min_se_s));
+        });
+    }
+
+    /// The call's answer to their re-INVITE, UPDATE or PRACK.
     pub(super) fn answer_reoffer(&mut self, pass: &mut Pass, key: LegKey, answer: Result<Bytes, u16>) {
-        let State::Established { reoffer, .. } = &mut self.legs[key].state else {
-            return;
+        let refused = |status| if (300..700).contains(&status) { status } else { 488 };
+        let (server, has_offer) = match &mut self.legs[key].state {
+            State::Offered(offered) => {
+                let Some(server) = offered.asked.take() else { return };
+                return match answer {
+                    Ok(sdp) if self.servers.at(server).is_some() => self.answer_update(pass, server, key, Some(sdp)),
+                    Ok(_) => {}
+                    Err(status) => self.refuse_invite(pass, server, refused(status), Reason::None),
+                };
+            }
+            State::Established { reoffer: Reoffer::Asked { server, has_offer }, .. } => (*server, *has_offer),
+            State::Established {
+                reoffer: Reoffer::Idle | Reoffer::Accepting { .. } | Reoffer::Asking { .. }, ..
+            }
+            | State::Answered { .. }
+            | State::Calling(_)
+            | State::Ending { .. } => return,
         };
-        let Reoffer::Asked { server, has_offer } = *reoffer else {
-            return;
-        };
+        let invite = self.servers.at(server).map(|server| server.request.cseq().method) == Some(Method::Invite);
+        let next = if answer.is_ok() && invite { Reoffer::Accepting { has_offer } } else { Reoffer::Idle };
+        if let State::Established { reoffer, .. } = &mut self.legs[key].state {
+            *reoffer = next;
+        }
         match answer {
+            Ok(sdp) if invite => self.answer_ok(pass, key, server, 200, Some(sdp)),
             Ok(sdp) => {
-                *reoffer = Reoffer::Accepting { has_offer };
-                self.answer_ok(pass, key, server, 200, Some(sdp));
+                self.stop(key, LegTimer::Life);
+                if self.servers.at(server).is_some() {
+                    self.answer_update(pass, server, key, Some(sdp));
+                }
             }
             Err(status) => {
-                *reoffer = Reoffer::Idle;
                 self.stop(key, LegTimer::Life);
-                let status = if (300..700).contains(&status) { status } else { 488 };
-                self.refuse_invite(pass, server, status, Reason::None);
+                self.refuse_invite(pass, server, refused(status), Reason::None);
             }
         }
     }
@@ -199,7 +256,7 @@ impl Ua {
                 leg.wanted = Some(Wanted { sdp, tries: 0 });
                 self.again_rang(pass, key);
             }
-            State::Offered { .. } | State::Calling(_) | State::Ending { .. } => {}
+            State::Offered(_) | State::Calling(_) | State::Ending { .. } => {}
         }
     }
 
@@ -217,7 +274,7 @@ impl Ua {
                 Reoffer::Asked { .. } | Reoffer::Accepting { .. } | Reoffer::Asking { .. } => self.wait(pass, key),
             },
             State::Answered { .. } => self.wait(pass, key),
-            State::Offered { .. } | State::Calling(_) | State::Ending { .. } => {}
+            State::Offered(_) | State::Calling(_) | State::Ending { .. } => {}
         }
     }
 
@@ -239,12 +296,13 @@ impl Ua {
         let dialog = dialog.clone();
         let branch = self.marks.branch();
         let mut writer = dialog.request(Method::Invite, dialog.local_cseq, &self.settings, &branch);
-        self.contact(&mut writer, dialog.flow);
-        writer.header(Name::Allow, ALLOW);
+        self.contact(&mut writer, dialog.flow, dialog.is_secure());
+        abilities(&mut writer);
+        write_request(&mut writer, &self.settings.session, self.legs[key].session);
         let bytes = writer.body(SDP, &wanted.sdp);
         let flow = dialog.next_flow(&self.settings);
         let purpose = Purpose::Reinvite(key);
-        let client = self.clients.open(&mut self.alarms, pass, flow, (Method::Invite, &branch), bytes, purpose);
+        let client = self.open(pass, flow, (Method::Invite, &branch), bytes, purpose);
         self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Asking { client, wanted } };
         self.set(key, LegTimer::Life, pass.now.mono + REOFFER_MAX);
     }
@@ -254,11 +312,24 @@ impl Ua {
         let (purpose, response) = match told {
             Told::Nothing => return,
             Told::Response(purpose) => (purpose, response),
-            Told::Timeout(purpose) => (purpose, None),
+            // RFC 3261 §8.1.3.1: as if 503 had come.
+            Told::Unreachable(Purpose::Invite(leg)) => return self.branch_done(pass, leg, client, 503, None),
+            Told::Timeout(purpose) | Told::Unreachable(purpose) => (purpose, None),
         };
+        if response.is_some_and(|response| self.retried(pass, client, response)) {
+            return;
+        }
         match purpose {
             Purpose::Invite(leg) => self.branch_told(pass, leg, client, response),
             Purpose::Reinvite(leg) => self.reinvite_told(pass, leg, client, response),
+            Purpose::Update(leg) => self.update_told(pass, leg, response),
+            // One that fails changes nothing: without it the other side gives up its response.
+            Purpose::Prack(_) => {}
+            Purpose::Notify(leg) => {
+                let request = self.clients.at(client).and_then(super::client::Client::message);
+                let status = response.and_then(Message::status).unwrap_or(408);
+                self.notify_told(leg, request.as_ref(), status);
+            }
             Purpose::Bye(leg) => {
                 if response.is_none_or(|response| response.status() >= Some(200)) {
                     self.bye_done(pass, leg);
@@ -272,7 +343,7 @@ impl Ua {
     pub(super) fn bounds(&self, purpose: Purpose) -> bool {
         match purpose {
             Purpose::Invite(leg) | Purpose::Reinvite(leg) => self.legs.get(leg).is_some_and(|leg| leg.life.is_some()),
-            Purpose::Bye(_) | Purpose::Nobody => false,
+            Purpose::Update(_) | Purpose::Prack(_) | Purpose::Notify(_) | Purpose::Bye(_) | Purpose::Nobody => false,
         }
     }
 
@@ -299,7 +370,7 @@ impl Ua {
             State::Established {
                 reoffer: Reoffer::Idle | Reoffer::Asked { .. } | Reoffer::Accepting { .. }, ..
             }
-            | State::Offered { .. }
+            | State::Offered(_)
             | State::Answered { .. }
             | State::Calling(_)
             | State::Ending { .. } => false,
@@ -315,13 +386,16 @@ impl Ua {
     fn reinvite_accepted(&mut self, pass: &mut Pass, key: LegKey, response: &Message) {
         let leg = &mut self.legs[key];
         let id = leg.id;
+        leg.learn(response);
+        let least = leg.session.map_or(0, |timer| timer.min_se_s);
         let Some(mut dialog) = leg.dialog().cloned() else {
             return;
         };
         dialog.refresh(response);
-        self.acknowledge(pass, &mut dialog);
+        self.acknowledge(pass, &mut dialog, response.cseq().number);
         self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Idle };
         self.stop(key, LegTimer::Life);
+        self.wind(pass, key, agreed(response, least));
         let answer = sdp(response).ok().flatten().ok_or(488);
         pass.tell(Notice::ReofferAnswered { leg: id, answer });
     }
@@ -361,14 +435,28 @@ impl Ua {
         }
     }
 
-    /// A response without a transaction: only a repeated 2xx to an INVITE of before a restart means something.
-    pub(super) fn orphan(&mut self, pass: &mut Pass, response: &Message) {
+    /// A response without a transaction: only a 2xx to an INVITE of before a restart means something. One repeated in a
+    /// dialog has its ACK again; one that begins a dialog nobody knows of is ended, if it comes from a registered phone:
+    /// nobody else can have been asked.
+    pub(super) fn orphan(&mut self, pass: &mut Pass, flow: Flow, response: &Message) {
         let accepted = response.status().is_some_and(|status| (200..300).contains(&status));
         if !accepted || response.cseq().method != Method::Invite {
             return;
         }
-        if let Some(key) = self.asker(response) {
-            self.acknowledge_again(pass, key, response);
+        let key = self.asker(response);
+        let to = response.to().uri;
+        let phone = host(&to).is_some_and(|host| self.registrar.reaches(&to.user_text(), &host, flow));
+        match key {
+            Some(key) => {
+                self.acknowledge_again(pass, key, response);
+            }
+            None if phone && self.clients.len() < self.settings.limits.transactions_max => {
+                let Ok(mut dialog) = Dialog::of_orphan(response, flow) else { return };
+                self.acknowledge(pass, &mut dialog, response.cseq().number);
+                dialog.local_cseq += 1;
+                self.send_bye(pass, &dialog, Reason::None, Purpose::Nobody);
+            }
+            None => {}
         }
     }
 

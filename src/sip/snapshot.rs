@@ -7,7 +7,9 @@ use super::client::Purpose;
 use super::dialog::Dialog;
 use super::event::{Ending, Flow, Settings};
 use super::leg::{Answer, Calling, Leg, LegTimer, Reoffer, State};
+use super::refer::Refer;
 use super::register::ContactSnapshot;
+use super::session_timer::SessionTimer;
 use super::timers::{T1, T1_64};
 use super::ua::{Pass, Ua};
 use crate::base::{LegId, Mint, Mono, Now, ShardId};
@@ -51,6 +53,15 @@ pub struct LegSnapshot {
     pub dialog: Dialog,
     /// Where it stands.
     pub stands: Stands,
+    /// Whether the other side takes UPDATE (from version 2).
+    #[serde(default)]
+    pub updates: bool,
+    /// The session timer (from version 2). It begins anew after a restart: a refresh that nobody kept must not end a call.
+    #[serde(default)]
+    pub session: Option<SessionTimer>,
+    /// REFERs whose sender waits for NOTIFYs (from version 2).
+    #[serde(default)]
+    pub refers: Vec<u32>,
 }
 
 /// A leg whose INVITEs have no final answer yet.
@@ -158,11 +169,12 @@ impl Ua {
     }
 
     fn ring_on(&mut self, pass: &mut Pass, Ringing { leg, tag, until, branches }: Ringing) {
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until };
+        let early = Vec::new();
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until, early, dialling: None };
         let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
         let mut clients = Vec::new();
         for Branch { flow, invite, heard } in branches {
-            let sent = (Bytes::from(invite), heard);
+            let (flow, sent) = (self.settings.datagrams(flow), (Bytes::from(invite), heard));
             clients.extend(self.clients.reopen(&mut self.alarms, pass, flow, sent, Purpose::Invite(key)));
         }
         if clients.is_empty() {
@@ -176,25 +188,30 @@ impl Ua {
     }
 
     fn restore_leg(&mut self, pass: &mut Pass, saved: LegSnapshot) {
-        let LegSnapshot { leg, mut dialog, stands } = saved;
+        let LegSnapshot { leg, mut dialog, stands, updates, session, refers } = saved;
         dialog.local_cseq += LOST_REQUESTS_MAX;
+        dialog.flow = self.settings.datagrams(dialog.flow);
         let tag = dialog.local.tag.clone();
-        match stands {
-            Stands::Established => {
-                self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle }));
-            }
+        let key = match stands {
+            Stands::Established => self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle })),
             Stands::Answered { bytes, flow, cseq, has_offer, hang_up } => {
                 let mut it = Leg::new(leg, tag, State::Answered { dialog, has_offer, hang_up });
+                let flow = self.settings.datagrams(flow);
                 it.answer = Some(Answer { bytes: Bytes::from(bytes), flow, cseq, repeats: 0 });
                 let key = self.add(it);
                 self.set(key, LegTimer::Repeat, pass.now.mono + T1);
                 self.set(key, LegTimer::Life, pass.now.mono + T1_64);
+                key
             }
             Stands::Ending(why) => {
                 let key = self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle }));
-                self.bye(pass, key, why, None);
+                return self.bye(pass, key, why, None);
             }
-        }
+        };
+        let it = &mut self.legs[key];
+        it.updates = updates;
+        it.refers = refers.into_iter().map(Refer::subscribed).collect();
+        self.wind(pass, key, session);
     }
 }
 
@@ -233,7 +250,7 @@ impl SavedLeg {
 impl Ua {
     fn saved(&self, leg: &Leg) -> Option<SavedLeg> {
         let (dialog, stands) = match &leg.state {
-            State::Offered { .. } => return None,
+            State::Offered(_) => return None,
             State::Calling(calling) => return self.ringing(leg, calling).map(SavedLeg::Ringing),
             State::Established { dialog, .. } => (dialog, Stands::Established),
             State::Ending { dialog, why } => (dialog, Stands::Ending(*why)),
@@ -243,7 +260,14 @@ impl Ua {
                 (dialog, Stands::Answered { bytes, flow: *flow, cseq: *cseq, has_offer, hang_up })
             }
         };
-        Some(SavedLeg::Dialog(Box::new(LegSnapshot { leg: leg.id, dialog: dialog.clone(), stands })))
+        Some(SavedLeg::Dialog(Box::new(LegSnapshot {
+            leg: leg.id,
+            dialog: dialog.clone(),
+            stands,
+            updates: leg.updates,
+            session: leg.session,
+            refers: leg.refers.iter().filter(|refer| refer.is_subscribed()).map(|refer| refer.id).collect(),
+        })))
     }
 
     /// Nothing is kept of a leg that is being cancelled.
@@ -253,7 +277,13 @@ impl Ua {
         }
         let branch = |key: &_| {
             let client = self.clients.at(*key)?;
-            Some(Branch { flow: client.flow, invite: client.request.to_vec(), heard: client.is_heard() })
+            let heard = client.is_heard();
+            // A large one that nobody heard by TCP goes by UDP after all.
+            let (flow, invite) = match &client.fallback {
+                Some((flow, request)) if !heard => (*flow, request),
+                Some(_) | None => (client.flow, &client.request),
+            };
+            Some(Branch { flow, invite: invite.to_vec(), heard })
         };
         let branches = calling.branches.iter().filter_map(branch).collect();
         Some(Ringing { leg: leg.id, tag: leg.tag.clone(), until: calling.until, branches })

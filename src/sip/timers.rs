@@ -74,6 +74,14 @@ impl Timer {
 pub struct Alarm {
     id: TimerId,
     serial: u32,
+    at: Mono,
+}
+
+impl Alarm {
+    /// When it rings.
+    pub const fn at(self) -> Mono {
+        self.at
+    }
 }
 
 /// All timers of one user agent. `W` says whose it is.
@@ -95,7 +103,7 @@ impl<W: Copy> Alarms<W> {
     pub fn set(&mut self, place: &mut Option<Alarm>, at: Mono, whose: W) {
         self.stop(place);
         self.serial = self.serial.wrapping_add(1);
-        *place = Some(Alarm { id: self.wheel.set(at, (whose, self.serial)), serial: self.serial });
+        *place = Some(Alarm { id: self.wheel.set(at, (whose, self.serial)), serial: self.serial, at });
     }
 
     /// Stops the timer that `place` keeps, if it runs.

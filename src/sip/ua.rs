@@ -21,6 +21,8 @@ use crate::base::map::KeyedMap;
 use crate::base::{LegId, Mint, Mono, Now, ShardId};
 use bytes::Bytes;
 use slotmap::SlotMap;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// One shard's user agent.
@@ -39,6 +41,8 @@ pub struct Ua {
     pub(super) by_tag: KeyedMap<Box<[u8]>, LegKey>,
     pub(super) auth: Authenticator,
     pub(super) registrar: Registrar,
+    /// Trunks that asked to be left alone, and until when.
+    pub(super) resting: BTreeMap<SocketAddr, Mono>,
     /// Legs that came in so far.
     pub(super) incoming: u64,
 }
@@ -110,6 +114,7 @@ impl Ua {
             by_tag: KeyedMap::new(seed),
             auth,
             registrar: Registrar::new(seed),
+            resting: BTreeMap::new(),
             incoming: 0,
         }
     }
@@ -120,10 +125,12 @@ impl Ua {
         match event {
             Event::Received { flow, bytes } => self.receive(pass, flow, bytes),
             Event::Stranger { flow, bytes } => self.receive_stranger(pass, flow, bytes),
+            Event::Closed { flow } => self.closed(pass, flow),
             Event::Do(action) => self.act(pass, action),
             Event::Bindings(bindings) => {
                 let record = self.registrar.replicate(now, bindings);
                 self.watch(record);
+                self.returned(pass, record);
             }
             Event::Restored(bindings) => {
                 let record = self.registrar.replicate(now, bindings);
@@ -170,7 +177,7 @@ impl Ua {
             assert_eq!(self.by_id.at(&leg.id), Some(&key), "a leg is found by its own id");
             assert_eq!(self.by_tag.at(leg.tag.as_bytes()), Some(&key), "a leg is found by its own tag");
             let bounded = match &leg.state {
-                State::Offered { .. } | State::Answered { .. } => leg.life.is_some(),
+                State::Offered(_) | State::Answered { .. } => leg.life.is_some(),
                 State::Calling(calling) => !calling.branches.is_empty(),
                 State::Established { .. } => leg.life.is_some() == leg.is_waiting(),
                 State::Ending { .. } => true,
@@ -200,6 +207,11 @@ impl Ua {
                     self.guard_rang(pass, key);
                 }
             }
+            Due::Server(key, Timer::F) => {
+                if self.servers.at_mut(key).is_some_and(|server| server.rings(Timer::F, serial)) {
+                    self.unanswered(pass, key);
+                }
+            }
             Due::Server(key, timer) => {
                 if self.servers.at_mut(key).is_some_and(|server| server.rings(timer, serial)) {
                     let event = server_txn::Event::Timer(timer);
@@ -213,6 +225,8 @@ impl Ua {
                         LegTimer::Repeat => self.repeat_rang(pass, key),
                         LegTimer::Life => self.life_rang(pass, key),
                         LegTimer::Again => self.again_rang(pass, key),
+                        LegTimer::Refresh => self.refresh_rang(pass, key),
+                        LegTimer::Expiry => self.expiry_rang(pass, key),
                     }
                 }
             }
@@ -235,15 +249,12 @@ impl Ua {
 
     fn receive(&mut self, pass: &mut Pass, flow: Flow, bytes: Bytes) {
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' ' | 0)) {
-            // A ping on a connection wants its pong (RFC 5626 §3.5.1); on UDP it only keeps a NAT open.
-            if flow.connection != 0 && &*bytes == b"\r\n\r\n" {
-                pass.send(flow, Bytes::from_static(b"\r\n"));
-            }
+            // It only keeps a NAT open (RFC 5626 §3.5.1); a connection has answered its own pings.
             return;
         }
         match Message::parse(bytes) {
             Ok(message) if message.is_request() => self.request(pass, flow, message),
-            Ok(message) => self.response(pass, &message),
+            Ok(message) => self.response(pass, flow, &message),
             Err(error) => {
                 let tag = self.marks.tag();
                 if let (Some(refusable), Some(bytes)) = (&error.refusable, refuse(&error, flow.peer, &tag)) {
@@ -263,9 +274,9 @@ impl Ua {
         };
         if !message.is_request() {
             return match self.clients.find(&message) {
-                Some(_) => self.response(pass, &message),
+                Some(_) => self.response(pass, flow, &message),
                 // A phone of a restored call may be unknown until it registers again.
-                None if self.asker(&message).is_some() => self.orphan(pass, &message),
+                None if self.asker(&message).is_some() => self.orphan(pass, flow, &message),
                 None => pass.suspect(flow, Suspect::Forged),
             };
         }
@@ -295,11 +306,11 @@ impl Ua {
         }
     }
 
-    fn response(&mut self, pass: &mut Pass, response: &Message) {
+    fn response(&mut self, pass: &mut Pass, flow: Flow, response: &Message) {
         let status = response.status().expect("a response has a status");
         let Some(key) = self.clients.find(response) else {
             // After a restart the transaction is gone, but a repeated 2xx still wants its ACK.
-            return self.orphan(pass, response);
+            return self.orphan(pass, flow, response);
         };
         let event = match status {
             100..=199 => client_txn::Event::Provisional,
@@ -330,6 +341,16 @@ impl Ua {
             Action::AnswerReoffer { leg, answer } => {
                 if let Some(key) = self.leg(leg) {
                     self.answer_reoffer(pass, key, answer);
+                }
+            }
+            Action::AnswerRefer { leg, refer, status } => {
+                if let Some(key) = self.leg(leg) {
+                    self.answer_refer(pass, key, refer, status);
+                }
+            }
+            Action::ReferProgress { leg, refer, status } => {
+                if let Some(key) = self.leg(leg) {
+                    self.refer_progress(pass, key, refer, status);
                 }
             }
             Action::HangUp { leg, q850 } => {
@@ -366,7 +387,7 @@ impl Ua {
     /// Takes a leg out of the tables and stops its timers.
     pub(super) fn remove(&mut self, key: LegKey) -> Option<Leg> {
         let mut leg = self.legs.remove(key)?;
-        for timer in [LegTimer::Repeat, LegTimer::Life, LegTimer::Again] {
+        for timer in LegTimer::ALL {
             self.alarms.stop(leg.place(timer));
         }
         self.by_id.remove(&leg.id);

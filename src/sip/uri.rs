@@ -150,6 +150,21 @@ impl<'a> Uri<'a> {
         Some(Phone { digits, context: context.map(decoded) })
     }
 
+    /// Whether it names a service rather than a place (`urn:service:sos.police`, RFC 5031).
+    pub fn is_service(&self) -> bool {
+        self.service().is_some()
+    }
+
+    /// The service of a URN, in lower case without `urn:service:` (RFC 5031 §4): `sos`, `sos.police` …
+    pub fn service(&self) -> Option<String> {
+        const URN: &[u8] = b"urn:service:";
+        let (urn, service) = self.text.split_at_checked(URN.len())?;
+        let valid = !service.is_empty()
+            && service.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+        let service = String::from_utf8_lossy(service).to_ascii_lowercase();
+        (urn.eq_ignore_ascii_case(URN) && valid).then_some(service)
+    }
+
     /// Whether both mean the same (RFC 3261 §19.1.4, RFC 3966 §4).
     pub fn equivalent(&self, other: &Uri<'_>) -> bool {
         if self.text == other.text || self.scheme != other.scheme {

@@ -39,11 +39,12 @@ pub(super) fn flow(to: usize) -> Flow {
 
 pub(super) fn settings(who: usize) -> Settings {
     Settings {
-        listeners: vec![ListenerSettings { advertised: address(who) }],
+        listeners: vec![ListenerSettings::udp(address(who))],
         trunks: vec![TrunkSettings {
             name: "peer".into(),
             sources: vec![("10.0.0.0".parse().unwrap(), 24)],
             trusts_identity: true,
+            ..TrunkSettings::default()
         }],
         expires_s: (60, 3_600),
         nonce_life: Duration::from_secs(60),
@@ -53,6 +54,11 @@ pub(super) fn settings(who: usize) -> Settings {
 
 impl Wire {
     pub(super) fn new(count: usize, plan: Plan) -> Wire {
+        Wire::under(settings, count, plan)
+    }
+
+    /// As [`Wire::new`], with settings of its own.
+    pub(super) fn under(settings: fn(usize) -> Settings, count: usize, plan: Plan) -> Wire {
         let ua = |who: usize| {
             let seed = [who as u64, 7];
             Ua::new(1, ShardId(who as u8), Mint::new(1, seed), seed, Arc::new(settings(who)))
@@ -73,8 +79,12 @@ impl Wire {
     /// `who` dials user `1001`, whom it believes at `at`.
     pub(super) fn dial(&mut self, who: usize, at: &[usize]) -> LegId {
         let expires = self.now.wall + Duration::from_secs(1_000);
-        let contact =
-            |&at: &usize| Binding { uri: format!("sip:1001@{}", address(at)).into(), flow: flow(at), expires };
+        let contact = |&at: &usize| Binding {
+            uri: format!("sip:1001@{}", address(at)).into(),
+            flow: flow(at),
+            expires,
+            path: Vec::new(),
+        };
         let bindings =
             Bindings { user: "1001".into(), domain: "a.cn".into(), contacts: at.iter().map(contact).collect() };
         self.event(who, Event::Bindings(bindings));
@@ -85,6 +95,7 @@ impl Wire {
                 leg,
                 user: "1001".into(),
                 domain: "a.cn".into(),
+                trunk: None,
                 caller: "059112345678".into(),
                 caller_name: "市民".into(),
                 sdp: Bytes::from_static(b"v=0 offer"),
@@ -178,6 +189,15 @@ impl Wire {
         lines.map(|(.., bytes)| first(bytes)).collect()
     }
 
+    /// The leg of the first notice.
+    pub(super) fn leg_of(&self, who: usize) -> LegId {
+        let legs = self.notices[who].iter().filter_map(|notice| match notice {
+            Notice::Answered { leg, .. } | Notice::Ringing { leg, .. } | Notice::Failed { leg, .. } => Some(*leg),
+            _ => None,
+        });
+        legs.last().expect("a leg of ours")
+    }
+
     /// How each leg ended, in order: exactly once.
     pub(super) fn ends(&self, who: usize) -> Vec<String> {
         let end = |notice: &Notice| match notice {
@@ -189,6 +209,10 @@ impl Wire {
             | Notice::Ringing { .. }
             | Notice::Answered { .. }
             | Notice::Reoffered { .. }
+            | Notice::EarlyAnswer { .. }
+            | Notice::Refresh { .. }
+            | Notice::Digit { .. }
+            | Notice::Referred(_)
             | Notice::ReofferAnswered { .. } => None,
         };
         self.notices[who].iter().filter_map(end).collect()

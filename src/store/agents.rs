@@ -224,6 +224,7 @@ impl Store {
                 domain: domain.into(),
                 ha1_md5: bytes(&md5).ok_or_else(broken)?,
                 ha1_sha256: bytes(&sha256).ok_or_else(broken)?,
+                ha1_sha512_256: None,
             })
         };
         rows.into_iter().map(credential).collect()

@@ -189,7 +189,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
         ("agent states and audit", include_str!("../../migrations/0004_agent_states_and_audit.sql")),
         ("people", include_str!("../../migrations/0005_people.sql")),
-        ("blocked", include_str!("../../migrations/0006_blocked.sql")),
+        ("blocked", include_str!("../../migrations/0007_blocked.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

@@ -34,7 +34,7 @@ impl Draft {
     pub fn open(order: OrderId, at: Wall, call: Opening<'_>) -> Draft {
         Draft(OrderOpened {
             order,
-            revision: 1,
+            revision: 0,
             contact: call.contact,
             recording: call.recording,
             caller: call.caller.into(),
@@ -53,27 +53,21 @@ impl Draft {
         self.0.order
     }
 
-    /// Later revisions than this may have been told, as many as `lost`: they are left out.
-    pub fn skip(&mut self, lost: u32) {
-        self.0.revision += lost;
-    }
-
     /// An agent answered; the first answer's time stands, the last agent's name does.
     pub fn answered(&mut self, at: Wall, agent: &str) {
-        self.0.revision += 1;
         self.0.answered.get_or_insert(at);
         self.0.agent = Some(agent.into());
     }
 
     /// The call is over.
     pub fn ended(&mut self, at: Wall) {
-        self.0.revision += 1;
         self.0.ended = Some(at);
     }
 
-    /// The order as it stands, to be told.
-    pub fn fact(&self) -> Fact {
-        Fact::Order(Box::new(self.0.clone()))
+    /// The order as it stands, to be told with the `revision` of its call's record: the two are told together, and never
+    /// with a lower number than before.
+    pub fn fact(&self, revision: u32) -> Fact {
+        Fact::Order(Box::new(OrderOpened { revision, ..self.0.clone() }))
     }
 }
 
@@ -82,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_change_raises_the_revision_and_the_first_answer_stands() {
+    fn the_revision_is_the_calls_and_the_first_answer_stands() {
         let call = Opening {
             contact: ContactId(1),
             recording: Some(RecordingId(2)),
@@ -95,7 +89,7 @@ mod tests {
         draft.answered(Wall(30), "1001");
         draft.answered(Wall(40), "1002");
         draft.ended(Wall(50));
-        let Fact::Order(order) = draft.fact() else { panic!("an order tells an order fact") };
+        let Fact::Order(order) = draft.fact(4) else { panic!("an order tells an order fact") };
         assert_eq!((order.revision, order.answered, order.agent.as_deref()), (4, Some(Wall(30)), Some("1002")));
         assert_eq!((order.called, order.opened, order.ended), (Wall(10), Wall(20), Some(Wall(50))));
         assert_eq!((&*order.category, order.recording), ("010203", Some(RecordingId(2))));

@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 const EXPIRES_S: u32 = 120;
+/// A phone that does not read Expires stops ringing by itself after this.
+const RING_OF_ITSELF_S: u64 = 180;
 
 #[derive(Clone, Debug, Default)]
 struct Registration {
@@ -38,13 +40,22 @@ pub struct Agent {
     pub silent: bool,
     /// Since when the engine has confirmed that the phone is gone.
     pub away_since: Option<Mono>,
+    /// Since when the phone neither hears nor speaks.
+    pub silent_since: Option<Mono>,
+    /// When the phone last came back: an INVITE that nobody waits for any more may be under way to it still.
+    pub returned: Mono,
+    /// Stops ringing by itself when the INVITE has run out (RFC 3261 §13.3.1).
+    pub reads_expires: bool,
+    /// Shortest and longest talk, in milliseconds.
+    talk_ms: (u64, u64),
     registration: Registration,
     serial: u64,
 }
 
 impl Agent {
     /// A phone that is switched off.
-    pub fn new(me: SocketAddr, user: String, domain: String, wild: u64) -> Agent {
+    pub fn new(me: SocketAddr, user: String, domain: String, (wild, talk_ms): (u64, (u64, u64))) -> Agent {
+        let reads_expires = user.ends_with(['0', '2', '4', '6', '8']);
         Agent {
             me,
             user,
@@ -54,6 +65,10 @@ impl Agent {
             hung_up: BTreeSet::new(),
             silent: false,
             away_since: None,
+            silent_since: None,
+            returned: Mono::default(),
+            reads_expires,
+            talk_ms,
             registration: Registration::default(),
             serial: 0,
         }
@@ -82,16 +97,19 @@ impl Agent {
                     session.acked = true;
                 }
             }
-            "INVITE" if param(text.header("to"), "tag").is_none() => self.invited(text, dice, out),
+            "INVITE" if param(text.header("to"), "tag").is_none() => self.invited(now, text, dice, out),
             "CANCEL" => self.cancelled(&call_id, text, dice, out),
             _ => self.inside(&method, &call_id, text, out),
         }
     }
 
-    fn invited(&mut self, text: &Text, dice: &mut Dice, out: &mut Vec<Out>) {
+    fn invited(&mut self, now: Mono, text: &Text, dice: &mut Dice, out: &mut Vec<Out>) {
         let call_id = text.header("call-id").to_owned();
-        if self.sessions.contains_key(&call_id) {
-            // Repeated before we said anything.
+        if let Some(session) = self.sessions.get(&call_id) {
+            // Repeated: what we said so far was lost.
+            if session.stage == Stage::Asked && session.rung {
+                out.push(Out::Send(text.reply(180, &session.tag(), &format!("Contact: <sip:u@{}>\r\n", self.me), "")));
+            }
             return;
         }
         self.serial += 1;
@@ -104,8 +122,12 @@ impl Agent {
             self.sessions.insert(call_id, session);
             return;
         }
+        session.asked = now;
         self.sessions.insert(call_id.clone(), session);
         out.push(Out::At(dice.ms(5, 300), Cue::Ring(call_id.clone())));
+        let expires_s: u64 = text.header("expires").parse().expect("our INVITE says how long it rings");
+        let rings = if self.reads_expires { expires_s } else { RING_OF_ITSELF_S };
+        out.push(Out::At(Duration::from_secs(rings), Cue::Reject(call_id.clone(), 487)));
         let answer = dice.ms(400, 8_000);
         if self.odd(dice, 10) {
             // The phone goes away at the very moment of the answer, and comes back.
@@ -198,9 +220,11 @@ impl Agent {
     /// The time of something planned has come.
     pub fn cue(&mut self, now: Mono, cue: Cue, dice: &mut Dice, out: &mut Vec<Out>) {
         match cue {
-            Cue::Vanish(time) => return self.vanish(time, out),
+            Cue::Vanish(time) => return self.vanish(now, time, out),
             Cue::Return => {
                 self.silent = false;
+                self.silent_since = None;
+                self.returned = now;
                 return self.register(true, out);
             }
             Cue::Refresh => {
@@ -234,6 +258,7 @@ impl Agent {
             }
             Cue::Ring(call_id) => {
                 if let Some(session) = self.sessions.get_mut(&call_id).filter(|it| it.stage == Stage::Asked) {
+                    session.rung = true;
                     let invite = session.invite.clone().expect("an asked session has its INVITE");
                     let tag = session.tag();
                     let extra = format!("Contact: <sip:u@{}>\r\n", self.me);
@@ -249,8 +274,8 @@ impl Agent {
             Cue::Reject(call_id, status) => self.reject(&call_id, status, out),
             Cue::HangUp(call_id) => self.hang_up(now, &call_id, out),
             Cue::Reinvite(call_id, direction) => {
-                let session = self.sessions.get_mut(&call_id).filter(|it| it.stage == Stage::Up && it.acked);
-                if let Some(session) = session.filter(|it| !it.waits_for("INVITE")) {
+                let session = self.sessions.get_mut(&call_id).filter(|it| it.stage == Stage::Up);
+                if let Some(session) = session.filter(|it| it.may_reinvite()) {
                     let body = session.describe(direction);
                     session.request(now, "INVITE", &body, out);
                 }
@@ -260,7 +285,7 @@ impl Agent {
     }
 
     fn answer(&mut self, call_id: &str, dice: &mut Dice, out: &mut Vec<Out>) {
-        let talk = dice.ms(2_000, 120_000);
+        let talk = dice.ms(self.talk_ms.0, self.talk_ms.1);
         let holds = self.odd(dice, 30).then(|| (dice.ms(500, 20_000), dice.ms(100, 30_000)));
         let vanishes = self.odd(dice, 5).then(|| dice.ms(100, 60_000));
         let unregisters = self.odd(dice, 5).then(|| dice.ms(0, 30_000));
@@ -289,7 +314,7 @@ impl Agent {
         if session.stage == Stage::Asked {
             session.say(&invite, status, "", out);
             self.down(call_id, out);
-        } else {
+        } else if status != 487 {
             // The second final response of a phone that has lost its mind: sent, never meant.
             out.push(Out::Send(invite.reply(status, &session.tag(), "", "")));
         }
@@ -304,8 +329,9 @@ impl Agent {
         }
     }
 
-    fn vanish(&mut self, time: Option<Duration>, out: &mut Vec<Out>) {
+    fn vanish(&mut self, now: Mono, time: Option<Duration>, out: &mut Vec<Out>) {
         self.silent = true;
+        self.silent_since.get_or_insert(now);
         self.sessions.clear();
         self.registration.waiting = None;
         if let Some(time) = time {

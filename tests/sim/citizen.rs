@@ -7,6 +7,9 @@ use jiesu::base::Mono;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// A cancelled INVITE without a final answer is forgotten after this (64×T1).
+const LAPSE: Duration = Duration::from_secs(32);
+
 /// What this citizen will do.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -78,6 +81,8 @@ pub struct Citizen {
     pub vanished: bool,
     /// The engine heard no end from us but may have had none of our ACKs in time.
     pub broke_rules: bool,
+    /// Our CANCEL was answered as if there were no INVITE.
+    pub cancel_unknown: bool,
     wants_end: bool,
 }
 
@@ -99,7 +104,16 @@ impl Citizen {
         if let Some(after) = plan.vanish_after {
             out.push(Out::At(after, Cue::Vanish(None)));
         }
-        Citizen { session, number, dialled, plan, vanished: false, broke_rules: false, wants_end: false }
+        Citizen {
+            session,
+            number,
+            dialled,
+            plan,
+            vanished: false,
+            broke_rules: false,
+            cancel_unknown: false,
+            wants_end: false,
+        }
     }
 
     /// Whether this citizen tries again after a call without an agent.
@@ -143,6 +157,10 @@ impl Citizen {
                 }
             }
             Some((_, method)) if method == "BYE" => self.down(out),
+            Some((status, method)) if method == "CANCEL" && self.session.stage == Stage::Calling => {
+                self.cancel_unknown |= status == 481;
+                out.push(Out::At(LAPSE, Cue::Lapse));
+            }
             Some(_) | None => {
                 // A refusal is repeated until our ACK comes.
                 if text.status().is_some_and(|status| status >= 300) && text.cseq().1 == "INVITE" {
@@ -226,8 +244,9 @@ impl Citizen {
                     self.hang_up(now, out);
                 }
             }
+            Cue::Lapse if self.session.stage == Stage::Calling => self.down(out),
             Cue::HangUp(_) => self.hang_up(now, out),
-            Cue::Reinvite(_, direction) if up && self.session.acked && !self.session.waits_for("INVITE") => {
+            Cue::Reinvite(_, direction) if up && self.session.may_reinvite() => {
                 let body = self.session.describe(direction);
                 self.session.request(now, "INVITE", &body, out);
             }

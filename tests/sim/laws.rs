@@ -1,7 +1,9 @@
 //! What must be true of every run: who may end a call, that facts balance, and that nobody is held twice or forgotten.
 
+use super::site::{Person, Site};
+use jiesu::acd::Acd;
 use jiesu::base::fact::{CallRecord, End, EndedBy, Fact, OrderOpened, Stage};
-use jiesu::base::{AgentId, CallId, ContactId, Mono, OrderId, Wall};
+use jiesu::base::{AgentId, CallId, ContactId, Mono, OrderId, ShardId, Wall};
 use jiesu::call::event::CallView;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,10 +31,39 @@ pub struct Ledger {
     pub released: BTreeMap<CallId, Mono>,
     /// Calls that the world asked to end.
     pub operator: BTreeSet<CallId>,
-    /// Calls whose shard crashed while they lived: their revisions may repeat.
-    pub shaken: BTreeSet<ContactId>,
+    /// Calls whose shard went back in time: their revisions may repeat.
+    shaken: BTreeSet<ContactId>,
+    /// Calls that lived on a shard that lies dead.
+    limbo: BTreeMap<CallId, CallView>,
+    /// A shard that went back in time finds itself.
+    going_back: bool,
+    /// Calls that went down with their shard, being newer than its snapshot: nothing more may be heard of them.
+    lost: BTreeSet<ContactId>,
+    /// Whose every call's place was: none is given twice.
+    tenants: BTreeMap<CallId, ContactId>,
     pub answered: u64,
     pub ended: BTreeMap<String, u64>,
+}
+
+/// What the queues' owners believe.
+#[derive(Clone, Copy, Debug)]
+pub struct Beliefs<'a> {
+    pub acds: &'a [Acd],
+    pub site: &'a Site,
+    pub people: &'a [Person],
+}
+
+impl Beliefs<'_> {
+    fn held(&self) -> BTreeSet<AgentId> {
+        let view = |person: &Person| self.acds[person.site.index()].agent(person.agent);
+        self.people.iter().filter_map(|person| Some(view(person)?.lease?.agent)).collect()
+    }
+
+    fn waits(&self, view: &CallView, queue: Option<&str>) -> bool {
+        let queues = &self.site.acd[view.site.index()].queues;
+        let position = self.acds[view.site.index()].position(view.call);
+        position.and_then(|it| it.queue).is_some_and(|it| Some(&*queues[it.index()].name) == queue)
+    }
 }
 
 /// What the world knows of a call's two sides, to judge its end.
@@ -46,8 +77,10 @@ pub struct Sides {
     pub agent_left: bool,
     /// The node drains.
     pub draining: bool,
-    /// Ports may be refused or calls limited in this run.
-    pub scarce: bool,
+    /// No port was to be had for this call.
+    pub ports_refused: bool,
+    /// A shard has no room for another call.
+    pub full: bool,
 }
 
 impl Ledger {
@@ -66,28 +99,45 @@ impl Ledger {
     fn call(&mut self, record: &CallRecord) -> Option<CallRecord> {
         let contact = *self.contacts.entry(record.sip_call_id.clone()).or_insert(record.contact);
         assert_eq!(contact, record.contact, "one contact for the INVITE {}", record.sip_call_id);
+        self.heard_of(contact);
         let shaken = self.shaken.contains(&contact);
         let before = self.records.insert(contact, record.clone());
         if let Some(before) = &before {
-            assert!(shaken || record.revision == before.revision + 1, "revisions count up: {before:?} {record:?}");
+            assert!(
+                record.revision > before.revision,
+                "the newest telling has the highest revision: {before:?} {record:?}"
+            );
             assert!(shaken || before.end.is_none(), "nothing is told after the end: {record:?}");
-            assert!(before.order.is_none() || before.order == record.order, "one order a contact: {record:?}");
+            let forgotten = shaken && record.order.is_none();
+            let one = before.order.is_none() || before.order == record.order || forgotten;
+            assert!(one, "one order a contact: {record:?}");
         }
         assert_eq!(record.order.is_some(), record.times.queued.is_some(), "queued means an order: {record:?}");
         monotone(record);
+        chosen(record);
         record.end.filter(|_| before.is_none_or(|before| before.end.is_none())).map(|_| record.clone())
     }
 
+    fn heard_of(&mut self, contact: ContactId) {
+        assert!(!self.lost.contains(&contact), "a call that was lost speaks again: {contact:?}");
+        if self.going_back {
+            self.shaken.insert(contact);
+        }
+    }
+
     fn order(&mut self, order: &OrderOpened) {
-        let shaken = self.shaken.contains(&order.contact);
+        self.heard_of(order.contact);
         if let Some(before) = self.orders.insert(order.order, order.clone()) {
             assert_eq!(before.contact, order.contact, "an order is of one contact");
-            assert!(shaken || order.revision >= before.revision, "an order's revisions count up: {order:?}");
+            assert!(order.revision > before.revision, "the newest telling has the highest revision: {order:?}");
         }
     }
 
     /// A call as it is shown.
     pub fn show(&mut self, view: CallView) {
+        self.heard_of(view.contact);
+        let tenant = *self.tenants.entry(view.call).or_insert(view.contact);
+        assert_eq!(tenant, view.contact, "{:?} is given twice", view.call);
         match view.stage {
             None => {
                 self.views.remove(&view.call);
@@ -118,13 +168,39 @@ impl Ledger {
             EndedBy::Agent => sides.agent_left,
             EndedBy::Operator => among(&self.operator),
             EndedBy::Flow => end.stage == Stage::Ivr || call.is_some_and(|call| self.released.contains_key(&call)),
-            EndedBy::Refused => sides.draining || sides.scarce,
-            EndedBy::Network => sides.caller_failed,
-            EndedBy::Fault => false,
+            EndedBy::Refused => sides.draining || sides.ports_refused || sides.full,
+            EndedBy::Network => sides.caller_failed || self.shaken.contains(&record.contact),
+            // A call as it was some time ago may have lost its ports since.
+            EndedBy::Fault => self.shaken.contains(&record.contact),
         };
         assert!(lawful, "a caller was dropped without a reason: {end:?} with {sides:?} of {record:?}");
         *self.ended.entry(format!("{:?} by {:?}", end.stage, end.by)).or_default() += 1;
         self.answered += u64::from(record.times.answered.is_some());
+    }
+
+    /// A shard dies: what its calls were is what the restored ones must be.
+    pub fn crash(&mut self, shard: ShardId) {
+        self.limbo = self.views.extract_if(.., |call, _| call.shard == shard).collect();
+    }
+
+    /// It is about to find itself, perhaps as it was some time ago.
+    pub fn reborn(&mut self, stale: bool) {
+        self.going_back = stale;
+    }
+
+    /// It has found itself. Returns how many calls were lost: none, unless its snapshot was behind.
+    pub fn settle_crash(&mut self, shard: ShardId, stale: bool) -> u64 {
+        self.going_back = false;
+        let limbo = std::mem::take(&mut self.limbo);
+        let ended = |view: &CallView| self.records.get(&view.contact).is_some_and(|record| record.end.is_some());
+        let gone = limbo.into_values().filter(|view| !self.views.contains_key(&view.call) && !ended(view));
+        let gone: Vec<ContactId> = gone.map(|view| view.contact).collect();
+        assert!(stale || gone.is_empty(), "calls were lost with an up-to-date snapshot: {gone:?}");
+        let found = self.views.values().filter(|view| stale && view.call.shard == shard);
+        self.shaken.extend(found.map(|view| view.contact));
+        let lost = gone.len() as u64;
+        self.lost.extend(gone);
+        lost
     }
 
     /// After a crash what stood crossed begins to count anew.
@@ -135,9 +211,11 @@ impl Ledger {
         self.missing.clear();
     }
 
-    /// No agent is with two callers, no agent is `held` for nobody, nobody talks to an agent who is not, and nobody waits whom their ACD does not know in the
-    /// queue of that name: `waits` says whether it does.
-    pub fn check(&mut self, now: Mono, held: &BTreeSet<AgentId>, waits: impl Fn(&CallView, Option<&Box<str>>) -> bool) {
+    /// No agent is with two callers, no agent is held for nobody, nobody talks to an agent who is not, and nobody waits
+    /// whom their ACD does not know in the queue of that name.
+    pub fn check(&mut self, now: Mono, beliefs: &Beliefs) {
+        let held = beliefs.held();
+        let waits = |view: &CallView, queue: Option<&str>| beliefs.waits(view, queue);
         let mut with: BTreeMap<AgentId, u32> = BTreeMap::new();
         for view in self.views.values() {
             if let Some(agent) = view.agent {
@@ -166,7 +244,7 @@ impl Ledger {
         }
         let apologised =
             |view: &CallView| self.released.get(&view.call).is_some_and(|since| now.since(*since) < APOLOGY_MAX);
-        let queue = |view: &CallView| self.records.get(&view.contact).and_then(|record| record.queue.as_ref());
+        let queue = |view: &CallView| self.records.get(&view.contact).and_then(|record| record.queue.as_deref());
         let waiting = self
             .views
             .values()
@@ -186,10 +264,16 @@ impl Ledger {
     /// All is over.
     pub fn close(&self) {
         assert!(self.views.is_empty(), "calls that never ended: {:?}", self.views);
-        for record in self.records.values() {
+        for record in self.records.values().filter(|record| !self.lost.contains(&record.contact)) {
             assert!(record.end.is_some() && record.times.ended.is_some(), "a record without an end: {record:?}");
         }
-        for order in self.orders.values() {
+        // A call as it was before it was queued may end in the flow: its order is then an agent's to close, as any draft.
+        let forgotten = |order: &OrderOpened| {
+            self.shaken.contains(&order.contact)
+                && self.records.get(&order.contact).is_some_and(|it| it.order.is_none())
+        };
+        let known = |order: &&OrderOpened| !self.lost.contains(&order.contact) && !forgotten(order);
+        for order in self.orders.values().filter(known) {
             assert!(order.ended.is_some(), "an order whose call never ended: {order:?}");
         }
     }
@@ -198,6 +282,15 @@ impl Ledger {
     pub fn contacts(&self) -> usize {
         self.records.len()
     }
+}
+
+/// What was pressed in the menu says where the caller waits, whatever else happens on the way.
+fn chosen(record: &CallRecord) {
+    let pressed = record.collected.iter().rev().find(|(node, _)| &**node == "menu").map(|(_, digits)| &**digits);
+    // Zero asks for a person everywhere, even while the farewell of 9 plays.
+    let wanted = if pressed == Some("1") { "social" } else { "general" };
+    let queue = record.queue.as_deref();
+    assert!(queue.is_none_or(|queue| queue == wanted), "the choice decides the queue: {record:?}");
 }
 
 /// Times of one call never run backwards.

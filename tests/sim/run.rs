@@ -5,6 +5,9 @@ use super::world::{Figures, World};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+/// A trace shows no more of a line, in characters: a snapshot is long.
+const TRACE_LINE_MAX: usize = 1_200;
+
 /// How rough the world of a run is.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
@@ -20,6 +23,15 @@ pub struct Rates {
     pub reload_every: Duration,
     pub operator_every: Duration,
     pub crash_every: Duration,
+    pub acd_crash_every: Duration,
+    /// How far a crashed shard's snapshot is behind at most, in milliseconds; 0 when journals follow each change.
+    pub stale_ms: u64,
+    /// Shortest and longest talk, in milliseconds.
+    pub talk_ms: (u64, u64),
+    /// Fewest and most agents at a site.
+    pub staff: (u64, u64),
+    /// The whole of a machine, and the laws of the whole, are looked at after every so many-th step.
+    pub check_every: u64,
     /// How often media planes look at the clock.
     pub tick: Duration,
     pub lasts: Duration,
@@ -27,37 +39,75 @@ pub struct Rates {
 }
 
 impl Rates {
-    fn draw(dice: &mut Dice, lasts: Duration) -> Rates {
+    /// A world of this roughness or that.
+    pub fn draw(dice: &mut Dice, lasts: Duration) -> Rates {
         let never = Duration::ZERO;
+        let (call_ms, talk_ms, staff) = dice.pick(&[
+            (300, (200, 3_000), (6, 17)),
+            (600, (200, 8_000), (6, 17)),
+            (1_000, (500, 15_000), (4, 9)),
+            (4_000, (2_000, 60_000), (3, 6)),
+            (12_000, (2_000, 120_000), (3, 6)),
+        ]);
         Rates {
             lost: dice.pick(&[0, 0, 10, 50]),
             doubled: dice.pick(&[0, 5, 50]),
             delay_ms: dice.pick(&[(1, 1), (1, 30), (20, 300)]),
             wild: dice.pick(&[0, 100, 400]),
             ports_refused: dice.pick(&[0, 0, 0, 20]),
-            call_every: dice.pick(&[Duration::from_secs(4), Duration::from_secs(12), Duration::from_secs(40)]),
+            call_every: Duration::from_millis(call_ms),
+            talk_ms,
+            staff,
+            check_every: 16,
             reload_every: dice.pick(&[never, Duration::from_secs(60), Duration::from_secs(300)]),
             operator_every: dice.pick(&[never, Duration::from_secs(120)]),
-            crash_every: dice.pick(&[never, Duration::from_secs(60), Duration::from_secs(600)]),
+            crash_every: dice.pick(&[never, Duration::from_secs(60), Duration::from_secs(300)]),
+            acd_crash_every: dice.pick(&[never, never, Duration::from_secs(90), Duration::from_secs(300)]),
+            stale_ms: dice.pick(&[0, 0, 1_000, 5_000]),
             tick: dice.pick(&[Duration::from_millis(100), Duration::from_millis(400)]),
             lasts,
             drains: dice.permille(300),
         }
     }
+
+    /// Two sites with 250 seats each in the busy hour: a call every 450 ms, 8,000 an hour.
+    pub fn seats(lasts: Duration) -> Rates {
+        let never = Duration::ZERO;
+        Rates {
+            lost: 2,
+            doubled: 2,
+            delay_ms: (1, 30),
+            wild: 20,
+            ports_refused: 0,
+            call_every: Duration::from_millis(400),
+            reload_every: Duration::from_secs(300),
+            operator_every: Duration::from_secs(60),
+            crash_every: never,
+            acd_crash_every: never,
+            stale_ms: 0,
+            talk_ms: (30_000, 200_000),
+            staff: (250, 250),
+            check_every: 4_096,
+            tick: Duration::from_millis(400),
+            lasts,
+            drains: false,
+        }
+    }
 }
 
-/// Runs `seed` for so long. A failure runs it once more and prints how it came to it.
-pub fn run(seed: u64, lasts: Duration) -> Figures {
+/// Runs `seed` for so long. A failure runs it once more, with a look at everything after each step, and prints how it came
+/// to it.
+pub fn run(seed: u64, draw: impl Fn(&mut Dice) -> Rates) -> Figures {
     let start = |trace| {
         let mut dice = Dice::new(seed);
-        let rates = Rates::draw(&mut dice, lasts);
+        let rates = draw(&mut dice);
         (World::new(seed, rates, dice, trace), rates)
     };
     let (mut world, rates) = start(false);
     match catch_unwind(AssertUnwindSafe(|| world.run())) {
         Ok(figures) => figures,
         Err(failure) => {
-            explain(seed, lasts, &mut start(true).0, &format!("{rates:?}"));
+            explain(seed, rates.lasts, &mut start(true).0, &format!("{rates:?}"));
             resume_unwind(failure);
         }
     }
@@ -69,7 +119,8 @@ fn explain(seed: u64, lasts: Duration, world: &mut World, rates: &str) {
     let lines = world.trace(&words(&text));
     eprintln!("seed {seed}: {rates}\nlast events of those concerned:");
     for line in &lines[lines.len().saturating_sub(120)..] {
-        eprintln!("  {line}");
+        let cut: String = line.chars().take(TRACE_LINE_MAX).collect();
+        eprintln!("  {cut}");
     }
     let minutes = lasts.as_secs() / 60;
     eprintln!("replay: JIESU_SIM_SEED={seed} JIESU_SIM_MINUTES={minutes} cargo test --test tests sim:: -- --nocapture");
@@ -77,9 +128,12 @@ fn explain(seed: u64, lasts: Duration, world: &mut World, rates: &str) {
 
 /// What the failure's text names: Call-IDs of citizens, contacts, calls and legs.
 fn words(text: &str) -> Vec<String> {
-    let mut words: Vec<String> =
-        text.split(['"', ' ', '(', ')', ',']).filter(|word| word.contains("@10.")).map(str::to_owned).collect();
-    for (before, after) in [("ContactId(", ")"), ("CallId {", "}"), ("leg ", " "), ("LegId(", ")")] {
+    let mut words: Vec<String> = text
+        .split(['"', ' ', '(', ')', ','])
+        .filter(|word| word.contains("@10.") || word.starts_with("js0") || word.starts_with("10.0.1."))
+        .map(str::to_owned)
+        .collect();
+    for (before, after) in [("ContactId(", ")"), ("AgentId(", ")"), ("CallId {", "}"), ("leg ", " "), ("LegId(", ")")] {
         let mut rest = text;
         while let Some((_, behind)) = rest.split_once(before) {
             let end = behind.find(after).unwrap_or(behind.len());

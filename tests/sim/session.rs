@@ -38,6 +38,8 @@ pub enum Cue {
     Reject(String, u16),
     /// The ACK that was held back.
     Ack,
+    /// The INVITE was cancelled long ago and had no final answer (RFC 3261 §9.1).
+    Lapse,
     /// BYE, or CANCEL while there is no final response.
     HangUp(String),
     /// re-INVITE with this direction.
@@ -90,6 +92,9 @@ pub struct Session {
     /// The contact that the engine named in its INVITE.
     pub contact: String,
     pub said_bye: bool,
+    /// When their INVITE came, and whether we have rung.
+    pub asked: Mono,
+    pub rung: bool,
     pub cancelled: bool,
     pub acked: bool,
     pub direction: &'static str,
@@ -121,6 +126,8 @@ impl Session {
             media: None,
             contact: String::new(),
             said_bye: false,
+            asked: Mono::default(),
+            rung: false,
             cancelled: false,
             acked: false,
             direction: "sendrecv",
@@ -322,6 +329,11 @@ impl Session {
     /// Whether a request of ours of this method waits for its answer.
     pub fn waits_for(&self, method: &str) -> bool {
         self.pending.values().any(|pending| pending.method == method)
+    }
+
+    /// One INVITE at a time (RFC 3261 §14.1), and none after our BYE (§15.1.1), which it could overtake.
+    pub fn may_reinvite(&self) -> bool {
+        self.acked && !self.said_bye && !self.waits_for("INVITE")
     }
 
     /// Nothing more is repeated.

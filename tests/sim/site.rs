@@ -9,7 +9,7 @@ use jiesu::ivr::draft::Names;
 use jiesu::ivr::{Draft, Entry, Numbers};
 use jiesu::media::{Library, Prompt};
 use jiesu::sip::event::{Credential, DomainSettings, Limits, ListenerSettings, Settings as SipSettings, TrunkSettings};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,10 +71,10 @@ pub struct Plan {
 
 impl Plan {
     /// Draws the people and the queues' rules.
-    pub fn draw(dice: &mut Dice) -> Plan {
+    pub fn draw(dice: &mut Dice, (least, most): (u64, u64)) -> Plan {
         let mut people = Vec::new();
         for site in 0..2u16 {
-            for desk in 1..=2 + dice.below(5) {
+            for desk in 1..=least + dice.below(most - least + 1) {
                 let mut skills = vec![(SkillId(0), 5)];
                 if dice.permille(600) {
                     skills.push((SkillId(1), 1 + dice.below(9) as u8));
@@ -90,8 +90,13 @@ impl Plan {
             wait_max: dice.permille(600).then(|| dice.ms(20_000, 200_000)),
             waiting_max: dice.pick(&[2, 10, 1_000]),
             no_agents: dice.pick(&[NoAgents::Wait, NoAgents::Wait, NoAgents::Release]),
-            calls_max: dice.pick(&[6, 500, 500]),
+            calls_max: dice.pick(&[6, 5_000, 5_000]),
         }
+    }
+
+    /// Whose phone this is.
+    pub fn person(&self, user: &str, domain: &str) -> Option<&Person> {
+        self.people.iter().find(|it| it.user == *user && it.domain() == domain)
     }
 
     /// The settings with the queues in order or reversed.
@@ -119,11 +124,12 @@ impl Plan {
         let credential = |it: &Person| Credential::new(&it.user, it.domain(), &format!("secret-{}", it.user));
         let domain = |name: &&str| DomainSettings { name: (*name).into(), aliases: vec!["10.0.0.1".into()] };
         SipSettings {
-            listeners: vec![ListenerSettings { advertised: ENGINE.parse().expect("an address") }],
+            listeners: vec![ListenerSettings::udp(ENGINE.parse().expect("an address"))],
             trunks: vec![TrunkSettings {
                 name: "carrier".into(),
                 sources: vec![("10.8.0.0".parse().expect("an address"), 13)],
                 trusts_identity: true,
+                ..TrunkSettings::default()
             }],
             domains: DOMAINS.iter().map(domain).collect(),
             credentials: Arc::new(employed.map(credential).collect()),
@@ -131,6 +137,7 @@ impl Plan {
             digests: Vec::new(),
             nonce_life: Duration::from_secs(90),
             limits: Limits::default(),
+            ..SipSettings::default()
         }
     }
 
@@ -199,9 +206,19 @@ pub fn library() -> Arc<Library> {
     Arc::new(library)
 }
 
+/// Desks in a room.
+const ROOM: u32 = 250;
+
 /// Where an agent's phone stands.
 pub fn desk(agent: AgentId) -> SocketAddr {
-    SocketAddr::from(([10, 0, 1, agent.0 as u8 + 1], 5060))
+    SocketAddr::from(([10, 0, 1 + (agent.0 / ROOM) as u8, (agent.0 % ROOM) as u8 + 1], 5060))
+}
+
+/// Whose desk this is, by number; nothing for a citizen's line.
+pub fn at_desk(at: SocketAddr) -> Option<usize> {
+    let IpAddr::V4(ip) = at.ip() else { return None };
+    let [_, floor, room, desk] = ip.octets();
+    (floor == 0).then(|| (usize::from(room) - 1) * ROOM as usize + usize::from(desk) - 1)
 }
 
 /// Where the `serial`-th citizen's call comes from.

@@ -2,6 +2,9 @@
 //!
 //! Carries out what the machines say as the node's shells do, with chance in the delays; decides nothing for them.
 
+mod checks;
+mod crash;
+
 use super::agent::Agent;
 use super::citizen::{Citizen, Plan as CitizenPlan};
 use super::dice::Dice;
@@ -13,17 +16,17 @@ use super::text::Text;
 use bytes::Bytes;
 use jiesu::acd::Acd;
 use jiesu::acd::event::{Command as FromAcd, Event as ToAcd, Want};
-use jiesu::base::fact::{CallRecord, End, Fact};
-use jiesu::base::{LegId, Mono, Now, ShardId, Wall};
+use jiesu::base::fact::Fact;
+use jiesu::base::{ContactId, LegId, Mono, Now, ShardId, Wall};
 use jiesu::call::event::{Event as ToCalls, Towards};
 use jiesu::media::event::{Action, Notice};
 use jiesu::media::{Kind, Plane, Sink};
-use jiesu::shard::{Birth, Effect, Event, Shard, Snapshot};
+use jiesu::shard::{Effect, Event, Shard};
 use jiesu::sip::event::{Bindings, Flow};
 use jiesu::sip::route::Route;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub const SHARDS: usize = 3;
 const SITES: usize = 2;
@@ -32,13 +35,19 @@ const NODE: u16 = 7;
 const SEED: [u64; 2] = [0x0123, 0x4567];
 /// Lines of trace that a failure shows.
 const TRACE_MAX: usize = 400;
+/// Nothing that a call needed outlives its end by more.
+const CLOSING_MAX: Duration = Duration::from_secs(1);
 
 /// What happens next, somewhere.
 #[derive(Debug)]
 enum Happening {
     ToEngine(SocketAddr, Vec<u8>),
     ToPhone(SocketAddr, Vec<u8>),
-    Rtp { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
+    Rtp {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     Shard(usize, Box<Event>),
     Acd(usize, Box<ToAcd>),
     Media(usize, Action),
@@ -49,7 +58,19 @@ enum Happening {
     Reload,
     Operator,
     Crash,
+    /// The shard that is doomed dies now, with a snapshot that is behind.
+    CrashLate,
     Restore(usize),
+    AcdCrash,
+    AcdDie(usize, Option<Box<jiesu::acd::Snapshot>>),
+    AcdRestore(usize),
+    /// A call was told to be over a moment ago.
+    Ended(ContactId),
+}
+
+/// Both clocks of a moment: made from one, so that they never drift apart.
+fn moment(mono: Mono) -> Now {
+    Now { mono, wall: Wall(1_790_000_000_000 + (mono.0 / 1_000_000) as i64) }
 }
 
 /// A part of the node, for the order of messages between two of them.
@@ -68,8 +89,43 @@ pub struct Figures {
     pub answered: u64,
     pub events: u64,
     pub crashes: u64,
+    /// Of those, with a snapshot that was behind; and calls lost with it.
+    pub stale: u64,
+    pub lost: u64,
+    pub acd_crashes: u64,
     pub ended: BTreeMap<String, u64>,
     pub virtual_time: Duration,
+    /// The part in which people call, in virtual time and by the clock on the wall.
+    pub loaded: (Duration, Duration),
+}
+
+impl Figures {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Figures) {
+        self.calls += other.calls;
+        self.answered += other.answered;
+        self.events += other.events;
+        self.crashes += other.crashes;
+        self.stale += other.stale;
+        self.lost += other.lost;
+        self.acd_crashes += other.acd_crashes;
+        self.virtual_time += other.virtual_time;
+        self.loaded = (self.loaded.0 + other.loaded.0, self.loaded.1 + other.loaded.1);
+        for (end, times) in &other.ended {
+            *self.ended.entry(end.clone()).or_default() += times;
+        }
+    }
+
+    /// In one sentence.
+    pub fn sentence(&self, wall: Duration) -> String {
+        let Figures { calls, answered, events, crashes, stale, lost, acd_crashes, .. } = self;
+        let loaded = self.loaded.0.div_duration_f64(self.loaded.1);
+        let (hours, speed) = (self.virtual_time.as_secs_f64() / 3_600.0, self.virtual_time.div_duration_f64(wall));
+        format!(
+            "{hours:.1} h at {speed:.0} × real time ({loaded:.0} × on a thread while people call), {calls} calls, {answered} answered, {crashes} crashes of shards ({stale} with a snapshot that \
+             was behind: {lost} calls lost), {acd_crashes} of queue owners, {events} events in {wall:.1?}"
+        )
+    }
 }
 
 /// Everything.
@@ -83,11 +139,14 @@ pub struct World {
     serial: u64,
     agenda: BTreeMap<(Mono, u64), Happening>,
     shards: Vec<Shard>,
-    /// A shard that is about to crash: its last snapshot, and how many events more it takes.
-    doomed: Option<(usize, Snapshot, u64)>,
+    /// A shard that is about to crash.
+    doomed: Option<crash::Doomed>,
     /// A shard that lies dead, with what is kept of it.
-    dead: Option<(usize, Snapshot)>,
+    dead: Option<crash::Dead>,
     acds: Vec<Acd>,
+    dead_acd: Option<crash::DeadAcd>,
+    /// The bindings of all phones and the shard that answers for them, as the node keeps them.
+    registry: BTreeMap<(Box<str>, Box<str>), (usize, Bindings)>,
     planes: Vec<Plane>,
     ticking: [bool; PLANES],
     sink: Sink,
@@ -95,7 +154,9 @@ pub struct World {
     citizens: BTreeMap<SocketAddr, Citizen>,
     /// What citizens did, by Call-ID, kept until the record is told.
     sides: BTreeMap<String, Sides>,
-    ports: BTreeMap<LegId, (usize, SocketAddr)>,
+    ports: BTreeMap<LegId, Port>,
+    /// The citizen's leg of each contact that is recorded.
+    citizen_of: BTreeMap<ContactId, LegId>,
     legs: BTreeMap<SocketAddr, LegId>,
     next_port: u16,
     next_plane: usize,
@@ -105,22 +166,43 @@ pub struct World {
     draining: bool,
     figures: Figures,
     trace: Option<VecDeque<String>>,
+    cadence: checks::Cadence,
+    /// Call-IDs of citizens for whom there was no port.
+    ports_refused: BTreeSet<String>,
+    /// When a machine was last restored.
+    begun_anew: Mono,
+}
+
+/// An open media port.
+#[derive(Clone, Copy, Debug)]
+struct Port {
+    plane: usize,
+    local: SocketAddr,
+    /// The leg of the citizen whose call it serves.
+    citizen: LegId,
 }
 
 impl World {
     /// A node just started; phones are about to register.
     pub fn new(seed: u64, rates: Rates, mut dice: Dice, trace: bool) -> World {
-        let plan = site::Plan::draw(&mut dice);
+        let plan = site::Plan::draw(&mut dice, rates.staff);
         let site = plan.settings(false);
         let shard = |id| Shard::new(ShardId(id), NODE, SEED, site.sip.clone(), site.calls.clone());
-        let phone =
-            |it: &site::Person| Agent::new(site::desk(it.agent), it.user.clone(), it.domain().to_owned(), rates.wild);
+        let phone = |it: &site::Person| {
+            Agent::new(site::desk(it.agent), it.user.clone(), it.domain().to_owned(), (rates.wild, rates.talk_ms))
+        };
         let mut world = World {
-            now: Now { mono: Mono::from_ms(1_000), wall: Wall(1_790_000_000_000) },
+            now: moment(Mono::from_ms(1_000)),
             shards: (0..SHARDS as u8).map(shard).collect(),
             acds: site.acd.iter().map(|settings| Acd::new(settings.clone(), 1)).collect(),
             doomed: None,
             dead: None,
+            dead_acd: None,
+            registry: BTreeMap::new(),
+            citizen_of: BTreeMap::new(),
+            ports_refused: BTreeSet::new(),
+            begun_anew: Mono::default(),
+            cadence: checks::Cadence::new(if trace { 1 } else { rates.check_every }),
             planes: (0..PLANES).map(|_| Plane::new(site::library(), seed)).collect(),
             ticking: [false; PLANES],
             sink: Sink::new(),
@@ -160,13 +242,15 @@ impl World {
         self.plan_next(self.rates.reload_every, || Happening::Reload);
         self.plan_next(self.rates.operator_every, || Happening::Operator);
         self.plan_next(self.rates.crash_every, || Happening::Crash);
+        self.plan_next(self.rates.acd_crash_every, || Happening::AcdCrash);
     }
 
     /// Lives until `until`; then nobody calls any more, and the rest runs out.
     pub fn run(&mut self) -> Figures {
         let until = self.now.mono + self.rates.lasts;
-        let begun = self.now.mono;
+        let (begun, started) = (self.now.mono, Instant::now());
         self.live(until);
+        self.figures.loaded = (self.rates.lasts, started.elapsed());
         self.open = false;
         self.draining = self.rates.drains;
         if self.draining {
@@ -197,15 +281,16 @@ impl World {
         loop {
             let alive =
                 (0..SHARDS).filter(|shard| !self.is_dead(*shard)).map(|shard| self.shards[shard].next_deadline());
-            let deadlines = alive.chain(self.acds.iter().map(Acd::next_deadline));
+            let owners = (0..SITES).filter(|site| !self.is_acd_dead(*site));
+            let deadlines = alive.chain(owners.map(|site| self.acds[site].next_deadline()));
             let deadline = deadlines.flatten().min().unwrap_or(Mono(u64::MAX));
             let next = self.agenda.first_key_value().map_or(Mono(u64::MAX), |((at, _), _)| *at);
             let at = deadline.min(next).max(self.now.mono);
             if at > until {
-                self.now = self.now.after(until.since(self.now.mono));
+                self.now = moment(until);
                 return;
             }
-            self.now = self.now.after(at.since(self.now.mono));
+            self.now = moment(at);
             if deadline <= at {
                 self.expire(at);
             }
@@ -226,7 +311,7 @@ impl World {
             }
         }
         for site in 0..SITES {
-            if self.acds[site].next_deadline().is_some_and(|deadline| deadline <= at) {
+            if !self.is_acd_dead(site) && self.acds[site].next_deadline().is_some_and(|deadline| deadline <= at) {
                 let mut commands = Vec::new();
                 self.acds[site].expire(self.now, &mut commands);
                 self.carry_out_acd(site, commands);
@@ -241,6 +326,7 @@ impl World {
             Happening::ToPhone(to, bytes) => self.hear(to, &bytes),
             Happening::Rtp { from, to, bytes } => self.rtp(from, to, &bytes),
             Happening::Shard(shard, event) => self.shard(shard, *event),
+            Happening::Acd(site, _) if self.is_acd_dead(site) => {}
             Happening::Acd(site, event) => {
                 self.note(|| format!("acd {site} <- {event:?}"));
                 let mut commands = Vec::new();
@@ -255,7 +341,12 @@ impl World {
             Happening::Reload => self.reload(),
             Happening::Operator => self.operator(),
             Happening::Crash => self.doom(),
+            Happening::CrashLate => self.die(),
             Happening::Restore(shard) => self.restore(shard),
+            Happening::AcdCrash => self.doom_acd(),
+            Happening::AcdDie(site, snapshot) => self.die_acd(site, snapshot),
+            Happening::AcdRestore(site) => self.restore_acd(site),
+            Happening::Ended(contact) => self.nothing_is_left_of(contact),
         }
     }
 
@@ -308,7 +399,11 @@ impl World {
     }
 
     fn is_dead(&self, shard: usize) -> bool {
-        self.dead.as_ref().is_some_and(|(dead, _)| *dead == shard)
+        self.dead.as_ref().is_some_and(|dead| dead.shard == shard)
+    }
+
+    fn is_acd_dead(&self, site: usize) -> bool {
+        self.dead_acd.as_ref().is_some_and(|dead| dead.site == site)
     }
 
     fn shard(&mut self, shard: usize, event: Event) {
@@ -319,7 +414,9 @@ impl World {
             Event::Received { flow, bytes } | Event::Stranger { flow, bytes } => {
                 format!("shard {shard} <- {} {}", flow.peer, String::from_utf8_lossy(bytes).replace("\r\n", " | "))
             }
-            Event::Call(_) | Event::Bindings(_) | Event::Restored(_) => format!("shard {shard} <- {event:?}"),
+            Event::Call(_) | Event::Closed { .. } | Event::Bindings(_) | Event::Restored(_) => {
+                format!("shard {shard} <- {event:?}")
+            }
             Event::Configure { .. } => format!("shard {shard} <- new settings"),
         });
         let mut effects = Vec::new();
@@ -353,6 +450,7 @@ impl World {
                 }
             }
         }
+        self.check_shard(shard);
         self.journal(shard, changed);
     }
 
@@ -361,11 +459,17 @@ impl World {
             assert!(agent.index() < self.agents.len(), "{agent:?} exists");
         }
         if self.dice.permille(self.rates.ports_refused) {
+            if let Towards::Address(from) = towards
+                && let Some(citizen) = self.citizens.get(&from)
+            {
+                self.ports_refused.insert(citizen.session.call_id.clone());
+            }
             return ToCalls::PortRefused { leg };
         }
-        let beside = beside.and_then(|leg| self.ports.get(&leg)).map(|(plane, _)| *plane);
+        let beside = beside.and_then(|leg| self.ports.get(&leg)).copied();
         self.next_plane = (self.next_plane + 1) % PLANES;
-        let plane = beside.unwrap_or(self.next_plane);
+        let plane = beside.map_or(self.next_plane, |port| port.plane);
+        let citizen = beside.map_or(leg, |port| port.citizen);
         let local = loop {
             self.next_port = (self.next_port + 2) % 20_000;
             let local = SocketAddr::from(([10, 0, 0, 1], 10_000 + self.next_port));
@@ -373,7 +477,7 @@ impl World {
                 break local;
             }
         };
-        assert!(self.ports.insert(leg, (plane, local)).is_none(), "{leg:?} has one port");
+        assert!(self.ports.insert(leg, Port { plane, local, citizen }).is_none(), "{leg:?} has one port");
         self.legs.insert(local, leg);
         ToCalls::PortOpened { leg, local }
     }
@@ -388,14 +492,20 @@ impl World {
             | Action::Unbridge { leg }
             | Action::Close { leg } => *leg,
             Action::Bridge { a, b } => {
-                let plane = |leg: &LegId| self.ports.get(leg).map(|(plane, _)| *plane);
+                let plane = |leg: &LegId| self.ports.get(leg).map(|port| port.plane);
                 assert_eq!(plane(a), plane(b), "a bridge is on one thread");
                 *a
             }
-            Action::Record { citizen, .. } | Action::StopRecording { citizen, .. } => *citizen,
+            Action::Record { citizen, recording } => {
+                self.citizen_of.insert(recording.contact, *citizen);
+                *citizen
+            }
+            Action::StopRecording { citizen, .. } => *citizen,
         };
-        let plane = self.ports.get(&leg).map(|(plane, _)| *plane);
-        let plane = plane.unwrap_or_else(|| panic!("{action:?} for a leg without a port"));
+        let Some(plane) = self.ports.get(&leg).map(|port| port.plane) else {
+            // Closed by calls of later than a snapshot that is behind: the call hears of it in a moment.
+            return assert!(self.rates.stale_ms > 0, "{action:?} for a leg without a port");
+        };
         self.post(Part::Shard(shard), Part::Plane(plane), Happening::Media(plane, action));
     }
 
@@ -428,8 +538,8 @@ impl World {
                 | Notice::Quiet { leg, .. }
                 | Notice::Heard { leg } => *leg,
                 Notice::Closed { leg, .. } => {
-                    let (_, local) = self.ports.remove(leg).expect("a closed leg had its port");
-                    self.legs.remove(&local);
+                    let port = self.ports.remove(leg).expect("a closed leg had its port");
+                    self.legs.remove(&port.local);
                     *leg
                 }
             };
@@ -438,11 +548,11 @@ impl World {
         }
         sink.clear();
         self.sink = sink;
-        self.planes[plane].check();
+        self.check_plane(plane);
     }
 
     fn carry_out_acd(&mut self, site: usize, commands: Vec<FromAcd>) {
-        self.acds[site].check();
+        self.check_acd(site);
         for command in commands {
             self.note(|| format!("acd {site} -> {command:?}"));
             match command {
@@ -464,10 +574,8 @@ impl World {
         for shard in (0..SHARDS).filter(|shard| *shard != at) {
             self.tell_shard(Part::Shard(at), shard, Event::Bindings(bindings.clone()));
         }
-        let people = &self.plan.people;
-        let person =
-            people.iter().find(|it| it.employed && it.user == *bindings.user && it.domain() == &*bindings.domain);
-        let Some(person) = person else { return };
+        self.registry.insert((bindings.user.clone(), bindings.domain.clone()), (at, bindings.clone()));
+        let Some(person) = self.plan.person(&bindings.user, &bindings.domain) else { return };
         let (site, agent) = (person.site.index(), person.agent);
         self.tell_acd(Part::Shard(at), site, ToAcd::Phone { agent, up: !bindings.contacts.is_empty() });
     }
@@ -476,113 +584,8 @@ impl World {
         self.note(|| format!("fact {fact:?}"));
         let Some(record) = self.ledger.fact(fact) else { return };
         let end = record.end.expect("only ends are judged");
+        self.after(CLOSING_MAX, Happening::Ended(record.contact));
         self.judge(&record, end);
-    }
-
-    fn judge(&mut self, record: &CallRecord, end: End) {
-        let mut sides = self.sides.get(&*record.sip_call_id).copied().unwrap_or_default();
-        let contact = record.contact.to_string();
-        sides.agent_left = self.agents.iter().any(|agent| agent.hung_up.contains(&contact));
-        sides.draining = self.draining;
-        sides.scarce = self.rates.ports_refused > 0 || self.site.calls.calls_max < 100;
-        self.ledger.judge(record, end, sides);
-    }
-
-    fn check(&mut self) {
-        if self.dead.is_some() {
-            return;
-        }
-        let (acds, site) = (&self.acds, &self.site);
-        for (phone, person) in self.agents.iter().zip(&self.plan.people) {
-            let away = phone.away_since.is_some_and(|since| self.now.mono.since(since) > Duration::from_secs(1));
-            let view = acds[person.site.index()].agent(person.agent).filter(|_| away && person.employed);
-            assert!(view.is_none_or(|view| !view.phone_up), "the ACD believes in the phone of {}", person.user);
-        }
-        let held = self
-            .plan
-            .people
-            .iter()
-            .filter_map(|person| acds[person.site.index()].agent(person.agent)?.lease.map(|lease| lease.agent));
-        let held = held.collect();
-        self.ledger.check(self.now.mono, &held, |view, queue| {
-            let queues = &site.acd[view.site.index()].queues;
-            let position = acds[view.site.index()].position(view.call);
-            position.and_then(|it| it.queue).is_some_and(|it| Some(&queues[it.index()].name) == queue)
-        });
-    }
-
-    /// Nothing may be left.
-    fn over(&self) {
-        self.ledger.close();
-        for (id, shard) in self.shards.iter().enumerate() {
-            let counts = shard.counts();
-            let sip = (counts.sip.transactions, counts.sip.dialogs, counts.sip.timers, counts.sip.bindings);
-            assert_eq!(sip, (0, 0, 0, 0), "transactions, dialogs, timers, bindings of shard {id}");
-            let calls = (counts.calls.calls, counts.calls.live, counts.calls.legs, counts.calls.timers);
-            assert_eq!(calls, (0, 0, 0, 0), "calls, live ones, legs, timers of shard {id}");
-        }
-        for (site, acd) in self.acds.iter().enumerate() {
-            assert_eq!(acd.counts(), jiesu::acd::Counts::default(), "the ACD of site {site} is empty");
-        }
-        for plane in &self.planes {
-            let counts = plane.counts();
-            assert_eq!((counts.legs, counts.bridges, counts.playing, counts.recordings), (0, 0, 0, 0), "{counts:?}");
-        }
-        assert!(self.ports.is_empty(), "ports are open: {:?}", self.ports);
-        assert!(self.citizens.is_empty(), "citizens are on the line: {:?}", self.citizens.keys());
-    }
-}
-
-/// Crashes.
-impl World {
-    /// A shard will soon crash: from now on its snapshot is kept as its journal would keep it, after each stable change.
-    fn doom(&mut self) {
-        self.plan_next(self.rates.crash_every, || Happening::Crash);
-        if self.dead.is_none() && self.doomed.is_none() {
-            let shard = self.dice.below(SHARDS as u64) as usize;
-            self.doomed = Some((shard, self.shards[shard].snapshot(), self.dice.below(6)));
-        }
-    }
-
-    fn journal(&mut self, shard: usize, changed: bool) {
-        let Some((doomed, snapshot, left)) = &mut self.doomed else { return };
-        if *doomed != shard {
-            return;
-        }
-        if changed {
-            *snapshot = self.shards[shard].snapshot();
-        }
-        if *left > 0 {
-            *left -= 1;
-            return;
-        }
-        let (_, snapshot, _) = self.doomed.take().expect("it was there");
-        let bytes = serde_json::to_vec(&snapshot).expect("plain data");
-        let read: Snapshot = serde_json::from_slice(&bytes).expect("what was written is read");
-        assert_eq!(read, snapshot, "a snapshot is what was written");
-        self.note(|| format!("shard {shard} crashes"));
-        self.figures.crashes += 1;
-        self.dead = Some((shard, read));
-        let down = self.dice.ms(0, 4_000);
-        self.after(down, Happening::Restore(shard));
-    }
-
-    fn restore(&mut self, shard: usize) {
-        let (_, snapshot) = self.dead.take().expect("only the dead are restored");
-        self.note(|| format!("shard {shard} is restored from {snapshot:?}"));
-        let birth = Birth { node: NODE, shard: ShardId(shard as u8), seed: [SEED[0], SEED[1] + self.figures.crashes] };
-        let settings = (self.site.sip.clone(), self.site.calls.clone());
-        let mut effects = Vec::new();
-        let restored = Shard::restore(snapshot, birth, settings, self.now, &mut effects);
-        self.shards[shard] = restored.expect("a snapshot of our own version");
-        self.carry_out(shard, effects);
-        let legs: BTreeSet<LegId> = self.shards[shard].legs().collect();
-        let orphans: Vec<LegId> =
-            self.ports.keys().filter(|leg| leg.shard().index() == shard && !legs.contains(leg)).copied().collect();
-        for leg in orphans {
-            self.order_media(shard, Action::Close { leg });
-        }
-        self.ledger.begin_anew();
     }
 }
 
@@ -635,7 +638,7 @@ impl World {
     fn hear(&mut self, to: SocketAddr, bytes: &[u8]) {
         let text = Text::parse(bytes);
         let mut outs = Vec::new();
-        if let Some(agent) = self.agents.iter_mut().find(|agent| agent.me == to) {
+        if let Some(agent) = site::at_desk(to).and_then(|at| self.agents.get_mut(at)) {
             agent.hear(self.now.mono, &text, &mut self.dice, &mut outs);
         } else if let Some(citizen) = self.citizens.get_mut(&to).filter(|citizen| !citizen.vanished) {
             citizen.hear(self.now.mono, &text, &mut outs);
@@ -646,7 +649,7 @@ impl World {
 
     fn cue(&mut self, at: SocketAddr, cue: Cue) {
         let mut outs = Vec::new();
-        if let Some(agent) = self.agents.iter_mut().find(|agent| agent.me == at) {
+        if let Some(agent) = site::at_desk(at).and_then(|at| self.agents.get_mut(at)) {
             if !self.open && matches!(cue, Cue::Return) {
                 return;
             }
@@ -667,6 +670,11 @@ impl World {
     /// Remembers what a citizen did, for the judgement of their call's end.
     fn settle(&mut self, at: SocketAddr) {
         let citizen = &self.citizens[&at];
+        assert!(
+            !citizen.cancel_unknown || self.figures.crashes > 0,
+            "an INVITE that rings is cancelled: {:?}",
+            citizen.session.call_id
+        );
         let sides = self.sides.entry(citizen.session.call_id.clone()).or_default();
         sides.caller_left |= citizen.session.said_bye || citizen.session.cancelled;
         sides.caller_failed |= citizen.vanished || citizen.broke_rules;
@@ -674,7 +682,7 @@ impl World {
 
     fn rtp(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let Some(leg) = self.legs.get(&to).copied() else { return };
-        let plane = self.ports[&leg].0;
+        let plane = self.ports[&leg].plane;
         let mut sink = std::mem::take(&mut self.sink);
         self.planes[plane].receive(self.now, leg, Kind::Rtp, from, bytes, &mut sink);
         self.drain_sink(plane, sink);

@@ -3,7 +3,7 @@
 use super::sipp::ports;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl Baresip {
     /// that only calls. It speaks the WAV file `voice`.
     pub fn start(
         folder: &Path,
-        engine: SocketAddr,
+        engine: impl std::fmt::Display,
         user: &str,
         domain: &str,
         password: Option<&str>,

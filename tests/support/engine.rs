@@ -24,6 +24,10 @@ impl Folder {
         for part in ["jiesu.toml", "sip-profiles", "ivr-flows"] {
             copy(&root.join(part), &folder.path().join(part));
         }
+        // Other transports are for the tests that want them.
+        for other in ["tcp", "tls", "ws", "wss"] {
+            fs::remove_file(folder.path().join(format!("sip-profiles/listeners/{other}.toml"))).unwrap();
+        }
         folder.edit("jiesu.toml", "listen = \"127.0.0.1:8080\"", "listen = \"127.0.0.1:0\"");
         folder.edit("jiesu.toml", "log = \"info\"", "log = \"info,jiesu=debug\"");
         folder.edit("sip-profiles/listeners/udp.toml", "listen = \"0.0.0.0:5060\"", "listen = \"127.0.0.1:0\"");
@@ -41,6 +45,14 @@ impl Folder {
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert!(text.contains(from), "{file} has no {from:?}");
         fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Adds a listener `NAME` with these lines, on a free port of loopback unless they say another address.
+    pub fn listener(&self, name: &str, lines: &str) -> &Folder {
+        let listen = if lines.contains("listen = ") { "" } else { "listen = \"127.0.0.1:0\"\n" };
+        fs::write(self.path().join(format!("sip-profiles/listeners/{name}.toml")), format!("{listen}{lines}\n"))
+            .unwrap();
+        self
     }
 
     /// Runs a command of the program to its end.
@@ -101,8 +113,11 @@ fn copy(from: &Path, to: &Path) {
 /// A running engine; ends with the test.
 pub struct Engine {
     pub folder: Folder,
+    /// Where it speaks UDP.
     pub sip: SocketAddr,
     pub api: SocketAddr,
+    /// All listeners: address and transport.
+    pub listeners: Vec<(SocketAddr, String)>,
     child: Child,
     lines: Receiver<String>,
 }
@@ -111,7 +126,8 @@ impl Engine {
     fn start(folder: Folder) -> Engine {
         let (child, lines) = spawn(&folder);
         let unknown = ([0; 4], 0).into();
-        let mut engine = Engine { folder, sip: unknown, api: unknown, child, lines };
+        let listeners = Vec::new();
+        let mut engine = Engine { folder, sip: unknown, api: unknown, listeners, child, lines };
         engine.listens();
         engine
     }
@@ -124,24 +140,34 @@ impl Engine {
     }
 
     fn listens(&mut self) {
-        self.sip = self.told("sip").parse().expect("an address");
-        self.api = self.told("api").trim_start_matches("http://").parse().expect("an address");
-        self.told("ready");
-    }
-
-    /// The rest of the next line that begins with `word`.
-    fn told(&mut self, word: &str) -> String {
+        self.listeners.clear();
         loop {
-            match self.lines.recv_timeout(START_MAX) {
-                Ok(line) => {
-                    let mut words = line.split_whitespace();
-                    if words.next() == Some(word) {
-                        return words.next().unwrap_or_default().into();
-                    }
+            let Ok(line) = self.lines.recv_timeout(START_MAX) else {
+                panic!("the engine did not say \"ready\"; its log:\n{}", self.log())
+            };
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[..] {
+                ["sip", address, transport] => {
+                    self.listeners.push((address.parse().expect("an address"), transport.into()));
                 }
-                Err(_) => panic!("the engine did not say {word:?}; its log:\n{}", self.log()),
+                ["api", url] => self.api = url.trim_start_matches("http://").parse().expect("an address"),
+                ["ready"] => break,
+                _ => {}
             }
         }
+        self.sip = self.listener("udp");
+    }
+
+    /// Where the first listener of this transport is.
+    pub fn listener(&self, transport: &str) -> SocketAddr {
+        let found = self.listeners.iter().find(|(_, it)| it == transport);
+        found.unwrap_or_else(|| panic!("no {transport} in {:?}", self.listeners)).0
+    }
+
+    /// SIGHUP: the files are read again.
+    pub fn reload(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
     }
 
     /// Everything logged so far.

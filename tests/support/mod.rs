@@ -9,6 +9,7 @@ pub mod sip;
 pub mod sipp;
 pub mod sql;
 pub mod strace;
+pub mod stream;
 pub mod wav;
 
 use std::time::{Duration, Instant};

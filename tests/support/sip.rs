@@ -71,7 +71,7 @@ impl Algorithm {
         }
     }
 
-    fn hash(self, text: &str) -> String {
+    pub fn hash(self, text: &str) -> String {
         match self {
             Algorithm::Md5 => hex::encode(Md5::digest(text)),
             Algorithm::Sha256 => hex::encode(Sha256::digest(text)),
@@ -82,7 +82,7 @@ impl Algorithm {
 impl Client {
     pub fn new(engine: SocketAddr, user: &str, domain: &str) -> Client {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = UdpSocket::bind((engine.ip(), 0)).unwrap();
         socket.set_read_timeout(Some(ANSWER_MAX)).unwrap();
         let call_id = format!("{}-{}@test", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let (user, password, domain) = (user.into(), format!("secret-{user}"), domain.into());
@@ -106,6 +106,13 @@ impl Client {
                 return response;
             }
         }
+    }
+
+    /// The next message, whatever it is.
+    pub fn receive(&self) -> String {
+        let mut buffer = [0; 65_535];
+        let size = self.socket.recv(&mut buffer).expect("a message");
+        String::from_utf8_lossy(&buffer[..size]).into_owned()
     }
 
     /// Sends a request within or outside a dialog; `to_tag` is empty outside. Returns its CSeq number.

@@ -127,6 +127,7 @@ impl Call {
             leg,
             user,
             domain,
+            trunk: None,
             caller_name: caller.clone(),
             caller,
             sdp,

@@ -6,7 +6,7 @@ use super::{ACK_WAIT_MAX, Call, INCOMPATIBLE, NO_RESOURCE, NORMAL, PROMPT_MAX, S
 use crate::base::fact::{End, EndedBy, Stage};
 use crate::base::{LegId, Now};
 use crate::call::event::Command;
-use crate::call::leg::Dialog;
+use crate::call::leg::{Dialog, DigitWay};
 use crate::ivr;
 use crate::media::event::{Action as Media, RecordingStart};
 use crate::sip::event::Action as Sip;
@@ -24,6 +24,8 @@ impl Call {
     ) {
         if leg == self.citizen.id {
             self.connect(now, local, seed, out);
+        } else if self.replacing.as_ref().is_some_and(|replacing| replacing.new == leg) {
+            self.take_place(now, local, seed, out);
         } else {
             self.invite(now, leg, local, seed, out);
         }
@@ -35,6 +37,8 @@ impl Call {
             if matches!(self.state, State::Opening { .. }) {
                 self.refuse(now, 503, NO_RESOURCE, EndedBy::Refused, out);
             }
+        } else if self.replacing.as_ref().is_some_and(|replacing| replacing.new == leg) {
+            self.keep_place(503, out);
         } else {
             self.no_port_for_agent(now, leg, out);
         }
@@ -86,8 +90,14 @@ impl Call {
     }
 
     /// A digit from the citizen's phone.
-    pub(in crate::call) fn digit(&mut self, now: Now, leg: LegId, digit: u8, out: &mut Vec<Command>) {
-        if leg == self.citizen.id {
+    pub(in crate::call) fn digit(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        (digit, way): (u8, DigitWay),
+        out: &mut Vec<Command>,
+    ) {
+        if leg == self.citizen.id && self.citizen.hears(way) {
             self.flow_event(now, ivr::event::Event::Digit(digit), out);
         }
     }

@@ -27,6 +27,21 @@ impl Call {
         self.follow_hold(leg, out);
     }
 
+    /// The answer to our early offer came before the ACK.
+    pub(in crate::call) fn early_answer(&mut self, leg: LegId, sdp: &[u8], out: &mut Vec<Command>) {
+        if let Some(side) = self.leg_mut(leg) {
+            // What cannot be spoken shows itself again at the ACK.
+            side.accept(sdp, out);
+        }
+    }
+
+    /// The session of `leg` must be refreshed.
+    pub(in crate::call) fn refresh(&mut self, leg: LegId, out: &mut Vec<Command>) {
+        if let Some(side) = self.leg_mut(leg) {
+            side.refresh(out);
+        }
+    }
+
     /// Our own re-INVITE was answered.
     pub(in crate::call) fn reoffer_answered(&mut self, leg: LegId, answer: Result<Bytes, u16>, out: &mut Vec<Command>) {
         if let Some(side) = self.leg_mut(leg) {

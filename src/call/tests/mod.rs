@@ -13,7 +13,7 @@ use crate::base::snapshot::Snapshot;
 use crate::base::{AgentId, CallId, LegId, Mint, Mono, Now, PromptId, QueueId, ShardId, SiteId, Wall};
 use crate::ivr::{Draft, Entry, Numbers};
 use crate::media::event::{Action as Media, Notice as Heard};
-use crate::sip::event::{Action as Sip, Ending, Flow, Incoming, Notice, Source};
+use crate::sip::event::{About, Action as Sip, Ending, Flow, Incoming, Notice, Referred, Source};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,6 +132,7 @@ impl World {
             caller_name: Bytes::new(),
             sdp: sdp.map(Bytes::from_static),
             flow: Flow { listener: 0, connection: 0, peer: "192.0.2.1:5060".parse().unwrap() },
+            about: About::default(),
         }))))
     }
 
@@ -563,4 +564,89 @@ fn random_event(dice: &mut Mint, now: Now, call: CallId, leg: LegId, lease: Leas
         15 => Event::PortRefused { leg },
         _ => Event::Media(Heard::Quiet { leg, silent: Duration::from_secs(40) }),
     }
+}
+
+#[test]
+fn a_digit_counts_once_however_it_comes() {
+    let keypad = |world: &mut World, by_info: bool, digit| {
+        let event = if by_info {
+            Event::Sip(Notice::Digit { leg: CITIZEN, digit })
+        } else {
+            Event::Media(Heard::Digit { leg: CITIZEN, digit })
+        };
+        world.tell(event)
+    };
+    for first in [true, false] {
+        let mut world = World::new();
+        world.incoming(CITIZEN, "12345", Some(OFFER));
+        world.sip(Notice::Acknowledged { leg: CITIZEN, sdp: None });
+        assert!(keypad(&mut world, first, b'5').iter().all(|it| !matches!(it, Command::Acd { .. })));
+        // The other way is the same key again.
+        assert!(keypad(&mut world, !first, b'0').is_empty());
+        let out = keypad(&mut world, first, b'0');
+        assert!(acd(&out).iter().any(|event| matches!(event, ToAcd::Enqueue(_))), "0 reaches a human: {out:?}");
+    }
+}
+
+#[test]
+fn an_agent_goes_on_at_another_phone() {
+    let replacing = |leg, offer: Option<&'static [u8]>, old| {
+        let about = About { replaces: Some(old), ..About::default() };
+        Event::Sip(Notice::Incoming(Box::new(Incoming {
+            leg,
+            source: Source::Phone { user: "1001".into(), domain: "fuzhou.example".into() },
+            call_id: "call-2".into(),
+            dialled: "12345".into(),
+            caller: "1001".into(),
+            caller_name: Bytes::new(),
+            sdp: offer.map(Bytes::from_static),
+            flow: Flow { listener: 0, connection: 0, peer: "192.0.2.10:5060".parse().unwrap() },
+            about,
+        })))
+    };
+    let status_of = |out: &[Command]| match sip(out)[..] {
+        [Sip::Respond { status, .. }, ..] => *status,
+        _ => panic!("{out:?}"),
+    };
+    let new = LegId::incoming(ShardId(0), 9);
+    let mut world = World::new();
+    let (_, old) = world.talking();
+    // Neither the citizen's leg, nor with what cannot be spoken, nor without a port.
+    assert_eq!(status_of(&world.tell(replacing(new, Some(PHONE), CITIZEN))), 603);
+    assert_eq!(status_of(&world.tell(replacing(LegId::incoming(ShardId(0), 7), Some(VIDEO), old))), 488);
+    assert_eq!(
+        status_of(&world.tell(replacing(LegId::incoming(ShardId(0), 6), Some(VIDEO), LegId::incoming(ShardId(0), 99)))),
+        481
+    );
+    world.ports_open = false;
+    let scarce = LegId::incoming(ShardId(0), 8);
+    world.tell(replacing(scarce, Some(PHONE), old));
+    assert_eq!(status_of(&world.tell(Event::PortRefused { leg: scarce })), 503);
+    world.ports_open = true;
+    let better = LegId::incoming(ShardId(0), 10);
+    let out = world.tell(replacing(better, Some(PHONE), old));
+    assert_eq!(status_of(&out), 200);
+    assert!(media(&out).contains(&&Media::Bridge { a: CITIZEN, b: better }), "{out:?}");
+    assert!(sip(&out).iter().any(|it| matches!(it, Sip::HangUp { leg, .. } if *leg == old)));
+    world.sip(Notice::Acknowledged { leg: better, sdp: None });
+    assert!(acd(&world.sip(Notice::Ended { leg: old, why: Ending::Ours })).is_empty(), "the booking goes on");
+    // Who hangs up now is the agent.
+    let ended = world.sip(Notice::Ended { leg: better, why: Ending::Bye { q850: None } });
+    assert!(acd(&ended).iter().any(|event| matches!(event, ToAcd::Ended { lease: LEASE })));
+    let others = [7, 8, 9].map(|number| LegId::incoming(ShardId(0), number));
+    world.runs_out(&[&[CITIZEN][..], &others].concat());
+}
+
+#[test]
+fn a_session_is_refreshed_with_what_was_said_and_a_refer_is_declined() {
+    let mut world = World::new();
+    let (_, leg) = world.talking();
+    for leg in [CITIZEN, leg] {
+        let out = world.sip(Notice::Refresh { leg });
+        assert!(matches!(sip(&out)[..], [Sip::Reinvite { .. }]), "{out:?}");
+    }
+    let (to, number) = ("sip:1002@fuzhou.example".into(), "1002".into());
+    let asked = Referred { leg, refer: 7, to, number, replaces: None, attended: false, by: None };
+    let out = world.sip(Notice::Referred(Box::new(asked)));
+    assert!(matches!(sip(&out)[..], [Sip::AnswerRefer { refer: 7, status: 603, .. }]));
 }

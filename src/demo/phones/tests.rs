@@ -21,9 +21,10 @@ struct Bench {
 fn bench() -> Bench {
     let (engine, local): (SocketAddr, SocketAddr) = (ENGINE.parse().unwrap(), PHONES.parse().unwrap());
     let credential = Credential::new("1101", DOMAIN, "secret");
-    let carrier = TrunkSettings { name: "carrier".into(), sources: vec![(local.ip(), 32)], trusts_identity: true };
+    let sources = vec![(local.ip(), 32)];
+    let carrier = TrunkSettings { name: "carrier".into(), sources, trusts_identity: true, ..TrunkSettings::default() };
     let sip = SipSettings {
-        listeners: vec![ListenerSettings { advertised: engine }],
+        listeners: vec![ListenerSettings::udp(engine)],
         trunks: vec![carrier],
         domains: vec![DomainSettings { name: DOMAIN.into(), aliases: vec![] }],
         credentials: Arc::new(vec![credential.clone()]),
@@ -128,6 +129,7 @@ impl Bench {
         let (user, domain, caller) = ("1101".into(), DOMAIN.into(), "13900001234".into());
         let (caller_name, headers, ring_max) = ("".into(), vec![], Duration::from_secs(15));
         self.engine(Action::Invite(Box::new(Invite {
+            trunk: None,
             leg,
             user,
             domain,
@@ -222,7 +224,17 @@ fn a_second_call_finds_the_agent_busy_and_a_stranger_nobody() {
     let sdp = Session::new(2, "127.0.0.1:10002".parse().unwrap()).offer(&[], Direction::SendRecv);
     let (user, domain, caller) = ("1101".into(), DOMAIN.into(), "".into());
     let (caller_name, headers, ring_max) = ("".into(), vec![], Duration::from_secs(15));
-    bench.engine(Action::Invite(Box::new(Invite { leg, user, domain, caller, caller_name, sdp, headers, ring_max })));
+    bench.engine(Action::Invite(Box::new(Invite {
+        leg,
+        user,
+        domain,
+        trunk: None,
+        caller,
+        caller_name,
+        sdp,
+        headers,
+        ring_max,
+    })));
     assert_eq!(bench.notices[first..], [Notice::Failed { leg, status: 486, q850: Some(17) }]);
     assert_eq!(bench.phones.calls(), 1);
 }

@@ -12,7 +12,7 @@ use crate::node::wires::lock;
 use crate::recording::format;
 use crate::recording::{Command, Event, Finished, Session};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -256,27 +256,24 @@ impl Recording {
 }
 
 impl Opened {
-    /// Creates the file, under the first name that is free, and notes that it is open.
+    /// Creates the file under the first name that is free. The note comes first, so that no crash leaves a file of which
+    /// nobody knows; a file that is noted and missing is made by the next start.
     fn create(&mut self, shared: &Shared) -> io::Result<(File, Slot)> {
         let folder = shared.settings.root.join(&*self.site);
         let first: Box<str> = self.fact.path.clone();
-        for number in 1..=FILES_PER_CONTACT_MAX {
-            let name = numbered(&first, number);
-            let path = folder.join(&name);
+        let names = (1..=FILES_PER_CONTACT_MAX).map(|number| numbered(&first, number));
+        // Nobody else writes here: what is free now is free at its creation.
+        let name = names.map(|name| (folder.join(&name), name)).find(|(path, _)| !path.exists());
+        let (path, name) = name.ok_or(io::ErrorKind::AlreadyExists)?;
+        self.fact.path = name.into();
+        let created = shared.notes.write(self).and_then(|slot| {
             match in_folder(&path, || OpenOptions::new().read(true).write(true).create_new(true).open(&path)) {
-                Ok(file) => {
-                    self.fact.path = name.into();
-                    return shared.notes.write(self).map(|slot| (file, slot)).inspect_err(|_| {
-                        // The next try begins anew, with the first name.
-                        let _ = fs::remove_file(&path);
-                        self.fact.path = first.clone();
-                    });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+                Ok(file) => Ok((file, slot)),
+                Err(error) => shared.notes.clear(slot).and(Err(error)),
             }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
+        });
+        // The next try begins anew, with the first name.
+        created.inspect_err(|_| self.fact.path = first)
     }
 }
 

@@ -48,8 +48,13 @@ fn call_settings() -> Arc<CallSettings> {
 fn sip_settings() -> Arc<SipSettings> {
     let sources = vec![(CARRIER.parse::<SocketAddr>().unwrap().ip(), 32)];
     Arc::new(SipSettings {
-        listeners: vec![ListenerSettings { advertised: "192.0.2.100:5060".parse().unwrap() }],
-        trunks: vec![TrunkSettings { name: "carrier".into(), sources, trusts_identity: true }],
+        listeners: vec![ListenerSettings::udp("192.0.2.100:5060".parse().unwrap())],
+        trunks: vec![TrunkSettings {
+            name: "carrier".into(),
+            sources,
+            trusts_identity: true,
+            ..TrunkSettings::default()
+        }],
         ..SipSettings::default()
     })
 }

@@ -1,0 +1,61 @@
+//! The files read again while calls run: listeners, trunks, queues, numbers, flows, and tokens.
+//!
+//! Takes a checked configuration wholly or not at all. What a running process cannot change (its folders, sizes, sites and
+//! prompts) is named and refused.
+
+use super::listeners::Listeners;
+use super::setup::Setup;
+use super::start::{Current, StartError, configure};
+use super::wires::{Wires, lock};
+use crate::config::Config;
+use crate::store::{Store, StoreError};
+use arc_swap::ArcSwap;
+use std::sync::{Arc, Mutex};
+
+/// Why everything stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// What was changed and cannot be while the node runs.
+    #[error("{} changed: start again for that, or take the change back", .0.join(", "))]
+    Restart(Vec<&'static str>),
+    /// A new listener cannot be bound, or has no good certificate.
+    #[error(transparent)]
+    Listeners(#[from] StartError),
+    /// The people cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Takes new configurations.
+pub struct Reload {
+    pub(super) current: Arc<ArcSwap<Current>>,
+    pub(super) listeners: Arc<Mutex<Listeners>>,
+    pub(super) store: Store,
+    pub(super) wires: Arc<Wires>,
+}
+
+impl Reload {
+    /// Makes `config` that of the node. Calls and connections stay; a listener that was taken out accepts nothing more.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; nothing has changed then.
+    pub async fn take(&self, config: Config) -> Result<(), ReloadError> {
+        let before = self.current.load_full();
+        let fixed = before.config.fixed_differences(&config);
+        if !fixed.is_empty() {
+            return Err(ReloadError::Restart(fixed));
+        }
+        let mut setup = Setup::load(&config, &before.listeners, &self.store).await?;
+        let listeners = {
+            let mut listeners = lock(&self.listeners);
+            listeners.exchange(&config)?;
+            listeners.settings()
+        };
+        setup.hear(listeners.clone());
+        self.current.store(Arc::new(Current { config: Arc::new(config), listeners }));
+        configure(&self.wires, setup);
+        // Last: a message by a new listener must find shards that know it.
+        lock(&self.listeners).open(&self.wires);
+        Ok(())
+    }
+}
