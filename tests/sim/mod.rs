@@ -27,6 +27,7 @@
 
 mod agent;
 mod citizen;
+mod desks;
 mod dice;
 mod laws;
 mod run;

@@ -1,12 +1,15 @@
 //! One run from one seed: what is drawn, and what a failure shows.
 
 use super::dice::Dice;
-use super::world::{Figures, World};
+use super::world::{Figures, Watch, World};
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 /// A trace shows no more of a line, in characters: a snapshot is long.
 const TRACE_LINE_MAX: usize = 1_200;
+/// Lines of trace that a failure shows.
+const TRACE_SHOWN_MAX: usize = 200;
 
 /// How rough the world of a run is.
 #[derive(Clone, Copy, Debug)]
@@ -95,30 +98,37 @@ impl Rates {
     }
 }
 
-/// Runs `seed` for so long. A failure runs it once more, with a look at everything after each step, and prints how it came
-/// to it.
+/// Runs `seed` for so long. A failure runs it once more, with a look at everything after each of the last steps, and prints
+/// how it came to it.
 pub fn run(seed: u64, draw: impl Fn(&mut Dice) -> Rates) -> Figures {
-    let start = |trace| {
+    let start = |watch| {
         let mut dice = Dice::new(seed);
         let rates = draw(&mut dice);
-        (World::new(seed, rates, dice, trace), rates)
+        (World::new(seed, rates, dice, watch), rates)
     };
-    let (mut world, rates) = start(false);
+    let (mut world, rates) = start(None);
     match catch_unwind(AssertUnwindSafe(|| world.run())) {
         Ok(figures) => figures,
         Err(failure) => {
-            explain(seed, rates.lasts, &mut start(true).0, &format!("{rates:?}"));
+            let watch = Watch::new(world.now.mono, words(&said(&*failure)));
+            explain(seed, rates.lasts, &mut start(Some(watch)).0, &format!("{rates:?}"));
             resume_unwind(failure);
         }
     }
 }
 
+fn said(failure: &(dyn Any + Send)) -> String {
+    let text = failure.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| failure.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
 fn explain(seed: u64, lasts: Duration, world: &mut World, rates: &str) {
-    let failure = catch_unwind(AssertUnwindSafe(|| world.run())).expect_err("a run is the same each time");
-    let text = failure.downcast_ref::<String>().cloned().unwrap_or_default();
-    let lines = world.trace(&words(&text));
+    let Err(failure) = catch_unwind(AssertUnwindSafe(|| world.run())) else {
+        return eprintln!("seed {seed}: looked at after each step it does not fail: {rates}");
+    };
+    let lines = world.trace(&words(&said(&*failure)));
     eprintln!("seed {seed}: {rates}\nlast events of those concerned:");
-    for line in &lines[lines.len().saturating_sub(120)..] {
+    for line in &lines[lines.len().saturating_sub(TRACE_SHOWN_MAX)..] {
         let cut: String = line.chars().take(TRACE_LINE_MAX).collect();
         eprintln!("  {cut}");
     }
@@ -129,8 +139,8 @@ fn explain(seed: u64, lasts: Duration, world: &mut World, rates: &str) {
 /// What the failure's text names: Call-IDs of citizens, contacts, calls and legs.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = text
-        .split(['"', ' ', '(', ')', ','])
-        .filter(|word| word.contains("@10.") || word.starts_with("js0") || word.starts_with("10.0.1."))
+        .split(['"', ' ', '(', ')', ',', '[', ']'])
+        .filter(|word| word.contains("@10.") || word.starts_with("js0") || word.starts_with("10."))
         .map(str::to_owned)
         .collect();
     for (before, after) in [("ContactId(", ")"), ("AgentId(", ")"), ("CallId {", "}"), ("leg ", " "), ("LegId(", ")")] {

@@ -4,6 +4,7 @@
 
 mod checks;
 mod crash;
+mod watch;
 
 use super::agent::Agent;
 use super::citizen::{Citizen, Plan as CitizenPlan};
@@ -17,24 +18,24 @@ use bytes::Bytes;
 use jiesu::acd::Acd;
 use jiesu::acd::event::{Command as FromAcd, Event as ToAcd, Want};
 use jiesu::base::fact::Fact;
-use jiesu::base::{ContactId, LegId, Mono, Now, ShardId, Wall};
+use jiesu::base::{AgentId, ContactId, LegId, Mono, Now, ShardId, Wall};
 use jiesu::call::event::{Event as ToCalls, Towards};
 use jiesu::media::event::{Action, Notice};
 use jiesu::media::{Kind, Plane, Sink};
 use jiesu::shard::{Effect, Event, Shard};
 use jiesu::sip::event::{Bindings, Flow};
 use jiesu::sip::route::Route;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+pub use watch::Watch;
 
 pub const SHARDS: usize = 3;
 const SITES: usize = 2;
 const PLANES: usize = 2;
 const NODE: u16 = 7;
 const SEED: [u64; 2] = [0x0123, 0x4567];
-/// Lines of trace that a failure shows.
-const TRACE_MAX: usize = 400;
 /// Nothing that a call needed outlives its end by more.
 const CLOSING_MAX: Duration = Duration::from_secs(1);
 
@@ -165,7 +166,8 @@ pub struct World {
     open: bool,
     draining: bool,
     figures: Figures,
-    trace: Option<VecDeque<String>>,
+    /// What a failing run that runs again looks at.
+    watch: Option<Watch>,
     cadence: checks::Cadence,
     /// Call-IDs of citizens for whom there was no port.
     ports_refused: BTreeSet<String>,
@@ -184,7 +186,7 @@ struct Port {
 
 impl World {
     /// A node just started; phones are about to register.
-    pub fn new(seed: u64, rates: Rates, mut dice: Dice, trace: bool) -> World {
+    pub fn new(seed: u64, rates: Rates, mut dice: Dice, watch: Option<Watch>) -> World {
         let plan = site::Plan::draw(&mut dice, rates.staff);
         let site = plan.settings(false);
         let shard = |id| Shard::new(ShardId(id), NODE, SEED, site.sip.clone(), site.calls.clone());
@@ -202,7 +204,10 @@ impl World {
             citizen_of: BTreeMap::new(),
             ports_refused: BTreeSet::new(),
             begun_anew: Mono::default(),
-            cadence: checks::Cadence::new(if trace { 1 } else { rates.check_every }),
+            cadence: checks::Cadence::new(
+                rates.check_every,
+                watch.as_ref().map_or(Mono(u64::MAX), Watch::closely_from),
+            ),
             planes: (0..PLANES).map(|_| Plane::new(site::library(), seed)).collect(),
             ticking: [false; PLANES],
             sink: Sink::new(),
@@ -218,7 +223,7 @@ impl World {
             open: true,
             draining: false,
             figures: Figures::default(),
-            trace: trace.then(VecDeque::new),
+            watch,
             serial: 0,
             agenda: BTreeMap::new(),
             reversed: false,
@@ -271,10 +276,9 @@ impl World {
         self.figures.clone()
     }
 
-    /// The lines of the trace that speak of any of `words`, or all.
+    /// What was seen of those concerned in a failure that speaks of `words`.
     pub fn trace(&self, words: &[String]) -> Vec<String> {
-        let speaks = |line: &&String| words.is_empty() || words.iter().any(|word| line.contains(word));
-        self.trace.iter().flatten().filter(speaks).cloned().collect()
+        self.watch.as_ref().map_or_else(Vec::new, |watch| watch.lines(words))
     }
 
     fn live(&mut self, until: Mono) {
@@ -351,11 +355,8 @@ impl World {
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            if trace.len() >= TRACE_MAX * 50 {
-                trace.pop_front();
-            }
-            trace.push_back(format!("{:?} {}", self.now.mono, line()));
+        if let Some(watch) = &mut self.watch {
+            watch.note(self.now.mono, line);
         }
     }
 
@@ -442,7 +443,7 @@ impl World {
                     Effect::Fact { site: _, fact } => self.fact(&fact),
                     Effect::Show(view) => {
                         self.note(|| format!("shard {shard} shows {view:?}"));
-                        self.ledger.show(view);
+                        self.ledger.show(self.now.mono, view);
                     }
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
                     // Nobody watches the edge here.
@@ -556,7 +557,8 @@ impl World {
         for command in commands {
             self.note(|| format!("acd {site} -> {command:?}"));
             match command {
-                FromAcd::Offer { call, .. } | FromAcd::Revoke { call, .. } => {
+                FromAcd::Offer { call, lease, .. } | FromAcd::Revoke { call, lease } => {
+                    self.believe(site, lease.agent);
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }
@@ -565,9 +567,14 @@ impl World {
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }
-                FromAcd::Agent(_) => {}
+                FromAcd::Agent(change) => self.believe(site, change.agent),
             }
         }
+    }
+
+    fn believe(&mut self, site: usize, agent: AgentId) {
+        let lease = self.acds[site].agent(agent).and_then(|view| view.lease);
+        self.ledger.held(self.now.mono, agent, lease);
     }
 
     fn bindings(&mut self, at: usize, bindings: &Bindings) {

@@ -24,35 +24,37 @@ const CROSSING_MAX: Duration = Duration::from_secs(1);
 pub struct Cadence {
     every: u64,
     steps: u64,
+    /// From this moment on every step is.
+    closely_from: Mono,
 }
 
 impl Cadence {
-    /// A look at everything after every `every`-th step; 1 for all.
-    pub fn new(every: u64) -> Cadence {
-        Cadence { every, steps: 0 }
+    /// A look at everything after every `every`-th step, and after each one from `closely_from` on.
+    pub fn new(every: u64, closely_from: Mono) -> Cadence {
+        Cadence { every, steps: 0, closely_from }
     }
 
-    fn is_due(&mut self) -> bool {
+    fn is_due(&mut self, now: Mono) -> bool {
         self.steps += 1;
-        self.steps.is_multiple_of(self.every)
+        self.steps.is_multiple_of(self.every) || now >= self.closely_from
     }
 }
 
 impl World {
     pub(super) fn check_shard(&mut self, shard: usize) {
-        if self.cadence.is_due() {
+        if self.cadence.is_due(self.now.mono) {
             self.shards[shard].check();
         }
     }
 
     pub(super) fn check_acd(&mut self, site: usize) {
-        if self.cadence.is_due() {
+        if self.cadence.is_due(self.now.mono) {
             self.acds[site].check();
         }
     }
 
     pub(super) fn check_plane(&mut self, plane: usize) {
-        if self.cadence.is_due() {
+        if self.cadence.is_due(self.now.mono) {
             self.planes[plane].check();
         }
     }
@@ -79,7 +81,7 @@ impl World {
 
     /// The laws of the whole.
     pub(super) fn check(&mut self) {
-        if self.dead.is_some() || self.dead_acd.is_some() || !self.cadence.is_due() {
+        if self.dead.is_some() || self.dead_acd.is_some() || !self.cadence.is_due(self.now.mono) {
             return;
         }
         self.check_phones();
