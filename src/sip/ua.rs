@@ -171,6 +171,7 @@ impl Ua {
 
     /// Panics when something is not as it must be between two events.
     pub fn check(&self) {
+        self.registrar.check();
         assert_eq!(self.by_id.len(), self.legs.len(), "every leg is found by its id");
         assert_eq!(self.by_tag.len(), self.legs.len(), "every leg is found by its tag");
         for (key, leg) in &self.legs {
