@@ -4,8 +4,10 @@ use crate::support::engine::Engine;
 use crate::support::eventually;
 use crate::support::hotline::folder;
 use crate::support::sip::{Algorithm, Client, Proof};
+use crate::support::stream::{Phone, tcp_from};
 use serde_json::Value;
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
 const DOMAIN: &str = "fuzhou.12345.example";
@@ -20,6 +22,14 @@ fn engine() -> Engine {
     folder.start()
 }
 
+/// The same with a listener of TCP.
+fn engine_with_tcp() -> Engine {
+    let folder = folder();
+    folder.edit("sip-profiles/trunks/carrier.toml", "[\"127.0.0.0/8\", \"::1\"]", &format!("[\"{TRUNK}\"]"));
+    folder.listener("tcp", "transport = \"tcp\"");
+    folder.start()
+}
+
 /// A client that sends from this address.
 fn client(engine: &Engine, from: &str, user: &str) -> Client {
     let mut client = Client::new(engine.sip, user, DOMAIN);
@@ -30,6 +40,11 @@ fn client(engine: &Engine, from: &str, user: &str) -> Client {
 
 fn edge(engine: &Engine) -> Value {
     engine.api("demo-admin-token").read("/health/internals").body["edge"].take()
+}
+
+fn connections(engine: &Engine, figure: &str) -> u64 {
+    let inside = engine.api("demo-admin-token").read("/health/internals").body;
+    inside["connections"][figure].as_u64().expect("a count")
 }
 
 /// Waits until the edge has counted so many.
@@ -204,4 +219,81 @@ fn calls_beyond_the_bound_are_refused_at_the_edge_and_emergencies_have_a_reserve
     emergency.send(text.as_bytes());
     assert_eq!(emergency.answer(1).status, 200);
     assert_eq!(edge(&engine)["admission"]["reserve_used"], 1);
+}
+
+#[test]
+fn scanners_on_connections_see_silence_and_lose_them() {
+    let engine = engine_with_tcp();
+    let to = engine.listener("tcp");
+    let mut scanner = tcp_from("127.0.7.2", to);
+    let options = "OPTIONS sip:12345@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.7.2;branch=z9hG4bKscan\r\n\
+                   From: <sip:1@x>;tag=t\r\nTo: <sip:12345@127.0.0.1>\r\nCall-ID: scan\r\nCSeq: 1 OPTIONS\r\n\
+                   Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+    scanner.write_all(format!("\r\n\r\n{options}{}", options.replace("OPTIONS", "INVITE")).as_bytes()).unwrap();
+    let (mut heard, began) = (Vec::new(), std::time::Instant::now());
+    // It ends because nobody there says anything that is heard, in whatever way.
+    let _ = scanner.read_to_end(&mut heard);
+    assert_eq!(String::from_utf8_lossy(&heard), "");
+    assert!(began.elapsed() >= Duration::from_secs(9) && began.elapsed() < SEEN_MAX, "{:?}", began.elapsed());
+    counted(&engine, "uninvited", 2);
+
+    let mut phone = Phone::at("127.0.7.3", to, "1001");
+    phone.register();
+    phone.send(b"\r\n\r\n");
+    assert_eq!(phone.next().as_deref(), Some("\r\n"));
+    let options = phone.request("OPTIONS", "12345", "", "", "");
+    assert_eq!(phone.answer(options).status, 200);
+    let mut trunk = Phone::at(TRUNK, to, "carrier");
+    let options = trunk.request("OPTIONS", "12345", "", "", "");
+    assert_eq!(trunk.answer(options).status, 200);
+}
+
+#[test]
+fn a_burst_of_connections_is_cut_its_source_banned_and_others_are_served() {
+    let engine = engine_with_tcp();
+    let to = engine.listener("tcp");
+    let burst: Vec<TcpStream> = (0..200).map(|_| tcp_from("127.0.7.2", to)).collect();
+    eventually("refusals", SEEN_MAX, || (connections(&engine, "refused") >= 100).then_some(()));
+    assert!(connections(&engine, "accepted") <= 100, "forty at once, and four a second");
+    for (from, user) in [("127.0.7.3", "1001"), ("127.0.7.5", "1002")] {
+        Phone::at(from, to, user).register();
+    }
+    let mut trunk = Phone::at(TRUNK, to, "carrier");
+    let options = trunk.request("OPTIONS", "12345", "", "", "");
+    assert_eq!(trunk.answer(options).status, 200);
+    eventually("a ban", SEEN_MAX, || (edge(&engine)["gate"]["bans_standing"] == 1).then_some(()));
+    drop(trunk);
+    // Whoever is banned loses also what stood.
+    eventually("the end", SEEN_MAX, || (connections(&engine, "open") == 0).then_some(()));
+    drop(burst);
+}
+
+#[test]
+fn a_neighbour_s_burst_costs_a_phone_behind_the_same_address_nothing() {
+    let engine = engine_with_tcp();
+    let to = engine.listener("tcp");
+    let mut phone = Phone::at("127.0.7.3", to, "1001");
+    phone.register();
+    counted(&engine, "flows_known", 1);
+    let burst: Vec<TcpStream> = (0..300).map(|_| tcp_from("127.0.7.3", to)).collect();
+    let mut noise = Phone::at("127.0.7.3", to, "1002");
+    for _ in 0..150 {
+        noise.request("OPTIONS", "12345", "", "", "");
+    }
+    counted(&engine, "uninvited", 150);
+    let options = phone.request("OPTIONS", "12345", "", "", "");
+    assert_eq!(phone.answer(options).status, 200);
+    // Its connection breaks in the midst of it, and it comes back.
+    drop(phone);
+    eventually("the phone went", SEEN_MAX, || (edge(&engine)["gate"]["flows_known"] == 0).then_some(()));
+    for _ in 0..150 {
+        noise.request("OPTIONS", "12345", "", "", "");
+    }
+    counted(&engine, "uninvited", 300);
+    let mut phone = Phone::at("127.0.7.3", to, "1001");
+    phone.register();
+    let options = phone.request("OPTIONS", "12345", "", "", "");
+    assert_eq!(phone.answer(options).status, 200);
+    assert_eq!(edge(&engine)["gate"]["bans"], 0);
+    drop(burst);
 }

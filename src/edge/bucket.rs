@@ -32,9 +32,14 @@ impl Rate {
 impl Bucket {
     /// Takes one token; false when there is none.
     pub(super) fn take(&mut self, now: Mono, rate: Rate) -> bool {
-        let missing = self.missing_at(now, rate);
-        let enough = missing + TOKEN <= u64::from(rate.burst) * TOKEN;
-        let left = if enough { missing + TOKEN } else { missing };
+        self.take_many(now, rate, 1)
+    }
+
+    /// Takes so many tokens, or none and false.
+    pub(super) fn take_many(&mut self, now: Mono, rate: Rate, tokens: u32) -> bool {
+        let (missing, wanted) = (self.missing_at(now, rate), u64::from(tokens) * TOKEN);
+        let enough = missing + wanted <= u64::from(rate.burst) * TOKEN;
+        let left = if enough { missing + wanted } else { missing };
         *self = Bucket { missing: u32::try_from(left).unwrap_or(u32::MAX), at_ms: now.ms() };
         enough
     }

@@ -42,6 +42,17 @@ pub enum Verdict {
     Drop(Why),
 }
 
+/// What becomes of a connection that somebody opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knock {
+    /// It is closed without a word.
+    Refused,
+    /// It has its place among those of strangers.
+    Stranger,
+    /// It has its place before strangers: phones are registered from there or were lately, or it is a trunk's.
+    Known,
+}
+
 /// Why a packet was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {

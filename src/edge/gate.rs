@@ -3,7 +3,9 @@
 //! Trunks always pass: how much they may send is for others to say. Flows of registered phones pass within a rate that no
 //! phone reaches. What a stranger sends is dropped without an answer, so that a scanner sees no server at all, but for
 //! registrations (a phone that comes for the first time is a stranger) and for what carries a mark of ours; both within a
-//! rate for each source and one for all strangers together, since source addresses can be forged.
+//! rate for each source and one for all strangers together, since source addresses can be forged; strangers in a home of
+//! phones count apart, so that no flood from elsewhere keeps phones from coming back. A connection counts as many packets,
+//! for its handshakes cost as much.
 //!
 //! Guilt counts by source: a wrong password weighs most. Who has too much of it is banned; sources with trunks or
 //! registered phones never are. Keeps nothing but sources; its memory is bounded (see [`edge`](super)).
@@ -11,17 +13,20 @@
 use super::bans::Bans;
 use super::bucket::Bucket;
 pub use super::bucket::Rate;
-use super::event::{Ban, Counts, Kind, Offence, Packet, Source, Verdict, Why};
+use super::event::{Ban, Counts, Kind, Knock, Offence, Packet, Source, Verdict, Why};
 use super::known::Known;
 use super::locks::Locks;
 use super::sources::Sources;
 use crate::base::map::keyed_hash;
 use crate::base::{Mono, Now};
 use crate::sip::event::Bindings;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Guilt at which a source is banned; a second of rest takes one away.
 const GUILT_MAX: u32 = 100;
+
+/// A new connection counts as so many packets: 4 a second from one source, 400 from all.
+const CONNECTION_PACKETS: u32 = 10;
 
 /// How many times the rate of a strange source one has where phones are registered: an office of a thousand seats behind
 /// one address comes back within a minute.
@@ -58,6 +63,8 @@ pub struct Gate {
     known: Known,
     sources: Sources,
     strangers: Bucket,
+    /// Of strangers in homes.
+    at_home: Bucket,
     bans: Bans,
     locks: Locks,
     counts: Counts,
@@ -84,6 +91,7 @@ impl Gate {
             known: Known::new(seed, settings.phone),
             sources: Sources::new(settings.stranger),
             strangers: Bucket::default(),
+            at_home: Bucket::default(),
             bans: Bans::default(),
             locks: Locks::new(seed),
             counts: Counts::default(),
@@ -113,6 +121,40 @@ impl Gate {
         verdict
     }
 
+    /// Somebody who is no trunk opens a connection.
+    pub fn knock(&mut self, now: Now, ip: IpAddr) -> Knock {
+        let source = Source::of(ip);
+        let home = self.known.is_home(now.mono, source);
+        let refused = if self.bans.holds(now.mono, source) {
+            Some(Why::Banned)
+        } else if !self.is_within(now.mono, source, home, CONNECTION_PACKETS) {
+            self.blame(now, source, DROPPED_WEIGHT);
+            Some(Why::TooMany)
+        } else if !self.are_all_within(now.mono, home, CONNECTION_PACKETS) {
+            Some(Why::TooMany)
+        } else {
+            None
+        };
+        match refused {
+            Some(why) => {
+                self.count(Verdict::Drop(why));
+                Knock::Refused
+            }
+            None if home => Knock::Known,
+            None => Knock::Stranger,
+        }
+    }
+
+    /// Whether a source is not heard.
+    pub fn is_banned(&self, now: Mono, ip: IpAddr) -> bool {
+        self.bans.holds(now, Source::of(ip))
+    }
+
+    /// Phones were registered from there in an earlier life, and will come back.
+    pub fn expect(&mut self, now: Mono, ip: IpAddr) {
+        self.known.expect(now, Source::of(ip));
+    }
+
     /// A source did wrong.
     pub fn offend(&mut self, now: Now, peer: SocketAddr, offence: Offence) {
         let source = Source::of(peer.ip());
@@ -124,14 +166,14 @@ impl Gate {
     }
 
     /// All bindings of an address-of-record after a change: from there a phone is known, and its password was right.
-    pub fn learn(&mut self, bindings: &Bindings) {
+    pub fn learn(&mut self, now: Mono, bindings: &Bindings) {
         let user = Gate::user(self.seed, &bindings.user);
         for contact in &bindings.contacts {
             let source = Source::of(contact.flow.peer.ip());
             self.locks.clear(user, source);
             self.sources.pardon(source.hash(self.seed));
         }
-        self.known.learn(bindings);
+        self.known.learn(now, user, bindings);
     }
 
     /// Lifts a ban; false when the source is not banned.
@@ -152,7 +194,8 @@ impl Gate {
 
     fn locked(&self, now: Mono, packet: &Packet, source: Source) -> bool {
         match packet.kind {
-            Kind::Register { user } => self.locks.is_locked(now, user, source),
+            // Nobody's guesses shut out a phone that is there.
+            Kind::Register { user } => self.locks.is_locked(now, user, source) && !self.known.is_of(user, packet.flow),
             Kind::Marked | Kind::Other => false,
         }
     }
@@ -161,8 +204,8 @@ impl Gate {
         if self.bans.holds(now.mono, source) {
             return Verdict::Drop(Why::Banned);
         }
-        let times = if self.known.is_home(source) { HOME_TIMES } else { 1 };
-        let within = self.sources.packet(now.mono, source.hash(self.seed), times);
+        let home = self.known.is_home(now.mono, source);
+        let within = self.is_within(now.mono, source, home, 1);
         let verdict = match (packet.kind, packet.welcome) {
             (Kind::Other, false) => Verdict::Drop(Why::Uninvited),
             (Kind::Register { .. } | Kind::Marked, _) | (Kind::Other, true) if !within => Verdict::Drop(Why::TooMany),
@@ -175,16 +218,24 @@ impl Gate {
                 verdict
             }
             // Nobody is blamed for what others send.
-            Verdict::Serve | Verdict::Prove if !self.strangers.take(now.mono, self.settings.strangers) => {
-                Verdict::Drop(Why::TooMany)
-            }
+            Verdict::Serve | Verdict::Prove if !self.are_all_within(now.mono, home, 1) => Verdict::Drop(Why::TooMany),
             Verdict::Serve | Verdict::Prove => verdict,
         }
     }
 
+    fn is_within(&mut self, now: Mono, source: Source, home: bool, packets: u32) -> bool {
+        let times = if home { HOME_TIMES } else { 1 };
+        self.sources.packets(now, source.hash(self.seed), times, packets)
+    }
+
+    fn are_all_within(&mut self, now: Mono, home: bool, packets: u32) -> bool {
+        let bucket = if home { &mut self.at_home } else { &mut self.strangers };
+        bucket.take_many(now, self.settings.strangers, packets)
+    }
+
     fn blame(&mut self, now: Now, source: Source, weight: u32) {
         let hash = source.hash(self.seed);
-        if self.sources.offend(hash, weight) < GUILT_MAX || self.known.is_home(source) {
+        if self.sources.offend(hash, weight) < GUILT_MAX || self.known.is_home(now.mono, source) {
             return;
         }
         self.sources.pardon(hash);
@@ -253,7 +304,7 @@ mod tests {
     fn who_sends_what_and_what_becomes_of_it() {
         use Verdict::{Drop, Prove, Serve};
         let mut gate = gate();
-        gate.learn(&bindings("1001", &[PHONE]));
+        gate.learn(Mono(0), &bindings("1001", &[PHONE]));
         let other_port = "192.0.2.7:40001";
         for (peer, trunk, welcome, kind, verdict) in [
             (SCANNER, true, false, Kind::Other, Serve),
@@ -271,7 +322,7 @@ mod tests {
             let packet = Packet { flow: flow(peer), trunk, welcome, kind };
             assert_eq!(gate.judge(at(0), &packet), verdict, "{packet:?}");
         }
-        gate.learn(&bindings("1001", &[]));
+        gate.learn(Mono(0), &bindings("1001", &[]));
         assert_eq!(gate.judge(at(0), &packet(PHONE, Kind::Other)), Drop(Why::Uninvited));
         assert_eq!(gate.counts(at(0).mono).flows_known, 0);
     }
@@ -298,7 +349,7 @@ mod tests {
     #[test]
     fn homes_of_phones_and_trunks_are_never_banned() {
         let mut gate = gate();
-        gate.learn(&bindings("1001", &[PHONE]));
+        gate.learn(Mono(0), &bindings("1001", &[PHONE]));
         for second in 0..1_000 {
             gate.judge(at(second), &packet("192.0.2.7:9", Kind::Other));
             gate.offend(at(second), PHONE.parse().unwrap(), wrong("1002"));
@@ -331,12 +382,80 @@ mod tests {
     #[test]
     fn a_registered_phone_that_fails_is_locked_for_that_user_only() {
         let mut gate = gate();
-        gate.learn(&bindings("1001", &[PHONE]));
+        gate.learn(Mono(0), &bindings("1001", &[PHONE]));
         (0..5).for_each(|_| gate.offend(at(0), PHONE.parse().unwrap(), wrong("1002")));
         assert_eq!(gate.judge(at(0), &packet(PHONE, register("1002"))), Verdict::Drop(Why::Locked));
         assert_eq!(gate.judge(at(0), &packet(PHONE, register("1001"))), Verdict::Serve);
-        gate.learn(&bindings("1002", &[PHONE]));
+        gate.learn(Mono(0), &bindings("1002", &[PHONE]));
         assert_eq!(gate.judge(at(0), &packet(PHONE, register("1002"))), Verdict::Serve);
+    }
+
+    #[test]
+    fn a_neighbour_who_guesses_does_not_shut_out_the_phone_that_is_there() {
+        let mut gate = gate();
+        gate.learn(Mono(0), &bindings("1001", &[PHONE]));
+        let neighbour = "192.0.2.7:50000";
+        for _ in 0..5 {
+            gate.judge(at(0), &packet(neighbour, register("1001")));
+            gate.offend(at(0), neighbour.parse().unwrap(), wrong("1001"));
+        }
+        assert_eq!(gate.judge(at(0), &packet(neighbour, register("1001"))), Verdict::Drop(Why::Locked));
+        assert_eq!(gate.judge(at(0), &packet(PHONE, register("1001"))), Verdict::Serve);
+        let by_connection = Packet { flow: Flow { connection: 7, ..flow(PHONE) }, ..packet(PHONE, Kind::Other) };
+        assert_eq!(
+            gate.judge(at(0), &by_connection),
+            Verdict::Drop(Why::Uninvited),
+            "another flow of the same address"
+        );
+    }
+
+    #[test]
+    fn a_home_stays_one_for_an_hour_after_its_last_phone_went() {
+        const HOUR_MS: u64 = 3_600_000;
+        let mut gate = gate();
+        gate.learn(Mono(0), &bindings("1001", &[PHONE]));
+        gate.learn(Mono::from_ms(500), &bindings("1001", &[]));
+        gate.expect(Mono(0), SCANNER.parse::<SocketAddr>().unwrap().ip());
+        let bans_after = |gate: &mut Gate, ms, peer: &str| {
+            (0..300).for_each(|_| _ = gate.judge(at(ms), &packet(peer, Kind::Other)));
+            gate.bans(at(ms).mono).len()
+        };
+        assert_eq!(bans_after(&mut gate, HOUR_MS - 1, PHONE), 0);
+        assert_eq!(bans_after(&mut gate, HOUR_MS - 1, SCANNER), 0);
+        assert_eq!(bans_after(&mut gate, HOUR_MS, SCANNER), 1, "it never came back");
+        assert_eq!(bans_after(&mut gate, HOUR_MS + 500, PHONE), 2);
+    }
+
+    #[test]
+    fn connections_are_counted_for_a_source_and_for_all_and_the_banned_have_none() {
+        let mut gate = gate();
+        let ip = |n: u32| -> IpAddr { std::net::Ipv4Addr::from(0x0a00_0000 + n).into() };
+        let knocks = |gate: &mut Gate, ms, count, ip: &dyn Fn(u32) -> IpAddr| {
+            (0..count).filter(|n| gate.knock(at(ms), ip(*n)) != Knock::Refused).count()
+        };
+        assert_eq!(knocks(&mut gate, 0, 100, &|_| ip(0)), 40);
+        assert_eq!(knocks(&mut gate, 1_000, 10, &|_| ip(0)), 4);
+        assert_eq!(knocks(&mut gate, 10_000, 5_000, &|n| ip(1 + n)), 800, "of all strangers");
+        gate.learn(Mono(0), &bindings("1001", &[PHONE]));
+        let home = PHONE.parse::<SocketAddr>().unwrap().ip();
+        assert_eq!(gate.knock(at(10_000), home), Knock::Known, "strangers do not shut out homes");
+        assert_eq!(knocks(&mut gate, 10_000, 1_000, &|_| home), 399);
+        assert_eq!(gate.bans(at(10_000).mono), []);
+        (0..200).for_each(|_| _ = gate.knock(at(20_000), ip(0)));
+        assert!(gate.is_banned(at(20_000).mono, ip(0)));
+        assert_eq!(gate.knock(at(40_000), ip(0)), Knock::Refused);
+    }
+
+    #[test]
+    fn phones_come_back_through_a_flood_of_strangers() {
+        let mut gate = gate();
+        gate.learn(Mono(0), &bindings("1001", &[PHONE]));
+        for n in 0..20_000u32 {
+            let peer = SocketAddr::new(std::net::Ipv4Addr::from(0x0a00_0000 + n).into(), 5060);
+            gate.judge(at(0), &Packet { flow: from(peer), ..packet(SCANNER, register("1")) });
+        }
+        assert_eq!(gate.judge(at(0), &packet(SCANNER, register("1"))), Verdict::Drop(Why::TooMany));
+        assert_eq!(gate.judge(at(0), &packet("192.0.2.7:40001", register("1001"))), Verdict::Prove);
     }
 
     #[test]
@@ -353,8 +472,8 @@ mod tests {
         assert_eq!(passed(&mut gate, 3_000, 100_000, &many), 8_000);
         assert_eq!(passed(&mut gate, 3_500, 100_000, &many), 2_000);
         // Two phones behind one flow have the rate of two.
-        gate.learn(&bindings("1001", &[PHONE]));
-        gate.learn(&bindings("1002", &[PHONE]));
+        gate.learn(Mono(0), &bindings("1001", &[PHONE]));
+        gate.learn(Mono(0), &bindings("1002", &[PHONE]));
         let served = (0..1_000).filter(|_| gate.judge(at(4_000), &packet(PHONE, Kind::Other)) == Verdict::Serve);
         assert_eq!(served.count(), 400);
     }
@@ -362,7 +481,7 @@ mod tests {
     #[test]
     fn a_flood_from_everywhere_leaves_the_known_as_they_were() {
         let mut gate = gate();
-        gate.learn(&bindings("1001", &[PHONE]));
+        gate.learn(Mono(0), &bindings("1001", &[PHONE]));
         for n in 0..400_000u32 {
             let peer = SocketAddr::new(std::net::Ipv4Addr::from(n.wrapping_mul(2_654_435_761)).into(), 5060);
             let kind = if n % 3 == 0 { register("1001") } else { Kind::Other };

@@ -1,12 +1,19 @@
 //! Flows and sources from which phones are registered. As large as the registrar's table, for only who proved a password
-//! is in it.
+//! is in it; and the sources from which phones were registered a while ago, for they come back there.
 
 use super::bucket::{Bucket, Rate};
 use super::source::Source;
 use crate::base::Mono;
 use crate::base::map::KeyedMap;
 use crate::sip::event::{Bindings, Flow};
+use core::time::Duration;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+
+/// Sources remembered at most after their last phone went; beyond, the oldest is forgotten.
+pub const LEFT_MAX: usize = 16_384;
+/// A source is a home for so long after its last phone went: connections break, and phones come back.
+const LEFT_LASTS: Duration = Duration::from_secs(3_600);
 
 /// By which a flow is known: a connection cannot be forged by a datagram with its address.
 type Key = (u64, SocketAddr);
@@ -26,15 +33,48 @@ fn key(flow: Flow) -> Key {
 #[derive(Debug)]
 pub(super) struct Known {
     flows: KeyedMap<Key, Entry>,
+    /// Contacts by user and flow; users by their keyed hash.
+    users: KeyedMap<(u64, Key), u32>,
     /// Contacts by source.
     sources: KeyedMap<Source, u32>,
     by_address: KeyedMap<(Box<str>, Box<str>), Vec<Key>>,
+    /// Until when sources without phones are homes.
+    left: KeyedMap<Source, Mono>,
+    /// Those in order of their first going.
+    order: VecDeque<Source>,
     rate: Rate,
+}
+
+/// One contact more.
+fn add<K: Copy + Eq + core::hash::Hash>(map: &mut KeyedMap<K, u32>, key: K) {
+    match map.at_mut(&key) {
+        Some(contacts) => *contacts += 1,
+        None => _ = map.insert(key, 1),
+    }
+}
+
+/// One contact less; whether it was the last.
+fn take<K: Copy + Eq + core::hash::Hash>(map: &mut KeyedMap<K, u32>, key: K) -> bool {
+    let Some(contacts) = map.at_mut(&key) else { return false };
+    *contacts -= 1;
+    let last = *contacts == 0;
+    if last {
+        map.remove(&key);
+    }
+    last
 }
 
 impl Known {
     pub(super) fn new(seed: [u64; 2], rate: Rate) -> Known {
-        Known { flows: KeyedMap::new(seed), sources: KeyedMap::new(seed), by_address: KeyedMap::new(seed), rate }
+        Known {
+            flows: KeyedMap::new(seed),
+            users: KeyedMap::new(seed),
+            sources: KeyedMap::new(seed),
+            by_address: KeyedMap::new(seed),
+            left: KeyedMap::new(seed),
+            order: VecDeque::new(),
+            rate,
+        }
     }
 
     /// One packet more; `None` when no phone is registered on this flow, else whether it is within the flow's rate: that of
@@ -44,17 +84,22 @@ impl Known {
         self.flows.at_mut(&key(flow)).map(|flow| flow.bucket.take(now, rate.times(flow.contacts)))
     }
 
-    /// Whether a phone is registered from there.
-    pub(super) fn is_home(&self, source: Source) -> bool {
-        self.sources.contains(&source)
+    /// Whether this user is registered on this flow.
+    pub(super) fn is_of(&self, user: u64, flow: Flow) -> bool {
+        self.users.contains(&(user, key(flow)))
+    }
+
+    /// Whether a phone is registered from there, or was a while ago.
+    pub(super) fn is_home(&self, now: Mono, source: Source) -> bool {
+        self.sources.contains(&source) || self.left.at(&source).is_some_and(|until| now < *until)
     }
 
     pub(super) fn flows(&self) -> usize {
         self.flows.len()
     }
 
-    /// All bindings of an address-of-record after a change.
-    pub(super) fn learn(&mut self, bindings: &Bindings) {
+    /// All bindings of an address-of-record after a change; the keyed hash of its user.
+    pub(super) fn learn(&mut self, now: Mono, user: u64, bindings: &Bindings) {
         let address = (bindings.user.clone(), bindings.domain.clone());
         let new: Vec<Key> = bindings.contacts.iter().map(|contact| key(contact.flow)).collect();
         for key in &new {
@@ -62,29 +107,40 @@ impl Known {
                 Some(flow) => flow.contacts += 1,
                 None => _ = self.flows.insert(*key, Entry { contacts: 1, bucket: Bucket::default() }),
             }
-            let source = Source::of(key.1.ip());
-            match self.sources.at_mut(&source) {
-                Some(contacts) => *contacts += 1,
-                None => _ = self.sources.insert(source, 1),
-            }
+            add(&mut self.users, (user, *key));
+            add(&mut self.sources, Source::of(key.1.ip()));
         }
         let old = if new.is_empty() { self.by_address.remove(&address) } else { self.by_address.insert(address, new) };
-        old.into_iter().flatten().for_each(|key| self.forget(key));
+        old.into_iter().flatten().for_each(|key| self.forget(now, user, key));
     }
 
-    fn forget(&mut self, key: Key) {
+    /// Phones were registered from there until now.
+    pub(super) fn expect(&mut self, now: Mono, source: Source) {
+        let until = now + LEFT_LASTS;
+        if let Some(known) = self.left.at_mut(&source) {
+            *known = until;
+            return;
+        }
+        if self.order.len() >= LEFT_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.left.remove(&oldest);
+        }
+        self.left.insert(source, until);
+        self.order.push_back(source);
+    }
+
+    fn forget(&mut self, now: Mono, user: u64, key: Key) {
         if let Some(flow) = self.flows.at_mut(&key) {
             flow.contacts -= 1;
             if flow.contacts == 0 {
                 self.flows.remove(&key);
             }
         }
+        take(&mut self.users, (user, key));
         let source = Source::of(key.1.ip());
-        if let Some(contacts) = self.sources.at_mut(&source) {
-            *contacts -= 1;
-            if *contacts == 0 {
-                self.sources.remove(&source);
-            }
+        if take(&mut self.sources, source) {
+            self.expect(now, source);
         }
     }
 }

@@ -6,7 +6,8 @@
 //! Neither reads a message, sends, or knows a dialog.
 //!
 //! Memory is bounded whatever strangers do: [`SOURCES_MAX`] sources of 24 bytes (1.5 MiB), [`BANS_MAX`] bans and
-//! [`LOCKS_MAX`] lock-outs of some 100 bytes each (2 MiB), [`CALLS_MAX`] recent calls of some 48 bytes (6 MiB). What is
+//! [`LOCKS_MAX`] lock-outs of some 100 bytes each (2 MiB), [`CALLS_MAX`] recent calls of some 48 bytes (6 MiB), [`LEFT_MAX`]
+//! homes of phones that went (1 MiB). What is
 //! known stands in tables of its own, as large as the registrar's: no stranger can push anything out of it.
 
 pub mod admission;
@@ -23,6 +24,7 @@ mod sources;
 pub use admission::Admission;
 pub use bans::BANS_MAX;
 pub use gate::Gate;
+pub use known::LEFT_MAX;
 pub use locks::LOCKS_MAX;
 pub use recent::CALLS_MAX;
 pub use sources::SOURCES_MAX;

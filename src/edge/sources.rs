@@ -34,11 +34,11 @@ impl Sources {
         Sources { slots: vec![Slot::default(); SOURCES_MAX], rate }
     }
 
-    /// One packet more from the source with this hash; false when it sends too many, which is so many times the rate of
-    /// others.
-    pub(super) fn packet(&mut self, now: Mono, hash: u64, times: u32) -> bool {
+    /// So many packets more from the source with this hash; false when it sends too many, which is so many times the rate
+    /// of others.
+    pub(super) fn packets(&mut self, now: Mono, hash: u64, times: u32, packets: u32) -> bool {
         let rate = self.rate.times(times);
-        self.slot(now, hash).bucket.take(now, rate)
+        self.slot(now, hash).bucket.take_many(now, rate, packets)
     }
 
     /// So much more guilt; returns all that it has. Only a source whose packet was counted has any.
@@ -97,13 +97,13 @@ mod tests {
     fn each_source_has_its_own_rate_and_guilt_goes_with_rest() {
         let mut sources = Sources::new(RATE);
         let at = Mono::from_ms;
-        assert!(sources.packet(at(0), 7, 1) && sources.packet(at(0), 7, 1));
-        assert!(!sources.packet(at(0), 7, 1));
-        assert!(sources.packet(at(0), 7 | 1 << 40, 1), "another one of the same set");
+        assert!(sources.packets(at(0), 7, 1, 1) && sources.packets(at(0), 7, 1, 1));
+        assert!(!sources.packets(at(0), 7, 1, 1));
+        assert!(sources.packets(at(0), 7 | 1 << 40, 1, 1), "another one of the same set");
         assert_eq!(sources.offend(7, 30), 30);
         assert_eq!(sources.offend(7, 5), 35);
         assert_eq!(sources.offend(9, 5), 0, "never heard of");
-        assert!(sources.packet(at(10_000), 7, 1));
+        assert!(sources.packets(at(10_000), 7, 1, 1));
         assert_eq!(sources.offend(7, 0), 25);
         sources.pardon(7);
         assert_eq!(sources.offend(7, 1), 1);
@@ -113,10 +113,10 @@ mod tests {
     fn a_flood_of_addresses_pushes_out_the_quiet_and_not_the_noisy() {
         let mut sources = Sources::new(RATE);
         let noisy = 5;
-        assert!(sources.packet(Mono(0), noisy, 1));
+        assert!(sources.packets(Mono(0), noisy, 1, 1));
         sources.offend(noisy, 50);
         for other in 1..=1_000u64 {
-            assert!(sources.packet(Mono::from_ms(1), 5 | other << 40, 1));
+            assert!(sources.packets(Mono::from_ms(1), 5 | other << 40, 1, 1));
         }
         assert_eq!(sources.offend(noisy, 0), 50);
         assert_eq!(sources.slots.len(), SOURCES_MAX);

@@ -1,6 +1,7 @@
 //! Sockets: how bytes come in and go out. Owns no protocol beyond framing, handshakes and keep-alive.
 
 pub mod connections;
+pub mod door;
 pub mod line;
 pub mod packet;
 pub mod ports;

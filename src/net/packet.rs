@@ -13,10 +13,21 @@ pub struct Packet {
     pub bytes: Bytes,
     /// Whether it is from nobody we know.
     pub stranger: bool,
-    /// Whether it goes with the new calls.
-    pub call: bool,
+    /// With what it waits.
+    pub class: Class,
     /// When it was received.
     pub at: Mono,
+}
+
+/// What waits together at a shard, most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// What belongs to calls that run, and all that is rare.
+    Running,
+    /// New calls and what is about them.
+    Call,
+    /// Registrations: phones repeat them, and a whole city's may come at once.
+    Register,
 }
 
 /// What becomes of a message.

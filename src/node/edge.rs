@@ -13,9 +13,9 @@ use crate::base::fact::{Blocked, Fact, Stamped};
 use crate::base::{FactId, Mint, Mono, Now, ShardId};
 use crate::config::Config;
 use crate::edge::admission::{self, Admission, Decision, Limits, Load, Urgency};
-use crate::edge::event::{Ban, Counts, Kind as Judged, Offence, Packet as Sent, Source, Verdict};
+use crate::edge::event::{Ban, Counts, Kind as Judged, Knock, Offence, Packet as Sent, Source, Verdict};
 use crate::edge::gate::{Gate, Settings};
-use crate::net::packet::{Fate, Packet};
+use crate::net::packet::{Class, Fate, Packet};
 use crate::sip::busy;
 use crate::sip::event::{Bindings, Flow, Suspect, Suspicion};
 use crate::sip::route::{Glance, Kind, Route, is_emergency};
@@ -23,6 +23,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -52,10 +53,12 @@ pub(super) struct Edge {
 /// A mailbox of a shard in which messages wait.
 #[derive(Clone, Copy)]
 pub(super) enum Mailbox {
-    /// Datagrams but for new calls.
+    /// Datagrams of running calls.
     Packets,
     /// New calls.
     Calls,
+    /// Registrations.
+    Registers,
     /// What connections bring.
     News,
 }
@@ -155,8 +158,31 @@ impl Edge {
     }
 
     /// A phone registered or went.
-    pub(super) fn learn(&self, bindings: &Bindings) {
-        lock(&self.gate).learn(bindings);
+    pub(super) fn learn(&self, now: Mono, bindings: &Bindings) {
+        lock(&self.gate).learn(now, bindings);
+    }
+
+    /// Phones were registered from there before a restart: they will come back.
+    pub(super) fn expect(&self, now: Mono, ip: IpAddr) {
+        lock(&self.gate).expect(now, ip);
+    }
+
+    /// What becomes of a connection from an address.
+    pub(super) fn knock(&self, ip: IpAddr) -> Knock {
+        match self.is_trunk(ip) {
+            true => Knock::Known,
+            false => lock(&self.gate).knock(clock::now(), ip),
+        }
+    }
+
+    /// Whether an address is not heard any more.
+    pub(super) fn is_banned(&self, ip: IpAddr) -> bool {
+        lock(&self.gate).is_banned(clock::now().mono, ip)
+    }
+
+    /// Whether an address is a trunk's.
+    pub(super) fn is_trunk(&self, ip: IpAddr) -> bool {
+        self.setup.load().sip.trunk_of(ip).is_some()
     }
 
     /// A shard found something wrong.
@@ -176,6 +202,7 @@ impl Edge {
             Mailbox::Packets => &waits.packets,
             Mailbox::Calls => &waits.calls,
             Mailbox::News => &waits.news,
+            Mailbox::Registers => return,
         };
         wait.note(now.0.saturating_sub(at.0));
     }
@@ -189,7 +216,7 @@ impl Edge {
         }
     }
 
-    /// The longest of the shortest waits since the last look.
+    /// The longest of the shortest waits since the last look. That registrations wait delays no call.
     fn lag(&self, wires: &Wires, now: Mono) -> Duration {
         let mut longest = 0;
         for (waits, to) in self.waits.iter().zip(&wires.shards) {
@@ -226,14 +253,18 @@ impl Edge {
             Verdict::Prove => true,
             Verdict::Drop(_) => return Fate::Dropped,
         };
-        let call = matches!(kind, Kind::Call | Kind::AboutCall);
-        if call && !stranger {
+        let class = match kind {
+            Kind::Call | Kind::AboutCall => Class::Call,
+            Kind::Register { .. } => Class::Register,
+            Kind::Other => Class::Running,
+        };
+        if class == Class::Call && !stranger {
             let name = trunk.map_or("", |trunk| &*trunk.name);
             if let Some(fate) = self.not_admitted(now.mono, (&kind, route), (name, flow), &bytes) {
                 return fate;
             }
         }
-        Fate::To(self.shard(route), Packet { flow, bytes, stranger, call, at: now.mono })
+        Fate::To(self.shard(route), Packet { flow, bytes, stranger, class, at: now.mono })
     }
 
     fn shard(&self, route: Route) -> usize {
@@ -282,7 +313,11 @@ pub(super) fn take(wires: &Wires, flow: Flow, bytes: Bytes) {
         Fate::Refused(flow, bytes) => refuse(wires, flow, &bytes),
         Fate::To(shard, packet) => {
             let to = &wires.shards[shard];
-            let mailbox = if packet.call { &to.calls } else { &to.packets };
+            let mailbox = match packet.class {
+                Class::Running => &to.packets,
+                Class::Call => &to.calls,
+                Class::Register => &to.registers,
+            };
             if mailbox.try_send(packet).is_err() {
                 wires.faults.packets_dropped.raise(clock::now().mono, 1, |count| {
                     tracing::error!(shard, count, "a shard is behind: datagrams are dropped");

@@ -8,7 +8,7 @@ use super::edge;
 use super::start::StartError;
 use super::wires::Wires;
 use crate::config::{Config, Listener, Transport};
-use crate::net::connections::{Door, Profile};
+use crate::net::door::{Door, Profile};
 use crate::net::tls::{self, OwnCertificate, TlsError};
 use crate::net::{tcp, udp};
 use crate::sip::event::ListenerSettings;

@@ -32,6 +32,8 @@ use tokio::sync::mpsc;
 const BATCH_MAX: usize = 128;
 /// New calls taken at once: few, so that what belongs to running calls never waits long behind them.
 const CALLS_BATCH_MAX: usize = 16;
+/// Registrations taken at once, behind everything else that has come.
+const REGISTERS_BATCH_MAX: usize = 16;
 /// Looked at the clock at least this often.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -58,12 +60,22 @@ fn take_step(
     }
 }
 
+/// Takes what waits, up to `most` in all.
+fn fill<T>(mailbox: &mut mpsc::Receiver<T>, some: &mut Vec<T>, most: usize) {
+    while some.len() < most
+        && let Ok(one) = mailbox.try_recv()
+    {
+        some.push(one);
+    }
+}
+
 /// The receiving ends of one shard.
 pub(super) struct ShardMailbox {
-    /// Datagrams but for new calls.
+    /// Datagrams of running calls.
     pub(super) packets: mpsc::Receiver<Packet>,
     /// INVITEs outside dialogs, and what is about them.
     pub(super) calls: mpsc::Receiver<Packet>,
+    pub(super) registers: mpsc::Receiver<Packet>,
     /// All of connections.
     pub(super) news: mpsc::Receiver<News>,
     pub(super) events: mpsc::Receiver<Event>,
@@ -124,11 +136,12 @@ impl Keeping {
 }
 
 impl ShardTask {
-    /// Runs until a mailbox is closed. What belongs to running calls goes before new ones; new ones never starve.
+    /// Runs until a mailbox is closed. What belongs to running calls goes before new ones, these before registrations;
+    /// none starves.
     pub(super) async fn run(mut self, mut mailbox: ShardMailbox) {
         let mut effects = std::mem::take(&mut self.begun);
         self.carry_out(clock::now(), &mut effects);
-        let (mut some_packets, mut some_calls) = (Vec::new(), Vec::new());
+        let (mut some_packets, mut some_calls, mut some_registers) = (Vec::new(), Vec::new(), Vec::new());
         let (mut some_events, mut some_news) = (Vec::new(), Vec::new());
         loop {
             let next = [self.shard.next_deadline(), self.keeping.due].into_iter().flatten().min();
@@ -139,18 +152,16 @@ impl ShardTask {
                 count = mailbox.packets.recv_many(&mut some_packets, BATCH_MAX) => if count == 0 { return },
                 count = mailbox.news.recv_many(&mut some_news, BATCH_MAX) => if count == 0 { return },
                 count = mailbox.calls.recv_many(&mut some_calls, CALLS_BATCH_MAX) => if count == 0 { return },
+                count = mailbox.registers.recv_many(&mut some_registers, REGISTERS_BATCH_MAX) => {
+                    if count == 0 { return }
+                }
                 () = tokio::time::sleep(wait) => {}
             }
-            // Whatever woke us: a flood of datagrams must not keep connections waiting.
-            while some_news.len() < BATCH_MAX
-                && let Ok(one) = mailbox.news.try_recv()
-            {
-                some_news.push(one);
-            }
+            // Whatever woke us: a flood of one kind must not keep the others waiting for ever.
+            fill(&mut mailbox.news, &mut some_news, BATCH_MAX);
+            fill(&mut mailbox.calls, &mut some_calls, CALLS_BATCH_MAX);
+            fill(&mut mailbox.registers, &mut some_registers, REGISTERS_BATCH_MAX);
             some_events.drain(..).for_each(|event| self.handle(clock::now(), event, &mut effects));
-            if some_calls.is_empty() {
-                some_calls.extend(std::iter::from_fn(|| mailbox.calls.try_recv().ok()).take(CALLS_BATCH_MAX));
-            }
             some_packets.drain(..).for_each(|packet| self.receive(Mailbox::Packets, packet, &mut effects));
             for one in some_news.drain(..) {
                 match one {
@@ -162,6 +173,7 @@ impl ShardTask {
                 }
             }
             some_calls.drain(..).for_each(|packet| self.receive(Mailbox::Calls, packet, &mut effects));
+            some_registers.drain(..).for_each(|packet| self.receive(Mailbox::Registers, packet, &mut effects));
             let now = clock::now();
             if self.shard.next_deadline().is_some_and(|at| at <= now.mono) {
                 self.step(now, &mut effects, |shard, out| shard.expire(now, out));

@@ -20,7 +20,8 @@ use super::shards::{Keeping, ShardMailbox, ShardTask};
 use super::standing::{Before, Keeper};
 use super::unfinished::Unfinished;
 use super::wires::{
-    ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEW_CALLS_MAX, NEWS_MAX, PACKETS_MAX, ToShard, Wires, lock,
+    ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEW_CALLS_MAX, NEWS_MAX, PACKETS_MAX, REGISTERS_MAX, ToShard, Wires,
+    lock,
 };
 use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
@@ -163,7 +164,7 @@ impl Node {
         let wires = Arc::new(Wires {
             counts: to_shards.iter().map(|_| Mutex::default()).collect(),
             sockets: ArcSwap::from_pointee(Vec::new()),
-            connections: connections(&to_shards, &setup, edge.clone()),
+            connections: connections(&to_shards, &edge),
             shards: to_shards,
             acds: to_acds,
             setup,
@@ -268,12 +269,14 @@ impl Node {
         let setup = self.wires.setup.load();
         match self.wires.registrations.read() {
             Ok(restored) => restored.into_iter().for_each(|mut bindings| {
+                let now = clock::now().mono;
+                bindings.contacts.iter().for_each(|contact| self.wires.edge.expect(now, contact.flow.peer.ip()));
                 // A connection does not survive its process: such phones come back by themselves.
                 bindings.contacts.retain(|contact| !contact.flow.is_reliable());
                 bindings.contacts.iter_mut().for_each(|contact| contact.flow = setup.sip.datagrams(contact.flow));
                 if !bindings.contacts.is_empty() {
                     // At once: no phone is a stranger while its shard is still busy with the others.
-                    self.wires.edge.learn(&bindings);
+                    self.wires.edge.learn(now, &bindings);
                     self.wires.to_shard(ShardId(0), shard::Event::Restored(bindings));
                 }
             }),
@@ -283,7 +286,9 @@ impl Node {
         self.tasks.push(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SAVE_EVERY).await;
-                save_registrations(&wires);
+                let wires = wires.clone();
+                // A city's phones are megabytes. A panic in there was logged; the next change is written again.
+                let _ = tokio::task::spawn_blocking(move || save_registrations(&wires)).await;
             }
         }));
     }
@@ -496,12 +501,14 @@ impl Current {
 }
 
 /// The table of connections: their messages go to shards as datagrams do.
-fn connections(shards: &[ToShard], setup: &Arc<ArcSwap<Setup>>, edge: Arc<Edge>) -> Connections {
-    let setup = setup.clone();
+fn connections(shards: &[ToShard], edge: &Arc<Edge>) -> Connections {
+    let [judge, trusts, knock, is_banned] = std::array::from_fn(|_| edge.clone());
     let world = World {
-        judge: Box::new(move |flow, bytes| edge.judge(flow, bytes)),
+        judge: Box::new(move |flow, bytes| judge.judge(flow, bytes)),
         shards: shards.iter().map(|shard| shard.news.clone()).collect(),
-        trusts: Box::new(move |address| setup.load().sip.trunk_of(address).is_some()),
+        trusts: Box::new(move |address| trusts.is_trunk(address)),
+        knock: Box::new(move |address| knock.knock(address)),
+        is_banned: Box::new(move |address| is_banned.is_banned(address)),
     };
     // Numbers of this life are above those of earlier ones, with room for a million new connections each millisecond.
     let first = u64::try_from(clock::now().wall.0).unwrap_or_default() << 20;
@@ -544,10 +551,17 @@ fn shard_mailboxes(config: &Config) -> (Vec<ToShard>, Vec<ShardMailbox>) {
     let make = |_| {
         let (packets, packets_in) = mpsc::channel(PACKETS_MAX);
         let (calls, calls_in) = mpsc::channel(NEW_CALLS_MAX);
+        let (registers, registers_in) = mpsc::channel(REGISTERS_MAX);
         let (news, news_in) = mpsc::channel(NEWS_MAX);
         let (events, events_in) = mpsc::channel(config.node.calls_max * EVENTS_PER_CALL);
-        let mailbox = ShardMailbox { packets: packets_in, calls: calls_in, news: news_in, events: events_in };
-        (ToShard { packets, calls, news, events }, mailbox)
+        let mailbox = ShardMailbox {
+            packets: packets_in,
+            calls: calls_in,
+            registers: registers_in,
+            news: news_in,
+            events: events_in,
+        };
+        (ToShard { packets, calls, registers, news, events }, mailbox)
     };
     (0..config.node.shards).map(make).unzip()
 }

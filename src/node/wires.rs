@@ -28,6 +28,8 @@ use tokio::sync::mpsc;
 pub(super) const PACKETS_MAX: usize = 4_096;
 /// New calls that may wait for one shard, with what is about them.
 pub(super) const NEW_CALLS_MAX: usize = 1_024;
+/// Registrations that may wait for one shard.
+pub(super) const REGISTERS_MAX: usize = 4_096;
 /// Messages and ends of connections that may wait for one shard; then connections wait.
 pub(super) const NEWS_MAX: usize = 1_024;
 /// Messages of our own that may wait for one shard, for each call that it may have: media notices and ACD commands.
@@ -40,6 +42,7 @@ pub(super) const ACD_EVENTS_PER_CALL: usize = 4;
 pub(super) struct ToShard {
     pub(super) packets: mpsc::Sender<Packet>,
     pub(super) calls: mpsc::Sender<Packet>,
+    pub(super) registers: mpsc::Sender<Packet>,
     pub(super) news: mpsc::Sender<News>,
     pub(super) events: mpsc::Sender<shard::Event>,
 }
@@ -127,7 +130,7 @@ impl Wires {
             self.to_shard(ShardId(index as u8), shard::Event::Bindings(bindings.clone()));
         }
         self.registrations.note(bindings);
-        self.edge.learn(bindings);
+        self.edge.learn(super::clock::now().mono, bindings);
         let now = super::clock::now().wall;
         for contact in &bindings.contacts {
             let left_ms = u64::try_from(contact.expires.0.saturating_sub(now.0)).unwrap_or_default();

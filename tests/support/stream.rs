@@ -72,7 +72,18 @@ pub fn web(io: Box<dyn Io>, headers: &[(&'static str, &str)]) -> Result<WebSocke
 }
 
 pub fn tcp(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(to).unwrap();
+    set_up(TcpStream::connect(to).unwrap())
+}
+
+/// The same from another address of the loopback.
+pub fn tcp_from(from: &str, to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(from.parse().unwrap(), 0).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    set_up(socket.into())
+}
+
+fn set_up(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(NEXT_MAX)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
@@ -104,6 +115,16 @@ impl Phone {
         let (user, domain) = (user.into(), "fuzhou.12345.example".into());
         let call_id = format!("{}-{number}@stream", std::process::id());
         Phone { wire, unread: Vec::new(), user, domain, transport, host, call_id, sequence: 0 }
+    }
+
+    /// A phone over TCP at another address of the loopback.
+    pub fn at(from: &str, to: SocketAddr, user: &str) -> Phone {
+        let stream = tcp_from(from, to);
+        let local = stream.local_addr().unwrap();
+        let (user, domain, host) = (user.into(), "fuzhou.12345.example".into(), local.to_string());
+        let call_id = format!("{:06}@stream", local.port());
+        let wire = Wire::Stream(Box::new(stream));
+        Phone { wire, unread: Vec::new(), user, domain, transport: "tcp", host, call_id, sequence: 0 }
     }
 
     /// Drops the connection without a word and opens another one.
