@@ -102,7 +102,18 @@ fn a_carrier_with_every_extension_is_served() {
     // Its 0 came by INFO.
     let contact = hotline.events.call("queued");
     citizen.succeeds();
-    assert_eq!(hotline.past(&contact).end(), ("queued", "caller"));
+    let past = hotline.past(&contact);
+    assert_eq!(past.end(), ("queued", "caller"));
+    let place = "福建省 福州市 五四路";
+    let call = &past.record["call"];
+    assert_eq!(
+        (call["original"].as_str(), call["diverted"].as_str()),
+        (Some("12333"), Some("unconditional")),
+        "{call}"
+    );
+    assert_eq!((call["emergency"].as_bool(), call["place"].as_str()), (Some(true), Some(place)), "{call}");
+    let order = past.order.as_ref().expect("an order");
+    assert_eq!((order["emergency"].as_bool(), order["place"].as_str()), (Some(true), Some(place)), "{order}");
     hotline.nothing_is_left();
 }
 

@@ -17,6 +17,7 @@ const ORDER: [&str; 18] = [
     "ivr",
     "acd",
     "workorder",
+    "trunk",
     "call",
     "shard", // pure
     "config",

@@ -45,6 +45,8 @@ pub enum Action {
     BanRead,
     /// Lift such a ban.
     BanLift,
+    /// See the trunks.
+    TrunkRead,
     /// See an agent's state.
     AgentRead,
     /// Set an agent's state.
@@ -150,6 +152,7 @@ const GRANTS: [(Role, Action, Grant); 42] = [
     (Role::TeamLead, Action::AgentRead, SITE),
     (Role::TeamLead, Action::AgentSet, SITE),
     (Role::TeamLead, Action::QueueRead, SITE),
+    (Role::TeamLead, Action::TrunkRead, SITE),
     (Role::TeamLead, Action::LiveRead, SITE),
     (Role::TeamLead, Action::CallHangUp, SITE),
     (Role::TeamLead, Action::EventRead, SITE),
@@ -174,6 +177,7 @@ const GRANTS: [(Role, Action, Grant); 42] = [
     (Role::Admin, Action::NodeRead, SITE),
     (Role::Admin, Action::BanRead, SITE),
     (Role::Admin, Action::BanLift, SITE),
+    (Role::Admin, Action::TrunkRead, SITE),
     (Role::Admin, Action::AgentRead, SITE),
     (Role::Admin, Action::QueueRead, SITE),
     (Role::Admin, Action::EventRead, SITE),
@@ -229,6 +233,7 @@ impl Action {
             Action::NodeRead => "node.read",
             Action::BanRead => "ban.read",
             Action::BanLift => "ban.lift",
+            Action::TrunkRead => "trunk.read",
             Action::AgentRead => "agent.read",
             Action::AgentSet => "agent.set",
             Action::QueueRead => "queue.read",
@@ -257,10 +262,11 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 13] = [
+    const ACTIONS: [Action; 14] = [
         Action::NodeRead,
         Action::BanRead,
         Action::BanLift,
+        Action::TrunkRead,
         Action::AgentRead,
         Action::AgentSet,
         Action::QueueRead,
@@ -276,18 +282,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, "...ooSooomm.."),
-        (Role::TeamLead, "...SSSSSSSSS."),
-        (Role::Qc, ".........MMM."),
-        (Role::Dispatcher, "..........S.."),
-        (Role::Handler, "............."),
-        (Role::Expert, "...oo.ooo...."),
-        (Role::SubCenter, "............."),
-        (Role::CallbackAgent, "...oo.mom...."),
-        (Role::Supervisor, "..........S.."),
-        (Role::Admin, "SSSS.S..S...."),
-        (Role::Auditor, "............S"),
-        (Role::Province, ".........MMM."),
+        (Role::Agent, "....ooSooomm.."),
+        (Role::TeamLead, "...SSSSSSSSSS."),
+        (Role::Qc, "..........MMM."),
+        (Role::Dispatcher, "...........S.."),
+        (Role::Handler, ".............."),
+        (Role::Expert, "....oo.ooo...."),
+        (Role::SubCenter, ".............."),
+        (Role::CallbackAgent, "....oo.mom...."),
+        (Role::Supervisor, "...........S.."),
+        (Role::Admin, "SSSSS.S..S...."),
+        (Role::Auditor, ".............S"),
+        (Role::Province, "..........MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

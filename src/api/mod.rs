@@ -22,6 +22,7 @@ pub mod paging;
 pub mod problem;
 pub mod queues;
 pub mod recordings;
+pub mod trunks;
 
 use crate::acd::event::Want;
 use crate::base::fact::Audit;
@@ -193,6 +194,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(agents::one))
         .routes(routes!(agents::set_state))
         .routes(routes!(queues::list))
+        .routes(routes!(trunks::list))
         .routes(routes!(live_calls::list))
         .routes(routes!(live_calls::hang_up))
         .routes(routes!(calls::list))

@@ -23,6 +23,7 @@ mod shards;
 mod standing;
 mod start;
 mod unfinished;
+mod trunks;
 mod wires;
 
 pub use guard::log_panics;

@@ -18,6 +18,7 @@ use super::restore::{Restored, restore, shown};
 use super::setup::Setup;
 use super::shards::{Keeping, ShardMailbox, ShardTask};
 use super::standing::{Before, Keeper};
+use super::trunks::{self, TrunkTable};
 use super::unfinished::Unfinished;
 use super::wires::{
     ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEW_CALLS_MAX, NEWS_MAX, PACKETS_MAX, REGISTERS_MAX, ToShard, Wires,
@@ -30,6 +31,7 @@ use crate::call::event::Event as ToCalls;
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
 use crate::net::connections::{Connections, World};
+use crate::net::dns::Resolver;
 use crate::net::ports::{Ports, SettingsError};
 use crate::net::tls::{self, TlsError};
 use crate::shard::{self, Effect, Shard, Standing};
@@ -171,6 +173,7 @@ impl Node {
             phones: dashmap::DashMap::new(),
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
+            trunks: TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))),
             facts: Box::new(tell),
             faults: Faults::default(),
             edge,
@@ -200,10 +203,8 @@ impl Node {
         node.spawn_shards(shard_mailboxes, shards)?;
         node.restore_registrations();
         node.close_unfinished(contacts);
-        node.spawn_edge_watch();
         lock(&node.listeners).open(&node.wires);
-        node.spawn_certificate_watch();
-        node.spawn_people_watch();
+        node.spawn_watches();
         Ok(node)
     }
 
@@ -304,6 +305,14 @@ impl Node {
             facts.drain().await;
             closing.close(started).await;
         }));
+    }
+
+    /// What goes on by itself beside calls.
+    fn spawn_watches(&mut self) {
+        self.spawn_edge_watch();
+        self.spawn_certificate_watch();
+        self.spawn_people_watch();
+        self.tasks.push(tokio::spawn(trunks::run(self.wires.clone(), Resolver::of_system())));
     }
 
     /// Certificates that were replaced on disk are used by new handshakes; connections that stand are untouched.

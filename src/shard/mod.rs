@@ -12,10 +12,10 @@ use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Towards};
 use crate::call::{self, Calls};
 use crate::sip::event::{
-    Action, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings, Suspicion,
+    Action, Ask, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings, Suspicion,
 };
 use crate::sip::{self, Ua};
-use crate::{acd, media};
+use crate::{acd, media, trunk};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
@@ -53,6 +53,8 @@ pub enum Event {
     Bindings(Bindings),
     /// Bindings from before a restart.
     Restored(Bindings),
+    /// A question of the table of trunks.
+    Ask(Box<Ask>),
     /// New settings.
     Configure {
         /// For the user agent.
@@ -81,6 +83,8 @@ pub enum Effect {
         /// Who is at the other end.
         towards: Towards,
     },
+    /// To the table of trunks; what it says to this shard's legs is told at once.
+    Trunk(trunk::event::Event),
     /// Bind the same port again that a dead process held; tell `Closed` of the leg's media when that fails.
     ReopenPort {
         /// For which leg.
@@ -252,6 +256,7 @@ impl Shard {
             Event::Call(event) => self.calls(|calls, out| calls.handle(now, event, out)),
             Event::Bindings(bindings) => self.ua(|ua, out| ua.handle(now, ToUa::Bindings(bindings), out)),
             Event::Restored(bindings) => self.ua(|ua, out| ua.handle(now, ToUa::Restored(bindings), out)),
+            Event::Ask(ask) => self.ua(|ua, out| ua.handle(now, ToUa::Do(Action::Ask(ask)), out)),
             Event::Configure { sip, calls: settings } => {
                 self.sip = sip.clone();
                 self.ua(|ua, out| ua.handle(now, ToUa::Configure(sip), out));
@@ -350,6 +355,7 @@ impl Shard {
                     FromUa::Tell(notice) => self.calls(|calls, out| calls.handle(now, ToCalls::Sip(notice), out)),
                     FromUa::Bindings(bindings) => out.push(Effect::Bindings(bindings)),
                     FromUa::Suspect(suspicion) => out.push(Effect::Suspect(suspicion)),
+                    FromUa::Answered(answer) => out.push(Effect::Trunk(trunk::event::Event::Answered(answer))),
                 }
             }
             for _ in 0..self.to_ua.len() {
@@ -357,6 +363,7 @@ impl Shard {
                 match command {
                     FromCalls::Sip(action) => self.ua(|ua, out| ua.handle(now, ToUa::Do(action), out)),
                     FromCalls::OpenPort { leg, beside, towards } => out.push(Effect::OpenPort { leg, beside, towards }),
+                    FromCalls::Trunk(event) => out.push(Effect::Trunk(event)),
                     FromCalls::ReopenPort { leg, beside, local } => {
                         out.push(Effect::ReopenPort { leg, beside, local });
                     }

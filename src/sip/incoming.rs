@@ -59,6 +59,7 @@ impl Ua {
         self.incoming += 1;
         let (caller, caller_name) = self.caller(&request, &source);
         let mut about = about(&request, &caller_name);
+        about.emergency &= self.trusts(&source);
         about.replaces = replaces;
         let reliable = self.wants_reliable(&request, &source).then(|| Reliable::new(self.seed, &tag));
         let notice = Incoming {
@@ -105,15 +106,19 @@ impl Ua {
         request.lists(Name::Require, TAG) || (liked && request.lists(Name::Supported, TAG))
     }
 
-    /// P-Asserted-Identity of those trusted with it (RFC 3325 §5), else From; nothing when withheld (RFC 3323 §4.2).
-    fn caller(&self, request: &Message, source: &Source) -> (Box<str>, Bytes) {
-        let trusted = match source {
+    /// Whether what it says of others is believed (the trust domain of RFC 3325 §2.3).
+    fn trusts(&self, source: &Source) -> bool {
+        match source {
             Source::Trunk(name) => {
                 self.settings.trunks.iter().any(|trunk| trunk.name == *name && trunk.trusts_identity)
             }
             Source::Phone { .. } => false,
-        };
-        let asserted = request.asserted_identities().flatten().next().filter(|_| trusted);
+        }
+    }
+
+    /// P-Asserted-Identity of those trusted with it (RFC 3325 §5), else From; nothing when withheld (RFC 3323 §4.2).
+    fn caller(&self, request: &Message, source: &Source) -> (Box<str>, Bytes) {
+        let asserted = request.asserted_identities().flatten().next().filter(|_| self.trusts(source));
         let address = asserted.unwrap_or_else(|| request.from());
         let anonymous = address.uri.as_bytes().eq_ignore_ascii_case(b"sip:anonymous@anonymous.invalid");
         if anonymous || request.wants_privacy("id") || request.wants_privacy("user") {

@@ -46,6 +46,7 @@ impl Bench {
                 Command::Tell(notice) => self.notices.push(notice),
                 Command::Bindings(bindings) => self.bindings.push(bindings.contacts.len()),
                 Command::Suspect(suspicion) => self.suspects.push(suspicion.what),
+                Command::Answered(answer) => panic!("nothing was asked: {answer:?}"),
             }
         }
         sent

@@ -3,7 +3,7 @@
 use super::client::{ClientKey, Purpose, Reason, Told};
 use super::dialog::Dialog;
 use super::event::{Ending, Flow, Notice};
-use super::leg::{LegKey, LegTimer, REOFFER_MAX, REOFFER_TRIES, Reoffer, State, Wanted};
+use super::leg::{Leg, LegKey, LegTimer, REOFFER_MAX, REOFFER_TRIES, Reoffer, State, Wanted};
 use super::message::Message;
 use super::method::Method;
 use super::name::Name;
@@ -17,6 +17,8 @@ use core::time::Duration;
 
 /// Q.850: recovery on timer expiry.
 pub(super) const TIMER_EXPIRED: u8 = 102;
+/// A page whose connection ends within this time after its BYE did not mean to hang up.
+const PAGE_STAYS: Duration = Duration::from_secs(2);
 /// Longest time, in seconds, after which who came while another was being answered may come again (§14.2).
 const RETRY_AFTER_S_MAX: u64 = 10;
 
@@ -57,12 +59,50 @@ impl Ua {
                 let server = offered.server;
                 self.refuse_invite(pass, server, 487, Reason::None);
             }
-            State::Established { .. } => self.drop_reoffer(pass, leg),
+            State::Established { dialog, .. } => {
+                let of_page = self.settings.transport(dialog.flow).is_web_socket() && !dialog.trunk;
+                if of_page && request.header(Name::Reason).is_none() {
+                    return self.left(pass, leg);
+                }
+                self.drop_reoffer(pass, leg);
+            }
             State::Answered { .. } => {}
             // The BYEs crossed: the answer to ours ends the leg. An early dialog of ours they may not end so (§15).
             State::Ending { .. } | State::Calling(_) => return,
         }
         self.end(pass, leg, Ending::Bye { q850: request.reason_q850() });
+    }
+
+    /// A page's BYE that gives no Reason. A browser sends one also for a page that is closed or loaded anew, which is no
+    /// wish to hang up: its connection ends soon after ([`Ua::closed`](super::ua::Ua), RFC 7118 knows no other sign).
+    fn left(&mut self, pass: &mut Pass, key: LegKey) {
+        self.drop_reoffer(pass, key);
+        self.abandon(pass, key);
+        for timer in LegTimer::ALL {
+            self.stop(key, timer);
+        }
+        let leg = &mut self.legs[key];
+        (leg.answer, leg.wanted) = (None, None);
+        if let Some(dialog) = leg.dialog().cloned() {
+            leg.state = State::Ending { dialog, why: Ending::Bye { q850: None } };
+            self.set(key, LegTimer::Life, pass.now.mono + PAGE_STAYS);
+        }
+    }
+
+    /// The connection of a page is gone: whoever had just left by a BYE did not mean to hang up.
+    pub(super) fn pages_gone(&mut self, pass: &mut Pass, flow: Flow) {
+        let left = |leg: &Leg| match &leg.state {
+            State::Ending { dialog, why: Ending::Bye { .. } } => dialog.flow == flow && leg.life.is_some(),
+            State::Ending { .. }
+            | State::Offered(_)
+            | State::Answered { .. }
+            | State::Calling(_)
+            | State::Established { .. } => false,
+        };
+        let gone: Vec<LegKey> = self.legs.iter().filter(|(_, leg)| left(leg)).map(|(key, _)| key).collect();
+        for key in gone {
+            self.end(pass, key, Ending::Lost);
+        }
     }
 
     /// A re-INVITE must not outlive its session: theirs has 487, ours is cancelled.
@@ -100,6 +140,7 @@ impl Ua {
 
     /// Ends the leg in whatever state.
     pub(super) fn hang_up(&mut self, pass: &mut Pass, key: LegKey, q850: u8) {
+        let is_bounded = self.legs[key].life.is_some();
         match &mut self.legs[key].state {
             State::Offered(offered) => {
                 let server = offered.server;
@@ -110,6 +151,8 @@ impl Ua {
             State::Answered { hang_up, .. } => *hang_up = Some(q850),
             State::Calling(_) => self.give_up(pass, key, 487, Reason::Q850(q850)),
             State::Established { .. } => self.bye(pass, key, Ending::Ours, Some(q850)),
+            // A page that left is gone either way; the answer to a BYE of ours is still to come.
+            State::Ending { .. } if is_bounded => self.end(pass, key, Ending::Ours),
             State::Ending { .. } => {}
         }
     }
@@ -154,7 +197,11 @@ impl Ua {
                 Reoffer::Accepting { .. } => self.bye(pass, key, Ending::NoAck, None),
                 Reoffer::Asking { .. } => self.bye(pass, key, Ending::Lost, None),
             },
-            State::Ending { .. } => {}
+            // A page that stays: its user hung up.
+            State::Ending { why, .. } => {
+                let why = *why;
+                self.end(pass, key, why);
+            }
         }
     }
 
@@ -335,7 +382,8 @@ impl Ua {
                     self.bye_done(pass, leg);
                 }
             }
-            Purpose::Nobody => {}
+            Purpose::Ask(ask) if self.asks.owns(ask, client) => self.ask_told(pass, ask, response),
+            Purpose::Ask(_) | Purpose::Nobody => {}
         }
     }
 
@@ -343,7 +391,8 @@ impl Ua {
     pub(super) fn bounds(&self, purpose: Purpose) -> bool {
         match purpose {
             Purpose::Invite(leg) | Purpose::Reinvite(leg) => self.legs.get(leg).is_some_and(|leg| leg.life.is_some()),
-            Purpose::Update(_) | Purpose::Prack(_) | Purpose::Notify(_) | Purpose::Bye(_) | Purpose::Nobody => false,
+            Purpose::Update(_) | Purpose::Prack(_) | Purpose::Notify(_) | Purpose::Bye(_) => false,
+            Purpose::Ask(_) | Purpose::Nobody => false,
         }
     }
 

@@ -75,6 +75,8 @@ pub struct Ringing {
     pub until: Mono,
     /// One for each phone that may still answer.
     pub branches: Vec<Branch>,
+    /// Whether it goes over a trunk, and whether that gave a sign of life.
+    pub trunk: Option<bool>,
 }
 
 /// One INVITE that is out.
@@ -168,9 +170,9 @@ impl Ua {
         Ok(ua)
     }
 
-    fn ring_on(&mut self, pass: &mut Pass, Ringing { leg, tag, until, branches }: Ringing) {
+    fn ring_on(&mut self, pass: &mut Pass, Ringing { leg, tag, until, branches, trunk }: Ringing) {
         let early = Vec::new();
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until, early, dialling: None };
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until, early, dialling: None, trunk };
         let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
         let mut clients = Vec::new();
         for Branch { flow, invite, heard } in branches {
@@ -286,6 +288,6 @@ impl Ua {
             Some(Branch { flow, invite: invite.to_vec(), heard })
         };
         let branches = calling.branches.iter().filter_map(branch).collect();
-        Some(Ringing { leg: leg.id, tag: leg.tag.clone(), until: calling.until, branches })
+        Some(Ringing { leg: leg.id, tag: leg.tag.clone(), until: calling.until, branches, trunk: calling.trunk })
     }
 }

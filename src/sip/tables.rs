@@ -2,7 +2,7 @@
 //!
 //! A state or an action that nobody thought of here does not compile.
 
-use super::event::{Action, Binding, Bindings, Command, Event, Flow, Invite};
+use super::event::{Action, Binding, Bindings, Command, Destination, Event, Flow, Invite};
 use super::leg::{Reoffer, State};
 use super::register::{Asked, Bounds, Change, Registrar};
 use super::ua::Ua;
@@ -68,6 +68,8 @@ fn rows(action: &Action) -> &'static [&'static str] {
     match action {
         Action::Respond { .. } => &["ring back", "answer", "refuse"],
         Action::Invite(_) => &[],
+        // It concerns no leg.
+        Action::Ask(_) => &[],
         Action::Reinvite { .. } => &["re-offer"],
         Action::AnswerReoffer { .. } => &["answer a re-offer", "refuse a re-offer"],
         Action::AnswerRefer { .. } => &["answer a REFER"],
@@ -206,9 +208,7 @@ impl Bench {
         self.event(Event::Bindings(Bindings { user: "1001".into(), domain: "a.cn".into(), contacts }));
         self.ask(Action::Invite(Box::new(Invite {
             leg: self.leg,
-            user: "1001".into(),
-            domain: "a.cn".into(),
-            trunk: None,
+            to: Destination::User { user: "1001".into(), domain: "a.cn".into() },
             caller: "".into(),
             caller_name: "".into(),
             sdp: Bytes::from_static(b"v=0"),

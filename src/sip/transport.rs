@@ -43,6 +43,11 @@ impl Transport {
         }
     }
 
+    /// Whether pages of browsers speak it (RFC 7118).
+    pub(super) const fn is_web_socket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
     const fn is_secure(self) -> bool {
         matches!(self, Transport::Tls | Transport::Wss)
     }
@@ -61,9 +66,13 @@ impl Settings {
             // `sips` says TLS already (RFC 5630 §3.1.4).
             (Some("tls"), true) => format!("sips:{advertised}"),
             (Some(name), true) => format!("sips:{advertised};transport={name}"),
-            (Some(name), false) => format!("sip:{advertised};transport={name}"),
-            (None, _) => format!("sip:{advertised}"),
+            (Some(_) | None, false) | (None, true) => self.uri_at(flow, "", advertised),
         }
+    }
+
+    /// The Contact of an account of ours at the other end of a flow.
+    pub fn contact_of(&self, flow: Flow, user: &str) -> String {
+        self.uri_at(flow, user, self.advertised(flow))
     }
 
     /// The flow to the address in a URI, from a listener of its transport and family: that of `from` where it fits.
@@ -81,21 +90,12 @@ impl Settings {
         Some(Flow { listener, connection, peer: SocketAddr::new(ip, uri.port.unwrap_or(wanted.default_port())) })
     }
 
-    /// The flow to an address of which no more is known: by UDP where there is such a listener of its family.
-    pub fn flow_towards(&self, peer: SocketAddr) -> Option<Flow> {
-        TO_ADDRESSES.into_iter().find_map(|transport| {
-            let listener = self.listener(transport, peer.is_ipv4())?;
-            let connection = if transport == Transport::Udp { 0 } else { Flow::ANY };
-            Some(Flow { listener, connection, peer })
-        })
-    }
-
-    /// The URI of a user at the other end of a flow.
-    pub fn uri_by(&self, flow: Flow, user: &str) -> String {
-        let user = User(user);
+    /// The URI of a user, or of nobody, at an address by the transport of a flow.
+    fn uri_at(&self, flow: Flow, user: &str, at: SocketAddr) -> String {
+        let user = if user.is_empty() { String::new() } else { format!("{}@", User(user)) };
         match self.transport(flow).of_uri() {
-            Some(name) => format!("sip:{user}@{};transport={name}", flow.peer),
-            None => format!("sip:{user}@{}", flow.peer),
+            Some(name) => format!("sip:{user}{at};transport={name}"),
+            None => format!("sip:{user}{at}"),
         }
     }
 
@@ -141,7 +141,7 @@ impl Purpose {
             | Purpose::Prack(leg)
             | Purpose::Notify(leg)
             | Purpose::Bye(leg) => Some(leg),
-            Purpose::Nobody => None,
+            Purpose::Ask(_) | Purpose::Nobody => None,
         }
     }
 }
@@ -186,6 +186,7 @@ impl Ua {
                 leg.answer.iter_mut().for_each(|answer| answer.flow = anew);
             }
         }
+        self.pages_gone(pass, flow);
         for (leg, elsewhere) in self.servers.closed(pass, flow) {
             if let Some(answer) = self.legs.get_mut(leg).and_then(|leg| leg.answer.as_mut()) {
                 answer.flow = elsewhere;
@@ -228,6 +229,7 @@ impl Ua {
                 | Purpose::Prack(_)
                 | Purpose::Notify(_)
                 | Purpose::Bye(_)
+                | Purpose::Ask(_)
                 | Purpose::Nobody,
             ) => {
                 let told = self.clients.handle(&mut self.alarms, pass, key, client_txn::Event::Unsent, None);

@@ -4,6 +4,7 @@
 //! Owns every table and the one wheel of timers. Never reads a clock and never sends: it appends commands. Malformed
 //! input becomes a 400 where RFC 3261 allows an answer, and nothing elsewhere.
 
+use super::ask::Asks;
 use super::auth::Authenticator;
 use super::client::{ClientKey, Clients, Told};
 use super::client_txn;
@@ -41,6 +42,7 @@ pub struct Ua {
     pub(super) by_tag: KeyedMap<Box<[u8]>, LegKey>,
     pub(super) auth: Authenticator,
     pub(super) registrar: Registrar,
+    pub(super) asks: Asks,
     /// Trunks that asked to be left alone, and until when.
     pub(super) resting: BTreeMap<SocketAddr, Mono>,
     /// Legs that came in so far.
@@ -114,6 +116,7 @@ impl Ua {
             by_tag: KeyedMap::new(seed),
             auth,
             registrar: Registrar::new(seed),
+            asks: Asks::default(),
             resting: BTreeMap::new(),
             incoming: 0,
         }
@@ -325,6 +328,7 @@ impl Ua {
     fn act(&mut self, pass: &mut Pass, action: Action) {
         match action {
             Action::Invite(invite) => self.invite(pass, *invite),
+            Action::Ask(ask) => self.ask(pass, *ask),
             Action::Respond { leg, status, sdp, q850, retry_after_s } => {
                 if let Some(key) = self.leg(leg) {
                     match status {

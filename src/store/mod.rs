@@ -183,13 +183,15 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 6] = [
+    const STEPS: [(&str, &str); 8] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
         ("agent states and audit", include_str!("../../migrations/0004_agent_states_and_audit.sql")),
         ("people", include_str!("../../migrations/0005_people.sql")),
-        ("blocked", include_str!("../../migrations/0007_blocked.sql")),
+        ("signalled", include_str!("../../migrations/0006_signalled.sql")),
+        ("outbound calls", include_str!("../../migrations/0007_outbound.sql")),
+        ("blocked", include_str!("../../migrations/0008_blocked.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

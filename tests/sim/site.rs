@@ -8,7 +8,10 @@ use jiesu::call::event::{AgentIdentity, QueueVoice, Settings as CallSettings, Si
 use jiesu::ivr::draft::Names;
 use jiesu::ivr::{Draft, Entry, Numbers};
 use jiesu::media::{Library, Prompt};
+use jiesu::sdp::Codec;
 use jiesu::sip::event::{Credential, DomainSettings, Limits, ListenerSettings, Settings as SipSettings, TrunkSettings};
+use jiesu::trunk::event::{Limits as Channels, Profile, Settings as TrunkTable, Wording};
+use jiesu::trunk::rules::NumberRules;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,6 +113,8 @@ impl Plan {
             agents: self.people.iter().map(|person| self.identity(person)).collect(),
             numbers: numbers(&queues),
             calls_max: self.calls_max,
+            trunks: Arc::new(trunks()),
+            ..CallSettings::default()
         };
         let acd = (0..2).map(|site| Arc::new(self.acd(SiteId(site), &queues))).collect();
         Site { sip: Arc::new(self.sip()), calls: Arc::new(calls), acd }
@@ -157,6 +162,33 @@ impl Plan {
         let agents = people.map(|it| AgentSettings { agent: it.agent, skills: it.skills.clone() }).collect();
         AcdSettings { site, queues: queues.iter().map(queue).collect(), agents }
     }
+}
+
+/// One carrier that only brings calls in; what it may bring is more than ever comes.
+pub fn trunks() -> TrunkTable {
+    let limits = Channels { channels: 500, reserve: 2, calls_per_s: 1_000 };
+    let carrier = Profile {
+        name: "carrier".into(),
+        remote: None,
+        login: None,
+        register: None,
+        priority: 1,
+        weight: 1,
+        inbound: limits,
+        outbound: limits,
+        inbound_rules: NumberRules::default(),
+        outbound_rules: NumberRules::default(),
+        watch: None,
+        provisional_max: Duration::from_secs(2),
+        provisional_max_emergency: Duration::from_secs(1),
+        ring_max: Duration::from_secs(60),
+        codecs: vec![Codec::Pcma, Codec::Pcmu],
+        next_on: Vec::new(),
+        emergency: false,
+        full_status: 503,
+        wording: Wording::default(),
+    };
+    TrunkTable { trunks: vec![carrier], seed: [1, 2] }
 }
 
 fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {

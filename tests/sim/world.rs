@@ -25,8 +25,10 @@ use jiesu::media::{Kind, Plane, Sink};
 use jiesu::shard::{Effect, Event, Shard};
 use jiesu::sip::event::{Bindings, Flow};
 use jiesu::sip::route::Route;
-use std::collections::{BTreeMap, BTreeSet};
+use jiesu::trunk::Trunks;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use watch::Watch;
@@ -145,6 +147,7 @@ pub struct World {
     /// A shard that lies dead, with what is kept of it.
     dead: Option<crash::Dead>,
     acds: Vec<Acd>,
+    trunks: Trunks,
     dead_acd: Option<crash::DeadAcd>,
     /// The bindings of all phones and the shard that answers for them, as the node keeps them.
     registry: BTreeMap<(Box<str>, Box<str>), (usize, Bindings)>,
@@ -197,6 +200,7 @@ impl World {
             now: moment(Mono::from_ms(1_000)),
             shards: (0..SHARDS as u8).map(shard).collect(),
             acds: site.acd.iter().map(|settings| Acd::new(settings.clone(), 1)).collect(),
+            trunks: Trunks::new(Arc::new(site::trunks())),
             doomed: None,
             dead: None,
             dead_acd: None,
@@ -415,7 +419,7 @@ impl World {
             Event::Received { flow, bytes } | Event::Stranger { flow, bytes } => {
                 format!("shard {shard} <- {} {}", flow.peer, String::from_utf8_lossy(bytes).replace("\r\n", " | "))
             }
-            Event::Call(_) | Event::Closed { .. } | Event::Bindings(_) | Event::Restored(_) => {
+            Event::Call(_) | Event::Ask(_) | Event::Closed { .. } | Event::Bindings(_) | Event::Restored(_) => {
                 format!("shard {shard} <- {event:?}")
             }
             Event::Configure { .. } => format!("shard {shard} <- new settings"),
@@ -436,6 +440,14 @@ impl World {
                         let event = self.open_port(leg, beside, towards);
                         self.note(|| format!("shard {shard} <- {event:?}"));
                         self.shards[shard].handle(self.now, Event::Call(event), &mut effects);
+                    }
+                    Effect::Trunk(event) => {
+                        let mut said = Vec::new();
+                        self.trunks.handle(self.now, event, &mut said);
+                        for said in said {
+                            self.note(|| format!("shard {shard} <- {said:?}"));
+                            self.shards[shard].handle(self.now, Event::Call(ToCalls::Trunk(said)), &mut effects);
+                        }
                     }
                     Effect::ReopenPort { leg, .. } => panic!("the planes outlive shards: {leg:?} has its port"),
                     Effect::Media(action) => self.order_media(shard, action),

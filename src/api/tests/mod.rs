@@ -11,7 +11,7 @@ use super::problem::Body9457;
 use super::{Busy, Connections, Node, router};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings, Want};
 use crate::base::fact::{
-    Audit, CallRecord, Fact, OrderOpened, RecordingFact, RecordingFinished, Stage, Stamped, Times,
+    Audit, CallRecord, Direction, Fact, OrderOpened, RecordingFact, RecordingFinished, Signalled, Stage, Stamped, Times,
 };
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
@@ -100,6 +100,7 @@ fn call_view(site: u16, slot: u32, stage: Option<Stage>, agent: Option<u32>) -> 
         call: CallId { shard: ShardId(0), slot, generation: 1 },
         contact: ContactId(100 + u128::from(slot)),
         site: SiteId(site),
+        direction: crate::base::fact::Direction::Inbound,
         caller: CALLER.into(),
         dialled: "12345".into(),
         stage,
@@ -143,6 +144,7 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
     let call = CallRecord {
         contact: contact(site),
         revision: 1,
+        direction: Direction::Inbound,
         caller: CALLER.into(),
         dialled: "12345".into(),
         trunk: "".into(),
@@ -151,10 +153,12 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         agent: Some(agent.into()),
         times: Times { offered: Wall(4_000), ..Times::default() },
         attempts: vec![],
+        routes: vec![],
         collected: vec![],
         end: None,
         recording: Some(recording(site)),
         order: Some(order(site)),
+        signalled: Signalled::default(),
     };
     let opened = OrderOpened {
         order: order(site),
@@ -169,6 +173,8 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         opened: Wall(5_000),
         answered: None,
         ended: None,
+        emergency: false,
+        place: None,
     };
     let finished = RecordingFinished {
         ended: Wall(9_000),

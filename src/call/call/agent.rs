@@ -11,7 +11,7 @@ use crate::base::{LegId, Mono, Now, QueueId};
 use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg};
 use crate::media::event::Action as Media;
-use crate::sip::event::{Action as Sip, Ending, Invite};
+use crate::sip::event::{Action as Sip, Destination, Ending, Invite};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,9 +125,7 @@ impl Call {
         agent.dialog = Dialog::Alive;
         let invite = Invite {
             leg,
-            user,
-            domain,
-            trunk: None,
+            to: Destination::User { user, domain },
             caller_name: caller.clone(),
             caller,
             sdp,

@@ -1,10 +1,10 @@
 //! Flows that close and return, large requests, and what stands in Via and Contact, message by message.
 
-use crate::base::{LegId, Mint, Mono, Now, ShardId, Wall};
+use crate::base::{LegId, Mint, Mono, Now, ShardId, TrunkId, Wall};
 use crate::sip::digest::{Algorithm, tests::answer};
 use crate::sip::event::{
-    Action, Bindings, Command, Credential, DomainSettings, Event, Flow, Invite, Large, ListenerSettings, Notice,
-    Settings, TrunkSettings,
+    Action, Bindings, Command, Credential, Destination, DomainSettings, Event, Flow, Invite, Large, ListenerSettings,
+    Login, Notice, OverTrunk, Settings, TrunkSettings,
 };
 use crate::sip::via::Transport;
 use crate::sip::{Message, Ua};
@@ -76,6 +76,7 @@ impl Bench {
                 Command::Tell(notice) => self.notices.push(notice),
                 Command::Bindings(bindings) => self.bindings.push(bindings),
                 Command::Suspect(_) => {}
+                Command::Answered(answer) => panic!("nothing was asked: {answer:?}"),
             }
         }
         sent
@@ -123,16 +124,32 @@ impl Bench {
     }
 
     fn dial(&mut self, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
-        self.dial_over(None, leg, sdp)
+        self.invite(Destination::User { user: "1001".into(), domain: "fz.cn".into() }, leg, sdp)
     }
 
-    fn dial_over(&mut self, trunk: Option<&str>, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
+    /// Over a trunk that is reached by this flow.
+    fn dial_over(&mut self, by: Flow, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
+        let login = Login { user: "hotline".into(), password: "secret".into(), realm: Some("carrier.cn".into()) };
+        let over = OverTrunk {
+            trunk: TrunkId(0),
+            number: "1001".into(),
+            host: by.peer.to_string().into(),
+            flow: by,
+            route: None,
+            from_host: "fz.cn".into(),
+            user_phone: false,
+            asserts_identity: true,
+            privacy: false,
+            login: Some(Arc::new(login)),
+        };
+        self.invite(Destination::Trunk(Box::new(over)), leg, sdp)
+    }
+
+    fn invite(&mut self, to: Destination, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
         let leg = LegId::outgoing(ShardId(0), leg);
         let invite = Invite {
             leg,
-            user: "1001".into(),
-            domain: "fz.cn".into(),
-            trunk: trunk.map(Into::into),
+            to,
             caller: "059112345678".into(),
             caller_name: "".into(),
             sdp: Bytes::copy_from_slice(sdp),
@@ -293,6 +310,47 @@ fn dialogs_follow_a_browser_that_comes_back_and_what_waited_is_sent_again() {
 }
 
 #[test]
+fn a_page_that_says_bye_and_is_gone_did_not_hang_up() {
+    use crate::sip::event::Ending;
+    let talking = |bench: &mut Bench, more: &str| {
+        bench.register(browser(7), "1001", 1, CONTACT);
+        let (leg, sent) = bench.dial(1, b"v=0 offer");
+        let answer = response(&sent[0].1, "200 OK", CONTACT);
+        bench.receive(browser(7), &answer);
+        let (from, to, call_id) = (header(&answer, "To"), header(&answer, "From"), header(&answer, "Call-ID"));
+        let bye = format!(
+            "BYE sip:192.0.2.1:8443;transport=ws SIP/2.0\r\nVia: SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bKbye\r\n\
+             From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 9 BYE\r\n{more}Content-Length: 0\r\n\r\n"
+        );
+        (leg, bench.receive(browser(7), &bye))
+    };
+    let ended = |bench: &Bench| match bench.notices.last() {
+        Some(Notice::Ended { why, .. }) => Some(*why),
+        _ => None,
+    };
+    for (more, stays_ms, expected) in [
+        ("", 1_900, Ending::Lost),
+        ("", 2_100, Ending::Bye { q850: None }),
+        ("Reason: Q.850;cause=16\r\n", 0, Ending::Bye { q850: Some(16) }),
+    ] {
+        let mut bench = bench();
+        let (_, answered) = talking(&mut bench, more);
+        assert!(answered[0].1.starts_with("SIP/2.0 200"), "{}", answered[0].1);
+        assert_eq!(ended(&bench).is_some(), !more.is_empty());
+        bench.pass(stays_ms);
+        bench.event(Event::Closed { flow: browser(7) });
+        assert_eq!(ended(&bench), Some(expected), "{more} {stays_ms}");
+        bench.pass(40_000);
+        assert_eq!((bench.ua.counts().dialogs, bench.ua.counts().transactions), (0, 0));
+    }
+    // The citizen hangs up in that time.
+    let mut bench = bench();
+    let (leg, _) = talking(&mut bench, "");
+    assert!(bench.event(Event::Do(Action::HangUp { leg, q850: 16 })).is_empty(), "a dialog that has ended has no BYE");
+    assert_eq!(ended(&bench), Some(Ending::Ours));
+}
+
+#[test]
 fn dialogs_follow_on_shards_that_only_copy_the_binding() {
     let mut bench = bench();
     let leg = bench.established();
@@ -400,45 +458,45 @@ fn a_large_request_goes_by_tcp_and_falls_back_to_udp() {
     }
 }
 
-/// As [`bench`], and calls over the trunk go to `peer`.
-fn dialling(peer: &str) -> Bench {
-    let mut bench = bench();
-    let mut settings = (*bench.ua.settings).clone();
-    settings.trunks[0].sources.push(("2001:db8::".parse().unwrap(), 32));
-    settings.trunks[0].peer = Some(peer.parse().unwrap());
-    settings.trunks[0].credential = Some(Credential::new("hotline", "carrier.cn", "secret"));
-    bench.event(Event::Configure(Arc::new(settings)));
-    bench
+/// The trunk by UDP.
+fn trunk() -> Flow {
+    flow(0, 0, "10.0.0.9:5080")
 }
 
 #[test]
-fn numbers_go_by_a_listener_of_the_trunks_family() {
-    let cases = [
-        ("10.0.0.9:5080", flow(0, 0, "10.0.0.9:5080"), "10.0.0.9:5080", ""),
-        ("[2001:db8::9]:5080", flow(4, Flow::ANY, "[2001:db8::9]:5080"), "[2001:db8::9]:5080", ";transport=tcp"),
-    ];
-    for (peer, by, host, transport) in cases {
-        let mut bench = dialling(peer);
-        let (leg, sent) = bench.dial_over(Some("carrier"), 1, b"v=0 offer");
+fn a_trunk_is_spoken_to_as_its_flow_says() {
+    for (by, transport, contact) in [
+        (trunk(), "UDP", "<sip:192.0.2.1:5060>"),
+        (flow(1, Flow::ANY, "10.0.0.9:5080"), "TCP", "<sip:192.0.2.1:5060;transport=tcp>"),
+        (flow(2, Flow::ANY, "10.0.0.9:5061"), "TLS", "<sip:192.0.2.1:5061;transport=tls>"),
+    ] {
+        let mut bench = bench();
+        let (leg, sent) = bench.dial_over(by, 1, b"v=0 offer");
         assert_eq!(start(&sent[0]), (by, "INVITE"));
-        assert!(sent[0].1.starts_with(&format!("INVITE sip:1001@{host}{transport} SIP/2.0\r\n")), "{}", sent[0].1);
+        let host = by.peer;
+        assert!(sent[0].1.starts_with(&format!("INVITE sip:1001@{host} SIP/2.0\r\n")), "{}", sent[0].1);
         assert_eq!(header(&sent[0].1, "To"), format!("<sip:1001@{host}>"));
-        bench.receive(by, &response(&sent[0].1, "200 OK", &format!("sip:1001@{host}{transport}")));
+        assert!(header(&sent[0].1, "Via").starts_with(&format!("SIP/2.0/{transport} 192.0.2.1")), "{}", sent[0].1);
+        assert_eq!(header(&sent[0].1, "Contact"), contact);
+        bench.receive(by, &response(&sent[0].1, "200 OK", &format!("sip:1001@{host}")));
         let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));
         assert_eq!(start(&bye[0]), (by, "BYE"));
     }
-    let mut bench = dialling("[2001:db8::9]:5080");
-    let mut settings = (*bench.ua.settings).clone();
-    settings.listeners.truncate(1);
-    bench.event(Event::Configure(Arc::new(settings)));
-    assert!(bench.dial_over(Some("carrier"), 1, b"v=0 offer").1.is_empty());
+}
+
+#[test]
+fn a_trunk_to_which_no_connection_opens_fails_the_call() {
+    let mut bench = bench();
+    let by = flow(1, Flow::ANY, "10.0.0.9:5080");
+    bench.dial_over(by, 1, b"v=0 offer");
+    assert!(bench.event(Event::Closed { flow: by }).is_empty());
     assert!(matches!(bench.notices.last(), Some(Notice::Failed { status: 503, .. })), "{:?}", bench.notices);
 }
 
 #[test]
 fn a_challenged_large_request_goes_by_tcp_again_and_falls_back_too() {
-    let mut bench = dialling("10.0.0.9:5080");
-    let (_, sent) = bench.dial_over(Some("carrier"), 1, &[b'x'; 1_200]);
+    let mut bench = bench();
+    let (_, sent) = bench.dial_over(trunk(), 1, &[b'x'; 1_200]);
     let by_tcp = flow(1, Flow::ANY, "10.0.0.9:5080");
     assert_eq!(sent[0].0, by_tcp);
     let challenge = "Content-Length: 0\r\nWWW-Authenticate: Digest realm=\"carrier.cn\", nonce=\"n\", qop=\"auth\"";
@@ -452,8 +510,8 @@ fn a_challenged_large_request_goes_by_tcp_again_and_falls_back_too() {
 
 #[test]
 fn what_goes_to_a_contact_of_another_transport_says_so() {
-    let mut bench = dialling("10.0.0.9:5080");
-    let (leg, sent) = bench.dial_over(Some("carrier"), 1, b"v=0 offer");
+    let mut bench = bench();
+    let (leg, sent) = bench.dial_over(trunk(), 1, b"v=0 offer");
     let ack = bench.receive(sent[0].0, &response(&sent[0].1, "200 OK", "sip:10.0.0.9:5090;transport=tcp"));
     assert_eq!(start(&ack[0]), (flow(1, Flow::ANY, "10.0.0.9:5090"), "ACK"));
     let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));

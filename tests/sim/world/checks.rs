@@ -84,6 +84,7 @@ impl World {
         if self.dead.is_some() || self.dead_acd.is_some() || !self.cadence.is_due(self.now.mono) {
             return;
         }
+        self.trunks.check();
         self.check_phones();
         let beliefs = Beliefs { acds: &self.acds, site: &self.site, people: &self.plan.people };
         self.ledger.check(self.now.mono, &beliefs);
@@ -137,6 +138,8 @@ impl World {
             let counts = plane.counts();
             assert_eq!((counts.legs, counts.bridges, counts.playing, counts.recordings), (0, 0, 0, 0), "{counts:?}");
         }
+        let channels: u32 = self.trunks.views(self.now.mono).iter().map(|view| view.inbound.used).sum();
+        assert_eq!(channels, 0, "channels are held");
         assert!(self.ports.is_empty(), "ports are open: {:?}", self.ports);
         assert!(self.citizens.is_empty(), "citizens are on the line: {:?}", self.citizens.keys());
     }
