@@ -2,6 +2,7 @@
 
 mod baresip;
 mod calls;
+mod conformance;
 mod crash;
 mod demo;
 mod digest;

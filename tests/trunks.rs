@@ -7,7 +7,8 @@ use crate::support::sipp::{Sipp, ports};
 use md5::Md5;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -148,6 +149,159 @@ fn a_dead_trunk_gives_way_and_the_agents_call_is_bridged_recorded_and_remembered
     assert_eq!((&dead["outbound"]["taken"], &used["taken"], &used["used"]), (&json!(1), &json!(1), &json!(0)));
     let log = hotline.engine.log();
     assert!(!log.contains("13800138000"), "no citizen's number in the log");
+}
+
+#[test]
+fn a_trunk_is_called_over_tcp() {
+    let alive: SocketAddr = format!("127.0.0.3:{}", ports(2)).parse().unwrap();
+    let rules = rule("[\"1??????????\"]", false).replace(", \"b\"", "");
+    let folder = with(&[("a", trunk(alive, "transport = \"tcp\"\n[options]"))], &rules);
+    folder.listener("tcp", "transport = \"tcp\"");
+    let mut hotline = Hotline::start(folder);
+    hotline.phone("1001");
+    let port = alive.port().to_string();
+    let arguments = ["-t", "t1", "-p", &port, "-d", "1000", "-i", "127.0.0.3", "-mi", "127.0.0.3"];
+    let far = Sipp::start(hotline.folder(), hotline.engine.sip, "agent-hangs-up", &arguments);
+    let agent = dials(&hotline, "13800138000", "agent-dials");
+    let contact = hotline.events.call("talking");
+    let heard = far.succeeds();
+    agent.succeeds();
+    assert!(heard.contains("Via: SIP/2.0/TCP ") && heard.contains(";transport=tcp>"), "{heard}");
+    assert_eq!(hotline.past(&contact).end(), ("talking", "caller"));
+    hotline.nothing_is_left();
+}
+
+/// Takes TLS connections with a certificate of this name and answers OPTIONS; tells the first line and Via of each.
+fn secure_peer(name: &str, folder: &Folder) -> (u16, Receiver<String>) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    std::fs::write(folder.path().join("authorities.pem"), made.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let (config, listener) = (std::sync::Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = listener.local_addr().unwrap().port();
+    let (tell, hears) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = BufReader::new(rustls::StreamOwned::new(connection, stream));
+            let mut request = String::new();
+            while stream.read_line(&mut request).is_ok_and(|read| read > 0) {
+                if !request.ends_with("\r\n\r\n") {
+                    continue;
+                }
+                let line = |name| header(&request, name).unwrap_or_default().to_owned();
+                let answer = format!(
+                    "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=p\r\nCall-ID: {}\r\nCSeq: {}\r\nContent-Length: 0\r\n\r\n",
+                    line("Via"),
+                    line("From"),
+                    line("To"),
+                    line("Call-ID"),
+                    line("CSeq")
+                );
+                let said = format!("{} {}", request.lines().next().unwrap_or_default(), line("Via"));
+                let sent = stream.get_mut().write_all(answer.as_bytes());
+                if sent.is_err() || tell.send(said).is_err() {
+                    return;
+                }
+                request.clear();
+            }
+        }
+    });
+    (port, hears)
+}
+
+#[test]
+fn a_trunk_over_tls_is_believed_by_the_name_in_its_certificate() {
+    for (name, believed) in [("localhost", true), ("elsewhere.example", false)] {
+        let folder = with(&[], "");
+        let (port, hears) = secure_peer(name, &folder);
+        let text = format!(
+            "sources = [\"127.0.0.1\"]\nremote = \"localhost:{port}\"\ntransport = \"tls\"\n[options]\ninterval_s = 1\n\
+             down_after = 1\nup_after = 1\n"
+        );
+        std::fs::write(folder.path().join("sip-profiles/trunks/a.toml"), text).unwrap();
+        folder.listener("tls", "transport = \"tls\"\nself_signed = true\nauthorities = \"authorities.pem\"");
+        let hotline = Hotline::start(folder);
+        if believed {
+            let said = hears.recv_timeout(WAIT_MAX).expect("a request");
+            assert!(said.starts_with("OPTIONS sip:localhost:") && said.contains("SIP/2.0/TLS"), "{said}");
+            hears.recv_timeout(WAIT_MAX).expect("another one");
+            assert_eq!(seen(&hotline, "a")["up"], true);
+        } else {
+            until(&hotline, "a", "the trunk is down", |trunk| trunk["up"] == false);
+            assert!(hears.try_recv().is_err(), "nothing is said to whom we do not believe");
+        }
+    }
+}
+
+/// A socket that takes no connection and refuses none: its backlog is full.
+fn deaf(at: SocketAddr) -> (socket2::Socket, Vec<TcpStream>) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&at.into()).unwrap();
+    socket.listen(0).unwrap();
+    let filled = (0..4).map_while(|_| TcpStream::connect_timeout(&at, Duration::from_millis(300)).ok());
+    let filled = filled.collect();
+    (socket, filled)
+}
+
+#[test]
+fn a_large_emergency_invite_arrives_at_a_trunk_that_knows_udp_alone() {
+    for silent in [false, true] {
+        let police = Peer::new("127.0.0.2");
+        let _backlog = silent.then(|| deaf(police.at));
+        let place = "civic = { country = \"CN\", A1 = \"福建省\", A3 = \"福州市\", RD = \"五四路\", HNO = \"1\" }\n";
+        let rules = rule("[\"110\"]", true).replace(", \"b\"", "") + place;
+        let folder = with(&[("a", trunk(police.at, "geolocation = \"body\""))], &rules);
+        folder.listener("tcp", "transport = \"tcp\"");
+        let mut hotline = Hotline::start(folder);
+        hotline.phone("1001");
+        let (begun, agent) = (Instant::now(), dials(&hotline, "110", "agent-dials-in-vain 486"));
+        let invite = police.request("INVITE sip:110@");
+        assert!(invite.0.len() > 1_300, "{} bytes: {}", invite.0.len(), invite.0);
+        assert!(invite.0.contains("Via: SIP/2.0/UDP "), "{}", invite.0);
+        assert!(
+            invite.0.contains("<ca:A1>福建省</ca:A1>") && invite.0.contains("\r\nGeolocation: <cid:"),
+            "{}",
+            invite.0
+        );
+        assert!(!silent || begun.elapsed() >= Duration::from_secs(1), "TCP had its second");
+        police.answer(&invite, "486 Busy Here", "");
+        agent.succeeds();
+    }
+}
+
+#[test]
+fn a_call_asked_for_by_hand_joins_the_agent_and_the_citizen_of_an_order() {
+    let far: SocketAddr = format!("127.0.0.3:{}", ports(2)).parse().unwrap();
+    let rules = rule("[\"1??????????\"]", false).replace(", \"b\"", "");
+    let mut hotline = Hotline::start(with(&[("a", trunk(far, "[outbound]\nchannels = 1"))], &rules));
+    let phone = hotline.phone("1001");
+    let agent = hotline.behaves(&phone, "agent-answers", &[]);
+    let port = far.port().to_string();
+    let arguments = ["-p", &port, "-d", "1500", "-i", "127.0.0.3", "-mi", "127.0.0.3"];
+    let citizen = Sipp::start(hotline.folder(), hotline.engine.sip, "agent-hangs-up", &arguments);
+    let wanted = json!({ "agent": "1001", "number": "138 0013 8000" });
+    let refused = hotline.lead.post_json("/calls", &json!({ "agent": "1001", "number": "0044 20 7183 8750" }));
+    assert_eq!((refused.status, refused.body["title"].as_str()), (403, Some("Forbidden")), "{}", refused.body);
+    let nobody = hotline.lead.post_json("/calls", &json!({ "agent": "1002", "number": "13800138000" }));
+    assert_eq!(nobody.status, 409, "{}", nobody.body);
+    let asked = hotline.lead.post_json("/calls", &wanted);
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    let contact = hotline.events.call("talking");
+    assert_eq!(asked.body["contact"], json!(contact));
+    assert_eq!(hotline.lead.post_json("/calls", &wanted).status, 409, "the agent is on a call");
+    let rung = agent.succeeds();
+    assert!(rung.contains(";answer-after=0") && !rung.contains("13800138000"), "{rung}");
+    assert!(citizen.succeeds().contains("INVITE sip:13800138000@127.0.0.3"));
+    let past = hotline.past(&contact);
+    let call = &past.record["call"];
+    assert_eq!((&call["direction"], &call["agent"], &call["trunk"]), (&json!("outbound"), &json!("1001"), &json!("a")));
+    assert_eq!(past.end(), ("talking", "caller"));
+    assert!(past.sound.left.iter().any(|sample| sample.unsigned_abs() > 1_000), "the far end is heard on the left");
+    assert!(past.sound.right.iter().any(|sample| sample.unsigned_abs() > 1_000), "the agent on the right");
+    hotline.nothing_is_left();
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod auth;
 pub mod bans;
 pub mod calls;
+pub mod dial;
 pub mod events;
 pub mod health;
 pub mod idempotency;
@@ -28,6 +29,7 @@ use crate::acd::event::Want;
 use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
 use crate::edge::event::{Ban, Source};
+use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Live, Snapshot};
 use crate::store::Store;
@@ -75,6 +77,8 @@ pub struct Busy;
 
 /// Hands the end of a call to its shard.
 pub type HangUp = dyn Fn(CallId) -> Result<(), Busy> + Send + Sync;
+/// Hands a wish for a call to the outside to a shard.
+pub type Dial = dyn Fn(Wish) -> Result<(), NotDialled> + Send + Sync;
 /// Hands a wanted state to the ACD of the site.
 pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + Sync;
 /// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.
@@ -100,6 +104,8 @@ pub struct Node {
     pub tokens: Arc<ArcSwap<Vec<TokenSettings>>>,
     /// Ends a call.
     pub hang_up: Arc<HangUp>,
+    /// Asks for a call to the outside.
+    pub dial: Arc<Dial>,
     /// Asks for an agent's state.
     pub want: Arc<SetState>,
     /// Tells the audit.
@@ -197,7 +203,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(trunks::list))
         .routes(routes!(live_calls::list))
         .routes(routes!(live_calls::hang_up))
-        .routes(routes!(calls::list))
+        .routes(routes!(calls::list, dial::dial))
         .routes(routes!(calls::one))
         .routes(routes!(orders::list))
         .routes(routes!(orders::one))
@@ -228,9 +234,13 @@ impl Api {
     }
 
     fn request_id(&self) -> String {
+        crate::base::FactId(self.mint()).to_string()
+    }
+
+    /// A new id.
+    fn mint(&self) -> u128 {
         let wall = self.wall();
-        let id = self.ids.lock().unwrap_or_else(PoisonError::into_inner).mint(wall);
-        crate::base::FactId(id).to_string()
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).mint(wall)
     }
 
     fn audit(&self, site: Option<SiteId>, audit: Audit) {

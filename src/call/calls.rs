@@ -124,6 +124,7 @@ impl Calls {
             Event::PortRefused { leg } => self.with_leg(now, leg, out, |call, out| call.port_refused(now, leg, out)),
             Event::HangUp { call } if let Some(call) = outbound::inward(call) => self.outbound_hang_up(now, call, out),
             Event::HangUp { call } => self.with_call(now, call, out, |call, out| call.hang_up(now, out)),
+            Event::Dial(dial) => self.dial(now, *dial, out),
             Event::Resync { site } => self.tell_owner(site, out),
             Event::Configure(settings) => self.configure(now, settings, out),
             Event::Drain { retry_after_s } => self.retry_after_s = Some(retry_after_s),
@@ -227,7 +228,7 @@ impl Calls {
             // 487 is sent; `Ended` follows with the rest.
             Notice::Cancelled { leg: _ } => {}
             // Only of INVITEs over trunks.
-            Notice::Trying { leg: _ } => {}
+            Notice::Trying { leg: _ } | Notice::Resent { leg: _ } => {}
             Notice::Acknowledged { leg, sdp } => {
                 self.with_leg(now, leg, out, |call, out| call.acknowledged(now, leg, sdp, out));
             }

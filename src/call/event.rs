@@ -1,7 +1,8 @@
 //! What goes into the calls of a shard and what comes out.
 
 use crate::base::fact::{Direction, Fact, Stage};
-use crate::base::{AgentId, CallId, ContactId, LegId, PromptId, QueueId, SiteId, TrunkId, Wall};
+use crate::base::number::Number;
+use crate::base::{AgentId, CallId, ContactId, LegId, OrderId, PromptId, QueueId, SiteId, TrunkId, Wall};
 use crate::{acd, ivr, media, sip, trunk};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -35,6 +36,8 @@ pub enum Event {
         /// Which.
         call: CallId,
     },
+    /// Somebody who may asks for a call of an agent to the outside: the agent's phone is rung first.
+    Dial(Box<Dial>),
     /// A site's queues have a new owner, who asks what the calls here want and hold. Comes behind all that the old owner said;
     /// [`Adopt`](acd::event::Event::Adopt) answers it.
     Resync {
@@ -48,6 +51,21 @@ pub enum Event {
         /// Seconds for Retry-After.
         retry_after_s: u32,
     },
+}
+
+/// A call to the outside that was asked for by hand (click to dial).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// The contact it shall be.
+    pub contact: ContactId,
+    /// Whose.
+    pub site: SiteId,
+    /// Whose phone is rung.
+    pub agent: AgentId,
+    /// Whom to call.
+    pub number: Number,
+    /// The order it is about.
+    pub order: Option<OrderId>,
 }
 
 /// Out of [`Calls`](super::Calls).
@@ -172,6 +190,8 @@ pub struct QueueVoice {
     pub music: PromptId,
     /// Played before hanging up when the wait was too long, nobody is there or the queue is full.
     pub apology: PromptId,
+    /// Whether agents' phones are asked to answer by themselves.
+    pub auto_answer: bool,
 }
 
 /// Who an agent is.

@@ -6,9 +6,10 @@ use super::schema;
 use super::source::{Check, Source};
 use crate::base::TrunkId;
 use crate::base::number::{Number, NumberKind};
+use crate::sip::location::CIVIC_ELEMENTS;
 use crate::trunk::Dialling;
-use crate::trunk::dialling::{Pattern, Rule};
-use crate::trunk::event::Profile;
+use crate::trunk::dialling::{Pattern, Place, Rule};
+use crate::trunk::event::{Geolocation, Profile};
 use std::path::Path;
 
 /// Reads all rules.
@@ -40,7 +41,43 @@ fn rule(check: &mut Check<'_>, raw: &schema::DiallingRule, sites: Sites<'_>, tru
     if raw.trunks.get_ref().is_empty() {
         check.wrong(&raw.trunks.span(), "a rule without a trunk", "name at least one of sip-profiles/trunks");
     }
-    Some(Rule { site, numbers, trunks: routes, caller, emergency: raw.emergency })
+    let place = place(check, raw);
+    if raw.emergency {
+        for (route, name) in routes.iter().zip(raw.trunks.get_ref()) {
+            let (missing, cure) = match trunks[route.index()].wording.geolocation {
+                Geolocation::Header if place.uri.is_none() => ("location", "add location = \"https://…\""),
+                Geolocation::Body if place.civic.is_empty() => {
+                    ("civic", "add civic = { country = \"CN\", A1 = \"…\" }")
+                }
+                Geolocation::None | Geolocation::Header | Geolocation::Body => continue,
+            };
+            let message = format!("trunk \"{}\" is to be told where the call is from: no `{missing}`", name.get_ref());
+            check.wrong(&name.span(), message, cure);
+        }
+    }
+    Some(Rule { site, numbers, trunks: routes, caller, emergency: raw.emergency, place })
+}
+
+/// Where the callers are.
+fn place(check: &mut Check<'_>, raw: &schema::DiallingRule) -> Place {
+    let uri = raw.location.as_ref().map(|text| {
+        let known = ["https:", "http:", "sip:", "sips:", "pres:"];
+        let good = known.iter().any(|scheme| text.get_ref().starts_with(scheme))
+            && text.get_ref().bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte));
+        if !good {
+            let message = format!("\"{}\" is no URI of a location", text.get_ref());
+            check.wrong(&text.span(), message, "write https://…, sip:… or pres:…");
+        }
+        text.get_ref().as_str().into()
+    });
+    for element in raw.civic.keys().filter(|element| !CIVIC_ELEMENTS.contains(&element.get_ref().as_str())) {
+        let message = format!("\"{}\" is no element of a civic address", element.get_ref());
+        check.wrong(&element.span(), message, format!("write some of {} (RFC 5139)", CIVIC_ELEMENTS.join(", ")));
+    }
+    // In the order in which people read an address.
+    let value = |name: &&str| raw.civic.iter().find(|(element, _)| element.get_ref() == name).map(|(_, value)| value);
+    let pairs = CIVIC_ELEMENTS.iter().filter_map(|name| Some(((*name).into(), value(name)?.as_str().into())));
+    Place { uri, civic: pairs.collect() }
 }
 
 fn pattern(check: &mut Check<'_>, text: &schema::Text, emergency: bool) -> Option<Pattern> {

@@ -86,6 +86,8 @@ pub(super) fn profile(
             asserts_identity: raw.asserts_identity.unwrap_or(true),
             privacy: raw.privacy,
             e164: raw.e164,
+            geolocation: raw.geolocation,
+            user_to_user: raw.user_to_user,
             from_domain: raw.from_domain.as_ref().map_or_else(|| "".into(), |host| host_text(check, host)),
         },
     }

@@ -179,6 +179,10 @@ pub(super) struct Trunk {
     pub privacy: bool,
     #[serde(default)]
     pub e164: bool,
+    #[serde(default)]
+    pub geolocation: crate::trunk::event::Geolocation,
+    #[serde(default)]
+    pub user_to_user: bool,
     pub from_domain: Option<Text>,
 }
 
@@ -250,6 +254,9 @@ pub(super) struct DiallingRule {
     pub caller: Text,
     #[serde(default)]
     pub emergency: bool,
+    pub location: Option<Text>,
+    #[serde(default)]
+    pub civic: BTreeMap<Text, String>,
 }
 
 /// `sip-profiles/queues.toml`.
@@ -272,6 +279,8 @@ pub(super) struct Queue {
     pub wait_max_s: Option<Count>,
     pub waiting_max: Option<Count>,
     pub no_agents: Option<crate::acd::event::NoAgents>,
+    #[serde(default)]
+    pub auto_answer: bool,
     pub announcement: Option<Text>,
     pub music: Text,
     pub apology: Text,

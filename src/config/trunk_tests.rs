@@ -210,6 +210,30 @@ fn a_trunk_that_no_listener_can_reach_is_told_so() {
 }
 
 #[test]
+fn an_emergency_rule_says_where_its_callers_are_when_a_trunk_wants_to_know() {
+    let rule = RULE.replace("1??????????", "110") + "emergency = true\n";
+    for (form, missing) in [("header", "location"), ("body", "civic")] {
+        let trunk = format!("{BASE}geolocation = \"{form}\"\n");
+        let told = told(&trunk, &rule);
+        assert!(told.len() == 1 && told[0].starts_with(&format!("{DIALLING}:4:11: ")), "{told:?}");
+        assert!(
+            told[0].contains(&format!("no `{missing}`")) && told[0].contains(&format!("add {missing} = ")),
+            "{told:?}"
+        );
+    }
+    let dir = copy(false);
+    let place = "location = \"https://lis.example/1\"\ncivic = { RD = \"五四路\", A1 = \"福建省\" }\n";
+    fs::write(dir.path().join(GATEWAY), format!("{BASE}geolocation = \"body\"\nuser_to_user = true\n")).unwrap();
+    fs::write(dir.path().join(DIALLING), rule + place).unwrap();
+    let config = Config::load(&dir.path().join("jiesu.toml")).unwrap();
+    let found = &config.calls().dialling.rules[0].place;
+    assert_eq!(found.uri.as_deref(), Some("https://lis.example/1"));
+    let pairs: Vec<(&str, &str)> = found.civic.iter().map(|(element, value)| (&**element, &**value)).collect();
+    assert_eq!(pairs, [("A1", "福建省"), ("RD", "五四路")], "as people read an address");
+    assert!(config.profiles[1].wording.user_to_user);
+}
+
+#[test]
 fn each_mistake_of_a_dialling_rule_is_told_at_its_place_with_its_cure() {
     for (from, to, place, message, cure) in [
         ("fuzhou", "fuzhuo", "2:8", "unknown site", "did you mean \"fuzhou\"?"),
@@ -220,6 +244,8 @@ fn each_mistake_of_a_dialling_rule_is_told_at_its_place_with_its_cure() {
         ("1??????????", "1x", "3:12", "contains 'x'", "write digits"),
         ("1??????????", "110", "3:12", "\"110\" is an emergency number", "emergency = true"),
         ("059112345", "us", "5:10", "\"us\" is no number", "own number"),
+        ("caller", "location = \"here\"\ncaller", "5:12", "\"here\" is no URI", "https"),
+        ("caller", "civic = { street = \"x\" }\ncaller", "5:11", "\"street\" is no element", "RD"),
         ("caller", "emergency = true\ncaller", "3:12", "is no emergency number", "110, 119, 120 or 122"),
     ] {
         let start = format!("{DIALLING}:{place}: ");

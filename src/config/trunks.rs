@@ -43,9 +43,11 @@ pub(super) fn read(
             sources.push((network.addr(), network.prefix_len()));
         }
         let own: Vec<IpNet> = taken.iter().filter(|(_, trunk)| **trunk == *name).map(|(network, _)| *network).collect();
-        profiles.push(profile(&mut check, (root, &name), &raw, listeners, &own));
+        let profile = profile(&mut check, (root, &name), &raw, listeners, &own);
+        let login = profile.login.clone();
+        profiles.push(profile);
         let schema::Trunk { trusts_identity, large, provisionals, .. } = raw;
-        trunks.push(TrunkSettings { name: name.into(), sources, trusts_identity, large, provisionals });
+        trunks.push(TrunkSettings { name: name.into(), sources, trusts_identity, large, provisionals, login });
     }
     (trunks, profiles)
 }

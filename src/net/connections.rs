@@ -66,6 +66,8 @@ pub struct World {
     pub knock: Box<dyn Fn(IpAddr) -> Knock + Send + Sync>,
     /// Whether an address is not heard any more.
     pub is_banned: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// The domain by which an address was found: what a certificate there must name (RFC 5922 §7.2).
+    pub domain_at: Box<dyn Fn(SocketAddr) -> Option<Box<str>> + Send + Sync>,
 }
 
 /// Figures since the start, but for the first four.
@@ -360,7 +362,10 @@ impl Connections {
         let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
         let stream = timeout(CONNECT_MAX, tcp::connect(door.listen, peer)).await.map_err(late)??;
         let profile = door.profile.load_full();
-        timeout(HANDSHAKE_MAX, wire::connect(stream, profile.secured.as_ref())).await.map_err(late)?
+        let domain = (self.0.world.domain_at)(peer);
+        timeout(HANDSHAKE_MAX, wire::connect(stream, profile.secured.as_ref(), domain.as_deref()))
+            .await
+            .map_err(late)?
     }
 
     /// A connection's life after its handshakes.

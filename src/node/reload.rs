@@ -33,6 +33,7 @@ pub struct Reload {
     pub(super) listeners: Arc<Mutex<Listeners>>,
     pub(super) store: Store,
     pub(super) wires: Arc<Wires>,
+    pub(super) seed: [u64; 2],
 }
 
 impl Reload {

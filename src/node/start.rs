@@ -163,17 +163,18 @@ impl Node {
         live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
         let setup = Arc::new(ArcSwap::from_pointee(setup));
         let edge = Arc::new(Edge::new(&config, seed, setup.clone()));
+        let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
         let wires = Arc::new(Wires {
             counts: to_shards.iter().map(|_| Mutex::default()).collect(),
             sockets: ArcSwap::from_pointee(Vec::new()),
-            connections: connections(&to_shards, &edge),
+            connections: connections(&to_shards, &edge, &trunks),
             shards: to_shards,
             acds: to_acds,
             setup,
             phones: dashmap::DashMap::new(),
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
-            trunks: TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))),
+            trunks,
             facts: Box::new(tell),
             faults: Faults::default(),
             edge,
@@ -360,6 +361,7 @@ impl Node {
             listeners: self.listeners.clone(),
             store: self.store.clone(),
             wires: self.wires.clone(),
+            seed: self.seed,
         }
     }
 
@@ -381,6 +383,10 @@ impl Node {
     /// A number that only this process knows.
     pub fn seed(&self) -> [u64; 2] {
         self.seed
+    }
+
+    pub(super) fn wires(&self) -> &Arc<Wires> {
+        &self.wires
     }
 
     /// Ends calls by hand.
@@ -510,7 +516,8 @@ impl Current {
 }
 
 /// The table of connections: their messages go to shards as datagrams do.
-fn connections(shards: &[ToShard], edge: &Arc<Edge>) -> Connections {
+fn connections(shards: &[ToShard], edge: &Arc<Edge>, trunks: &Arc<TrunkTable>) -> Connections {
+    let trunks = trunks.clone();
     let [judge, trusts, knock, is_banned] = std::array::from_fn(|_| edge.clone());
     let world = World {
         judge: Box::new(move |flow, bytes| judge.judge(flow, bytes)),
@@ -518,6 +525,7 @@ fn connections(shards: &[ToShard], edge: &Arc<Edge>) -> Connections {
         trusts: Box::new(move |address| trusts.is_trunk(address)),
         knock: Box::new(move |address| knock.knock(address)),
         is_banned: Box::new(move |address| is_banned.is_banned(address)),
+        domain_at: Box::new(move |address| trunks.host_at(address)),
     };
     // Numbers of this life are above those of earlier ones, with room for a million new connections each millisecond.
     let first = u64::try_from(clock::now().wall.0).unwrap_or_default() << 20;

@@ -13,6 +13,7 @@ use crate::shard;
 use crate::trunk::Trunks;
 use crate::trunk::event::{Alarm, Command, Event, Settings, View};
 use arc_swap::ArcSwap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -63,6 +64,11 @@ impl TrunkTable {
     /// Everything as it stands.
     pub(super) fn views(&self, now: Now) -> Vec<View> {
         lock(&self.trunks).views(now.mono)
+    }
+
+    /// The host by which a trunk at this address is known.
+    pub(super) fn host_at(&self, peer: SocketAddr) -> Option<Box<str>> {
+        lock(&self.trunks).host_at(peer).map(Into::into)
     }
 
     fn step(&self, step: impl FnOnce(&mut Trunks, &mut Vec<Command>)) -> Vec<Command> {
@@ -127,7 +133,13 @@ fn resolve(wires: Arc<Wires>, resolver: Resolver, trunk: TrunkId) {
     tokio::spawn(async move {
         let (host, port) = remote.proxy.unwrap_or((remote.host, remote.port));
         let (targets, life) = match resolver.targets(&host, port, remote.transport).await {
-            Ok(found) => found,
+            Ok((mut targets, life)) => {
+                let setup = wires.setup.load();
+                let ipv4 = setup.sip.listeners.get(usize::from(remote.listener)).map(|it| it.advertised.is_ipv4());
+                // What its listener cannot speak to is no target.
+                targets.retain(|target| ipv4.is_none_or(|ipv4| ipv4 == target.is_ipv4()));
+                (targets, life)
+            }
             Err(error) => {
                 tracing::warn!(trunk = &*wires.trunks.name(trunk), %error, "the trunk's name was not found");
                 (Vec::new(), Duration::ZERO)

@@ -92,7 +92,7 @@ pub(super) struct Wires {
     pub(super) phones: DashMap<AgentId, IpAddr>,
     pub(super) registrations: super::registrations::Registrations,
     pub(super) live: Arc<super::live::Live>,
-    pub(super) trunks: super::trunks::TrunkTable,
+    pub(super) trunks: Arc<super::trunks::TrunkTable>,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) faults: Faults,
     pub(super) edge: Arc<super::edge::Edge>,

@@ -13,9 +13,8 @@ use std::sync::Arc;
 
 const LEG: LegId = LegId::outgoing(ShardId(0), 7);
 
-/// Over the trunk, with an account for one realm or for any.
-fn over(number: &str, realm: Option<&str>) -> Destination {
-    let realm = realm.map(Into::into);
+/// Over the trunk.
+fn over(number: &str) -> Destination {
     Destination::Trunk(Box::new(OverTrunk {
         trunk: TrunkId(0),
         number: number.into(),
@@ -26,7 +25,7 @@ fn over(number: &str, realm: Option<&str>) -> Destination {
         user_phone: false,
         asserts_identity: true,
         privacy: false,
-        login: Some(Arc::new(Login { user: "hotline".into(), password: "secret".into(), realm })),
+        location: None,
     }))
 }
 
@@ -47,8 +46,13 @@ fn dial(bench: &mut Bench) -> String {
     dial_with(bench, Some("carrier.cn"))
 }
 
+/// With an account for one realm or for any.
 fn dial_with(bench: &mut Bench, realm: Option<&str>) -> String {
-    let invite = invite_of(over("13800138000", realm));
+    let mut settings = (*bench.ua.settings).clone();
+    let realm = realm.map(Into::into);
+    settings.trunks[0].login = Some(Arc::new(Login { user: "hotline".into(), password: "secret".into(), realm }));
+    bench.event(Event::Configure(Arc::new(settings)));
+    let invite = invite_of(over("13800138000"));
     let sent = bench.event(Event::Do(Action::Invite(Box::new(invite))));
     assert_eq!((sent.len(), sent[0].0.peer.to_string()), (1, TRUNK.into()));
     sent[0].1.clone()
@@ -233,6 +237,20 @@ fn requests_inside_the_dialog_are_proved_too() {
 }
 
 #[test]
+fn an_ack_brings_what_its_invite_proved_itself_with() {
+    let mut bench = bench(settings());
+    let invite = dial(&mut bench);
+    let challenge = "Proxy-Authenticate: Digest realm=\"carrier.cn\", nonce=\"n\", qop=\"auth\"\r\n";
+    let again = answers(&mut bench, &invite, 407, "x", challenge).pop().unwrap();
+    let proof = header(&again, "Proxy-Authorization")[0];
+    // The answer, its repetition, and that of another fork: each has its ACK.
+    for fork in ["a", "a", "b"] {
+        let sent = answers(&mut bench, &again, 200, fork, SDP);
+        assert_eq!((method(&sent[0]), header(&sent[0], "Proxy-Authorization")), ("ACK", vec![proof]), "{fork}");
+    }
+}
+
+#[test]
 fn a_longer_session_is_asked_for_when_the_path_wants_it() {
     let mut bench = bench(settings());
     let invite = dial(&mut bench);
@@ -269,7 +287,7 @@ fn a_trunk_that_wants_rest_gets_it() {
     let invite = dial(&mut bench);
     answers(&mut bench, &invite, 503, "a", "Retry-After: 30 (busy)\r\n");
     assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 503, q850: None }));
-    let again = || Event::Do(Action::Invite(Box::new(invite_of(over("1", None)))));
+    let again = || Event::Do(Action::Invite(Box::new(invite_of(over("1")))));
     assert!(bench.event(again()).is_empty());
     assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 503, q850: None }));
     bench.pass(31_000);

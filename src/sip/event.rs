@@ -180,8 +180,17 @@ pub struct OverTrunk {
     pub asserts_identity: bool,
     /// Whether `Privacy: id` is written (RFC 3323 §4.2).
     pub privacy: bool,
-    /// The account, when the trunk may ask for one.
-    pub login: Option<Arc<Login>>,
+    /// Where the call is from, when the trunk shall know it.
+    pub location: Option<Location>,
+}
+
+/// Where a call is from (RFC 6442).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A URI that tells it to who may know.
+    Reference(Box<str>),
+    /// A civic address (RFC 5139): elements and their values, in order.
+    Civic(Vec<(Box<str>, Box<str>)>),
 }
 
 /// An account of ours at somebody else's registrar or proxy.
@@ -323,6 +332,12 @@ pub enum Notice {
     },
     /// The first provisional response to an INVITE over a trunk came: the next hop is there.
     Trying {
+        /// An outgoing leg.
+        leg: LegId,
+    },
+    /// The INVITE goes out by UDP only now, for no connection for so large a one opened (RFC 3261 §18.1.1): nobody can have
+    /// answered it before.
+    Resent {
         /// An outgoing leg.
         leg: LegId,
     },
@@ -624,6 +639,8 @@ pub struct TrunkSettings {
     pub large: Option<Large>,
     /// Whether our provisional responses to it are reliable.
     pub provisionals: Provisionals,
+    /// Under which its challenges to our requests are answered (RFC 3261 §22.2).
+    pub login: Option<Arc<Login>>,
 }
 
 /// A phone's digest secret: H(user:realm:password) for each algorithm, never the password.

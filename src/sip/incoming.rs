@@ -251,10 +251,7 @@ impl Ua {
             },
             State::Offered(_) | State::Calling(_) | State::Ending { .. } => return,
         };
-        leg.answer = None;
-        let id = leg.id;
-        self.stop(key, LegTimer::Repeat);
-        self.stop(key, LegTimer::Life);
+        let id = self.repeats_no_more(key);
         if initial || !has_offer {
             let answer = sdp(ack).ok().flatten().filter(|_| !has_offer);
             pass.tell(Notice::Acknowledged { leg: id, sdp: answer });
@@ -262,6 +259,40 @@ impl Ua {
         if hang_up.is_some() {
             self.bye(pass, key, Ending::Ours, hang_up);
         }
+    }
+
+    /// A re-INVITE proves that our 2xx came, for nobody may send one before (§14.1). If nothing is owed of that offer and
+    /// answer, the ACK, lost or late, is waited for no longer (RFC 5407 §3.1.4).
+    pub(super) fn accepted_unseen(&mut self, pass: &mut Pass, key: LegKey) {
+        let leg = &mut self.legs[key];
+        let initial = match &mut leg.state {
+            State::Answered { dialog, has_offer: true, hang_up: None } => {
+                leg.state = State::Established { dialog: dialog.clone(), reoffer: Reoffer::Idle };
+                true
+            }
+            State::Established { reoffer: reoffer @ Reoffer::Accepting { has_offer: true }, .. } => {
+                *reoffer = Reoffer::Idle;
+                false
+            }
+            State::Answered { .. }
+            | State::Established { .. }
+            | State::Offered(_)
+            | State::Calling(_)
+            | State::Ending { .. } => return,
+        };
+        let id = self.repeats_no_more(key);
+        if initial {
+            pass.tell(Notice::Acknowledged { leg: id, sdp: None });
+        }
+    }
+
+    /// The 2xx of this leg came to the other side. Returns whose it was.
+    fn repeats_no_more(&mut self, key: LegKey) -> LegId {
+        self.stop(key, LegTimer::Repeat);
+        self.stop(key, LegTimer::Life);
+        let leg = &mut self.legs[key];
+        leg.answer = None;
+        leg.id
     }
 
     /// A CANCEL (§9.2): answered itself, and its INVITE with 487 unless that was answered.

@@ -5,7 +5,7 @@
 
 use super::client::ClientKey;
 use super::dialog::Dialog;
-use super::event::{Ending, Flow, Invite, Login};
+use super::event::{Ending, Flow, Invite};
 use super::message::{Message, RAck};
 use super::name::Name;
 use super::refer::Refer;
@@ -17,7 +17,6 @@ use crate::base::{LegId, Mono};
 use bytes::Bytes;
 use core::time::Duration;
 use slotmap::new_key_type;
-use std::sync::Arc;
 
 new_key_type! {
     /// A leg in the table of its user agent.
@@ -50,8 +49,6 @@ pub(super) struct Leg {
     pub(super) refers: Vec<Refer>,
     /// What a PRACK may still prove though the final response overtook it (RFC 3262 §3).
     pub(super) late: Option<RAck>,
-    /// Under which challenges to our requests are answered; unknown after a restart.
-    pub(super) login: Option<Arc<Login>>,
     /// By whom the session is kept alive (RFC 4028).
     pub(super) session: Option<SessionTimer>,
     /// Repeats a provisional response or the 2xx.
@@ -197,7 +194,6 @@ impl Leg {
             updates: false,
             refers: Vec::new(),
             late: None,
-            login: None,
             session: None,
             repeat: None,
             life: None,

@@ -45,6 +45,7 @@ mod flows;
 mod incoming;
 mod info;
 mod leg;
+pub mod location;
 mod outgoing;
 pub mod place;
 mod refer;

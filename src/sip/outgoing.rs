@@ -1,10 +1,11 @@
 //! INVITE as a client (RFC 3261 §13.2, §9.1): one call to all bindings of a user, the first 2xx wins.
 
 use super::address::Address;
-use super::client::{Cancel, ClientKey, Purpose, Reason};
+use super::client::{Cancel, Client, ClientKey, Purpose, Reason};
 use super::dialog::{Dialog, via};
 use super::event::{Binding, Destination, Invite, Notice, OverTrunk};
 use super::leg::{Calling, Dialling, Early, Leg, LegKey, LegTimer, Reoffer, State};
+use super::location;
 use super::message::{Contact, Message};
 use super::method::Method;
 use super::name::Name;
@@ -35,13 +36,13 @@ impl Ua {
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
         let (leg, until) = (invite.leg, pass.now.mono + invite.ring_max);
-        let (trunk, login) = match &invite.to {
-            Destination::User { .. } => (None, None),
-            Destination::Trunk(over) => (Some(false), over.login.clone()),
+        let trunk = match &invite.to {
+            Destination::User { .. } => None,
+            Destination::Trunk(_) => Some(false),
         };
         let (dialling, early) = (Some(Dialling { invite, call_id, redirects: 0 }), Vec::new());
         let calling = Calling { branches: Vec::new(), best: None, given_up: None, trunk, until, early, dialling };
-        let key = self.add(Leg { login, ..Leg::new(leg, tag, State::Calling(calling)) });
+        let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
         self.branch_out(pass, key, bindings);
         self.set(key, LegTimer::Life, until);
     }
@@ -119,7 +120,12 @@ impl Ua {
             // A name that is none is left out: the rest of the call matters more.
             let _ = writer.other(name, value.as_bytes());
         }
-        writer.body(SDP, &invite.sdp)
+        match &invite.to {
+            Destination::Trunk(over) if let Some(location) = &over.location => {
+                location::finish(writer, location, (&own, tag), &invite.sdp)
+            }
+            Destination::User { .. } | Destination::Trunk(_) => writer.body(SDP, &invite.sdp),
+        }
     }
 
     /// A response to one branch, or none in time.
@@ -230,7 +236,7 @@ impl Ua {
                 self.stray(pass, client, response);
                 self.branch_done(pass, key, client, 488, None);
             }
-            (false, ..) if self.acknowledge_again(pass, key, response) => {}
+            (false, ..) if self.acknowledge_again(pass, key, Some(client), response) => {}
             (false, ..) => {
                 self.stray(pass, client, response);
                 self.branch_done(pass, key, client, 487, None);
@@ -255,7 +261,7 @@ impl Ua {
     ) {
         // At a trunk, and only there, Contact and Record-Route choose the address.
         dialog.trunk = matches!(self.legs[key].state, State::Calling(Calling { trunk: Some(_), .. }));
-        self.acknowledge(pass, &mut dialog, response.cseq().number);
+        self.acknowledge(pass, &mut dialog, Some(winner), response);
         let leg = &mut self.legs[key];
         leg.learn(response);
         let state = State::Established { dialog, reoffer: Reoffer::Idle };
@@ -271,25 +277,47 @@ impl Ua {
         pass.tell(Notice::Answered { leg: id, sdp: answer });
     }
 
-    /// The ACK of a 2xx, end to end, without a transaction (§13.2.2.4).
-    pub(super) fn acknowledge(&mut self, pass: &mut Pass, dialog: &mut Dialog, cseq: u32) {
-        dialog.acked = Some(cseq);
-        self.send_ack(pass, dialog, cseq);
+    /// The ACK of a 2xx to the INVITE of `client`, end to end, without a transaction (§13.2.2.4).
+    pub(super) fn acknowledge(
+        &mut self,
+        pass: &mut Pass,
+        dialog: &mut Dialog,
+        client: Option<ClientKey>,
+        response: &Message,
+    ) {
+        dialog.acked = Some(response.cseq().number);
+        self.send_ack(pass, dialog, client);
     }
 
-    fn send_ack(&mut self, pass: &mut Pass, dialog: &Dialog, cseq: u32) {
+    fn send_ack(&mut self, pass: &mut Pass, dialog: &Dialog, client: Option<ClientKey>) {
+        let Some(cseq) = dialog.acked else { return };
         let branch = self.marks.branch();
-        let ack = dialog.request(Method::Ack, cseq, &self.settings, &branch).finish();
-        pass.send(dialog.next_flow(&self.settings), ack);
+        let mut writer = dialog.request(Method::Ack, cseq, &self.settings, &branch);
+        // Nobody can challenge an ACK, so it brings what its INVITE proved itself with (§13.2.2.4, §22.1).
+        let proved = client.and_then(|client| self.clients.at(client)).filter(|client| client.retries > 0);
+        if let Some(invite) = proved.and_then(Client::message) {
+            for name in [Name::Authorization, Name::ProxyAuthorization] {
+                for proof in invite.lines(name) {
+                    writer.header(name, proof);
+                }
+            }
+        }
+        pass.send(dialog.next_flow(&self.settings), writer.finish());
     }
 
     /// Whether a 2xx is a repetition in the leg's dialog; it has its ACK again then.
-    pub(super) fn acknowledge_again(&mut self, pass: &mut Pass, key: LegKey, response: &Message) -> bool {
+    pub(super) fn acknowledge_again(
+        &mut self,
+        pass: &mut Pass,
+        key: LegKey,
+        client: Option<ClientKey>,
+        response: &Message,
+    ) -> bool {
         let cseq = response.cseq().number;
         let dialog = self.legs.get(key).and_then(Leg::dialog).cloned();
         match dialog.filter(|dialog| dialog.owns_response(response) && dialog.acked == Some(cseq)) {
             Some(dialog) => {
-                self.send_ack(pass, &dialog, cseq);
+                self.send_ack(pass, &dialog, client);
                 true
             }
             None => false,
@@ -308,7 +336,7 @@ impl Ua {
         if !known {
             it.strays.push(tag.into());
         }
-        self.acknowledge(pass, &mut dialog, response.cseq().number);
+        self.acknowledge(pass, &mut dialog, Some(client), response);
         if !known {
             dialog.local_cseq += 1;
             self.send_bye(pass, &dialog, Reason::None, Purpose::Nobody);

@@ -1,7 +1,7 @@
 //! Requests of ours that are sent again because of a refusal we can cure: 401 and 407 by a trunk at which we have an
 //! account (RFC 3261 §22.2, RFC 7616, RFC 8760), 422 (RFC 4028 §7.2).
 //!
-//! Owns no password: an INVITE over a trunk brings the account, and what follows in its dialog is proved under the same.
+//! Owns no password: the account is that of the trunk at the other end, in the settings; no other realm is answered.
 
 use super::challenge::Challenge;
 use super::client::{Cancel, ClientKey, Purpose};
@@ -13,6 +13,7 @@ use super::name::Name;
 use super::session_timer::{SessionTimer, write_request};
 use super::ua::{Pass, Ua};
 use super::write::Writer;
+use std::net::IpAddr;
 
 /// So often one request is sent again: a challenge, a stale nonce, an interval, and one of these again.
 const RETRIES_MAX: u8 = 4;
@@ -34,7 +35,7 @@ impl Ua {
         }
         let (purpose, flow, retries) = (client.purpose, client.home(), client.retries + 1);
         let Some(request) = client.message() else { return false };
-        let Some(cure) = self.cure(purpose, &request, response) else { return false };
+        let Some(cure) = self.cure(purpose, (&request, flow.peer.ip()), response) else { return false };
         let Some(cseq) = self.again_as(purpose, key, &request) else { return false };
         let branch = self.marks.branch();
         let method = request.cseq().method;
@@ -55,7 +56,7 @@ impl Ua {
         true
     }
 
-    fn cure(&mut self, purpose: Purpose, request: &Message, response: &Message) -> Option<Cure> {
+    fn cure(&mut self, purpose: Purpose, (request, peer): (&Message, IpAddr), response: &Message) -> Option<Cure> {
         let name = match response.status()? {
             401 => Name::Authorization,
             407 => Name::ProxyAuthorization,
@@ -63,7 +64,7 @@ impl Ua {
             _ => return None,
         };
         let challenge = Challenge::of(response)?;
-        let credential = self.legs.get(purpose.leg()?)?.login.as_ref()?.credential(challenge.realm())?;
+        let credential = self.settings.trunk_of(peer)?.login.as_ref()?.credential(challenge.realm())?;
         // Proved in vain, unless only the nonce was old.
         if request.header(name).is_some() && !challenge.stale {
             return None;

@@ -24,7 +24,7 @@ const RETRY_AFTER_S_MAX: u64 = 10;
 
 impl Ua {
     /// A request inside a dialog.
-    pub(super) fn inside(&mut self, pass: &mut Pass, key: ServerKey) {
+    pub(super) fn inside(&mut self, pass: &mut Pass, key: ServerKey, flow: Flow) {
         let request = self.asked(key);
         let Some(leg) = self.leg_of(&request) else {
             // §12.2.2: no such dialog.
@@ -39,10 +39,10 @@ impl Ua {
         dialog.remote_cseq = Some(cseq.number);
         match cseq.method {
             Method::Bye => self.bye_received(pass, key, leg, &request),
-            Method::Invite => self.reinvited(pass, key, leg, &request),
+            Method::Invite => self.reinvited(pass, key, (leg, flow), &request),
             Method::Options => self.answer(pass, key, 200, capabilities),
             Method::Prack => self.pracked(pass, key, leg, &request),
-            Method::Update => self.updated(pass, key, leg, &request),
+            Method::Update => self.updated(pass, key, (leg, flow), &request),
             Method::Info => self.informed(pass, key, leg, &request),
             Method::Refer => self.referred(pass, key, leg, &request),
             _ => self.answer(pass, key, 405, |writer| {
@@ -206,14 +206,17 @@ impl Ua {
     }
 
     /// Their re-INVITE (§14.2).
-    fn reinvited(&mut self, pass: &mut Pass, key: ServerKey, leg: LegKey, request: &Message) {
+    fn reinvited(&mut self, pass: &mut Pass, key: ServerKey, (leg, flow): (LegKey, Flow), request: &Message) {
+        self.accepted_unseen(pass, leg);
         match &self.legs[leg].state {
             State::Established { reoffer, .. } => match reoffer {
                 Reoffer::Idle => {}
-                Reoffer::Asking { .. } => return self.answer(pass, key, 491, |_| {}),
-                Reoffer::Asked { .. } | Reoffer::Accepting { .. } => return self.not_yet(pass, key),
+                // Ours, or one in a 2xx of ours, has no answer yet (RFC 5407 §3.1.5).
+                Reoffer::Asking { .. } | Reoffer::Accepting { .. } => return self.answer(pass, key, 491, |_| {}),
+                Reoffer::Asked { .. } => return self.not_yet(pass, key),
             },
-            State::Offered(_) | State::Answered { .. } => return self.not_yet(pass, key),
+            State::Answered { has_offer: false, .. } => return self.answer(pass, key, 491, |_| {}),
+            State::Offered(_) | State::Answered { has_offer: true, .. } => return self.not_yet(pass, key),
             State::Ending { .. } | State::Calling(_) => return self.answer(pass, key, 481, |_| {}),
         }
         let Ok(offer) = sdp(request) else {
@@ -225,14 +228,13 @@ impl Ua {
             return self.too_small(pass, key, small);
         }
         self.answer(pass, key, 100, |_| {});
+        self.refreshed(pass, leg, flow, request);
         if let Some(server) = self.servers.at_mut(key) {
             server.leg = Some(leg);
         }
         let it = &mut self.legs[leg];
-        it.learn(request);
         let id = it.id;
-        if let State::Established { dialog, reoffer } = &mut it.state {
-            dialog.refresh(request);
+        if let State::Established { reoffer, .. } = &mut it.state {
             *reoffer = Reoffer::Asked { server: key, has_offer: offer.is_some() };
         }
         self.set(leg, LegTimer::Life, pass.now.mono + REOFFER_MAX);
@@ -425,14 +427,14 @@ impl Ua {
             | State::Ending { .. } => false,
         });
         match (asking, response) {
-            (true, Some(response)) if status < 300 => self.reinvite_accepted(pass, key, response),
+            (true, Some(response)) if status < 300 => self.reinvite_accepted(pass, key, client, response),
             (true, _) => self.reinvite_refused(pass, key, status),
             (false, Some(response)) if status < 300 => self.late_accept(pass, key, client, response),
             (false, _) => {}
         }
     }
 
-    fn reinvite_accepted(&mut self, pass: &mut Pass, key: LegKey, response: &Message) {
+    fn reinvite_accepted(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) {
         let leg = &mut self.legs[key];
         let id = leg.id;
         leg.learn(response);
@@ -441,7 +443,7 @@ impl Ua {
             return;
         };
         dialog.refresh(response);
-        self.acknowledge(pass, &mut dialog, response.cseq().number);
+        self.acknowledge(pass, &mut dialog, Some(client), response);
         self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Idle };
         self.stop(key, LegTimer::Life);
         self.wind(pass, key, agreed(response, least));
@@ -474,7 +476,7 @@ impl Ua {
 
     /// A 2xx to a re-INVITE that is not awaited: repeated, or come after the session's end. It has its ACK all the same.
     fn late_accept(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) {
-        if self.acknowledge_again(pass, key, response) {
+        if self.acknowledge_again(pass, key, Some(client), response) {
             return;
         }
         if let Some(it) = self.clients.at_mut(client) {
@@ -497,11 +499,11 @@ impl Ua {
         let phone = host(&to).is_some_and(|host| self.registrar.reaches(&to.user_text(), &host, flow));
         match key {
             Some(key) => {
-                self.acknowledge_again(pass, key, response);
+                self.acknowledge_again(pass, key, None, response);
             }
             None if phone && self.clients.len() < self.settings.limits.transactions_max => {
                 let Ok(mut dialog) = Dialog::of_orphan(response, flow) else { return };
-                self.acknowledge(pass, &mut dialog, response.cseq().number);
+                self.acknowledge(pass, &mut dialog, None, response);
                 dialog.local_cseq += 1;
                 self.send_bye(pass, &dialog, Reason::None, Purpose::Nobody);
             }

@@ -8,6 +8,7 @@ use super::ask::Asks;
 use super::auth::Authenticator;
 use super::client::{ClientKey, Clients, Told};
 use super::client_txn;
+use super::dialog::Dialog;
 use super::event::{Action, Command, Event, Flow, Notice, Settings, Suspect, Suspicion};
 use super::leg::{Leg, LegKey, LegTimer, State};
 use super::message::Message;
@@ -40,11 +41,15 @@ pub struct Ua {
     pub(super) by_id: KeyedMap<LegId, LegKey>,
     /// By our tag, which is unique.
     pub(super) by_tag: KeyedMap<Box<[u8]>, LegKey>,
+    /// Legs that came in before a restart, by Call-ID and From tag: with it the transactions of their INVITEs were lost.
+    pub(super) taken_over: KeyedMap<Box<[u8]>, LegKey>,
     pub(super) auth: Authenticator,
     pub(super) registrar: Registrar,
     pub(super) asks: Asks,
     /// Trunks that asked to be left alone, and until when.
     pub(super) resting: BTreeMap<SocketAddr, Mono>,
+    /// Peers to whom no connection opened, and until when none is tried for requests that go by UDP.
+    pub(super) by_udp: BTreeMap<SocketAddr, Mono>,
     /// Legs that came in so far.
     pub(super) incoming: u64,
 }
@@ -114,10 +119,12 @@ impl Ua {
             legs: SlotMap::with_key(),
             by_id: KeyedMap::new(seed),
             by_tag: KeyedMap::new(seed),
+            taken_over: KeyedMap::new(seed),
             auth,
             registrar: Registrar::new(seed),
             asks: Asks::default(),
             resting: BTreeMap::new(),
+            by_udp: BTreeMap::new(),
             incoming: 0,
         }
     }
@@ -306,6 +313,8 @@ impl Ua {
             // The ACK of a 2xx is a transaction of its own (§13.2.2.4); one that belongs to nothing is absorbed.
             Method::Ack => self.acknowledged(pass, &request),
             Method::Cancel => self.cancelled(pass, flow, request),
+            // Its 2xx is repeated until the ACK, as in the transaction's state Accepted (RFC 6026 §7.1).
+            Method::Invite if self.was_taken_over(&request) => {}
             _ => self.begin(pass, flow, request),
         }
     }
@@ -397,6 +406,9 @@ impl Ua {
         }
         self.by_id.remove(&leg.id);
         self.by_tag.remove(leg.tag.as_bytes());
+        if let Some(begun) = leg.dialog().and_then(Dialog::begun_by_them) {
+            self.taken_over.remove(&begun);
+        }
         Some(leg)
     }
 

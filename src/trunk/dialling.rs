@@ -26,6 +26,17 @@ pub struct Rule {
     pub caller: Number,
     /// Calls by this rule are emergencies.
     pub emergency: bool,
+    /// Where such calls are from.
+    pub place: Place,
+}
+
+/// Where the callers of a rule are, as emergency services are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// A URI that tells it.
+    pub uri: Option<Box<str>>,
+    /// Elements of a civic address (RFC 5139) and their values.
+    pub civic: Vec<(Box<str>, Box<str>)>,
 }
 
 /// Which numbers.
@@ -104,6 +115,7 @@ mod tests {
             trunks: vec![TrunkId(id as u16)],
             caller: Number::parse("059112345", "591").unwrap(),
             emergency: *emergency,
+            place: Place::default(),
         };
         Dialling { rules: rules.iter().enumerate().map(rule).collect() }
     }

@@ -5,6 +5,7 @@ use crate::base::{LegId, Mono, ShardId, TrunkId};
 use crate::sdp::Codec;
 use crate::sip::event::{Answer, Ask, Flow, Login};
 use crate::sip::via::Transport;
+use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,8 +211,25 @@ pub struct Wording {
     pub privacy: bool,
     /// Numbers as E.164 with `+` instead of as dialled inside China.
     pub e164: bool,
+    /// How it is told where an emergency call is from.
+    pub geolocation: Geolocation,
+    /// Whether User-to-User (RFC 7433) names our contact.
+    pub user_to_user: bool,
     /// Host of From; that of the remote when empty.
     pub from_domain: Box<str>,
+}
+
+/// How a trunk is told where an emergency call is from (RFC 6442).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Geolocation {
+    /// Not at all.
+    #[default]
+    None,
+    /// By a URI in Geolocation.
+    Header,
+    /// By a PIDF-LO in the body.
+    Body,
 }
 
 /// Where a trunk is.

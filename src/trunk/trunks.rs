@@ -250,6 +250,14 @@ impl Trunks {
         self.trunks.iter().zip(&self.settings.trunks).map(view).collect()
     }
 
+    /// The host by which a trunk at this address is known.
+    pub fn host_at(&self, peer: SocketAddr) -> Option<&str> {
+        let mut all = self.trunks.iter().zip(&self.settings.trunks);
+        let (_, profile) = all.find(|(trunk, _)| trunk.targets.contains(&peer))?;
+        let remote = profile.remote.as_ref()?;
+        Some(remote.proxy.as_ref().map_or(&*remote.host, |(host, _)| host))
+    }
+
     /// What must hold after every event.
     pub fn check(&self) {
         for (at, trunk) in self.trunks.iter().enumerate() {

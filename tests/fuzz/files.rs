@@ -7,6 +7,7 @@ use jiesu::acd;
 use jiesu::base::fact::Stamped;
 use jiesu::base::snapshot::Snapshot;
 use jiesu::base::{ContactId, LegId, Mono, Now, PromptId, QueueId, RecordingId, ShardId, Wall};
+use jiesu::call::event::Event as ToCalls;
 use jiesu::call::snapshot::{KIND, Saved, VERSION};
 use jiesu::config::Config;
 use jiesu::ivr::draft::Names;
@@ -19,6 +20,7 @@ use jiesu::shard::{Effect, Event, Shard, Standing};
 use jiesu::sip::event::TrunkSettings;
 use jiesu::store::journal::{Journal, Limits};
 use jiesu::store::standing::{Standing as StandingFile, append};
+use jiesu::trunk::Trunks;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::LazyCell;
@@ -313,8 +315,18 @@ fn kept_call() -> Vec<Vec<u8>> {
     let invite = super::corpus::message("INVITE sip:12345@10.0.0.1 SIP/2.0", &invite, SDP);
     let mut out = Vec::new();
     shard.handle(now, Event::Received { flow: trunk(), bytes: invite.into() }, &mut out);
+    let mut said = Vec::new();
+    let mut trunks = Trunks::new(Arc::clone(&config.calls().trunks));
+    for effect in std::mem::take(&mut out) {
+        if let Effect::Trunk(event) = effect {
+            trunks.handle(now, event, &mut said);
+        }
+    }
+    for granted in said {
+        shard.handle(now, Event::Call(ToCalls::Trunk(granted)), &mut out);
+    }
     let leg = out.iter().find_map(|effect| if let Effect::OpenPort { leg, .. } = effect { Some(*leg) } else { None });
-    let opened = jiesu::call::event::Event::PortOpened {
+    let opened = ToCalls::PortOpened {
         leg: leg.expect("a call that was taken"),
         local: "127.0.0.1:10000".parse().expect("an address"),
     };

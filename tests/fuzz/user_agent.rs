@@ -8,11 +8,11 @@ use super::oracle;
 use super::peers::{Mail, Peers, SDP, phone, stranger, trunk, trunk_tcp};
 use super::script::{Script, scripts};
 use bytes::Bytes;
-use jiesu::base::{LegId, Mint, Mono, Now, ShardId, Wall};
+use jiesu::base::{LegId, Mint, Mono, Now, ShardId, TrunkId, Wall};
 use jiesu::sip::digest::Algorithm;
 use jiesu::sip::event::{
-    Action, Command, Credential, DomainSettings, Event, Flow, Invite, Large, Limits, ListenerSettings, Notice,
-    Provisionals, Settings, TrunkSettings,
+    Action, Ask, AskId, Command, Credential, Destination, DomainSettings, Event, Flow, Invite, Large, Limits,
+    ListenerSettings, Login, Notice, OverTrunk, Provisionals, Question, Settings, TrunkSettings,
 };
 use jiesu::sip::parse::VALUE_BYTES_MAX;
 use jiesu::sip::ua::{Counts, Ua};
@@ -48,9 +48,7 @@ fn settings() -> Arc<Settings> {
             sources: vec![(trunk().peer.ip(), 32)],
             trusts_identity: true,
             provisionals: Provisionals::Supported,
-            peer: Some(trunk().peer),
-            credential: Some(Credential::new("12345", "carrier.cn", "secret")),
-            ..TrunkSettings::default()
+            large: None,
         }],
         domains: vec![DomainSettings { name: "fz.cn".into(), aliases: vec!["10.0.0.1".into()] }],
         credentials: Arc::new(vec![Credential::new("1001", "fz.cn", "pw")]),
@@ -63,6 +61,26 @@ fn settings() -> Arc<Settings> {
     })
 }
 
+fn agent() -> Destination {
+    Destination::User { user: "1001".into(), domain: "fz.cn".into() }
+}
+
+fn over_trunk_to(number: &str) -> OverTrunk {
+    let login = Login { user: "12345".into(), password: "secret".into(), realm: Some("carrier.cn".into()) };
+    OverTrunk {
+        trunk: TrunkId(0),
+        number: number.into(),
+        host: trunk().peer.to_string().into(),
+        flow: trunk(),
+        route: None,
+        from_host: "fz.cn".into(),
+        user_phone: false,
+        asserts_identity: true,
+        privacy: false,
+        login: Some(Arc::new(login)),
+    }
+}
+
 struct World<'a> {
     script: Script<'a>,
     ua: Ua,
@@ -73,6 +91,8 @@ struct World<'a> {
     /// Messages that were.
     past: Vec<Mail>,
     legs: BTreeSet<LegId>,
+    /// Questions to the trunk without an answer.
+    asked: BTreeSet<AskId>,
     dialled: u64,
     lives: u16,
     mutator: Mutator<'static>,
@@ -95,6 +115,7 @@ impl<'a> World<'a> {
             mail: Vec::new(),
             past: Vec::new(),
             legs: BTreeSet::new(),
+            asked: BTreeSet::new(),
             dialled: 0,
             lives: 1,
             honest,
@@ -195,6 +216,8 @@ impl<'a> World<'a> {
         self.ua =
             Ua::restore(snapshot, (1, ShardId(0)), mint, SEED, settings(), self.now, &mut out).expect("our version");
         self.legs.retain(|leg| self.ua.knows(*leg));
+        // Whoever asked is gone too.
+        self.asked.clear();
         self.settle(out);
     }
 
@@ -229,20 +252,32 @@ impl<'a> World<'a> {
             return;
         }
         self.dialled += 1;
+        if self.script.chance(32) {
+            return self.ask();
+        }
         let leg = LegId::outgoing(ShardId(0), self.dialled);
         let (over_trunk, named) = (self.script.chance(128), self.script.chance(200));
         self.legs.insert(leg);
         self.event(Event::Do(Action::Invite(Box::new(Invite {
             leg,
-            user: if over_trunk { "13800138000".into() } else { "1001".into() },
-            domain: "fz.cn".into(),
-            trunk: over_trunk.then(|| "carrier".into()),
+            to: if over_trunk { Destination::Trunk(Box::new(over_trunk_to("13800138000"))) } else { agent() },
             caller: if named { "059112345678".into() } else { "".into() },
             caller_name: "\u{5e02}\u{6c11} \"A\"".into(),
             sdp: Bytes::from_static(SDP.as_bytes()),
             headers: vec![("X-Jiesu-Contact".into(), "01".into())],
             ring_max: Duration::from_secs(20),
         }))));
+    }
+
+    /// A question to the trunk, which has an answer in any case.
+    fn ask(&mut self) {
+        let OverTrunk { host, flow, login, .. } = over_trunk_to("");
+        let id = AskId { trunk: TrunkId(0), number: u32::try_from(self.dialled).expect("a script is short") };
+        let call_id = "registration".into();
+        let what =
+            if self.script.chance(128) { Question::Alive } else { Question::Register { expires_s: 600, call_id } };
+        self.asked.insert(id);
+        self.event(Event::Do(Action::Ask(Box::new(Ask { id, what, host, flow, route: None, login }))));
     }
 
     fn receive(&mut self, flow: Flow, bytes: Vec<u8>) {
@@ -293,13 +328,18 @@ impl<'a> World<'a> {
                 Command::Send { flow, bytes } => self.sent(flow, bytes),
                 Command::Tell(notice) => self.told(&notice),
                 Command::Bindings(bindings) => assert!(bindings.contacts.len() <= CONTACTS_MAX),
+                Command::Suspect(_) => {}
+                Command::Answered(answer) => assert!(self.asked.remove(&answer.id), "asked and not yet answered"),
             }
         }
         let Counts { transactions, dialogs, timers, bindings } = self.ua.counts();
         assert_eq!(dialogs, self.legs.len(), "calls know of every leg");
         assert!(dialogs <= 2 * LEGS_MAX && bindings <= CONTACTS_MAX);
         // Requests inside dialogs are served beyond the limit, and each leg may have some of ours.
-        assert!(transactions <= TRANSACTIONS_MAX + 40 * (dialogs + 1), "{transactions} transactions");
+        assert!(
+            transactions <= TRANSACTIONS_MAX + 40 * (dialogs + 1) + self.asked.len(),
+            "{transactions} transactions"
+        );
         assert!(timers <= 4 * transactions + 6 * dialogs + 4, "{timers} timers");
     }
 
@@ -331,6 +371,7 @@ impl<'a> World<'a> {
             Notice::Referred(referred) => self.legs.contains(&referred.leg),
             Notice::Cancelled { leg }
             | Notice::Acknowledged { leg, .. }
+            | Notice::Trying { leg }
             | Notice::Ringing { leg, .. }
             | Notice::Answered { leg, .. }
             | Notice::Reoffered { leg, .. }
@@ -350,6 +391,7 @@ impl<'a> World<'a> {
         self.run(QUIET_MAX);
         assert_eq!(self.ua.counts(), Counts::default(), "nothing is left");
         assert!(self.legs.is_empty(), "every leg has had its end: {:?}", self.legs);
+        assert!(self.asked.is_empty(), "every question has had its answer: {:?}", self.asked);
         assert_eq!(self.ua.next_deadline(), None);
     }
 }

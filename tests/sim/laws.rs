@@ -20,6 +20,7 @@ const APOLOGY_MAX: Duration = Duration::from_secs(31);
 pub struct Ledger {
     records: BTreeMap<ContactId, CallRecord>,
     orders: BTreeMap<OrderId, OrderOpened>,
+    ordered: BTreeMap<ContactId, OrderId>,
     contacts: BTreeMap<Box<str>, ContactId>,
     views: BTreeMap<CallId, CallView>,
     by_contact: BTreeMap<ContactId, CallId>,
@@ -79,6 +80,8 @@ pub struct Sides {
     pub ports_refused: bool,
     /// A shard has no room for another call.
     pub full: bool,
+    /// So much is lost that all repetitions of one message may be.
+    pub unheard: bool,
 }
 
 impl Ledger {
@@ -129,6 +132,9 @@ impl Ledger {
             assert_eq!(before.contact, order.contact, "an order is of one contact");
             assert!(order.revision > before.revision, "the newest telling has the highest revision: {order:?}");
         }
+        let one = *self.ordered.entry(order.contact).or_insert(order.order);
+        let shaken = self.shaken.contains(&order.contact);
+        assert!(shaken || one == order.order, "one order a contact: {order:?}");
     }
 
     /// A call as it is shown.
@@ -169,7 +175,7 @@ impl Ledger {
             EndedBy::Operator => among(&self.operator),
             EndedBy::Flow => end.stage == Stage::Ivr || call.is_some_and(|call| self.released.contains_key(&call)),
             EndedBy::Refused => sides.draining || sides.ports_refused || sides.full,
-            EndedBy::Network => sides.caller_failed || self.shaken.contains(&record.contact),
+            EndedBy::Network => sides.caller_failed || sides.unheard || self.shaken.contains(&record.contact),
             // A call as it was some time ago may have lost its ports since.
             EndedBy::Fault => self.shaken.contains(&record.contact),
         };
@@ -254,6 +260,11 @@ impl Ledger {
         for order in self.orders.values().filter(known) {
             assert!(order.ended.is_some(), "an order whose call never ended: {order:?}");
         }
+    }
+
+    /// Whether a citizen's INVITE became a contact.
+    pub fn knows(&self, sip_call_id: &str) -> bool {
+        self.contacts.contains_key(sip_call_id)
     }
 
     /// Contacts told of.

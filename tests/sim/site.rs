@@ -73,8 +73,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Draws the people and the queues' rules.
-    pub fn draw(dice: &mut Dice, (least, most): (u64, u64)) -> Plan {
+    /// Draws the people and the queues' rules; `serves_all` when no rule may turn anybody away.
+    pub fn draw(dice: &mut Dice, (least, most): (u64, u64), serves_all: bool) -> Plan {
         let mut people = Vec::new();
         for site in 0..2u16 {
             for desk in 1..=least + dice.below(most - least + 1) {
@@ -86,15 +86,19 @@ impl Plan {
                 people.push(Person { agent, site: SiteId(site), user, skills, employed: true });
             }
         }
-        Plan {
+        let plan = Plan {
             people,
             ring_max: dice.ms(8_000, 20_000),
             wrap_up: if dice.permille(500) { dice.ms(500, 10_000) } else { Duration::ZERO },
             wait_max: dice.permille(600).then(|| dice.ms(20_000, 200_000)),
             waiting_max: dice.pick(&[2, 10, 1_000]),
             no_agents: dice.pick(&[NoAgents::Wait, NoAgents::Wait, NoAgents::Release]),
-            calls_max: dice.pick(&[6, 5_000, 5_000]),
+            calls_max: dice.pick(&[least as usize, 5_000, 5_000]),
+        };
+        if !serves_all {
+            return plan;
         }
+        Plan { wait_max: None, waiting_max: 5_000, no_agents: NoAgents::Wait, calls_max: 5_000, ..plan }
     }
 
     /// Whose phone this is.
@@ -166,7 +170,7 @@ impl Plan {
 
 /// One carrier that only brings calls in; what it may bring is more than ever comes.
 pub fn trunks() -> TrunkTable {
-    let limits = Channels { channels: 500, reserve: 2, calls_per_s: 1_000 };
+    let limits = Channels { channels: 50_000, reserve: 2, calls_per_s: 50_000 };
     let carrier = Profile {
         name: "carrier".into(),
         remote: None,
@@ -197,6 +201,7 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         announcement: (*name == "social").then_some(GREETING),
         music: MUSIC,
         apology: APOLOGY,
+        auto_answer: false,
     };
     SiteSettings {
         code: CODES[site].into(),

@@ -26,7 +26,7 @@ use jiesu::shard::{Effect, Event, Shard};
 use jiesu::sip::event::{Bindings, Flow};
 use jiesu::sip::route::Route;
 use jiesu::trunk::Trunks;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -90,6 +90,9 @@ enum Part {
 pub struct Figures {
     pub calls: u64,
     pub answered: u64,
+    /// Citizens who stayed on the line until they had an agent, or would have; and those who had one.
+    pub stayed: u64,
+    pub set_up: u64,
     pub events: u64,
     pub crashes: u64,
     /// Of those, with a snapshot that was behind; and calls lost with it.
@@ -107,6 +110,8 @@ impl Figures {
     pub fn add(&mut self, other: &Figures) {
         self.calls += other.calls;
         self.answered += other.answered;
+        self.stayed += other.stayed;
+        self.set_up += other.set_up;
         self.events += other.events;
         self.crashes += other.crashes;
         self.stale += other.stale;
@@ -172,6 +177,8 @@ pub struct World {
     /// What a failing run that runs again looks at.
     watch: Option<Watch>,
     cadence: checks::Cadence,
+    /// Contacts whose talk an agent's phone has ended.
+    hung_up: BTreeSet<String>,
     /// Call-IDs of citizens for whom there was no port.
     ports_refused: BTreeSet<String>,
     /// When a machine was last restored.
@@ -190,7 +197,7 @@ struct Port {
 impl World {
     /// A node just started; phones are about to register.
     pub fn new(seed: u64, rates: Rates, mut dice: Dice, watch: Option<Watch>) -> World {
-        let plan = site::Plan::draw(&mut dice, rates.staff);
+        let plan = site::Plan::draw(&mut dice, rates.staff, rates.serves_all);
         let site = plan.settings(false);
         let shard = |id| Shard::new(ShardId(id), NODE, SEED, site.sip.clone(), site.calls.clone());
         let phone = |it: &site::Person| {
@@ -206,6 +213,7 @@ impl World {
             dead_acd: None,
             registry: BTreeMap::new(),
             citizen_of: BTreeMap::new(),
+            hung_up: BTreeSet::new(),
             ports_refused: BTreeSet::new(),
             begun_anew: Mono::default(),
             cadence: checks::Cadence::new(
@@ -659,6 +667,7 @@ impl World {
         let mut outs = Vec::new();
         if let Some(agent) = site::at_desk(to).and_then(|at| self.agents.get_mut(at)) {
             agent.hear(self.now.mono, &text, &mut self.dice, &mut outs);
+            self.hung_up.extend(agent.hung_up.drain(..));
         } else if let Some(citizen) = self.citizens.get_mut(&to).filter(|citizen| !citizen.vanished) {
             citizen.hear(self.now.mono, &text, &mut outs);
             self.settle(to);
@@ -673,8 +682,11 @@ impl World {
                 return;
             }
             agent.cue(self.now.mono, cue, &mut self.dice, &mut outs);
+            self.hung_up.extend(agent.hung_up.drain(..));
         } else if let Cue::Forget(_) = cue {
             let gone = self.citizens.remove(&at);
+            let unheard = gone.as_ref().is_some_and(|it| !it.left() && !self.ledger.knows(&it.session.call_id));
+            self.figures.stayed += u64::from(unheard);
             if let Some(citizen) = gone.filter(|citizen| self.open && citizen.redials()) {
                 let wait = self.dice.ms(1, 30_000);
                 self.after(wait, Happening::Dial(Some((citizen.number, citizen.dialled))));
@@ -719,7 +731,7 @@ impl World {
         let me = site::line(serial);
         let (number, dialled) =
             again.unwrap_or_else(|| (format!("138{:08}", serial), self.dice.pick(&site::DIALLED).to_owned()));
-        let plan = CitizenPlan::draw(&mut self.dice, self.rates.wild);
+        let plan = CitizenPlan::draw(&mut self.dice, self.rates.wild, self.rates.serves_all);
         let engine = site::ENGINE.parse().expect("an address");
         let mut outs = Vec::new();
         let citizen = Citizen::dial((self.now.mono, me, engine), (serial, number, dialled), plan, &mut outs);

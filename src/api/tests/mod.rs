@@ -16,6 +16,7 @@ use crate::base::fact::{
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
 use crate::edge::event::Ban;
+use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Delta, Live};
 use crate::store::Store;
@@ -51,6 +52,7 @@ const SOUND: &[u8] = b"RIFF....WAVEfmt 0123456789abcdefghijklmnopqrstuvwxyz";
 #[derive(Default)]
 struct Asked {
     hung_up: Vec<CallId>,
+    dialled: Vec<Wish>,
     wanted: Vec<(SiteId, AgentId, Want)>,
     audit: Vec<(Option<SiteId>, Audit)>,
     busy: bool,
@@ -228,7 +230,7 @@ async fn two_sites() -> Two {
         std::fs::write(folder.path().join(code).join("2026/one.wav"), SOUND).unwrap();
     }
     let asked = Arc::new(Mutex::new(Asked::default()));
-    let (hang_up, want, audit) = (Arc::clone(&asked), Arc::clone(&asked), Arc::clone(&asked));
+    let (hang_up, dial, want, audit) = (Arc::clone(&asked), Arc::clone(&asked), Arc::clone(&asked), Arc::clone(&asked));
     let (closing, is_closing) = watch::channel(false);
     let node = Node {
         live,
@@ -242,6 +244,13 @@ async fn two_sites() -> Two {
             }
             asked.hung_up.push(call);
             Ok(())
+        }),
+        dial: Arc::new(move |wish| match &*wish.number {
+            "10086" => Err(NotDialled::NotListed),
+            _ => {
+                dial.lock().unwrap().dialled.push(wish);
+                Ok(())
+            }
         }),
         want: Arc::new(move |site, agent, state| {
             want.lock().unwrap().wanted.push((site, agent, state));

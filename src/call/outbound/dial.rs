@@ -2,25 +2,26 @@
 //!
 //! ```text
 //! Opening → Seizing → Reaching → Trying → Ringing → Talking → Ending
-//!              ↑__________________________│ the route failed: CANCEL, next route
+//!    ↓         ↑  ↑__________________________│ the route failed: CANCEL, next route
+//!  Calling ____│
 //! ```
 //!
-//! The first leg is an agent's phone. Whoever else may ask for a call to the outside asks with a first leg of their own
-//! and is told through it; nothing behind `Seizing` knows who asked.
+//! The first leg is an agent's phone: it has dialled, or it is rung first because somebody asked for the call by hand.
+//! Nothing behind `Seizing` knows which.
 //!
 //! Owns the order of routes in time: how long each may be silent and how long it may ring. Never chooses a trunk and
 //! never judges whether a number may be dialled.
 
 use crate::base::fact::{End, EndedBy, RouteAttempt, Stage};
-use crate::base::number::Number;
+use crate::base::number::{Number, mask};
 use crate::base::{AgentId, CallId, ContactId, LegId, Mono, Now, RecordingId, SiteId, TrunkId};
 use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg};
 use crate::call::record::Book;
 use crate::media::event::{Action as Media, RecordingStart};
-use crate::sip::event::{Action as Sip, Destination, Ending, Flow, Invite, OverTrunk};
+use crate::sip::event::{Action as Sip, Destination, Ending, Flow, Invite, Location, OverTrunk};
 use crate::trunk::dialling::Rule;
-use crate::trunk::event::{Event as ToTrunks, Profile, Refused, Seize, Way};
+use crate::trunk::event::{Event as ToTrunks, Geolocation, Profile, Refused, Remote, Seize, Way};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use std::time::Duration;
 
 /// Ports and channels are given in the same pass; later than this they never will be.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// So long the phone of an agent rings who is to be joined with the far end.
+const DESK_RING_MAX: Duration = Duration::from_secs(30);
 /// The user agent bounds an INVITE a little later than we do.
 const BOUND_MARGIN: Duration = Duration::from_secs(5);
 /// Longer than any SIP transaction (64×T1) that may still end a leg.
@@ -50,7 +53,9 @@ const TIMER_EXPIRED: u8 = 102;
 #[derive(Debug)]
 enum State {
     /// The first leg's port was asked for.
-    Opening { offer: Option<Bytes> },
+    Opening { first: First },
+    /// The agent's phone rings.
+    Calling,
     /// A channel was asked for.
     Seizing,
     /// The second leg's port was asked for.
@@ -63,6 +68,23 @@ enum State {
     Talking,
     /// All is told; the legs run out.
     Ending,
+}
+
+/// How the first leg comes to be.
+#[derive(Debug)]
+enum First {
+    /// It came, with this offer or none.
+    Came(Option<Bytes>),
+    /// We call the agent.
+    Ours,
+}
+
+/// Who asks for an outbound call.
+pub(super) enum Asker {
+    /// An agent's phone has dialled.
+    Phone { leg: LegId, offer: Option<Bytes>, towards: SocketAddr },
+    /// It was asked for by hand: the agent's phone is to be rung by this leg.
+    Desk { leg: LegId },
 }
 
 /// What an outbound call is born with.
@@ -103,20 +125,21 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    /// An agent's phone has dialled.
-    pub(super) fn from_phone(
-        now: Now,
-        birth: Birth,
-        (leg, offer, towards): (LegId, Option<Bytes>, SocketAddr),
-        out: &mut Vec<Command>,
-    ) -> Outbound {
+    pub(super) fn new(now: Now, birth: Birth, asker: Asker, out: &mut Vec<Command>) -> Outbound {
+        let (first, how, towards) = match asker {
+            Asker::Phone { leg, offer, towards } => {
+                (Leg::new(leg, Dialog::Unanswered), First::Came(offer), Towards::Address(towards))
+            }
+            Asker::Desk { leg } => (Leg::new(leg, Dialog::Gone), First::Ours, Towards::Agent(birth.agent)),
+        };
+        let leg = first.id;
         let mut call = Outbound {
             id: birth.id,
             site: birth.site,
             agent: birth.agent,
             settings: birth.settings,
-            state: State::Opening { offer },
-            first: Leg::new(leg, Dialog::Unanswered),
+            state: State::Opening { first: how },
+            first,
             answer: None,
             second: None,
             former: Vec::new(),
@@ -129,7 +152,7 @@ impl Outbound {
             deadline: now.mono + ANSWER_MAX,
         };
         call.show(now, out);
-        out.push(Command::OpenPort { leg, beside: None, towards: Towards::Address(towards) });
+        out.push(Command::OpenPort { leg, beside: None, towards });
         call
     }
 
@@ -167,7 +190,9 @@ impl Outbound {
     /// What must hold after every event.
     pub(super) fn check(&self) {
         match &self.state {
-            State::Opening { .. } | State::Seizing => assert!(self.second.is_none(), "no route is in use yet"),
+            State::Opening { .. } | State::Calling | State::Seizing => {
+                assert!(self.second.is_none(), "no route is in use yet");
+            }
             State::Reaching { .. } | State::Trying | State::Ringing { .. } => {
                 assert!(self.second.is_some(), "a route is in use");
             }
@@ -177,7 +202,7 @@ impl Outbound {
             }
             State::Ending => {}
         }
-        if self.is_live() {
+        if self.is_live() && !matches!(self.state, State::Opening { .. }) {
             assert!(self.first.dialog != Dialog::Gone, "a live call has its first leg");
         }
     }
@@ -195,8 +220,13 @@ impl Outbound {
 
     fn stage(&self) -> Option<Stage> {
         match &self.state {
-            State::Opening { .. } | State::Seizing | State::Reaching { .. } | State::Trying => Some(Stage::Offered),
-            State::Ringing { .. } => Some(Stage::Ringing),
+            State::Opening { .. } => Some(Stage::Offered),
+            // A phone rings: the agent's, or the far one.
+            State::Calling | State::Ringing { .. } => Some(Stage::Ringing),
+            State::Seizing | State::Reaching { .. } | State::Trying => match self.first.dialog {
+                Dialog::Alive => Some(Stage::Ringing),
+                Dialog::Unanswered | Dialog::Ending | Dialog::Gone => Some(Stage::Offered),
+            },
             State::Talking => Some(Stage::Talking),
             State::Ending => None,
         }
@@ -215,6 +245,15 @@ impl Outbound {
         self.tried.last().and_then(|trunk| self.settings.trunks.trunks.get(trunk.index()))
     }
 
+    /// Without any provisional response in this time the route is given up.
+    fn silent_max(&self) -> Duration {
+        let of = |profile: &Profile| match self.rule.emergency {
+            true => profile.provisional_max_emergency,
+            false => profile.provisional_max,
+        };
+        self.profile().map_or(ANSWER_MAX, of)
+    }
+
     fn is_early(&self) -> bool {
         matches!(self.state, State::Ringing { early: true })
     }
@@ -230,8 +269,10 @@ impl Outbound {
         out: &mut Vec<Command>,
     ) {
         match &mut self.state {
-            State::Opening { offer } if leg == self.first.id => {
-                let offer = offer.take();
+            State::Opening { first } if leg == self.first.id => {
+                let First::Came(offer) = std::mem::replace(first, First::Ours) else {
+                    return self.call_desk(now, (local, seed), out);
+                };
                 self.first.open(now, local, seed, out);
                 match offer.map(|offer| self.first.answer(&offer, out)).transpose() {
                     Ok(answer) => self.answer = answer,
@@ -244,6 +285,7 @@ impl Outbound {
                 self.invite(now, flow, (local, seed), out);
             }
             State::Opening { .. }
+            | State::Calling
             | State::Seizing
             | State::Reaching { .. }
             | State::Trying
@@ -251,6 +293,33 @@ impl Outbound {
             | State::Talking
             | State::Ending => {}
         }
+    }
+
+    /// Rings the agent's phone, which may answer by itself: who asked sits before it.
+    fn call_desk(&mut self, now: Now, (local, seed): (SocketAddr, u64), out: &mut Vec<Command>) {
+        self.first.open(now, local, seed, out);
+        let Some(sdp) = self.first.offer(None) else { return };
+        self.first.dialog = Dialog::Alive;
+        let domain = self.settings.sites[self.site.index()].domain.clone();
+        let mut headers: Vec<(Box<str>, Box<str>)> = vec![
+            ("X-Jiesu-Contact".into(), self.book.contact().to_string().into()),
+            ("Call-Info".into(), format!("<sip:{domain}>;answer-after=0").into()),
+        ];
+        if let Some(order) = self.book.record.order {
+            headers.push(("X-Jiesu-Order".into(), order.to_string().into()));
+        }
+        let invite = Invite {
+            leg: self.first.id,
+            to: Destination::User { user: self.book.record.agent.clone().unwrap_or_default(), domain },
+            caller: self.rule.caller.national().into(),
+            // Whom the call is for; the whole number is not for every desk.
+            caller_name: mask(self.number.as_str()).into(),
+            sdp,
+            headers,
+            ring_max: DESK_RING_MAX + BOUND_MARGIN,
+        };
+        out.push(Command::Sip(Sip::Invite(Box::new(invite))));
+        self.enter(now, State::Calling, DESK_RING_MAX, out);
     }
 
     pub(super) fn port_refused(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
@@ -313,36 +382,24 @@ impl Outbound {
     fn invite(&mut self, now: Now, flow: Flow, (local, seed): (SocketAddr, u64), out: &mut Vec<Command>) {
         let Some(profile) = self.profile().cloned() else { return };
         let Some(remote) = &profile.remote else { return };
+        let silent_max = self.silent_max();
         let Some(second) = &mut self.second else { return };
         second.open(now, local, seed, out);
         let Some(sdp) = second.offer_of(&profile.codecs) else { return };
         second.dialog = Dialog::Alive;
-        let wording = &profile.wording;
-        let written = |number: &Number| match wording.e164 {
-            true => number.as_str().to_owned(),
-            false => number.national(),
+        let leg = second.id;
+        let over = self.over(&profile, remote, flow);
+        let headers = match profile.wording.user_to_user {
+            true => vec![("User-to-User".into(), user_to_user(self.book.contact()).into())],
+            false => Vec::new(),
         };
-        let from_host = if wording.from_domain.is_empty() { remote.host.clone() } else { wording.from_domain.clone() };
-        let over = OverTrunk {
-            trunk: self.tried.last().copied().unwrap_or_default(),
-            number: profile.outbound_rules.apply(&written(&self.number)),
-            host: remote.written(),
-            flow,
-            route: remote.route(),
-            from_host,
-            user_phone: wording.user_phone,
-            asserts_identity: wording.asserts_identity,
-            privacy: wording.privacy,
-            login: profile.login.clone(),
-        };
-        let silent_max = if self.rule.emergency { profile.provisional_max_emergency } else { profile.provisional_max };
         let invite = Invite {
-            leg: second.id,
+            leg,
             to: Destination::Trunk(Box::new(over)),
-            caller: written(&self.rule.caller).into(),
+            caller: written(&profile, &self.rule.caller).into(),
             caller_name: "".into(),
             sdp,
-            headers: Vec::new(),
+            headers,
             ring_max: silent_max + profile.ring_max + BOUND_MARGIN,
         };
         out.push(Command::Sip(Sip::Invite(Box::new(invite))));
@@ -350,8 +407,52 @@ impl Outbound {
     }
 }
 
+impl Outbound {
+    /// How the number is reached over this trunk.
+    fn over(&self, profile: &Profile, remote: &Remote, flow: Flow) -> OverTrunk {
+        let wording = &profile.wording;
+        let place = &self.rule.place;
+        let location = match wording.geolocation {
+            _ if !self.rule.emergency => None,
+            Geolocation::None => None,
+            Geolocation::Header => place.uri.clone().map(Location::Reference),
+            Geolocation::Body => (!place.civic.is_empty()).then(|| Location::Civic(place.civic.clone())),
+        };
+        OverTrunk {
+            trunk: self.tried.last().copied().unwrap_or_default(),
+            number: profile.outbound_rules.apply(&written(profile, &self.number)),
+            host: remote.written(),
+            flow,
+            route: remote.route(),
+            from_host: if wording.from_domain.is_empty() { remote.host.clone() } else { wording.from_domain.clone() },
+            user_phone: wording.user_phone,
+            asserts_identity: wording.asserts_identity,
+            privacy: wording.privacy,
+            location,
+        }
+    }
+}
+
+/// The number as this trunk wants it.
+fn written(profile: &Profile, number: &Number) -> String {
+    if profile.wording.e164 { number.as_str().to_owned() } else { number.national() }
+}
+
+/// The contact in IA5, as ISDN's user-to-user information is (RFC 7433 §4.1, Q.931 §4.5.30).
+fn user_to_user(contact: ContactId) -> String {
+    let digits: String = contact.to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("04{digits};encoding=hex")
+}
+
 /// What comes back.
 impl Outbound {
+    /// The INVITE goes out only now: the route's time to show itself begins again.
+    pub(super) fn resent(&mut self, now: Now, leg: LegId) {
+        if self.is_second(leg) && matches!(self.state, State::Trying) {
+            self.deadline = now.mono + self.silent_max();
+        }
+    }
+
     /// The next hop is there.
     pub(super) fn trying(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
         if !self.is_second(leg) || !matches!(self.state, State::Trying) {
@@ -385,26 +486,39 @@ impl Outbound {
                 out.push(Command::Media(Media::Bridge { a: second, b: first }));
                 self.state = State::Ringing { early: true };
             }
-            _ if first_time => out.push(respond(first, 180, None)),
+            (None, true) if !self.is_early() && self.first.dialog == Dialog::Alive => {
+                out.push(Command::Media(Media::Bridge { a: second, b: first }));
+                self.state = State::Ringing { early: true };
+            }
+            _ if first_time && self.first.dialog == Dialog::Unanswered => out.push(respond(first, 180, None)),
             _ => {}
         }
     }
 
     /// The far end answered.
     pub(super) fn answered(&mut self, now: Now, leg: LegId, sdp: &[u8], out: &mut Vec<Command>) {
+        if leg == self.first.id && matches!(self.state, State::Calling) {
+            return match self.first.accept(sdp, out) {
+                true => self.seize(now, out),
+                false => self.finish(now, EndedBy::Agent, (488, INCOMPATIBLE), out),
+            };
+        }
         self.trying(now, leg, out);
         if !self.is_second(leg) || !matches!(self.state, State::Ringing { .. }) {
             return;
         }
         let early = self.is_early();
-        let answer = self.answer.take().or_else(|| self.first.offer(None));
+        let waits = self.first.dialog == Dialog::Unanswered;
+        let answer = if waits { self.answer.take().or_else(|| self.first.offer(None)) } else { None };
         let understood = self.second.as_mut().is_some_and(|second| second.accept(sdp, out));
-        let (true, Some(answer)) = (understood, answer) else {
+        if !understood || waits && answer.is_none() {
             return self.refuse(now, (488, INCOMPATIBLE), EndedBy::Network, out);
-        };
+        }
         self.route_ended(now, 200);
-        self.first.dialog = Dialog::Alive;
-        out.push(respond(self.first.id, 200, Some(answer)));
+        if waits {
+            self.first.dialog = Dialog::Alive;
+            out.push(respond(self.first.id, 200, answer));
+        }
         if !early {
             out.push(Command::Media(Media::Bridge { a: leg, b: self.first.id }));
         }
@@ -423,11 +537,14 @@ impl Outbound {
     }
 
     /// The INVITE came to nothing: by the route's fault the next one is tried, else the first leg is told.
-    pub(super) fn failed(&mut self, now: Now, leg: LegId, why: (u16, Option<u8>), out: &mut Vec<Command>) {
-        let current = self.is_second(leg);
-        if let Some(leg) = self.leg_mut(leg) {
+    pub(super) fn failed(&mut self, now: Now, leg_id: LegId, why: (u16, Option<u8>), out: &mut Vec<Command>) {
+        let current = self.is_second(leg_id);
+        if let Some(leg) = self.leg_mut(leg_id) {
             leg.dialog = Dialog::Gone;
             leg.close(out);
+        }
+        if leg_id == self.first.id && self.is_live() {
+            return self.finish(now, EndedBy::Agent, (why.0, why.1.unwrap_or(NO_ANSWER)), out);
         }
         if !current {
             return;
@@ -443,7 +560,7 @@ impl Outbound {
                 }
             }
             State::Talking => self.end(now, EndedBy::Network, TIMER_EXPIRED, out),
-            State::Opening { .. } | State::Seizing | State::Reaching { .. } | State::Ending => {}
+            State::Opening { .. } | State::Calling | State::Seizing | State::Reaching { .. } | State::Ending => {}
         }
     }
 
@@ -484,6 +601,7 @@ impl Outbound {
             State::Opening { .. } | State::Seizing | State::Reaching { .. } => {
                 self.refuse(now, (500, TEMPORARY_FAILURE), EndedBy::Fault, out);
             }
+            State::Calling => self.finish(now, EndedBy::Agent, (480, NO_ANSWER), out),
             State::Trying => self.next_route(now, (408, None), out),
             // Nobody answers there; only an emergency is tried elsewhere.
             State::Ringing { .. } if self.rule.emergency => self.next_route(now, (480, Some(NO_ANSWER)), out),
@@ -621,7 +739,7 @@ impl Outbound {
     /// A step of this call was cut short, and what it had said was thrown away.
     pub(super) fn broken(&mut self, now: Now, out: &mut Vec<Command>) {
         let connected = self.book.record.times.connected.is_some();
-        if !connected {
+        if self.first.dialog == Dialog::Unanswered {
             out.push(Command::Sip(Sip::Respond {
                 leg: self.first.id,
                 status: 500,
@@ -649,6 +767,7 @@ impl Outbound {
     pub(super) fn letter(&self) -> char {
         match &self.state {
             State::Opening { .. } => 'O',
+            State::Calling => 'C',
             State::Seizing => 'S',
             State::Reaching { .. } => 'P',
             State::Trying => 'Y',

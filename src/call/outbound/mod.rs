@@ -8,7 +8,7 @@ mod dial;
 mod tests;
 
 use super::calls::{Calls, TRANSFER_REFUSED};
-use super::event::Command;
+use super::event::{Command, Dial};
 use super::record::{Arrival, Book};
 use super::table::Table;
 use crate::acd::event::Event as Acd;
@@ -18,8 +18,9 @@ use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{AgentId, CallId, ContactId, LegId, Mono, Now, RecordingId, ShardId, SiteId};
 use crate::media::event::Notice as Media;
 use crate::sip::event::{Action as Sip, Incoming, Notice, Referred};
+use crate::trunk::dialling::Rule;
 use crate::trunk::event::Command as FromTrunks;
-use dial::{Birth, Outbound};
+use dial::{Asker, Birth, Outbound};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -152,6 +153,7 @@ pub(super) fn leg_of(notice: &Notice) -> LegId {
         Notice::Cancelled { leg }
         | Notice::Acknowledged { leg, .. }
         | Notice::Trying { leg }
+        | Notice::Resent { leg }
         | Notice::Ringing { leg, .. }
         | Notice::Answered { leg, .. }
         | Notice::Failed { leg, .. }
@@ -193,14 +195,47 @@ impl Calls {
             self.counts.unknown_number += 1;
             return refuse(incoming.leg, 404, super::calls::UNALLOCATED, None, out);
         };
-        let rule = settings.dialling.rule(site, &number).cloned();
+        let contact = ContactId(self.mint.mint(now.wall));
+        let dial = Dial { contact, site, agent, number, order: None };
+        match self.admit(now, &dial, incoming.call_id, out) {
+            Ok(admitted) => {
+                let (leg, offer, towards) = (incoming.leg, incoming.sdp, incoming.flow.peer);
+                self.begin(now, dial, admitted, Asker::Phone { leg, offer, towards }, out);
+            }
+            Err((status, q850)) => {
+                let retry_after_s = self.retry_after_s.filter(|_| status == 503);
+                refuse(incoming.leg, status, q850, retry_after_s, out);
+            }
+        }
+    }
+
+    /// A call to the outside was asked for by hand. What refuses it stands in its record.
+    pub(super) fn dial(&mut self, now: Now, dial: Dial, out: &mut Vec<Command>) {
+        if let Ok(admitted) = self.admit(now, &dial, "".into(), out) {
+            self.legs_dialled += 1;
+            let leg = LegId::outgoing(self.shard, self.legs_dialled);
+            self.begin(now, dial, admitted, Asker::Desk { leg }, out);
+        }
+    }
+
+    /// Whether the call may be: its rule and its book, or status and cause of the refusal, which is told.
+    fn admit(
+        &mut self,
+        now: Now,
+        dial: &Dial,
+        sip_call_id: Box<str>,
+        out: &mut Vec<Command>,
+    ) -> Result<(Rule, Book), (u16, u8)> {
+        let agent = self.settings.agents.get(dial.agent.index()).and_then(Option::as_ref);
+        let agent = agent.filter(|agent| agent.site == dial.site).map(|agent| agent.name.clone());
+        let rule = self.settings.dialling.rule(dial.site, &dial.number).cloned();
         let mut book = Book::open(Arrival {
-            contact: ContactId(self.mint.mint(now.wall)),
-            site,
+            contact: dial.contact,
+            site: dial.site,
             caller: rule.as_ref().map_or("", |rule| rule.caller.as_str()).into(),
-            dialled: number.as_str().into(),
+            dialled: dial.number.as_str().into(),
             trunk: "".into(),
-            sip_call_id: incoming.call_id,
+            sip_call_id,
             category: "".into(),
             offered: now,
             signalled: Signalled {
@@ -209,25 +244,35 @@ impl Calls {
             },
         });
         book.record.direction = Direction::Outbound;
-        book.record.agent = Some(user.into());
-        let refusal = match &rule {
-            None => Some((403, REJECTED)),
-            Some(rule) if self.is_full(rule.emergency) => Some((503, CONGESTION)),
-            Some(_) => None,
+        book.record.order = dial.order;
+        let refusal = match (&rule, &agent) {
+            (_, None) => Some((404, super::calls::UNALLOCATED)),
+            (None, Some(_)) => Some((403, REJECTED)),
+            (Some(rule), Some(_)) if self.is_full(rule.emergency) => Some((503, CONGESTION)),
+            (Some(_), Some(_)) => None,
         };
-        let (Some(rule), None) = (rule, refusal) else {
-            let (status, q850) = refusal.unwrap_or((403, REJECTED));
-            self.counts.refused += 1;
-            book.ended(now, End { stage: Stage::Offered, by: EndedBy::Refused, sip_status: status, q850 }, out);
-            let retry_after_s = self.retry_after_s.filter(|_| status == 503);
-            return refuse(incoming.leg, status, q850, retry_after_s, out);
-        };
-        self.counts.taken += 1;
+        book.record.agent = agent;
+        match (rule, refusal) {
+            (Some(rule), None) => {
+                self.counts.taken += 1;
+                Ok((rule, book))
+            }
+            (_, refusal) => {
+                let (status, q850) = refusal.unwrap_or((403, REJECTED));
+                self.counts.refused += 1;
+                book.ended(now, End { stage: Stage::Offered, by: EndedBy::Refused, sip_status: status, q850 }, out);
+                Err((status, q850))
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Now, dial: Dial, (rule, book): (Rule, Book), asker: Asker, out: &mut Vec<Command>) {
         let recording = RecordingId(self.mint.mint(now.wall));
+        let settings = self.settings.clone();
+        let Dial { site, agent, number, .. } = dial;
         let id = self.outbounds.table.insert(|id| {
-            let (leg, offer, towards) = (incoming.leg, incoming.sdp, incoming.flow.peer);
             let birth = Birth { id: outward(id), site, agent, settings, number, rule, recording, book };
-            Entry { call: Outbound::from_phone(now, birth, (leg, offer, towards), out), timer: None, told: false }
+            Entry { call: Outbound::new(now, birth, asker, out), timer: None, told: false }
         });
         self.settle_outbound(now, id, out);
     }
@@ -237,6 +282,7 @@ impl Calls {
             Notice::Incoming(_) | Notice::Cancelled { leg: _ } => {}
             Notice::Acknowledged { leg, sdp } => call.acknowledged(now, leg, sdp, out),
             Notice::Trying { leg } => call.trying(now, leg, out),
+            Notice::Resent { leg } => call.resent(now, leg),
             Notice::Ringing { leg, sdp } => call.ringing(now, leg, sdp, out),
             Notice::Answered { leg, sdp } => call.answered(now, leg, &sdp, out),
             Notice::Failed { leg, status, q850 } => call.failed(now, leg, (status, q850), out),

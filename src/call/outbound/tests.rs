@@ -1,19 +1,19 @@
 //! Outbound calls on their own, with a real table of trunks and the rest of the house played by the test.
 
 use super::super::calls::Calls;
-use super::super::event::{AgentIdentity, Command, Event, Settings, SiteSettings};
+use super::super::event::{AgentIdentity, Command, Dial, Event, Settings, SiteSettings};
 use crate::acd::event::Event as ToAcd;
 use crate::base::fact::{CallRecord, Direction, EndedBy, Fact, Stage};
 use crate::base::number::Number;
-use crate::base::{AgentId, LegId, Mint, Mono, Now, QueueId, ShardId, SiteId, TrunkId, Wall};
+use crate::base::{AgentId, ContactId, LegId, Mint, Mono, Now, OrderId, QueueId, ShardId, SiteId, TrunkId, Wall};
 use crate::ivr::draft::Names;
 use crate::ivr::{Draft, Entry, Numbers};
 use crate::media::event::{Action as Media, Notice as Heard};
 use crate::sip::event::{
-    About, Action as Sip, Destination, Ending, Flow, Incoming, Notice, OverTrunk, Referred, Source,
+    About, Action as Sip, Destination, Ending, Flow, Incoming, Location, Notice, OverTrunk, Referred, Source,
 };
-use crate::trunk::dialling::{Pattern, Rule};
-use crate::trunk::event::{Event as ToTrunks, Limits, Profile, Settings as TrunkTable};
+use crate::trunk::dialling::{Pattern, Place, Rule};
+use crate::trunk::event::{Event as ToTrunks, Geolocation, Limits, Profile, Settings as TrunkTable};
 use crate::trunk::tests::profile;
 use crate::trunk::{Dialling, Trunks};
 use bytes::Bytes;
@@ -60,6 +60,7 @@ fn rule(numbers: &[&str], trunks: &[u16], emergency: bool) -> Rule {
         trunks: trunks.iter().copied().map(TrunkId).collect(),
         caller: Number::parse("059112345", "591").unwrap(),
         emergency,
+        place: Place { uri: Some("https://lis.example/1".into()), civic: vec![("country".into(), "CN".into())] },
     }
 }
 
@@ -309,6 +310,46 @@ fn a_silent_route_gives_way_after_two_seconds_and_for_emergencies_after_one() {
 }
 
 #[test]
+fn a_route_whose_invite_goes_out_late_has_its_time_from_then_on() {
+    let mut world = World::new();
+    let (leg, ..) = invite(&world.dials("110"));
+    world.pass(Duration::from_millis(900));
+    world.sip(Notice::Resent { leg });
+    assert!(world.pass(Duration::from_millis(990)).is_empty());
+    assert_eq!(invite(&world.pass(Duration::from_millis(20))).1.trunk, TrunkId(1));
+    // Of a leg given up it means nothing.
+    world.sip(Notice::Resent { leg });
+    assert_eq!(world.letter(), 'Y');
+}
+
+#[test]
+fn only_emergencies_tell_where_they_are_from_and_as_the_trunk_wants_it() {
+    let civic = Location::Civic(vec![("country".into(), "CN".into())]);
+    for (geolocation, expected) in [
+        (Geolocation::None, None),
+        (Geolocation::Header, Some(Location::Reference("https://lis.example/1".into()))),
+        (Geolocation::Body, Some(civic)),
+    ] {
+        let mut trunk = profile("a");
+        trunk.wording.geolocation = geolocation;
+        trunk.wording.user_to_user = true;
+        let mut world = World::with(vec![trunk, profile("b")]);
+        let dialled = world.dials("110");
+        assert_eq!(invite(&dialled).1.location, expected);
+        let headers = dialled.iter().find_map(|it| match it {
+            Command::Sip(Sip::Invite(invite)) => invite.headers.first().cloned(),
+            _ => None,
+        });
+        let (name, value) = headers.expect("User-to-User");
+        assert_eq!((&*name, value.len(), &value[..2]), ("User-to-User", 2 + 2 * 26 + ";encoding=hex".len(), "04"));
+        let mut trunk = profile("a");
+        trunk.wording.geolocation = geolocation;
+        let mut world = World::with(vec![trunk, profile("b")]);
+        assert_eq!(invite(&world.dials("13800138000")).1.location, None, "nobody else's business");
+    }
+}
+
+#[test]
 fn the_routes_faults_lead_on_and_the_called_partys_do_not() {
     for (status, told) in
         [(503, None), (500, None), (408, None), (404, None), (486, Some(486)), (603, Some(603)), (403, Some(403))]
@@ -398,6 +439,100 @@ fn a_call_is_an_emergency_when_a_trunk_says_so_and_not_when_a_phone_does() {
         assert!(refused.iter().any(|it| matches!(it, Command::Sip(Sip::Respond { status: 503, .. }))), "{refused:?}");
     }
     assert_eq!(seized(&world.comes(6, trunk(), true)), Some(true));
+}
+
+impl World {
+    /// Somebody asks for a call of agent 1001, by hand: the leg that rings that agent's phone.
+    fn asked(&mut self, number: &str) -> Vec<Command> {
+        let number = Number::parse(number, "591").unwrap();
+        let (contact, order) = (ContactId(7), Some(OrderId(8)));
+        self.tell(Event::Dial(Box::new(Dial { contact, site: SiteId(0), agent: AgentId(1), number, order })))
+    }
+
+    /// And the agent has answered: both legs.
+    fn joined(&mut self) -> (LegId, LegId) {
+        let (desk, _) = desk(&self.asked("13800138000"));
+        let out = self.sip(Notice::Answered { leg: desk, sdp: Bytes::from_static(PHONE) });
+        (desk, invite(&out).0)
+    }
+}
+
+/// The INVITE to the agent's phone.
+fn desk(out: &[Command]) -> (LegId, crate::sip::event::Invite) {
+    let found = out.iter().find_map(|command| match command {
+        Command::Sip(Sip::Invite(invite)) if matches!(invite.to, Destination::User { .. }) => Some((**invite).clone()),
+        _ => None,
+    });
+    let invite = found.unwrap_or_else(|| panic!("an INVITE to the agent in {out:?}"));
+    (invite.leg, invite)
+}
+
+#[test]
+fn a_call_asked_for_by_hand_rings_the_agent_first_and_joins_both() {
+    let mut world = World::new();
+    let asked = world.asked("13800138000");
+    assert_eq!((own_call(&asked), world.used(), world.letter()), (vec![true], 0, 'C'));
+    let (leg, to_desk) = desk(&asked);
+    let header = |name: &str| to_desk.headers.iter().find(|(it, _)| **it == *name).map(|(_, value)| value.to_string());
+    assert_eq!(header("Call-Info").as_deref(), Some("<sip:fuzhou.example>;answer-after=0"));
+    assert_eq!(header("X-Jiesu-Order"), Some(OrderId(8).to_string()));
+    assert_eq!(&*to_desk.caller, "059112345");
+    assert!(to_desk.caller_name.contains('*') && !to_desk.caller_name.contains("00138"), "{}", to_desk.caller_name);
+    let out = world.sip(Notice::Answered { leg, sdp: Bytes::from_static(PHONE) });
+    let (far, over, _) = invite(&out);
+    assert_eq!((&*over.number, world.used()), ("13800138000", 1));
+    let early = world.sip(Notice::Ringing { leg: far, sdp: Some(Bytes::from_static(FAR)) });
+    assert!(media(&early).contains(&&Media::Bridge { a: far, b: leg }), "the agent hears it ring");
+    let answered = world.sip(Notice::Answered { leg: far, sdp: Bytes::from_static(FAR) });
+    assert!(media(&answered).iter().any(|action| matches!(action, Media::Record { citizen, .. } if *citizen == far)));
+    assert!(!answered.iter().any(|it| matches!(it, Command::Sip(Sip::Respond { .. }))), "its phone answered long ago");
+    let ended = world.sip(Notice::Ended { leg, why: Ending::Bye { q850: None } });
+    assert!(hung_up(&ended, far));
+    let record = record(&ended);
+    assert_eq!((record.contact, record.order), (ContactId(7), Some(OrderId(8))));
+    assert_eq!((record.direction, record.agent.as_deref()), (Direction::Outbound, Some("1001")));
+    assert_eq!(record.end.map(|end| (end.stage, end.by)), Some((Stage::Talking, EndedBy::Agent)));
+    world.sip(Notice::Ended { leg: far, why: Ending::Ours });
+    let counts = world.calls.counts();
+    assert_eq!((counts.calls, counts.legs, counts.timers, world.used()), (0, 0, 0, 0));
+}
+
+#[test]
+fn an_agent_who_does_not_answer_costs_no_channel_and_a_far_end_that_does_not_hangs_up_the_agent() {
+    for status in [486, 480, 408] {
+        let mut world = World::new();
+        let (leg, _) = desk(&world.asked("13800138000"));
+        let out = world.sip(Notice::Failed { leg, status, q850: None });
+        assert_eq!((own_call(&out), world.used(), world.letter()), (vec![false], 0, '-'));
+        let end = record(&out).end.unwrap();
+        assert_eq!((end.stage, end.by, end.sip_status), (Stage::Ringing, EndedBy::Agent, status));
+    }
+    let mut world = World::new();
+    let (leg, _) = desk(&world.asked("13800138000"));
+    let out = world.pass(Duration::from_secs(31));
+    assert!(hung_up(&out, leg) && record(&out).routes.is_empty());
+    // Every route fails: the agent's phone is hung up.
+    let mut world = World::new();
+    let (leg, far) = world.joined();
+    let out = world.sip(Notice::Failed { leg: far, status: 486, q850: Some(17) });
+    assert!(hung_up(&out, leg));
+    assert_eq!((world.used(), record(&out).end.map(|end| end.sip_status)), (0, Some(486)));
+    // The agent gives up while it is tried.
+    let mut world = World::new();
+    let (leg, far) = world.joined();
+    let out = world.sip(Notice::Ended { leg, why: Ending::Bye { q850: None } });
+    assert!(hung_up(&out, far) && world.used() == 0);
+}
+
+#[test]
+fn what_may_not_be_dialled_is_not_dialled_by_hand_either() {
+    for number in ["00442071838750", "119"] {
+        let mut world = World::new();
+        let out = world.asked(number);
+        assert_eq!(record(&out).end.map(|end| (end.by, end.sip_status)), Some((EndedBy::Refused, 403)));
+        assert!(own_call(&out).is_empty() && world.letter() == '-');
+        assert!(!out.iter().any(|it| matches!(it, Command::Sip(_) | Command::OpenPort { .. })), "{out:?}");
+    }
 }
 
 /// Every state × everything that can happen to it.

@@ -59,7 +59,8 @@ fn settings() -> Arc<Settings> {
         priority: 3,
     };
     numbers.insert(entry, "591");
-    let queue = QueueVoice { name: "general".into(), announcement: None, music: MUSIC, apology: APOLOGY };
+    let queue =
+        QueueVoice { name: "general".into(), announcement: None, music: MUSIC, apology: APOLOGY, auto_answer: false };
     Arc::new(Settings {
         sites: vec![SiteSettings {
             code: "fuzhou".into(),

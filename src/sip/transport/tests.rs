@@ -39,6 +39,11 @@ fn bench() -> Bench {
             name: "carrier".into(),
             sources: vec![("10.0.0.0".parse().unwrap(), 24)],
             trusts_identity: true,
+            login: Some(Arc::new(Login {
+                user: "hotline".into(),
+                password: "secret".into(),
+                realm: Some("carrier.cn".into()),
+            })),
             ..TrunkSettings::default()
         }],
         domains: vec![DomainSettings { name: "fz.cn".into(), aliases: vec!["192.0.2.1".into()] }],
@@ -129,7 +134,6 @@ impl Bench {
 
     /// Over a trunk that is reached by this flow.
     fn dial_over(&mut self, by: Flow, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
-        let login = Login { user: "hotline".into(), password: "secret".into(), realm: Some("carrier.cn".into()) };
         let over = OverTrunk {
             trunk: TrunkId(0),
             number: "1001".into(),
@@ -140,7 +144,7 @@ impl Bench {
             user_phone: false,
             asserts_identity: true,
             privacy: false,
-            login: Some(Arc::new(login)),
+            location: None,
         };
         self.invite(Destination::Trunk(Box::new(over)), leg, sdp)
     }
@@ -307,6 +311,50 @@ fn dialogs_follow_a_browser_that_comes_back_and_what_waited_is_sent_again() {
     assert!(matches!(bench.notices.last(), Some(Notice::Ended { .. })), "{:?}", bench.notices);
     bench.pass(40_000);
     assert_eq!((bench.ua.counts().dialogs, bench.ua.counts().transactions), (0, 0));
+}
+
+/// RFC 3665 §3.7: the phone has another address and says so itself.
+#[test]
+fn a_dialog_follows_a_phone_that_offers_anew_from_another_address() {
+    let (desk, away) = (flow(0, 0, "203.0.113.5:5062"), flow(0, 0, "198.51.100.7:40001"));
+    for (method, more, follows) in [
+        ("INVITE", "", true),
+        ("UPDATE", "", true),
+        // Neither of these speaks of where it is, and a proxy's phones are where the proxy is.
+        ("OPTIONS", "", false),
+        ("INVITE", "Record-Route: <sip:203.0.113.5:5062;lr>\r\n", false),
+    ] {
+        let mut bench = bench();
+        bench.register(desk, "1001", 1, "sip:1001@203.0.113.5:5062");
+        let (leg, sent) = bench.dial(1, b"v=0 offer");
+        let invite = &sent[0].1;
+        let ok = response(invite, "200 OK", "sip:1001@203.0.113.5:5062");
+        bench.receive(desk, &ok.replace("Contact:", &format!("{more}Contact:")));
+        let (from, to, call_id) = (header(invite, "To"), header(invite, "From"), header(invite, "Call-ID"));
+        let again = format!(
+            "{method} sip:x@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:40001;branch=z9hG4bKm\r\n\
+             From: {from};tag=theirs\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 5 {method}\r\nMax-Forwards: 70\r\n\
+             Contact: <sip:1001@198.51.100.7:40001>\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert!(bench.receive(away, &again).iter().all(|(flow, _)| *flow == away));
+        let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));
+        let wanted = if follows { away } else { desk };
+        assert_eq!(start(bye.last().unwrap()), (wanted, "BYE"), "{method} {more}");
+    }
+}
+
+#[test]
+fn an_invite_to_a_silent_phone_does_not_follow_the_one_that_answered() {
+    let mut bench = bench();
+    bench.register(browser(7), "1001", 1, CONTACT);
+    bench.register(flow(0, 0, "203.0.113.5:5062"), "1001", 3, "sip:1001@203.0.113.5:5062");
+    let (_, sent) = bench.dial(1, b"v=0 offer");
+    assert_eq!(sent.len(), 2);
+    let to_browser = sent.iter().find(|(flow, _)| *flow == browser(7)).expect("both are rung");
+    bench.receive(browser(7), &response(&to_browser.1, "200 OK", CONTACT));
+    bench.event(Event::Closed { flow: browser(7) });
+    let back = bench.register(browser(8), "1001", 5, CONTACT);
+    assert!(back.iter().all(|(_, text)| text.starts_with("SIP/2.0 ")), "{back:?}");
 }
 
 #[test]
@@ -506,6 +554,40 @@ fn a_challenged_large_request_goes_by_tcp_again_and_falls_back_too() {
     assert!(header(&again[1].1, "Via").starts_with("SIP/2.0/TCP") && again[1].1.contains("Authorization: Digest"));
     let by_udp = bench.event(Event::Closed { flow: by_tcp });
     assert_eq!(by_udp, [(flow(0, 0, "10.0.0.9:5080"), again[1].1.replace("SIP/2.0/TCP", "SIP/2.0/UDP"))]);
+}
+
+#[test]
+fn where_no_connection_opened_large_requests_go_by_udp_for_a_while() {
+    let mut bench = bench();
+    let by_tcp = flow(1, Flow::ANY, "10.0.0.9:5080");
+    let large = [b'x'; 1_200];
+    let (leg, sent) = bench.dial_over(trunk(), 1, &large);
+    assert_eq!(sent[0].0, by_tcp);
+    assert_eq!(bench.event(Event::Closed { flow: by_tcp })[0].0, trunk());
+    assert_eq!(bench.notices.pop(), Some(Notice::Resent { leg }), "its time to show itself begins now");
+    let (_, sent) = bench.dial_over(trunk(), 2, &large);
+    assert_eq!(sent[0].0, trunk(), "no second is lost again");
+    let (_, sent) = bench.dial_over(flow(0, 0, "10.0.0.8:5080"), 3, &large);
+    assert_eq!(sent[0].0, flow(1, Flow::ANY, "10.0.0.8:5080"), "another peer may be connected to");
+    bench.pass(60_000);
+    let (_, sent) = bench.dial_over(trunk(), 4, &large);
+    assert_eq!(sent[0].0, by_tcp);
+}
+
+#[test]
+fn a_bye_is_proved_also_after_a_crash() {
+    let mut bench = bench();
+    let (leg, sent) = bench.dial_over(trunk(), 1, b"v=0 offer");
+    bench.receive(trunk(), &response(&sent[0].1, "200 OK", "sip:1001@10.0.0.9:5080"));
+    bench.crash();
+    let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 })).remove(0).1;
+    let challenge = "Content-Length: 0\r\nProxy-Authenticate: Digest realm=\"carrier.cn\", nonce=\"n\", qop=\"auth\"";
+    let refusal = response(&bye, "407 Who", "sip:1001@10.0.0.9:5080").replace("Content-Length: 0", challenge);
+    let again = bench.receive(trunk(), &refusal);
+    assert_eq!(start(&again[0]), (trunk(), "BYE"));
+    assert!(header(&again[0].1, "Proxy-Authorization").starts_with("Digest username=\"hotline\""), "{}", again[0].1);
+    bench.receive(trunk(), &response(&again[0].1, "200 OK", "sip:1001@10.0.0.9:5080"));
+    assert!(matches!(bench.notices.last(), Some(Notice::Ended { .. })), "{:?}", bench.notices);
 }
 
 #[test]

@@ -16,6 +16,8 @@ const RING_MAX: Duration = Duration::from_secs(22);
 const RING_UNHEARD_MAX: Duration = Duration::from_secs(62);
 /// An INVITE is repeated for so long, whether or not anybody still waits for its answer.
 const INVITE_MAX: Duration = Duration::from_secs(33);
+/// With more datagrams lost in a thousand, all the eleven of a 2xx or its ACK may be (RFC 3261 §13.3.1.4).
+const UNHEARD_FROM: u64 = 100;
 /// What was just said is believed everywhere after this.
 const CROSSING_MAX: Duration = Duration::from_secs(1);
 
@@ -61,10 +63,13 @@ impl World {
 
     pub(super) fn judge(&mut self, record: &CallRecord, end: End) {
         let mut sides = self.sides.remove(&*record.sip_call_id).unwrap_or_default();
-        let contact = record.contact.to_string();
-        sides.agent_left = self.agents.iter().any(|agent| agent.hung_up.contains(&contact));
+        sides.agent_left = self.hung_up.remove(&record.contact.to_string());
         sides.draining = self.draining;
         sides.ports_refused = self.ports_refused.remove(&*record.sip_call_id);
+        sides.unheard = self.rates.lost > UNHEARD_FROM;
+        let served = record.times.answered.is_some();
+        self.figures.stayed += u64::from(served || !sides.caller_left);
+        self.figures.set_up += u64::from(served);
         sides.full = self.shards.iter().any(|shard| shard.counts().calls.calls >= self.site.calls.calls_max);
         self.ledger.judge(record, end, sides);
     }
