@@ -20,6 +20,8 @@ pub mod ivr;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod acd;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod simulate;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod workorder;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod trunk;

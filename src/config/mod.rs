@@ -16,6 +16,7 @@ mod problem;
 mod profiles;
 mod prompts;
 mod queues;
+pub mod scenario;
 mod schema;
 mod source;
 mod trunks;

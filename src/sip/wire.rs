@@ -207,6 +207,7 @@ impl Wire {
             | Notice::Cancelled { .. }
             | Notice::Acknowledged { .. }
             | Notice::Trying { .. }
+            | Notice::Connecting { .. }
             | Notice::Resent { .. }
             | Notice::Ringing { .. }
             | Notice::Answered { .. }
