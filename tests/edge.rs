@@ -4,10 +4,11 @@ use crate::support::engine::Engine;
 use crate::support::eventually;
 use crate::support::hotline::folder;
 use crate::support::sip::{Algorithm, Client, Proof};
-use crate::support::stream::{Phone, tcp_from};
+use crate::support::stream::{Phone, Wire, tcp_from};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
 use std::time::Duration;
 
 const DOMAIN: &str = "fuzhou.12345.example";
@@ -40,6 +41,15 @@ fn client(engine: &Engine, from: &str, user: &str) -> Client {
 
 fn edge(engine: &Engine) -> Value {
     engine.api("demo-admin-token").read("/health/internals").body["edge"].take()
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A phone over TCP that is at this address.
+fn phone(from: &str, to: SocketAddr, user: &str) -> Phone {
+    Phone::on(Wire::from_address(address(from), to, "tcp", Path::new("")), user)
 }
 
 fn connections(engine: &Engine, figure: &str) -> u64 {
@@ -225,7 +235,8 @@ fn calls_beyond_the_bound_are_refused_at_the_edge_and_emergencies_have_a_reserve
 fn scanners_on_connections_see_silence_and_lose_them() {
     let engine = engine_with_tcp();
     let to = engine.listener("tcp");
-    let mut scanner = tcp_from("127.0.7.2", to);
+    let mut scanner = tcp_from(address("127.0.7.2"), to);
+    scanner.set_read_timeout(Some(SEEN_MAX)).unwrap();
     let options = "OPTIONS sip:12345@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.7.2;branch=z9hG4bKscan\r\n\
                    From: <sip:1@x>;tag=t\r\nTo: <sip:12345@127.0.0.1>\r\nCall-ID: scan\r\nCSeq: 1 OPTIONS\r\n\
                    Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
@@ -237,13 +248,13 @@ fn scanners_on_connections_see_silence_and_lose_them() {
     assert!(began.elapsed() >= Duration::from_secs(9) && began.elapsed() < SEEN_MAX, "{:?}", began.elapsed());
     counted(&engine, "uninvited", 2);
 
-    let mut phone = Phone::at("127.0.7.3", to, "1001");
-    phone.register();
-    phone.send(b"\r\n\r\n");
-    assert_eq!(phone.next().as_deref(), Some("\r\n"));
-    let options = phone.request("OPTIONS", "12345", "", "", "");
-    assert_eq!(phone.answer(options).status, 200);
-    let mut trunk = Phone::at(TRUNK, to, "carrier");
+    let mut desk = phone("127.0.7.3", to, "1001");
+    desk.register();
+    desk.send(b"\r\n\r\n");
+    assert_eq!(desk.next().as_deref(), Some("\r\n"));
+    let options = desk.request("OPTIONS", "12345", "", "", "");
+    assert_eq!(desk.answer(options).status, 200);
+    let mut trunk = phone(TRUNK, to, "carrier");
     let options = trunk.request("OPTIONS", "12345", "", "", "");
     assert_eq!(trunk.answer(options).status, 200);
 }
@@ -252,13 +263,13 @@ fn scanners_on_connections_see_silence_and_lose_them() {
 fn a_burst_of_connections_is_cut_its_source_banned_and_others_are_served() {
     let engine = engine_with_tcp();
     let to = engine.listener("tcp");
-    let burst: Vec<TcpStream> = (0..200).map(|_| tcp_from("127.0.7.2", to)).collect();
+    let burst: Vec<TcpStream> = (0..200).map(|_| tcp_from(address("127.0.7.2"), to)).collect();
     eventually("refusals", SEEN_MAX, || (connections(&engine, "refused") >= 100).then_some(()));
     assert!(connections(&engine, "accepted") <= 100, "forty at once, and four a second");
     for (from, user) in [("127.0.7.3", "1001"), ("127.0.7.5", "1002")] {
-        Phone::at(from, to, user).register();
+        phone(from, to, user).register();
     }
-    let mut trunk = Phone::at(TRUNK, to, "carrier");
+    let mut trunk = phone(TRUNK, to, "carrier");
     let options = trunk.request("OPTIONS", "12345", "", "", "");
     assert_eq!(trunk.answer(options).status, 200);
     eventually("a ban", SEEN_MAX, || (edge(&engine)["gate"]["bans_standing"] == 1).then_some(()));
@@ -272,28 +283,28 @@ fn a_burst_of_connections_is_cut_its_source_banned_and_others_are_served() {
 fn a_neighbour_s_burst_costs_a_phone_behind_the_same_address_nothing() {
     let engine = engine_with_tcp();
     let to = engine.listener("tcp");
-    let mut phone = Phone::at("127.0.7.3", to, "1001");
-    phone.register();
+    let mut desk = phone("127.0.7.3", to, "1001");
+    desk.register();
     counted(&engine, "flows_known", 1);
-    let burst: Vec<TcpStream> = (0..300).map(|_| tcp_from("127.0.7.3", to)).collect();
-    let mut noise = Phone::at("127.0.7.3", to, "1002");
+    let burst: Vec<TcpStream> = (0..300).map(|_| tcp_from(address("127.0.7.3"), to)).collect();
+    let mut noise = phone("127.0.7.3", to, "1002");
     for _ in 0..150 {
         noise.request("OPTIONS", "12345", "", "", "");
     }
     counted(&engine, "uninvited", 150);
-    let options = phone.request("OPTIONS", "12345", "", "", "");
-    assert_eq!(phone.answer(options).status, 200);
+    let options = desk.request("OPTIONS", "12345", "", "", "");
+    assert_eq!(desk.answer(options).status, 200);
     // Its connection breaks in the midst of it, and it comes back.
-    drop(phone);
+    drop(desk);
     eventually("the phone went", SEEN_MAX, || (edge(&engine)["gate"]["flows_known"] == 0).then_some(()));
     for _ in 0..150 {
         noise.request("OPTIONS", "12345", "", "", "");
     }
     counted(&engine, "uninvited", 300);
-    let mut phone = Phone::at("127.0.7.3", to, "1001");
-    phone.register();
-    let options = phone.request("OPTIONS", "12345", "", "", "");
-    assert_eq!(phone.answer(options).status, 200);
+    let mut desk = phone("127.0.7.3", to, "1001");
+    desk.register();
+    let options = desk.request("OPTIONS", "12345", "", "", "");
+    assert_eq!(desk.answer(options).status, 200);
     assert_eq!(edge(&engine)["gate"]["bans"], 0);
     drop(burst);
 }

@@ -40,6 +40,7 @@ fn settings() -> Arc<Settings> {
         transport,
         advertised: "10.0.0.1:5060".parse().expect("an address"),
         large: Large::Udp,
+        answers_strangers: false,
     };
     Arc::new(Settings {
         listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],

@@ -92,25 +92,14 @@ pub fn web(io: Box<dyn Io>, headers: &[(&'static str, &str)]) -> Result<WebSocke
 }
 
 pub fn tcp(to: SocketAddr) -> TcpStream {
-    set_up(TcpStream::connect(to).unwrap())
-}
-
-/// The same from another address of the loopback.
-pub fn tcp_from(from: &str, to: SocketAddr) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::new(from.parse().unwrap(), 0).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    set_up(socket.into())
-}
-
-fn set_up(stream: TcpStream) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(NEXT_MAX)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
 
 /// A connection from an address of this machine's own.
-fn tcp_from(from: IpAddr, to: SocketAddr) -> TcpStream {
+pub fn tcp_from(from: IpAddr, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
     socket.connect(&to.into()).unwrap();
@@ -234,16 +223,6 @@ impl Phone {
     /// Leaves the connection to somebody else.
     pub fn into_wire(self) -> Wire {
         self.wire
-    }
-
-    /// A phone over TCP at another address of the loopback.
-    pub fn at(from: &str, to: SocketAddr, user: &str) -> Phone {
-        let stream = tcp_from(from, to);
-        let local = stream.local_addr().unwrap();
-        let (user, domain, host) = (user.into(), "fuzhou.12345.example".into(), local.to_string());
-        let call_id = format!("{:06}@stream", local.port());
-        let wire = Wire::Stream(Box::new(stream));
-        Phone { wire, unread: Vec::new(), user, domain, transport: "tcp", host, call_id, sequence: 0 }
     }
 
     /// Drops the connection without a word and opens another one.
