@@ -377,6 +377,7 @@ impl<'a> World<'a> {
             Notice::Cancelled { leg }
             | Notice::Acknowledged { leg, .. }
             | Notice::Trying { leg }
+            | Notice::Connecting { leg, .. }
             | Notice::Resent { leg, .. }
             | Notice::Ringing { leg, .. }
             | Notice::Answered { leg, .. }
