@@ -5,6 +5,7 @@
 mod alarm;
 pub mod clock;
 pub mod dial;
+pub mod edge;
 pub mod facts;
 pub mod internals;
 pub mod limits;

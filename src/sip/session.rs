@@ -498,7 +498,7 @@ impl Ua {
         if !accepted || response.cseq().method != Method::Invite {
             return;
         }
-        let key = response.from().tag().and_then(|tag| self.by_tag.at(tag)).copied();
+        let key = self.asker(response);
         let to = response.to().uri;
         let phone = host(&to).is_some_and(|host| self.registrar.reaches(&to.user_text(), &host, flow));
         match key {
@@ -513,5 +513,10 @@ impl Ua {
             }
             None => {}
         }
+    }
+
+    /// The leg whose tag the request bore that this answers.
+    pub(super) fn asker(&self, response: &Message) -> Option<LegKey> {
+        response.from().tag().and_then(|tag| self.by_tag.at(tag)).copied()
     }
 }

@@ -134,6 +134,7 @@ impl Wire {
                     self.notices[who].push(notice);
                 }
                 Command::Bindings(bindings) => self.bindings.push(bindings),
+                Command::Suspect(_) => {}
             }
         }
     }

@@ -270,7 +270,7 @@ mod tests {
         let lives = |stamped: &Stamped| match &stamped.fact {
             Fact::Call(call) => call.end.is_none(),
             Fact::Order(order) => order.ended.is_none(),
-            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) => true,
+            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => true,
         };
         facts.into_iter().filter(lives).collect()
     }
@@ -289,7 +289,7 @@ mod tests {
         let unfinished = found.pop().unwrap();
         let last = told.iter().rev().find_map(|stamped| match &stamped.fact {
             Fact::Call(call) => Some((**call).clone()),
-            Fact::Order(_) | Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) => None,
+            Fact::Order(_) | Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => None,
         });
         assert_eq!(Some(&unfinished.record), last.as_ref(), "as it was last told");
 

@@ -40,6 +40,7 @@ fn settings() -> Arc<Settings> {
         transport,
         advertised: "10.0.0.1:5060".parse().expect("an address"),
         large: Large::Udp,
+        answers_strangers: false,
     };
     Arc::new(Settings {
         listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
@@ -332,6 +333,7 @@ impl<'a> World<'a> {
                 Command::Send { flow, bytes } => self.sent(flow, bytes),
                 Command::Tell(notice) => self.told(&notice),
                 Command::Bindings(bindings) => assert!(bindings.contacts.len() <= CONTACTS_MAX),
+                Command::Suspect(_) => {}
                 Command::Answered(answer) => assert!(self.asked.remove(&answer.id), "asked and not yet answered"),
             }
         }

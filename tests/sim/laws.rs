@@ -97,7 +97,7 @@ impl Ledger {
                 self.order(order);
                 None
             }
-            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) => None,
+            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => None,
         }
     }
 

@@ -430,7 +430,7 @@ impl World {
             return;
         }
         self.note(|| match &event {
-            Event::Received { flow, bytes } => {
+            Event::Received { flow, bytes } | Event::Stranger { flow, bytes } => {
                 format!("shard {shard} <- {} {}", flow.peer, String::from_utf8_lossy(bytes).replace("\r\n", " | "))
             }
             Event::Call(_) | Event::Ask(_) | Event::Closed { .. } | Event::Bindings(_) | Event::Restored(_) => {
@@ -472,6 +472,8 @@ impl World {
                         self.ledger.show(self.now.mono, view);
                     }
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
+                    // Nobody watches the edge here.
+                    Effect::Suspect(_) => {}
                 }
             }
         }

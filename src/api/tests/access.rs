@@ -11,7 +11,11 @@ fn operations() -> Vec<(Method, String, String)> {
     for (path, item) in document["paths"].as_object().unwrap() {
         let plain = path.strip_prefix("/api/v1").unwrap_or(path);
         let id = if plain.starts_with("/orders") { order(0).to_string() } else { recording(0).to_string() };
-        let filled = plain.replace("{contact}", &contact(0).to_string()).replace("{id}", &id).replace("{name}", "1001");
+        let filled = plain
+            .replace("{contact}", &contact(0).to_string())
+            .replace("{id}", &id)
+            .replace("{name}", "1001")
+            .replace("{source}", "203.0.113.9");
         for method in item.as_object().unwrap().keys() {
             let method: Method = method.to_uppercase().parse().unwrap();
             operations.push((method, plain.to_owned(), filled.clone()));
@@ -53,7 +57,7 @@ async fn every_route_wants_a_token_and_a_right() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 19);
+    assert_eq!(checked, 21);
     assert!(site.asked.lock().unwrap().hung_up.is_empty());
     assert!(site.asked.lock().unwrap().wanted.is_empty() && site.asked.lock().unwrap().dialled.is_empty());
 }
