@@ -344,6 +344,7 @@ impl Phones {
             Notice::Acknowledged { sdp: None, .. }
             | Notice::Cancelled { .. }
             | Notice::Trying { .. }
+            | Notice::Connecting { .. }
             | Notice::Resent { .. }
             | Notice::Ringing { .. }
             | Notice::EarlyAnswer { .. }

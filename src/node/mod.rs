@@ -15,6 +15,7 @@ pub mod process;
 mod guard;
 mod queues;
 mod restore;
+mod routes;
 pub mod recorder;
 mod registrations;
 mod reload;

@@ -6,6 +6,7 @@ use super::clock;
 use super::guard::fenced;
 use super::internals::ShardFigures;
 use super::media::{MediaThreads, Message};
+use super::routes::Routes;
 use super::setup::Setup;
 use super::standing::{KEEP_EVERY, ToKeeper, put_call};
 use super::wires::{Wires, lock};
@@ -19,7 +20,6 @@ use crate::net::ports::{OpenError, Ports};
 use crate::shard::{Effect, Event, Shard};
 use crate::sip::event::Flow;
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,8 +62,7 @@ pub(super) struct ShardTask {
     pub(super) media: Arc<MediaThreads>,
     pub(super) ports: Ports,
     pub(super) mint: Mint,
-    pub(super) threads_by_leg: HashMap<LegId, MediaThreadId>,
-    pub(super) next_thread: MediaThreadId,
+    pub(super) routes: Routes,
     /// Kept to spare allocations.
     pub(super) carried: Vec<Effect>,
     /// What a restored shard says first.
@@ -180,7 +179,7 @@ impl ShardTask {
 
     fn count(&mut self, now: Now) {
         let (counts, ports) = (self.shard.counts(), self.ports.counts(now.mono));
-        let routed_legs = self.threads_by_leg.len();
+        let routed_legs = self.routes.count();
         *lock(&self.wires.counts[self.id.index()]) =
             ShardFigures { sip: counts.sip, calls: counts.calls, ports, routed_legs };
     }
@@ -257,8 +256,7 @@ impl ShardTask {
         match self.ports.open(now.mono, towards) {
             Ok(pair) => {
                 let local = pair.local;
-                let thread = self.thread_for(beside);
-                self.threads_by_leg.insert(leg, thread);
+                let thread = self.routes.add(leg, beside);
                 self.to_media(thread, Message::Open { leg, pair });
                 ToCalls::PortOpened { leg, local }
             }
@@ -272,26 +270,16 @@ impl ShardTask {
 
     fn reopen_port(&mut self, now: Now, leg: LegId, beside: Option<LegId>, local: SocketAddr) -> Result<(), OpenError> {
         let pair = self.ports.reopen(now.mono, local)?;
-        let thread = self.thread_for(beside);
-        self.threads_by_leg.insert(leg, thread);
+        let thread = self.routes.add(leg, beside);
         self.to_media(thread, Message::Open { leg, pair });
         Ok(())
     }
 
-    fn thread_for(&mut self, beside: Option<LegId>) -> MediaThreadId {
-        if let Some(thread) = beside.and_then(|leg| self.threads_by_leg.get(&leg)) {
-            return *thread;
-        }
-        let threads = u8::try_from(self.media.count()).unwrap_or(u8::MAX);
-        self.next_thread.0 = (self.next_thread.0 + 1) % threads;
-        self.next_thread
-    }
-
     fn media(&mut self, action: Action) {
         let leg = action.leg();
-        let Some(thread) = self.threads_by_leg.get(&leg).copied() else { return };
+        let Some(thread) = self.routes.of(leg) else { return };
         if matches!(action, Action::Close { .. }) {
-            self.threads_by_leg.remove(&leg);
+            self.routes.remove(leg);
         }
         self.to_media(thread, Message::Action(action));
     }

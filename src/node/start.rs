@@ -14,6 +14,7 @@ use super::recorder::{self, Recorder};
 use super::registrations::{Registrations, SAVE_EVERY};
 use super::reload::Reload;
 use super::restore::{Restored, restore, shown};
+use super::routes::Routes;
 use super::setup::Setup;
 use super::shards::{Keeping, ShardTask};
 use super::standing::{Before, Keeper};
@@ -22,7 +23,7 @@ use super::unfinished::Unfinished;
 use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEWS_MAX, PACKETS_MAX, ToShard, Wires, lock};
 use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
-use crate::base::{AgentId, CallId, ContactId, FactId, MediaThreadId, Mint, RecordingId, ShardId, SiteId};
+use crate::base::{AgentId, CallId, ContactId, FactId, Mint, RecordingId, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
@@ -36,7 +37,7 @@ use crate::store::journal;
 use crate::store::sites::SiteRow;
 use crate::store::{OpenError, Store, StoreError};
 use arc_swap::ArcSwap;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -246,8 +247,7 @@ impl Node {
                 media: self.media.clone(),
                 ports: Ports::new(&addresses, shard_ports(&self.config, index))?,
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1_024 + u16::from(id.0), self.seed),
-                threads_by_leg: HashMap::new(),
-                next_thread: MediaThreadId(id.0),
+                routes: Routes::new(self.media.count(), index),
                 carried: Vec::new(),
             };
             self.tasks.push(tokio::spawn(task.run(mailbox.packets, mailbox.events, mailbox.news)));
@@ -658,7 +658,7 @@ fn start_media(
     let threads = u8::try_from(config.node.media_threads).unwrap_or(u8::MAX);
     let taps = || {
         let mut intake = recorder.intake();
-        move |taps: Vec<_>| intake.give(taps)
+        move |taps: &mut Vec<crate::media::event::Tap>| intake.give(taps.drain(..))
     };
     let way = keeper.way();
     MediaThreads::start(

@@ -305,6 +305,11 @@ pub enum Notice {
         /// An outgoing leg.
         leg: LegId,
     },
+    /// So large an INVITE goes by a connection if one opens (RFC 3261 §18.1.1): for a second it may not have left.
+    Connecting {
+        /// An outgoing leg.
+        leg: LegId,
+    },
     /// The INVITE goes out by UDP only now, for no connection for so large a one opened (RFC 3261 §18.1.1): nobody can have
     /// answered it before.
     Resent {

@@ -206,6 +206,7 @@ impl Wire {
             | Notice::Cancelled { .. }
             | Notice::Acknowledged { .. }
             | Notice::Trying { .. }
+            | Notice::Connecting { .. }
             | Notice::Resent { .. }
             | Notice::Ringing { .. }
             | Notice::Answered { .. }
