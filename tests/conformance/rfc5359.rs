@@ -11,8 +11,7 @@ pub const CASES: [Case; 9] = [
     case("5359 2.7 forwarding to an agent", forwarded),
     case("5359 2.7 forwarding elsewhere", forwarded_elsewhere),
     case("5359 2.12 find me", find_me),
-    // Seen over WebSockets: the second answer had no ACK within 30 s.
-    Case { name: "5359 2.12 find me, both answer", play: both_answer, not: &["ws", "wss"] },
+    case("5359 2.12 find me, both answer", both_answer),
     case("5359 2.13 screening", screened),
     case("3891 take over", taken_over),
 ];
