@@ -110,7 +110,7 @@ impl Demo {
             numbers,
         };
         let (voices, seed) = (Voices::new(), node.seed().map(|word| word ^ SEED_OF_ITS_OWN));
-        let threads = media::Settings { threads: 1, pin: false, prompts: voices.library(), seed: seed[0] };
+        let threads = media::Settings { threads: 1, pin: false, prompts: voices.prompts(), seed: seed[0] };
         let task = Task {
             crowd: Crowd::new(clock::now().mono, settings, voices, seed),
             engine,
