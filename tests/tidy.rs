@@ -17,6 +17,7 @@ const ORDER: [&str; 18] = [
     "acd",
     "simulate",
     "workorder",
+    "trunk",
     "call",
     "shard", // pure
     "config",

@@ -6,7 +6,7 @@
 
 use super::Live;
 use super::acd::{Acd, Course, Timer};
-use super::agent::{Agent, State};
+use super::agent::{Agent, OWN_CALL, State};
 use super::estimate::Flow;
 use super::event::{Command, Enqueue, Lease, QueueSettings, Settings};
 use super::idle::Tally;
@@ -40,6 +40,7 @@ pub struct KeptAgent {
     since: Mono,
     phone_up: bool,
     turn: u64,
+    own_calls: Vec<CallId>,
     tally: Tally,
 }
 
@@ -76,7 +77,8 @@ pub enum RestoreError {
 
 impl Snapshot {
     /// Of agents who were kept one by one, and of the calls that ring them by the word of their shards. An agent who was
-    /// being rung for a call that is gone is as ready as before.
+    /// being rung for a call that is gone is as ready as before; so is one whose own call kept them busy, for such a call
+    /// does not outlive its process.
     pub fn of(agents: Vec<KeptAgent>, live: &[Live], settings: &Settings) -> Snapshot {
         let mut callers = Vec::new();
         let mut take_up = |mut kept: KeptAgent| {
@@ -91,6 +93,10 @@ impl Snapshot {
                     }
                     None => kept.state = State::Ready,
                 }
+            }
+            kept.own_calls.clear();
+            if matches!(&kept.state, State::NotReady { reason } if **reason == *OWN_CALL) {
+                kept.state = State::Ready;
             }
             if kept.state == State::Ready && !kept.phone_up {
                 kept.state = State::Offline;
@@ -142,9 +148,10 @@ impl KeptAgent {
 impl Acd {
     /// What must survive of one agent; `None` for one who is not known.
     pub fn kept_agent(&self, id: AgentId) -> Option<KeptAgent> {
-        let Agent { state, since, phone_up, turn, tally, .. } = self.agents.get(id.index())?;
-        let state = state.clone();
-        Some(KeptAgent { agent: id, state, since: *since, phone_up: *phone_up, turn: *turn, tally: *tally })
+        let Agent { state, since, phone_up, turn, own_calls, tally, .. } = self.agents.get(id.index())?;
+        let (state, own_calls) = (state.clone(), own_calls.clone());
+        let (since, phone_up, turn, tally) = (*since, *phone_up, *turn, *tally);
+        Some(KeptAgent { agent: id, state, since, phone_up, turn, own_calls, tally })
     }
 
     /// Everything that must survive, callers in order of their places.
@@ -159,6 +166,7 @@ impl Acd {
             since: agent.since,
             phone_up: agent.phone_up,
             turn: agent.turn,
+            own_calls: agent.own_calls.clone(),
             tally: agent.tally,
         });
         let mut callers: Vec<KeptCaller> = self.line.callers().map(|(_, caller)| self.kept(caller)).collect();
@@ -255,6 +263,7 @@ impl Acd {
             state: kept.state,
             since: kept.since,
             phone_up: kept.phone_up,
+            own_calls: kept.own_calls,
             turn: kept.turn,
             tally: if kept.tally.day == self.day { kept.tally } else { Tally::default() },
             timer,

@@ -123,7 +123,7 @@ impl Acd {
                 let mut needs = needs.to_vec();
                 needs.sort_unstable();
                 needs.dedup();
-                let before = |need| self.line.bucket(need).take_while(|(place, _)| *place < caller.place);
+                let before = |need| self.line.bucket(need).take_while(move |(place, _)| *place < caller.place);
                 let ahead = needs.into_iter().flat_map(before);
                 Some(ahead.filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue).count())
             }
