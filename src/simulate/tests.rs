@@ -133,10 +133,9 @@ fn a_storm_is_seen_in_its_half_hour_and_staffing_reaches_the_target() {
     let target = Target { share: 0.95, within: WITHIN, days: 3 };
     let (answer, reached) = needed(&scenario, 0, target);
     assert!(reached);
-    for slot in 20..23 {
-        assert!(answer[slot].calls.service_level() >= 0.95, "{slot}: {:?}", answer[slot]);
-        let erlang = answer[slot].erlang_c as usize;
-        assert!(answer[slot].agents.abs_diff(erlang) <= 4, "{slot}: {:?}", answer[slot]);
+    for needed in &answer[20..23] {
+        assert!(needed.calls.service_level() >= 0.95, "{needed:?}");
+        assert!(needed.agents.abs_diff(needed.erlang_c as usize) <= 4, "{needed:?}");
     }
     assert_eq!(answer[30].agents, 0);
     let page = chart::page("<storm>", &storm, 0.95, Some(&answer));
