@@ -34,7 +34,7 @@ pub(super) enum Timer {
 }
 
 /// What a queue remembers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Course {
     /// Whom it rang last.
     pub(super) last: Option<u32>,

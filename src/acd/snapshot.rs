@@ -179,7 +179,15 @@ impl Acd {
             day: self.day,
             agents: agents.collect(),
             callers,
-            queues: self.settings.queues.iter().zip(&self.flows).map(kept_queue).collect(),
+            // Only those that remember something.
+            queues: self
+                .settings
+                .queues
+                .iter()
+                .zip(&self.flows)
+                .filter(|(_, course)| **course != Course::default())
+                .map(kept_queue)
+                .collect(),
         }
     }
 
