@@ -10,6 +10,8 @@ pub mod sdp;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod sip;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod edge;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod media;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod recording;

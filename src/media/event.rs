@@ -2,6 +2,7 @@
 
 use crate::base::{ContactId, LegId, Mono, Now, PromptId, RecordingId};
 use crate::sdp::Codec;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -225,8 +226,10 @@ pub struct Audio {
     pub timestamp: u32,
     /// Of the payload.
     pub codec: Codec,
-    /// As on the wire: 1 byte a sample.
-    pub payload: Vec<u8>,
+    /// As on the wire: 1 byte a sample. A part of a block that it shares with others ([`Sink::keep`]).
+    ///
+    /// [`Sink::keep`]: super::Sink::keep
+    pub payload: Bytes,
 }
 
 /// A side of the stereo file.

@@ -13,11 +13,12 @@ use super::player::Player;
 use super::prompt::Library;
 use super::quality::{Arrival, Quality};
 use super::rtcp::{Compound, Control, ReportBlock, Sent};
-use super::rtp::{HEADER_LEN, Line, Packet};
+use super::rtp::{HEADER_LEN, Header, Line, Packet};
 use super::sink::{Kind, Sink};
 use super::watch::Watch;
 use crate::base::{LegId, Mono, Now, PromptId, RecordingId};
 use crate::sdp::{Codec, Direction};
+use bytes::Bytes;
 use std::time::Duration;
 
 /// Bounds of [`Remote::ptime_ms`]; others are brought within.
@@ -87,10 +88,9 @@ fn audio(
     at: Mono,
     line: (u32, u16, u32),
     codec: Codec,
-    payload: &[u8],
+    payload: Bytes,
 ) -> Tap {
     let (ssrc, sequence, timestamp) = line;
-    let payload = payload.to_vec();
     Tap::Audio(Audio { recording, channel, at, ssrc, sequence, timestamp, codec, payload })
 }
 
@@ -357,14 +357,11 @@ impl Port {
             // Events travel as they are: `codec` is then the listener's own.
             laws.transcode(codec, remote.codec, packet.payload, bytes);
         });
-        let payload = &bytes[HEADER_LEN..];
-        let sounding = samples.is_some();
-        let tap = self.recording.filter(|_| sounding).map(|recording| {
-            let line = (header.ssrc, header.sequence, header.timestamp);
-            audio(recording, Channel::Others, now.mono, line, remote.codec, payload)
-        });
-        self.count(now.mono, payload.len());
-        out.taps.extend(tap);
+        let octets = bytes.len() - HEADER_LEN;
+        self.count(now.mono, octets);
+        if samples.is_some() {
+            self.tap_sent(now.mono, &header, remote.codec, out);
+        }
     }
 
     /// Does what is due by `now`.
@@ -396,7 +393,7 @@ impl Port {
         let player = self.player.as_mut().filter(|_| self.peer.is_none());
         let sounding = player.is_some();
         let header = self.line.next(turn.at, samples as u32, remote.payload_type);
-        let (finished, bytes) = out.datagram(self.leg, Kind::Rtp, to, |bytes| {
+        let (finished, _) = out.datagram(self.leg, Kind::Rtp, to, |bytes| {
             header.write(bytes);
             match player {
                 Some(player) => player.fill(remote.codec, samples, bytes),
@@ -406,11 +403,9 @@ impl Port {
                 }
             }
         });
-        let tap = self.recording.filter(|_| sounding).map(|recording| {
-            let line = (header.ssrc, header.sequence, header.timestamp);
-            audio(recording, Channel::Others, turn.at, line, remote.codec, &bytes[HEADER_LEN..])
-        });
-        out.taps.extend(tap);
+        if sounding {
+            self.tap_sent(turn.at, &header, remote.codec, out);
+        }
         self.count(turn.at, samples);
         if finished && let Some(player) = self.player.take() {
             out.notices.push(Notice::Played { leg: self.leg, play: player.play() });
@@ -418,9 +413,20 @@ impl Port {
     }
 
     fn tap_received(&self, now: Now, packet: &Packet<'_>, codec: Codec, out: &mut Sink) {
-        let line = (packet.ssrc, packet.sequence, packet.timestamp);
-        let tap = |recording| audio(recording, Channel::Citizen, now.mono, line, codec, packet.payload);
-        out.taps.extend(self.recording.map(tap));
+        if let Some(recording) = self.recording {
+            let line = (packet.ssrc, packet.sequence, packet.timestamp);
+            let payload = out.keep(packet.payload);
+            out.taps.push(audio(recording, Channel::Citizen, now.mono, line, codec, payload));
+        }
+    }
+
+    /// Taps the datagram that was just added.
+    fn tap_sent(&self, at: Mono, header: &Header, codec: Codec, out: &mut Sink) {
+        if let Some(recording) = self.recording {
+            let line = (header.ssrc, header.sequence, header.timestamp);
+            let payload = out.keep_last(HEADER_LEN);
+            out.taps.push(audio(recording, Channel::Others, at, line, codec, payload));
+        }
     }
 
     fn report(&mut self, now: Mono, out: &mut Sink) {

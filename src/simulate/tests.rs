@@ -133,9 +133,9 @@ fn a_storm_is_seen_in_its_half_hour_and_staffing_reaches_the_target() {
     let target = Target { share: 0.95, within: WITHIN, days: 3 };
     let (answer, reached) = needed(&scenario, 0, target);
     assert!(reached);
-    for needed in &answer[20..23] {
-        assert!(needed.calls.service_level() >= 0.95, "{needed:?}");
-        assert!(needed.agents.abs_diff(needed.erlang_c as usize) <= 4, "{needed:?}");
+    for slot in &answer[20..23] {
+        assert!(slot.calls.service_level() >= 0.95, "{slot:?}");
+        assert!(slot.agents.abs_diff(slot.erlang_c as usize) <= 4, "{slot:?}");
     }
     assert_eq!(answer[30].agents, 0);
     let page = chart::page("<storm>", &storm, 0.95, Some(&answer));
