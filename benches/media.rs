@@ -5,7 +5,7 @@
 
 use hdrhistogram::Histogram;
 use jiesu::base::{ContactId, LegId, MediaThreadId, Mono, RecordingId, ShardId};
-use jiesu::media::event::{Action, RecordingStart, Remote};
+use jiesu::media::event::{Action, RecordingStart, Remote, Track};
 use jiesu::media::rtp::Header;
 use jiesu::media::{Kind, Library, Plane, Sink};
 use jiesu::net::ports::Ports;
@@ -67,7 +67,8 @@ fn pure(name: &str, second: Codec, record: bool) {
         plane.handle(start, Action::Connect { leg, remote: remote(address(index), codec(index)) }, &mut out);
         if record && index.is_multiple_of(2) {
             let (recording, contact) = (RecordingId(index as u128), ContactId(0));
-            let recording = RecordingStart { recording, contact, site: "a".into(), started: start };
+            let recording =
+                RecordingStart { recording, contact, site: "a".into(), started: start, track: Track::Journey };
             plane.handle(start, Action::Record { citizen: leg, recording }, &mut out);
         }
     }

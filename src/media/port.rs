@@ -4,17 +4,22 @@
 //! what its peer says. Knows nothing of other legs but that it has a peer; the plane brings the two together.
 
 use super::bridge::Relay;
-use super::dtmf;
-use super::event::{Audio, Channel, Counters, Mark, Notice, RecordingStart, Remote, Tap};
-use super::g711::{Laws, SAMPLES_PER_MS, silence};
+use super::conference::both;
+use super::dtmf::keys::{EventPacket, Keys, Turn as KeyTurn};
+use super::dtmf::listen::Listener;
+use super::dtmf::{Key, Way, symbol};
+use super::event::{Audio, Channel, Counters, Digits, Hidden, Mark, Notice, Reason, RecordingStart, Remote, Tap};
+use super::g711::{Laws, SAMPLES_PER_MS, decode_into, encode_onto, silence};
 use super::latch::Latch;
 use super::pace::{Pace, Turn};
 use super::player::Player;
+use super::playout::FRAME;
 use super::prompt::Library;
 use super::quality::{Arrival, Quality};
 use super::rtcp::{Compound, Control, ReportBlock, Sent};
 use super::rtp::{HEADER_LEN, Line, Packet};
 use super::sink::{Kind, Sink};
+use super::tone::Tone;
 use super::watch::Watch;
 use crate::base::{LegId, Mono, Now, PromptId, RecordingId};
 use crate::sdp::{Codec, Direction};
@@ -22,6 +27,8 @@ use std::time::Duration;
 
 /// Bounds of [`Remote::ptime_ms`]; others are brought within.
 const PTIME_MS: std::ops::RangeInclusive<u8> = 10..=60;
+/// Samples of the longest packet of ours.
+const PACKET_SAMPLES_MAX: usize = *PTIME_MS.end() as usize * SAMPLES_PER_MS as usize;
 
 /// A leg.
 #[derive(Clone, Debug)]
@@ -35,18 +42,50 @@ pub struct Port {
     player: Option<Player>,
     /// Music that was interrupted, at its place.
     music: Option<Player>,
-    /// Slot of the leg it is bridged with.
-    pub(super) peer: Option<u32>,
+    /// Whom it hears.
+    pub(super) link: Link,
     relay: Relay,
-    digits: dtmf::Receiver,
+    /// Source and end of the newest sound that came.
+    newest: Option<(u32, u32)>,
+    /// What a conference said and no packet was full of yet.
+    pending: Vec<i16>,
+    /// What is played is taken from here.
+    played: Vec<u8>,
+    digits: Listener,
+    /// What the last packet told of digits.
+    news: Vec<Key>,
+    /// Digits on their way out.
+    keys: Keys,
+    /// Whether digits are kept out of the recording.
+    hides_digits: bool,
+    /// The next frame of a conference joins on what was sent before.
+    joins: bool,
     quality: Quality,
     control: Control,
     watch: Watch,
-    recording: Option<RecordingId>,
+    recording: Option<Recording>,
     received: u64,
     sent: u64,
     octets: u64,
     dropped: u64,
+}
+
+/// A recording that runs through a leg.
+#[derive(Clone, Copy, Debug)]
+struct Recording {
+    id: RecordingId,
+    paused: bool,
+}
+
+/// Whom a leg hears. Others are known by their slots in the plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Nobody but us.
+    Alone,
+    /// This leg, whose packets are relayed.
+    Bridge(u32),
+    /// The parties of this conference.
+    Conference(u32),
 }
 
 /// What a believed packet carries for the peer.
@@ -80,6 +119,14 @@ fn receives(direction: Direction) -> bool {
     }
 }
 
+fn period_of(remote: &Remote) -> Duration {
+    Duration::from_millis(u64::from(remote.ptime_ms.clamp(*PTIME_MS.start(), *PTIME_MS.end())))
+}
+
+fn way_of(remote: &Remote) -> Way {
+    remote.telephone_event.map_or(Way::Tones, Way::Events)
+}
+
 /// A tap of one packet; `line` is its SSRC, sequence number and time stamp.
 fn audio(
     recording: RecordingId,
@@ -92,6 +139,26 @@ fn audio(
     let (ssrc, sequence, timestamp) = line;
     let payload = payload.to_vec();
     Tap::Audio(Audio { recording, channel, at, ssrc, sequence, timestamp, codec, payload })
+}
+
+/// What becomes of a packet of ours in the recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// It is silence.
+    No,
+    Yes,
+    /// Its place is marked.
+    Hidden,
+}
+
+impl Heard<'_> {
+    /// The packet, if it is sound.
+    pub fn sound(&self) -> Option<(Codec, &Packet<'_>)> {
+        match self.content {
+            Content::Sound(codec) => Some((codec, &self.packet)),
+            Content::Event | Content::Unknown => None,
+        }
+    }
 }
 
 impl Content {
@@ -118,9 +185,16 @@ impl Port {
             pace: None,
             player: None,
             music: None,
-            peer: None,
+            link: Link::Alone,
             relay: Relay::new(now.mono),
-            digits: dtmf::Receiver::default(),
+            newest: None,
+            pending: Vec::new(),
+            played: Vec::new(),
+            digits: Listener::default(),
+            news: Vec::new(),
+            keys: Keys::default(),
+            hides_digits: false,
+            joins: false,
             quality: Quality::default(),
             control: Control::new(seed, now),
             watch: Watch::new(now.mono),
@@ -160,7 +234,12 @@ impl Port {
 
     /// What is being recorded through it.
     pub fn recording(&self) -> Option<RecordingId> {
-        self.recording
+        self.recording.map(|recording| recording.id)
+    }
+
+    /// The recording that sound is kept for now.
+    fn keeps(&self) -> Option<RecordingId> {
+        self.recording.filter(|recording| !recording.paused).map(|recording| recording.id)
     }
 
     /// Whether a prompt or music is set.
@@ -190,24 +269,30 @@ impl Port {
         [pace, self.control.deadline(), self.watch.deadline()].into_iter().flatten().min().unwrap_or(Mono(u64::MAX))
     }
 
-    /// The other side is known or has changed. `stagger` spreads legs over time.
-    pub fn connect(&mut self, now: Mono, remote: Remote, stagger: usize) {
+    /// The other side is known or has changed. `stagger` spreads legs over time. True if digits that were to be sent
+    /// will not be.
+    pub fn connect(&mut self, now: Mono, remote: Remote, stagger: usize) -> bool {
         self.rtp.name(remote.rtp);
         self.rtcp.name(remote.rtcp);
         if self.remote == Some(remote) {
             // A refreshed session: nothing but the latch begins anew.
-            return;
+            return false;
         }
         self.watch.expect(now, remote.direction == Direction::SendRecv);
-        let period = Duration::from_millis(u64::from(remote.ptime_ms.clamp(*PTIME_MS.start(), *PTIME_MS.end())));
+        if self.remote.as_ref().map(way_of) != Some(way_of(&remote)) {
+            self.digits = Listener::new(way_of(&remote));
+        }
+        let period = period_of(&remote);
         let pace = self.pace.take().filter(|pace| pace.period() == period);
-        if sends(remote.direction) {
+        if sends(remote.direction) && !matches!(self.link, Link::Conference(_)) {
             self.pace = pace.or_else(|| {
                 self.line.interrupt();
                 Some(Pace::start(now, period, stagger))
             });
         }
         self.remote = Some(remote);
+        // Who is held hears no digits, and none that were meant for before.
+        !sends(remote.direction) && self.keys.clear()
     }
 
     /// Plays `prompts` from now on, or after the bridge.
@@ -225,30 +310,80 @@ impl Port {
         self.music = self.player.take().filter(Player::repeats).or(self.music.take());
     }
 
+    /// A tone from now on, as with [`Port::play`].
+    pub fn play_tone(&mut self, play: u32, tone: Tone, repeat: bool) {
+        self.stop();
+        self.player = Some(Player::tone(play, tone, repeat));
+    }
+
     /// Joins the leg in `slot`.
     pub fn join(&mut self, now: Mono, slot: u32) {
         self.stop();
-        self.peer = Some(slot);
+        self.link = Link::Bridge(slot);
         self.relay = Relay::new(now);
     }
 
-    /// Leaves its peer.
-    pub fn leave(&mut self) {
-        self.peer = None;
+    /// Joins the leg in `slot`, whose sound was heard up to its newest packet: it goes on without a seam.
+    pub fn join_on(&mut self, now: Mono, slot: u32, own: usize) {
+        self.link = Link::Bridge(slot);
+        self.relay = Relay::joining(now);
+        self.start_pace(now, own);
+    }
+
+    /// Joins a conference, which asks it to speak from now on. Prompts go on.
+    pub fn confer(&mut self, room: u32) {
+        self.link = Link::Conference(room);
+        self.pace = None;
+        self.joins = true;
+    }
+
+    /// Leaves its peer, or its conference.
+    pub fn leave(&mut self, now: Mono, own: usize) {
+        if let Link::Conference(_) = self.link {
+            self.start_pace(now, own);
+        }
+        self.link = Link::Alone;
         self.line.interrupt();
+    }
+
+    /// Source and end of the newest sound of it that its peer was sent, if it has one.
+    pub fn heard(&self) -> Option<(u32, u32)> {
+        self.newest.filter(|_| matches!(self.link, Link::Bridge(_)))
+    }
+
+    fn start_pace(&mut self, now: Mono, stagger: usize) {
+        self.pending.clear();
+        let sending = self.remote.filter(|remote| sends(remote.direction));
+        self.pace = sending.map(|remote| Pace::start(now, period_of(&remote), stagger));
     }
 
     /// Begins a recording of what comes and what is sent; one that ran is finished first.
     pub fn record(&mut self, now: Now, start: RecordingStart, out: &mut Sink) {
         self.stop_recording(now, out);
-        self.recording = Some(start.recording);
+        self.recording = Some(Recording { id: start.recording, paused: false });
         out.taps.push(Tap::Start(start));
     }
 
     /// Ends the recording, if there is one.
     pub fn stop_recording(&mut self, now: Now, out: &mut Sink) {
-        if let Some(recording) = self.recording.take() {
+        if let Some(Recording { id: recording, .. }) = self.recording.take() {
             out.taps.push(Tap::Finish { recording, at: now.mono });
+        }
+    }
+
+    /// Keeps nothing from now on, if anything is recorded and kept.
+    pub fn pause_recording(&mut self, at: Mono, reason: Reason, out: &mut Sink) {
+        if let Some(recording @ Recording { paused: false, .. }) = &mut self.recording {
+            recording.paused = true;
+            out.taps.push(Tap::Pause { recording: recording.id, at, reason });
+        }
+    }
+
+    /// Keeps sound again.
+    pub fn resume_recording(&mut self, at: Mono, out: &mut Sink) {
+        if let Some(recording @ Recording { paused: true, .. }) = &mut self.recording {
+            recording.paused = false;
+            out.taps.push(Tap::Resume { recording: recording.id, at });
         }
     }
 
@@ -273,6 +408,7 @@ impl Port {
         bytes: &'a [u8],
         out: &mut Sink,
     ) -> Option<Heard<'a>> {
+        self.news.clear();
         let heard = self.believe(now, from, bytes, out);
         self.dropped += u64::from(heard.is_none());
         let (heard, arrival) = heard?;
@@ -286,15 +422,62 @@ impl Port {
             return None;
         }
         match heard.content {
-            Content::Sound(codec) => self.tap_received(now, &heard.packet, codec, out),
-            Content::Event => {
-                let leg = self.leg;
-                let tell = |digit| out.notices.push(Notice::Digit { leg, digit });
-                self.digits.receive(heard.packet.timestamp, heard.packet.payload, tell);
+            Content::Sound(codec) => {
+                let (packet, end) =
+                    (&heard.packet, heard.packet.timestamp.wrapping_add(heard.packet.payload.len() as u32));
+                if self.newest.is_none_or(|(ssrc, before)| ssrc != packet.ssrc || end.wrapping_sub(before) as i32 > 0) {
+                    self.newest = Some((packet.ssrc, end));
+                }
+                self.tap_received(now, packet, codec, out);
             }
-            Content::Unknown => {}
+            Content::Event | Content::Unknown => {}
         }
+        self.hear_digits(now.mono, &heard, out);
         Some(heard)
+    }
+
+    /// Tells of digits that begin in this packet and keeps them for the peer.
+    fn hear_digits(&mut self, at: Mono, heard: &Heard<'_>, out: &mut Sink) {
+        let (packet, news) = (&heard.packet, &mut self.news);
+        let span = match heard.content {
+            Content::Sound(codec) => self.digits.sound(packet.timestamp, codec, packet.payload, |key| news.push(key)),
+            Content::Event => self.digits.event(packet.timestamp, packet.payload, |key| news.push(key)),
+            Content::Unknown => None,
+        };
+        let began = self.news.iter().filter_map(|key| match key {
+            Key::Down { code } => symbol(*code),
+            Key::Held { .. } | Key::Up { .. } => None,
+        });
+        out.notices.extend(began.map(|digit| Notice::Digit { leg: self.leg, digit }));
+        if let Some((span, recording)) = span.zip(self.keeps().filter(|_| self.hides_digits)) {
+            let (from, to, ssrc, channel) = (span.from, span.to, packet.ssrc, Channel::Citizen);
+            out.taps.push(Tap::Hide(Hidden { recording, channel, at, ssrc, from, to }));
+        }
+    }
+
+    /// What the last packet told of digits that `peer` must be told in its own way.
+    pub fn news_for(&self, peer: &Port) -> &[Key] {
+        let ways = (self.remote.as_ref().map(way_of), peer.remote.as_ref().map(way_of));
+        match ways {
+            (Some(Way::Events(_)), Some(Way::Tones)) | (Some(Way::Tones), Some(Way::Events(_))) => &self.news,
+            (Some(_) | None, Some(_) | None) => &[],
+        }
+    }
+
+    /// Passes on a digit of the peer.
+    pub fn follow(&mut self, key: Key) {
+        self.keys.follow(key);
+    }
+
+    /// Presses keys.
+    pub fn send_digits(&mut self, digits: &Digits) {
+        let (codes, on_ms, off_ms) = digits.presses();
+        self.keys.press(codes.iter().copied(), on_ms, off_ms);
+    }
+
+    /// Keeps digits out of the recording, or no more.
+    pub fn hide_digits(&mut self, hide: bool) {
+        self.hides_digits = hide;
     }
 
     /// Whether the packet is one, comes from where it should and belongs to the source's line of numbers.
@@ -316,7 +499,7 @@ impl Port {
         let stamp = matches!(content, Content::Sound(_)).then_some(packet.timestamp);
         let arrival = self.quality.arrive(now.mono, packet.ssrc, packet.sequence, stamp);
         match arrival {
-            Arrival::First => self.digits = dtmf::Receiver::default(),
+            Arrival::First => self.digits = Listener::new(way_of(&remote)),
             Arrival::Next | Arrival::Late | Arrival::Duplicate => {}
             Arrival::Stray => return None,
         }
@@ -343,6 +526,9 @@ impl Port {
             return;
         };
         let Some(to) = self.rtp.destination() else { return };
+        if self.keys.busy() {
+            return self.relay.interrupt(now.mono);
+        }
         let packet = &heard.packet;
         let (codec, samples, payload_type) = match (heard.content, remote.telephone_event) {
             (Content::Sound(codec), _) => (codec, Some(packet.payload.len() as u32), remote.payload_type),
@@ -359,7 +545,7 @@ impl Port {
         });
         let payload = &bytes[HEADER_LEN..];
         let sounding = samples.is_some();
-        let tap = self.recording.filter(|_| sounding).map(|recording| {
+        let tap = self.keeps().filter(|_| sounding).map(|recording| {
             let line = (header.ssrc, header.sequence, header.timestamp);
             audio(recording, Channel::Others, now.mono, line, remote.codec, payload)
         });
@@ -380,47 +566,176 @@ impl Port {
         }
     }
 
-    /// One packet of our own: prompt, music or silence, unless the peer is speaking.
+    /// One packet of our own: digits, prompt, music or silence, unless the peer is speaking.
     fn take_turn(&mut self, turn: Turn, out: &mut Sink) {
-        let (Some(remote), Some(to)) = (self.remote, self.rtp.destination()) else {
-            return;
-        };
-        if self.peer.is_some() && !self.relay.starves(turn.at) {
+        let Some(remote) = self.remote else { return };
+        if self.rtp.destination().is_none() {
             return;
         }
+        let (samples, bridged) = (self.samples_a_turn(), matches!(self.link, Link::Bridge(_)));
+        if self.keys.busy() {
+            return self.press(turn, samples, &remote, out);
+        }
+        if bridged && !self.relay.starves(turn.at) {
+            return;
+        }
+        match self.player.take_if(|_| !bridged) {
+            Some(mut player) => {
+                let finished =
+                    self.say(turn, samples, Kept::Yes, out, |codec, bytes| player.fill(codec, samples, bytes));
+                if finished {
+                    out.notices.push(Notice::Played { leg: self.leg, play: player.play() });
+                } else {
+                    self.player = Some(player);
+                }
+            }
+            None => self.say_nothing(turn, samples, out),
+        }
+    }
+
+    /// One packet of digits.
+    fn press(&mut self, turn: Turn, samples: usize, remote: &Remote, out: &mut Sink) {
+        self.relay.interrupt(turn.at);
+        let told = match way_of(remote) {
+            Way::Events(payload_type) => {
+                let (sent, told) = self.keys.event(self.line.resume(turn.at), samples as u32);
+                match sent {
+                    KeyTurn::Event(event) => self.say_event(turn.at, payload_type, &event, out),
+                    KeyTurn::Silence => self.say_nothing(turn, samples, out),
+                }
+                told
+            }
+            Way::Tones => {
+                let mut sound = [0; PACKET_SAMPLES_MAX];
+                let told = self.keys.tones(&mut sound[..samples]);
+                let kept = if self.hides_digits { Kept::Hidden } else { Kept::Yes };
+                self.say(turn, samples, kept, out, |codec, bytes| encode_onto(codec, &sound[..samples], bytes));
+                told
+            }
+        };
+        if told {
+            out.notices.push(Notice::DigitsSent { leg: self.leg });
+        }
+    }
+
+    /// One frame of a conference, with what is played besides.
+    pub fn speak(&mut self, turn: Turn, frame: &mut [i16; FRAME], mut heard: bool, out: &mut Sink) {
+        let Some(remote) = self.remote.filter(|remote| sends(remote.direction)) else {
+            return self.pending.clear();
+        };
+        if std::mem::take(&mut self.joins) {
+            self.line.join_on(turn.at);
+        }
+        if let Some(mut player) = self.player.take() {
+            self.played.clear();
+            let finished = player.fill(remote.codec, FRAME, &mut self.played);
+            let mut sound = [0; FRAME];
+            decode_into(remote.codec, &self.played, &mut sound);
+            frame.iter_mut().zip(&sound).for_each(|(out, &played)| *out = both(*out, played));
+            heard = true;
+            if finished {
+                out.notices.push(Notice::Played { leg: self.leg, play: player.play() });
+            } else {
+                self.player = Some(player);
+            }
+        }
+        if self.keys.busy() {
+            return self.press(turn, FRAME, &remote, out);
+        }
+        let samples = self.samples_a_turn();
+        if samples == FRAME && heard {
+            self.say(turn, FRAME, Kept::Yes, out, |codec, bytes| encode_onto(codec, frame, bytes));
+        } else if samples == FRAME {
+            self.say_nothing(turn, FRAME, out);
+        } else {
+            let mut pending = std::mem::take(&mut self.pending);
+            pending.extend_from_slice(frame);
+            let whole = pending.len() / samples * samples;
+            self.say_all(turn, &pending[..whole], out);
+            pending.drain(..whole);
+            self.pending = pending;
+        }
+    }
+
+    /// What is left of a conference, at once: it is early by as much as it was late before.
+    pub fn say_rest(&mut self, now: Mono, rest: &[i16], out: &mut Sink) {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.extend_from_slice(rest);
+        if self.remote.is_some_and(|remote| sends(remote.direction)) {
+            self.say_all(Turn { at: now, skipped: false }, &pending, out);
+        }
+    }
+
+    fn say_all(&mut self, turn: Turn, sound: &[i16], out: &mut Sink) {
+        for packet in sound.chunks(self.samples_a_turn()) {
+            // Frames and packets are not of one length: stamps follow the samples.
+            self.line.join_on(turn.at);
+            self.say(turn, packet.len(), Kept::Yes, out, |codec, bytes| encode_onto(codec, packet, bytes));
+        }
+    }
+
+    fn say_event(&mut self, at: Mono, payload_type: u8, event: &EventPacket, out: &mut Sink) {
+        let Some(to) = self.rtp.destination() else { return };
+        let sequence = self.line.next_sequence();
+        let header = self.line.follow(sequence, event.start, event.length, payload_type, event.first);
+        out.datagram(self.leg, Kind::Rtp, to, |bytes| {
+            header.write(bytes);
+            bytes.extend_from_slice(&event.payload);
+        });
+        self.count(at, event.payload.len());
+    }
+
+    fn say_nothing(&mut self, turn: Turn, samples: usize, out: &mut Sink) {
+        self.say(turn, samples, Kept::No, out, |codec, bytes| bytes.resize(bytes.len() + samples, silence(codec)));
+    }
+
+    /// Sends one packet of sound that `write` appends.
+    fn say<R>(
+        &mut self,
+        turn: Turn,
+        samples: usize,
+        kept: Kept,
+        out: &mut Sink,
+        write: impl FnOnce(Codec, &mut Vec<u8>) -> R,
+    ) -> R
+    where
+        R: Default,
+    {
+        let (Some(remote), Some(to)) = (self.remote, self.rtp.destination()) else { return R::default() };
         if turn.skipped {
             self.line.interrupt();
         }
-        let period_ms = self.pace.as_ref().map_or(0, |pace| pace.period().as_millis());
-        let samples = SAMPLES_PER_MS as usize * period_ms as usize;
-        let player = self.player.as_mut().filter(|_| self.peer.is_none());
-        let sounding = player.is_some();
         let header = self.line.next(turn.at, samples as u32, remote.payload_type);
-        let (finished, bytes) = out.datagram(self.leg, Kind::Rtp, to, |bytes| {
+        let (result, bytes) = out.datagram(self.leg, Kind::Rtp, to, |bytes| {
             header.write(bytes);
-            match player {
-                Some(player) => player.fill(remote.codec, samples, bytes),
-                None => {
-                    bytes.resize(bytes.len() + samples, silence(remote.codec));
-                    false
-                }
-            }
+            write(remote.codec, bytes)
         });
-        let tap = self.recording.filter(|_| sounding).map(|recording| {
-            let line = (header.ssrc, header.sequence, header.timestamp);
-            audio(recording, Channel::Others, turn.at, line, remote.codec, &bytes[HEADER_LEN..])
+        let channel = Channel::Others;
+        let tap = self.keeps().and_then(|recording| match kept {
+            Kept::No => None,
+            Kept::Yes => {
+                let line = (header.ssrc, header.sequence, header.timestamp);
+                Some(audio(recording, channel, turn.at, line, remote.codec, &bytes[HEADER_LEN..]))
+            }
+            Kept::Hidden => {
+                let (ssrc, from, to) = (header.ssrc, header.timestamp, header.timestamp.wrapping_add(samples as u32));
+                Some(Tap::Hide(Hidden { recording, channel, at: turn.at, ssrc, from, to }))
+            }
         });
         out.taps.extend(tap);
         self.count(turn.at, samples);
-        if finished && let Some(player) = self.player.take() {
-            out.notices.push(Notice::Played { leg: self.leg, play: player.play() });
-        }
+        result
+    }
+
+    /// Samples of one packet of ours.
+    fn samples_a_turn(&self) -> usize {
+        SAMPLES_PER_MS as usize * self.remote.as_ref().map_or(0, |remote| period_of(remote).as_millis()) as usize
     }
 
     fn tap_received(&self, now: Now, packet: &Packet<'_>, codec: Codec, out: &mut Sink) {
         let line = (packet.ssrc, packet.sequence, packet.timestamp);
         let tap = |recording| audio(recording, Channel::Citizen, now.mono, line, codec, packet.payload);
-        out.taps.extend(self.recording.map(tap));
+        out.taps.extend(self.keeps().map(tap));
     }
 
     fn report(&mut self, now: Mono, out: &mut Sink) {
