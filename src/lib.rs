@@ -20,6 +20,8 @@ pub mod acd;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod workorder;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod trunk;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod call;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod shard;

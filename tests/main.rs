@@ -2,11 +2,13 @@
 
 mod baresip;
 mod calls;
+mod conformance;
 mod crash;
 mod demo;
 mod digest;
 mod events;
 mod faults;
+mod fuzz;
 mod robust;
 mod sim;
 mod sip;
@@ -15,3 +17,4 @@ mod support;
 mod sweep;
 mod tidy;
 mod transports;
+mod trunks;

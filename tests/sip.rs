@@ -1,6 +1,7 @@
 //! What a telephony engineer would try first with a packet generator: repetition, wrong order, questions.
 
 use crate::support::hotline::{Hotline, folder, prompt};
+use crate::support::phone::Phone;
 use crate::support::sip::Client;
 use std::time::{Duration, Instant};
 
@@ -102,7 +103,42 @@ fn a_carrier_with_every_extension_is_served() {
     // Its 0 came by INFO.
     let contact = hotline.events.call("queued");
     citizen.succeeds();
-    assert_eq!(hotline.past(&contact).end(), ("queued", "caller"));
+    let past = hotline.past(&contact);
+    assert_eq!(past.end(), ("queued", "caller"));
+    let place = "福建省 福州市 五四路";
+    let call = &past.record["call"];
+    assert_eq!(
+        (call["original"].as_str(), call["diverted"].as_str()),
+        (Some("12333"), Some("unconditional")),
+        "{call}"
+    );
+    assert_eq!((call["emergency"].as_bool(), call["place"].as_str()), (Some(true), Some(place)), "{call}");
+    let order = past.order.as_ref().expect("an order");
+    assert_eq!((order["emergency"].as_bool(), order["place"].as_str()), (Some(true), Some(place)), "{order}");
+    hotline.nothing_is_left();
+}
+
+/// RFC 3665 §3.7 with a phone that really is elsewhere afterwards.
+#[test]
+fn an_agents_phone_goes_on_at_another_address() {
+    let mut hotline = Hotline::new();
+    let mut agent = Phone::new(hotline.engine.sip, "1001", "fuzhou.12345.example", 0x21);
+    let contact = agent.client.contact();
+    assert_eq!(agent.client.sign_in(&[&contact], 600).status, 200);
+    hotline.events.phone("1001", true);
+    hotline.ready("1001");
+    let mut citizen = Phone::new(hotline.engine.sip, "13800138000", "127.0.0.1", 0x22);
+    citizen.dial("12345");
+    agent.rings();
+    agent.answers();
+    let contact = hotline.events.call("talking");
+    let before = agent.moves();
+    agent.reoffers("sendrecv");
+    citizen.hangs_up();
+    agent.is_hung_up();
+    before.set_nonblocking(true).unwrap();
+    assert!(before.recv(&mut [0; 9_000]).is_err(), "nothing goes to where it was");
+    assert_eq!(hotline.past(&contact).end(), ("talking", "caller"));
     hotline.nothing_is_left();
 }
 

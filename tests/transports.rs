@@ -1,6 +1,7 @@
 //! TCP, TLS and WebSockets with real sockets: calls over each, connections that break, come back or never speak, and
 //! listeners exchanged while calls run.
 
+use crate::baresip::goes_on;
 use crate::crash::{all_is_well, citizen, lasting};
 use crate::support::api::EVENT_MAX;
 use crate::support::baresip::Baresip;
@@ -187,7 +188,7 @@ fn agents_on_connections_go_on_after_a_crash() {
     all_is_well(&hotline, &before);
 }
 
-/// JsSIP as an agent's softphone (`tests/js/agent.mjs`); ends with the test.
+/// JsSIP as a softphone (`tests/js/agent.mjs`); ends with the test.
 struct JsSip {
     child: std::process::Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
@@ -216,8 +217,9 @@ impl JsSip {
         assert_eq!(self.lines.next().expect("it goes on").unwrap(), word);
     }
 
-    fn drop_connection(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"drop\n").unwrap();
+    /// Has it do something: `drop`, `call NUMBER`, `hangup`.
+    fn does(&mut self, command: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{command}").unwrap();
     }
 }
 
@@ -238,15 +240,43 @@ fn jssip_answers_and_keeps_its_call_over_a_lost_connection() {
     hotline.ready("1001");
     let citizen = hotline.citizen("citizen-hangs-up", &["-d", "12000"]);
     agent.says("session remote");
+    agent.says("offer RTP/AVP 8 0 101");
     agent.says("confirmed");
     let contact = hotline.events.call("talking");
-    agent.drop_connection();
+    agent.does("drop");
     agent.says("disconnected");
     hotline.events.phone("1001", false);
     agent.says("connected");
     agent.says("registered");
     hotline.events.phone("1001", true);
     citizen.succeeds();
+    agent.says("ended remote Terminated");
+    let past = hotline.past(&contact);
+    assert_eq!((past.end(), past.attempts()), (("talking", "caller"), vec![("1001", "answered")]));
+    hotline.nothing_is_left();
+}
+
+#[test]
+fn jssip_calls_and_agrees_on_a_codec() {
+    let mut hotline = hotline();
+    let [mut citizen, mut agent] = ["1002", "1001"].map(|user| {
+        let mut phone = JsSip::start(&hotline, user, ports(2));
+        phone.says("connected");
+        phone.says("registered");
+        phone
+    });
+    hotline.events.phone("1001", true);
+    hotline.ready("1001");
+    citizen.does("call 12345");
+    citizen.says("session local");
+    citizen.says("answer RTP/AVP 8");
+    citizen.says("confirmed");
+    agent.says("session remote");
+    agent.says("offer RTP/AVP 8 0 101");
+    agent.says("confirmed");
+    let contact = hotline.events.call("talking");
+    citizen.does("hangup");
+    citizen.says("ended local Terminated");
     agent.says("ended remote Terminated");
     let past = hotline.past(&contact);
     assert_eq!((past.end(), past.attempts()), (("talking", "caller"), vec![("1001", "answered")]));
@@ -480,25 +510,43 @@ fn calls_over_ipv6_by_udp_and_tcp() {
 }
 
 #[test]
-fn baresip_answers_over_tls() {
-    let mut hotline = hotline();
-    let voice = hotline.folder().join("agent.wav");
-    wav::write_pcm(&voice, AGENT_HZ, 60_000);
-    let engine = format!("{};transport=tls", hotline.engine.listener("tls"));
-    let folder = hotline.folder().to_path_buf();
-    let mut agent = Baresip::start(&folder, &engine, "1001", "fuzhou.12345.example", Some("secret-1001"), &voice);
-    hotline.events.phone("1001", true);
-    hotline.ready("1001");
-    let citizen = hotline.citizen("citizen-hangs-up", &["-d", "3000"]);
-    let contact = hotline.events.call("talking");
-    citizen.succeeds();
-    agent.until("CALL_CLOSED");
-    let past = hotline.past(&contact);
-    assert_eq!((past.end(), past.attempts()), (("talking", "caller"), vec![("1001", "answered")]));
-    let (from, to) = (past.at_ms("answered") + 600, past.at_ms("ended") - 100);
-    wav::speaks_alone(&past.sound.left[from * 8..to * 8], CITIZEN_HZ, AGENT_HZ);
-    wav::speaks_alone(&past.sound.right[from * 8..to * 8], AGENT_HZ, CITIZEN_HZ);
-    assert!(figure(&hotline, "messages_in") >= 4);
+fn baresip_calls_and_answers_over_tcp_and_tls() {
+    for transport in ["tcp", "tls"] {
+        let mut hotline = hotline();
+        let [citizens, agents] = [("citizen", CITIZEN_HZ), ("agent", AGENT_HZ)].map(|(name, hertz)| {
+            let voice = hotline.folder().join(format!("{name}.wav"));
+            wav::write_pcm(&voice, hertz, 60_000);
+            voice
+        });
+        let engine = format!("{};transport={transport}", hotline.engine.listener(transport));
+        let (folder, domain) = (hotline.folder().to_path_buf(), "fuzhou.12345.example");
+        let mut agent = Baresip::start(&folder, &engine, "1001", domain, Some("secret-1001"), &agents);
+        let mut citizen = Baresip::start(&folder, &engine, "13900139000", "127.0.0.1", None, &citizens);
+        hotline.events.phone("1001", true);
+        hotline.ready("1001");
+        citizen.command("dial", &format!("sip:12345@{engine}"));
+        let contact = hotline.events.call("talking");
+        agent.until("CALL_ESTABLISHED");
+        // Both speak; then the agent holds and resumes by re-INVITEs on his connection.
+        goes_on(&hotline, 2_000);
+        agent.command("hold", "");
+        goes_on(&hotline, 500);
+        agent.command("resume", "");
+        goes_on(&hotline, 1_000);
+        citizen.command("hangup", "");
+        agent.until("CALL_CLOSED");
+        let past = hotline.past(&contact);
+        assert_eq!((past.end(), past.attempts()), (("talking", "caller"), vec![("1001", "answered")]), "{transport}");
+        let from = past.at_ms("answered") + 600;
+        let talk = from * 8..(from + 1_000) * 8;
+        wav::speaks_alone(&past.sound.left[talk.clone()], CITIZEN_HZ, AGENT_HZ);
+        wav::speaks_alone(&past.sound.right[talk], AGENT_HZ, CITIZEN_HZ);
+        assert!(wav::heard_ms(&citizen.heard(), AGENT_HZ) >= 1_500, "the citizen hears the agent over {transport}");
+        assert!(wav::heard_ms(&agent.heard(), CITIZEN_HZ) >= 1_500, "the agent hears the citizen over {transport}");
+        // INVITEs, answers, ACKs and BYE of two phones, on connections.
+        assert!(figure(&hotline, "messages_in") >= 8);
+        hotline.nothing_is_left();
+    }
 }
 
 /// The certificate that an engine shows.

@@ -97,7 +97,8 @@ impl Acd {
             Event::Ended { lease } => self.ended(now, lease, out),
             Event::Want { agent, state } => self.want(now, agent, state, out),
             Event::Phone { agent, up } => self.phone(now, agent, up, out),
-            Event::Adopt { shard, live } => self.adopt_shard(now, shard, &live, out),
+            Event::OwnCall { agent, call, up } => self.own_call(now, agent, (call, up), out),
+            Event::Adopt { shard, live, own } => self.adopt_shard(now, shard, (&live, &own), out),
             Event::Configure(settings) => self.configure(now, settings, out),
         }
     }

@@ -7,7 +7,7 @@ use super::acd::Acd;
 use super::agent::{Booking, Next, State};
 use super::event::{Command, Enqueue, Lease};
 use super::line::Standing;
-use crate::base::{CallId, Mono, Now, ShardId};
+use crate::base::{AgentId, CallId, Mono, Now, ShardId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -41,7 +41,22 @@ impl Acd {
 
     /// The same for the calls of one shard that was restored. A booking that its call does not know of was made after the
     /// snapshot, and the INVITE it led to is lost.
-    pub(super) fn adopt_shard(&mut self, now: Mono, shard: ShardId, live: &[Live], out: &mut Vec<Command>) {
+    pub(super) fn adopt_shard(
+        &mut self,
+        now: Mono,
+        shard: ShardId,
+        (live, own): (&[Live], &[(AgentId, CallId)]),
+        out: &mut Vec<Command>,
+    ) {
+        for id in (0..self.agents.len() as u32).map(AgentId) {
+            let known = self.agents[id.index()].own_calls.clone();
+            for call in known.into_iter().filter(|call| call.shard == shard && !own.contains(&(id, *call))) {
+                self.own_call(now, id, (call, false), out);
+            }
+        }
+        for &(agent, call) in own {
+            self.own_call(now, agent, (call, true), out);
+        }
         self.bend(now, live, |booking| booking.call.shard == shard, |call| call.shard == shard, out);
     }
 

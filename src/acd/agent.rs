@@ -29,6 +29,9 @@ pub(super) const PHONE_LOST: &str = "phone_lost";
 /// Reason of the pause of an agent who refused a call.
 pub(super) const REJECTED: &str = "rejected";
 
+/// Reason for as long as a call of the agent's own is on.
+pub(super) const OWN_CALL: &str = "own_call";
+
 /// One agent for one call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Booking {
@@ -125,6 +128,8 @@ pub(super) struct Agent {
     pub(super) since: Mono,
     /// Kept also for agents whom no settings list yet: they may come with the next reload.
     pub(super) phone_up: bool,
+    /// Calls of their own that are on.
+    pub(super) own_calls: Vec<CallId>,
     /// Place in the order of idle agents; kept through an offer that comes to nothing by the caller.
     pub(super) turn: u64,
     /// Set exactly in `Offered` and `WrapUp`.
@@ -133,7 +138,7 @@ pub(super) struct Agent {
 
 impl Default for Agent {
     fn default() -> Self {
-        Agent { state: State::Offline, since: Mono(0), phone_up: false, turn: 0, timer: None }
+        Agent { state: State::Offline, since: Mono(0), phone_up: false, own_calls: Vec::new(), turn: 0, timer: None }
     }
 }
 
@@ -194,6 +199,36 @@ impl Acd {
                 self.give_back(now, id, PHONE_LOST, out);
             }
             State::Offline | State::NotReady { .. } | State::Talking(_) | State::WrapUp { .. } => {}
+        }
+    }
+
+    /// A call of the agent's own begins or ends. One who was ready is so again once the last of them is over; whoever was
+    /// being rung for goes to another, and nobody is to blame.
+    pub(super) fn own_call(&mut self, now: Mono, id: AgentId, (call, up): (CallId, bool), out: &mut Vec<Command>) {
+        let Some(agent) = self.agents.get_mut(id.index()) else { return };
+        agent.own_calls.retain(|own| *own != call);
+        if up {
+            agent.own_calls.push(call);
+        }
+        let busy = !agent.own_calls.is_empty();
+        match &agent.state {
+            State::Ready if busy => {
+                self.idle.leave(id);
+                self.free(now, id, Next::Ready, (Turn::New, None), out);
+            }
+            State::Offered { booking, .. } if busy => {
+                out.push(Command::Revoke { call: booking.call, lease: booking.lease });
+                self.give_back(now, id, OWN_CALL, out);
+            }
+            State::NotReady { reason } if !busy && **reason == *OWN_CALL => {
+                self.free(now, id, Next::Ready, (Turn::New, None), out);
+            }
+            State::Offline
+            | State::NotReady { .. }
+            | State::Ready
+            | State::Offered { .. }
+            | State::Talking(_)
+            | State::WrapUp { .. } => {}
         }
     }
 
@@ -307,6 +342,9 @@ impl Acd {
             (Next::NotReady { reason }, Some(_)) => State::NotReady { reason },
             (Next::Ready, Some(_)) if !self.agents[id.index()].phone_up => {
                 State::NotReady { reason: PHONE_LOST.into() }
+            }
+            (Next::Ready, Some(_)) if !self.agents[id.index()].own_calls.is_empty() => {
+                State::NotReady { reason: OWN_CALL.into() }
             }
             (Next::Ready, Some(team)) => {
                 self.enter(now, id, State::Ready, contact, out);

@@ -33,6 +33,7 @@ impl Acd {
                 State::Offline | State::NotReady { .. } => false,
                 State::Ready => {
                     assert!(agent.phone_up, "{id:?} is ready without a phone");
+                    assert!(agent.own_calls.is_empty(), "{id:?} is ready and talks on a call of their own");
                     false
                 }
                 State::Offered { booking, .. } => {

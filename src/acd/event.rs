@@ -58,6 +58,15 @@ pub enum Event {
         /// Whether at least one contact is alive.
         up: bool,
     },
+    /// The agent makes or takes a call of their own beside the queues, or has ended it: no caller is offered meanwhile.
+    OwnCall {
+        /// Whose.
+        agent: AgentId,
+        /// Which.
+        call: CallId,
+        /// Whether it is on.
+        up: bool,
+    },
     /// A shard was restored from a snapshot: this is all that its calls want and hold. Callers of that shard who are not
     /// among them are gone, and agents whom none of them holds are free.
     Adopt {
@@ -65,6 +74,8 @@ pub enum Event {
         shard: ShardId,
         /// Its calls that want or have an agent of this site.
         live: Vec<super::Live>,
+        /// Calls of agents' own that are on there, as by [`Event::OwnCall`].
+        own: Vec<(AgentId, CallId)>,
     },
     /// New settings, at start and at each reload: callers and agents that still exist stay as they are.
     Configure(Arc<Settings>),
@@ -188,7 +199,8 @@ pub enum AgentState {
     Offline,
     /// Logged in, takes no calls.
     NotReady {
-        /// Given by the agent, or `rona`, `phone_lost`, `rejected` when the ACD paused them.
+        /// Given by the agent, or `rona`, `phone_lost`, `rejected` when the ACD paused them, or `own_call` for as long as a
+        /// call of their own is on.
         reason: Box<str>,
     },
     /// Waits for a call.

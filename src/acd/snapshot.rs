@@ -6,7 +6,7 @@
 
 use super::Live;
 use super::acd::{Acd, Timer};
-use super::agent::{Agent, State};
+use super::agent::{Agent, OWN_CALL, State};
 use super::event::{Command, Enqueue, Lease, Settings};
 use super::line::{Caller, Place, Standing};
 use super::reload::numbers;
@@ -36,6 +36,7 @@ pub struct KeptAgent {
     since: Mono,
     phone_up: bool,
     turn: u64,
+    own_calls: Vec<CallId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +63,8 @@ pub enum RestoreError {
 
 impl Snapshot {
     /// Of agents who were kept one by one, and of the calls that ring them by the word of their shards. An agent who was
-    /// being rung for a call that is gone is as ready as before.
+    /// being rung for a call that is gone is as ready as before; so is one whose own call kept them busy, for such a call
+    /// does not outlive its process.
     pub fn of(agents: Vec<KeptAgent>, live: &[Live], settings: &Settings) -> Snapshot {
         let mut callers = Vec::new();
         let mut take_up = |mut kept: KeptAgent| {
@@ -77,6 +79,10 @@ impl Snapshot {
                     }
                     None => kept.state = State::Ready,
                 }
+            }
+            kept.own_calls.clear();
+            if matches!(&kept.state, State::NotReady { reason } if **reason == *OWN_CALL) {
+                kept.state = State::Ready;
             }
             if kept.state == State::Ready && !kept.phone_up {
                 kept.state = State::Offline;
@@ -112,8 +118,9 @@ impl KeptAgent {
 impl Acd {
     /// What must survive of one agent; `None` for one who is not known.
     pub fn kept_agent(&self, id: AgentId) -> Option<KeptAgent> {
-        let Agent { state, since, phone_up, turn, .. } = self.agents.get(id.index())?;
-        Some(KeptAgent { agent: id, state: state.clone(), since: *since, phone_up: *phone_up, turn: *turn })
+        let Agent { state, since, phone_up, turn, own_calls, .. } = self.agents.get(id.index())?;
+        let (state, own_calls) = (state.clone(), own_calls.clone());
+        Some(KeptAgent { agent: id, state, since: *since, phone_up: *phone_up, turn: *turn, own_calls })
     }
 
     /// Everything that must survive, callers in order of their places.
@@ -128,6 +135,7 @@ impl Acd {
             since: agent.since,
             phone_up: agent.phone_up,
             turn: agent.turn,
+            own_calls: agent.own_calls.clone(),
         });
         let mut callers: Vec<KeptCaller> = self.line.callers().map(|(_, caller)| self.kept(caller)).collect();
         callers.sort_unstable_by_key(|caller| caller.place);
@@ -208,8 +216,14 @@ impl Acd {
         };
         let timer = timer.map(|(at, timer)| self.wheel.set(at, timer));
         self.booked += usize::from(kept.state.booking().is_some());
-        self.agents[at] =
-            Agent { state: kept.state, since: kept.since, phone_up: kept.phone_up, turn: kept.turn, timer };
+        self.agents[at] = Agent {
+            state: kept.state,
+            since: kept.since,
+            phone_up: kept.phone_up,
+            own_calls: kept.own_calls,
+            turn: kept.turn,
+            timer,
+        };
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::auth::Caller;
-use super::may::{Action, Object, Reach};
+use super::may::{Action, Numbers, Object, Reach};
 use super::paging::{Paged, id, page};
 use super::problem::{Problem, Problems};
 use super::{SiteQuery, audit_name};
@@ -49,7 +49,7 @@ pub async fn list(
     let filter = CallFilter { from: query.from.map(Wall), to: query.to.map(Wall), agent, state: query.state };
     let mut rows = api.node.store.site(&site.code).calls(&filter, page).await?;
     for row in &mut rows {
-        row.caller = grant.numbers.show(&row.caller);
+        mask(row, grant.numbers);
     }
     Ok(Json(Paged::new(rows, page.limit, |row| &row.id)))
 }
@@ -68,10 +68,16 @@ pub async fn one(
     let mut detail = detail.ok_or_else(Problem::not_found)?;
     let object = Object::One { site: &detail.call.site, owner: detail.call.agent.as_deref() };
     let grant = caller.may(Action::CallRead, object, audit_name(&contact))?;
-    detail.call.caller = grant.numbers.show(&detail.call.caller);
+    mask(&mut detail.call, grant.numbers);
     if grant.reach == Reach::Own {
         // Whom else the call rang is not theirs to see.
         detail.attempts.retain(|attempt| *attempt.agent == *caller.actor.name);
     }
     Ok(Json(detail))
+}
+
+/// The citizen's number as this role may see it: the caller's, or the one that was called.
+fn mask(row: &mut CallRow, numbers: Numbers) {
+    let citizen = if row.direction == "outbound" { &mut row.dialled } else { &mut row.caller };
+    *citizen = numbers.show(citizen);
 }

@@ -6,7 +6,7 @@ use super::problem::{Problem, Problems};
 use super::{Api, SiteQuery};
 use super::{idempotency, paging};
 use crate::base::ContactId;
-use crate::base::fact::Stage;
+use crate::base::fact::{Direction, Stage};
 use crate::node::live;
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -23,9 +23,11 @@ pub struct LiveCall {
     pub contact: String,
     /// Code of the site.
     pub site: String,
-    /// The caller's number as this role may see it; empty when withheld.
+    /// `inbound` or `outbound`.
+    pub direction: CallDirection,
+    /// The caller's number as this role may see it; empty when withheld. Of an outbound call the hotline's own.
     pub caller: String,
-    /// The dialled number.
+    /// The dialled number; of an outbound call the citizen's, as this role may see it.
     pub dialled: String,
     /// Where it stands; `null` once it is over.
     pub stage: Option<CallStage>,
@@ -55,6 +57,25 @@ pub enum CallStage {
     Ringing,
     /// Talking to a human.
     Talking,
+}
+
+/// Which way a call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallDirection {
+    /// From a citizen to the hotline.
+    Inbound,
+    /// From an agent to the outside.
+    Outbound,
+}
+
+impl From<Direction> for CallDirection {
+    fn from(direction: Direction) -> CallDirection {
+        match direction {
+            Direction::Inbound => CallDirection::Inbound,
+            Direction::Outbound => CallDirection::Outbound,
+        }
+    }
 }
 
 /// All live calls the caller may see.
@@ -88,11 +109,16 @@ impl From<Stage> for CallStage {
 impl LiveCall {
     /// As the API shows it.
     pub fn show(call: &live::Call, site: &str, numbers: Numbers) -> LiveCall {
+        let (caller, dialled) = match call.view.direction {
+            Direction::Inbound => (numbers.show(&call.view.caller), call.view.dialled.to_string()),
+            Direction::Outbound => (call.view.caller.to_string(), numbers.show(&call.view.dialled)),
+        };
         LiveCall {
             contact: call.view.contact.to_string(),
             site: site.to_owned(),
-            caller: numbers.show(&call.view.caller),
-            dialled: call.view.dialled.to_string(),
+            direction: call.view.direction.into(),
+            caller,
+            dialled,
             stage: call.view.stage.map(CallStage::from),
             since: call.view.since.0,
             waiting_since: call.waiting_since.map(|since| since.0),

@@ -41,6 +41,8 @@ pub enum Role {
 pub enum Action {
     /// See the inside of the node.
     NodeRead,
+    /// See the trunks.
+    TrunkRead,
     /// See an agent's state.
     AgentRead,
     /// Set an agent's state.
@@ -51,6 +53,8 @@ pub enum Action {
     LiveRead,
     /// End a live call.
     CallHangUp,
+    /// Call out, also the citizen of an order, whose number is not shown.
+    CallDial,
     /// Follow the event stream; each object in it is checked by its own reading action.
     EventRead,
     /// See the record of a call.
@@ -134,20 +138,23 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 40] = [
+const GRANTS: [(Role, Action, Grant); 46] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
     (Role::Agent, Action::LiveRead, OWN),
     (Role::Agent, Action::CallHangUp, OWN),
+    (Role::Agent, Action::CallDial, OWN),
     (Role::Agent, Action::EventRead, OWN),
     (Role::Agent, Action::CallRead, OWN_MASKED),
     (Role::Agent, Action::OrderRead, OWN_MASKED),
     (Role::TeamLead, Action::AgentRead, SITE),
     (Role::TeamLead, Action::AgentSet, SITE),
     (Role::TeamLead, Action::QueueRead, SITE),
+    (Role::TeamLead, Action::TrunkRead, SITE),
     (Role::TeamLead, Action::LiveRead, SITE),
     (Role::TeamLead, Action::CallHangUp, SITE),
+    (Role::TeamLead, Action::CallDial, SITE),
     (Role::TeamLead, Action::EventRead, SITE),
     (Role::TeamLead, Action::CallRead, SITE),
     (Role::TeamLead, Action::OrderRead, SITE),
@@ -160,14 +167,17 @@ const GRANTS: [(Role, Action, Grant); 40] = [
     (Role::Expert, Action::AgentSet, OWN),
     (Role::Expert, Action::LiveRead, OWN),
     (Role::Expert, Action::CallHangUp, OWN),
+    (Role::Expert, Action::CallDial, OWN),
     (Role::Expert, Action::EventRead, OWN),
     (Role::CallbackAgent, Action::AgentRead, OWN),
     (Role::CallbackAgent, Action::AgentSet, OWN),
     (Role::CallbackAgent, Action::LiveRead, OWN_MASKED),
     (Role::CallbackAgent, Action::CallHangUp, OWN),
+    (Role::CallbackAgent, Action::CallDial, OWN),
     (Role::CallbackAgent, Action::EventRead, OWN_MASKED),
     (Role::Supervisor, Action::OrderRead, SITE),
     (Role::Admin, Action::NodeRead, SITE),
+    (Role::Admin, Action::TrunkRead, SITE),
     (Role::Admin, Action::AgentRead, SITE),
     (Role::Admin, Action::QueueRead, SITE),
     (Role::Admin, Action::EventRead, SITE),
@@ -221,11 +231,13 @@ impl Action {
     pub fn word(self) -> &'static str {
         match self {
             Action::NodeRead => "node.read",
+            Action::TrunkRead => "trunk.read",
             Action::AgentRead => "agent.read",
             Action::AgentSet => "agent.set",
             Action::QueueRead => "queue.read",
             Action::LiveRead => "live.read",
             Action::CallHangUp => "call.hang_up",
+            Action::CallDial => "call.dial",
             Action::EventRead => "event.read",
             Action::CallRead => "call.read",
             Action::OrderRead => "order.read",
@@ -249,13 +261,15 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 11] = [
+    const ACTIONS: [Action; 13] = [
         Action::NodeRead,
+        Action::TrunkRead,
         Action::AgentRead,
         Action::AgentSet,
         Action::QueueRead,
         Action::LiveRead,
         Action::CallHangUp,
+        Action::CallDial,
         Action::EventRead,
         Action::CallRead,
         Action::OrderRead,
@@ -266,18 +280,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, ".ooSooomm.."),
-        (Role::TeamLead, ".SSSSSSSSS."),
-        (Role::Qc, ".......MMM."),
-        (Role::Dispatcher, "........S.."),
-        (Role::Handler, "..........."),
-        (Role::Expert, ".oo.ooo...."),
-        (Role::SubCenter, "..........."),
-        (Role::CallbackAgent, ".oo.mom...."),
-        (Role::Supervisor, "........S.."),
-        (Role::Admin, "SS.S..S...."),
-        (Role::Auditor, "..........S"),
-        (Role::Province, ".......MMM."),
+        (Role::Agent, "..ooSoooomm.."),
+        (Role::TeamLead, ".SSSSSSSSSSS."),
+        (Role::Qc, ".........MMM."),
+        (Role::Dispatcher, "..........S.."),
+        (Role::Handler, "............."),
+        (Role::Expert, "..oo.oooo...."),
+        (Role::SubCenter, "............."),
+        (Role::CallbackAgent, "..oo.moom...."),
+        (Role::Supervisor, "..........S.."),
+        (Role::Admin, "SSS.S...S...."),
+        (Role::Auditor, "............S"),
+        (Role::Province, ".........MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

@@ -8,7 +8,7 @@ use super::health::inside;
 use super::may::{Action, Object};
 use super::problem::{Problem, Problems};
 use crate::net::connections;
-use crate::node::internals::{Internals, QueueFigures, ShardFigures};
+use crate::node::internals::{Internals, QueueFigures, ShardFigures, TrunkFigures};
 use crate::node::media;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -46,6 +46,31 @@ const QUEUES: [Family<QueueFigures>; 5] = [
     ("queue_agents_ready", Gauge, "Ready agents with the queue's skills.", |queue| queue.ready as f64),
     ("queue_answered_total", Counter, "Callers answered.", |queue| queue.answered as f64),
     ("queue_abandoned_total", Counter, "Callers gone unanswered.", |queue| queue.abandoned as f64),
+];
+
+const TRUNKS: [Family<TrunkFigures>; 12] = [
+    ("trunk_fit", Gauge, "Whether calls may go out by the trunk.", |trunk| f64::from(u8::from(trunk.fit))),
+    ("trunk_up", Gauge, "Whether the trunk answers OPTIONS; 1 when it is not asked.", |trunk| {
+        f64::from(u8::from(trunk.up.unwrap_or(true)))
+    }),
+    ("trunk_registered", Gauge, "Whether we are registered at the trunk.", |trunk| {
+        f64::from(u8::from(trunk.registered_s.is_some()))
+    }),
+    ("trunk_channels_in", Gauge, "Channels in use by calls that came in.", |trunk| f64::from(trunk.inbound.used)),
+    ("trunk_channels_out", Gauge, "Channels in use by calls that went out.", |trunk| f64::from(trunk.outbound.used)),
+    ("trunk_channels_out_max", Gauge, "Channels agreed for calls that go out.", |trunk| {
+        f64::from(trunk.outbound.channels)
+    }),
+    ("trunk_calls_in_total", Counter, "Calls that came in.", |trunk| trunk.inbound.taken as f64),
+    ("trunk_calls_out_total", Counter, "Calls that went out.", |trunk| trunk.outbound.taken as f64),
+    ("trunk_full_in_total", Counter, "Calls refused because all channels were in use.", |trunk| {
+        trunk.inbound.full as f64
+    }),
+    ("trunk_full_out_total", Counter, "Calls that found all channels in use.", |trunk| trunk.outbound.full as f64),
+    ("trunk_too_fast_in_total", Counter, "Calls refused for coming too fast.", |trunk| trunk.inbound.too_fast as f64),
+    ("trunk_too_fast_out_total", Counter, "Calls that would have gone out too fast.", |trunk| {
+        trunk.outbound.too_fast as f64
+    }),
 ];
 
 const SHARDS: [Family<ShardFigures>; 10] = [
@@ -149,6 +174,8 @@ fn write(all: &Internals) -> String {
     let numbered = |label: &'static str, number: usize| vec![(label, number.to_string())];
     let queues: Vec<Labelled<'_, QueueFigures>> =
         all.queues.iter().map(|it| (vec![("site", it.site.clone()), ("queue", it.queue.clone())], it)).collect();
+    let trunks: Vec<Labelled<'_, TrunkFigures>> =
+        all.trunks.iter().map(|it| (vec![("trunk", it.name.clone())], it)).collect();
     let shards: Vec<Labelled<'_, ShardFigures>> =
         all.shards.iter().enumerate().map(|(number, it)| (numbered("shard", number), it)).collect();
     let media: Vec<Labelled<'_, media::Figures>> =
@@ -157,6 +184,7 @@ fn write(all: &Internals) -> String {
     families(&mut text, &CONNECTIONS, &[(Vec::new(), &all.connections)]);
     families(&mut text, &SHARDS, &shards);
     families(&mut text, &QUEUES, &queues);
+    families(&mut text, &TRUNKS, &trunks);
     families(&mut text, &MEDIA, &media);
     head(&mut text, "standing", Gauge, "How many stand of what must go with a call, a request or a connection.");
     for (what, count) in all.standing.named() {

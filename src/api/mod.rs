@@ -8,6 +8,7 @@ pub mod agents;
 pub mod audit;
 pub mod auth;
 pub mod calls;
+pub mod dial;
 pub mod events;
 pub mod health;
 pub mod idempotency;
@@ -21,10 +22,12 @@ pub mod paging;
 pub mod problem;
 pub mod queues;
 pub mod recordings;
+pub mod trunks;
 
 use crate::acd::event::Want;
 use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
+use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Live, Snapshot};
 use crate::store::Store;
@@ -72,6 +75,8 @@ pub struct Busy;
 
 /// Hands the end of a call to its shard.
 pub type HangUp = dyn Fn(CallId) -> Result<(), Busy> + Send + Sync;
+/// Hands a wish for a call to the outside to a shard.
+pub type Dial = dyn Fn(Wish) -> Result<(), NotDialled> + Send + Sync;
 /// Hands a wanted state to the ACD of the site.
 pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + Sync;
 /// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.
@@ -93,6 +98,8 @@ pub struct Node {
     pub tokens: Arc<ArcSwap<Vec<TokenSettings>>>,
     /// Ends a call.
     pub hang_up: Arc<HangUp>,
+    /// Asks for a call to the outside.
+    pub dial: Arc<Dial>,
     /// Asks for an agent's state.
     pub want: Arc<SetState>,
     /// Tells the audit.
@@ -181,9 +188,10 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(agents::one))
         .routes(routes!(agents::set_state))
         .routes(routes!(queues::list))
+        .routes(routes!(trunks::list))
         .routes(routes!(live_calls::list))
         .routes(routes!(live_calls::hang_up))
-        .routes(routes!(calls::list))
+        .routes(routes!(calls::list, dial::dial))
         .routes(routes!(calls::one))
         .routes(routes!(orders::list))
         .routes(routes!(orders::one))
@@ -214,9 +222,13 @@ impl Api {
     }
 
     fn request_id(&self) -> String {
+        crate::base::FactId(self.mint()).to_string()
+    }
+
+    /// A new id.
+    fn mint(&self) -> u128 {
         let wall = self.wall();
-        let id = self.ids.lock().unwrap_or_else(PoisonError::into_inner).mint(wall);
-        crate::base::FactId(id).to_string()
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).mint(wall)
     }
 
     fn audit(&self, site: Option<SiteId>, audit: Audit) {

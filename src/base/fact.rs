@@ -43,11 +43,14 @@ pub struct CallRecord {
     pub contact: ContactId,
     /// Counts up with every telling.
     pub revision: u32,
-    /// Canonical caller number; empty when withheld.
+    /// Which way it goes.
+    #[serde(default)]
+    pub direction: Direction,
+    /// Canonical caller number; empty when withheld. Of an outbound call the number shown: the site's own.
     pub caller: Box<str>,
-    /// Canonical dialled number.
+    /// Canonical dialled number. Of an outbound call the citizen's.
     pub dialled: Box<str>,
-    /// Name of the trunk it came by; empty for a registered phone.
+    /// Name of the trunk it came by, or the last it went out by; empty for a registered phone.
     pub trunk: Box<str>,
     /// The SIP Call-ID of the citizen's leg.
     pub sip_call_id: Box<str>,
@@ -59,6 +62,9 @@ pub struct CallRecord {
     pub times: Times,
     /// Every time an agent was rung for it.
     pub attempts: Vec<Attempt>,
+    /// Every route an outbound call was tried by.
+    #[serde(default)]
+    pub routes: Vec<RouteAttempt>,
     /// Digits the citizen gave, by the name of the collecting node.
     pub collected: Vec<(Box<str>, Box<str>)>,
     /// How it ended; `None` while it lives.
@@ -67,6 +73,26 @@ pub struct CallRecord {
     pub recording: Option<RecordingId>,
     /// The order opened with it.
     pub order: Option<OrderId>,
+    /// What the network said beside.
+    #[serde(default)]
+    pub signalled: Signalled,
+}
+
+/// What an INVITE said about its call beside who called whom. Nothing of it is proved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signalled {
+    /// The caller's name.
+    pub caller_name: Option<Box<str>>,
+    /// What was dialled before the call was diverted to us (RFC 7044, RFC 5806).
+    pub original: Option<Box<str>>,
+    /// Why it was diverted: `unconditional`, `user-busy`, `302` …
+    pub diverted: Option<Box<str>>,
+    /// To or from an emergency line or over its trunk, or said to be one by a trunk that may say so (RFC 4412, RFC 5031).
+    pub emergency: bool,
+    /// Where the caller is: one line (RFC 4119), or a URI to ask (RFC 6442).
+    pub place: Option<Box<str>>,
+    /// User-to-User as it came (RFC 7433).
+    pub user_to_user: Option<Box<str>>,
 }
 
 /// Raw time stamps of a call (milliseconds since 1970, UTC).
@@ -109,6 +135,34 @@ pub struct Attempt {
     pub ended: Option<Wall>,
     /// How it went; `None` while it rings.
     pub outcome: Option<AttemptOutcome>,
+}
+
+/// Which way a call goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From a citizen to us.
+    #[default]
+    Inbound,
+    /// From an agent to the outside (外呼).
+    Outbound,
+}
+
+/// One route of an outbound call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteAttempt {
+    /// Name of the trunk.
+    pub trunk: Box<str>,
+    /// Its channel was seized.
+    pub seized: Wall,
+    /// The first provisional response came, 100 included.
+    pub provisional: Option<Wall>,
+    /// 18x came.
+    pub ringing: Option<Wall>,
+    /// Answered, refused or given up.
+    pub ended: Option<Wall>,
+    /// Final status; 200 when answered, 408 when nothing came in time.
+    pub sip_status: Option<u16>,
 }
 
 /// How the ringing of an agent went.
@@ -235,6 +289,12 @@ pub struct OrderOpened {
     pub answered: Option<Wall>,
     /// When the call ended.
     pub ended: Option<Wall>,
+    /// The call was said to be an emergency, as in [`Signalled`].
+    #[serde(default)]
+    pub emergency: bool,
+    /// Where the caller was, as in [`Signalled`].
+    #[serde(default)]
+    pub place: Option<Box<str>>,
 }
 
 /// A change of an agent's state.

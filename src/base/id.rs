@@ -95,6 +95,8 @@ dense_id! {
     MediaThreadId(u8)
     /// A prompt or music file, dense in load order.
     PromptId(u32)
+    /// A trunk, dense in the order of the names of their files.
+    TrunkId(u16)
 }
 
 /// A call in the memory of one shard. A slot's next tenant has another generation, so an old id finds nothing.

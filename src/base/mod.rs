@@ -14,6 +14,6 @@ pub mod wheel;
 pub use fact::Fact;
 pub use id::{
     AgentId, CallId, ContactId, FactId, LegId, MediaThreadId, Mint, OrderId, PromptId, QueueId, RecordingId, ShardId,
-    SiteId, SkillId,
+    SiteId, SkillId, TrunkId,
 };
 pub use time::{Mono, Now, Wall};

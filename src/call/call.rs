@@ -16,7 +16,7 @@ mod fault;
 mod replace;
 mod standing;
 
-use super::event::{Command, Settings, SiteSettings, Towards};
+use super::event::{Command, Settings, SiteSettings};
 use super::leg::{Dialog, Leg};
 use super::record::Book;
 use crate::acd::event::{Event as Acd, Lease};
@@ -24,7 +24,9 @@ use crate::base::fact::Stage;
 use crate::base::{AgentId, CallId, LegId, Mono, Now, OrderId, PromptId, QueueId, RecordingId, SiteId};
 use crate::ivr;
 use crate::media::event::{Action as Media, Remote};
+use crate::trunk::event::{Event as ToTrunks, Seize};
 use bytes::Bytes;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +55,7 @@ pub(super) const NORMAL: u8 = 16;
 const NO_ANSWER: u8 = 19;
 const NETWORK_OUT_OF_ORDER: u8 = 38;
 pub(super) const TEMPORARY_FAILURE: u8 = 41;
+const CONGESTION: u8 = 42;
 const NO_RESOURCE: u8 = 47;
 const INCOMPATIBLE: u8 = 88;
 const TIMER_EXPIRED: u8 = 102;
@@ -60,7 +63,7 @@ const TIMER_EXPIRED: u8 = 102;
 #[derive(Debug)]
 pub(super) enum State {
     /// A port was asked for.
-    Opening { offer: Option<Bytes> },
+    Opening { offer: Option<Bytes>, towards: SocketAddr },
     /// 200 is sent; its ACK is awaited.
     Connecting,
     /// In the flow.
@@ -82,6 +85,8 @@ pub(super) struct Birth {
     pub(super) id: CallId,
     pub(super) site: SiteId,
     pub(super) leg: LegId,
+    /// The channel that it needs of its trunk.
+    pub(super) channel: Option<Seize>,
     pub(super) offer: Option<Bytes>,
     pub(super) flow: Arc<ivr::Flow>,
     pub(super) opening: Vec<PromptId>,
@@ -134,15 +139,15 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// A new INVITE: asks for a port.
-    pub(super) fn offered(birth: Birth, now: Now, towards: std::net::SocketAddr, out: &mut Vec<Command>) -> Call {
+    /// A new INVITE: asks for a channel of its trunk, then for a port.
+    pub(super) fn offered(birth: Birth, now: Now, towards: SocketAddr, out: &mut Vec<Command>) -> Call {
         let leg = birth.leg;
         let mut call = Call {
             id: birth.id,
             site: birth.site,
             born: birth.settings.clone(),
             settings: birth.settings,
-            state: State::Opening { offer: birth.offer },
+            state: State::Opening { offer: birth.offer, towards },
             citizen: Leg::new(leg, Dialog::Unanswered),
             agents: Vec::new(),
             flow: birth.flow,
@@ -158,7 +163,10 @@ impl Call {
             deadline: now.mono + PORT_WAIT_MAX,
         };
         call.show(now, out);
-        out.push(Command::OpenPort { leg, beside: None, towards: Towards::Address(towards) });
+        match birth.channel {
+            Some(seize) => out.push(Command::Trunk(ToTrunks::Seize(seize))),
+            None => call.channel_granted(out),
+        }
         call
     }
 

@@ -5,25 +5,33 @@
 use super::call::{Birth, Call, TEMPORARY_FAILURE, Trace};
 use super::event::{Command, Event, Settings};
 use super::leg::DigitWay;
+use super::outbound::{self, Outbounds};
 use super::record::{Arrival, Book};
 use super::table::Table;
 use crate::acd::event::Command as Acd;
-use crate::base::fact::{End, EndedBy, Stage};
-use crate::base::number::Number;
+use crate::base::fact::{End, EndedBy, Signalled, Stage};
+use crate::base::number::{Number, NumberKind};
 use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
-use crate::sip::event::{Action as Sip, Incoming, Notice, Referred, Source};
+use crate::sip::event::{About, Action as Sip, Incoming, Notice, Referred, Source};
+use crate::trunk;
+use crate::trunk::event::{Seize, Way};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What a REFER is answered with: declined, here and everywhere.
-const TRANSFER_REFUSED: u16 = 603;
+pub(super) const TRANSFER_REFUSED: u16 = 603;
+/// Of an emergency: before all others in the line.
+const EMERGENCY_PRIORITY: u8 = 100;
 /// Q.850: unallocated number.
-const UNALLOCATED: u8 = 1;
+pub(super) const UNALLOCATED: u8 = 1;
 /// Q.850: switching equipment congestion.
 const CONGESTION: u8 = 42;
+
+/// Calls beyond `calls_max` that emergencies may have.
+const EMERGENCY_CALLS: usize = 16;
 
 /// All calls of one shard.
 #[derive(Debug)]
@@ -35,10 +43,11 @@ pub struct Calls {
     pub(super) by_leg: BTreeMap<LegId, CallId>,
     pub(super) legs_dialled: u64,
     pub(super) wheel: Wheel<CallId>,
+    pub(super) outbounds: Outbounds,
     pub(super) retry_after_s: Option<u32>,
     pub(super) counts: Counts,
     /// A leg of the call whose step is being taken.
-    in_hand: Option<LegId>,
+    pub(super) in_hand: Option<LegId>,
     /// Calls that look different than when they were last kept; `None` when nobody keeps them.
     pub(super) changed: Option<BTreeSet<CallId>>,
 }
@@ -86,6 +95,7 @@ impl Calls {
             by_leg: BTreeMap::new(),
             legs_dialled: 0,
             wheel: Wheel::new(Duration::from_millis(1)),
+            outbounds: Outbounds::new(shard),
             retry_after_s: None,
             counts: Counts::default(),
             in_hand: None,
@@ -100,12 +110,21 @@ impl Calls {
             Event::Sip(notice) => self.sip(now, notice, out),
             Event::Media(notice) => self.media(now, notice, out),
             Event::Acd(command) => self.acd(now, command, out),
+            Event::Trunk(said) => self.channel(now, said, out),
+            Event::PortOpened { leg, local } if self.outbounds.of(leg).is_some() => {
+                self.of_outbound(leg, |calls, id| calls.outbound_port(now, id, (leg, Some(local)), out));
+            }
+            Event::PortRefused { leg } if self.outbounds.of(leg).is_some() => {
+                self.of_outbound(leg, |calls, id| calls.outbound_port(now, id, (leg, None), out));
+            }
             Event::PortOpened { leg, local } => {
                 let seed = self.mint.random();
                 self.with_leg(now, leg, out, |call, out| call.port_opened(now, leg, local, seed, out));
             }
             Event::PortRefused { leg } => self.with_leg(now, leg, out, |call, out| call.port_refused(now, leg, out)),
+            Event::HangUp { call } if let Some(call) = outbound::inward(call) => self.outbound_hang_up(now, call, out),
             Event::HangUp { call } => self.with_call(now, call, out, |call, out| call.hang_up(now, out)),
+            Event::Dial(dial) => self.dial(now, *dial, out),
             Event::Resync { site } => self.tell_owner(site, out),
             Event::Configure(settings) => self.configure(now, settings, out),
             Event::Drain { retry_after_s } => self.retry_after_s = Some(retry_after_s),
@@ -114,7 +133,7 @@ impl Calls {
 
     /// When [`Calls::expire`] wants to be called.
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.wheel.next_deadline()
+        [self.wheel.next_deadline(), self.outbounds.next_deadline()].into_iter().flatten().min()
     }
 
     /// Lets time pass up to `now`.
@@ -128,14 +147,15 @@ impl Calls {
                 if entry.call.next_deadline() <= now.mono {
                     entry.call.expired(now, out);
                 }
-                self.settle(now, key);
+                self.settle(now, key, out);
             }
         }
+        self.expire_outbounds(now, out);
     }
 
     /// All legs that may still be spoken of.
     pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
-        self.by_leg.keys().copied()
+        self.by_leg.keys().copied().chain(self.outbounds.legs())
     }
 
     /// After a panic of [`Calls::handle`] or [`Calls::expire`], whose output was thrown away: the call in hand ends, and
@@ -143,9 +163,10 @@ impl Calls {
     pub fn give_up(&mut self, now: Now, out: &mut Vec<Command>) {
         self.counts.broken += 1;
         if let Some(leg) = self.in_hand.take() {
-            match self.by_leg.get(&leg).and_then(|key| self.calls.at_mut(*key)) {
-                Some(entry) => entry.call.broken(now, out),
-                None => refuse(leg, 500, TEMPORARY_FAILURE, None, out),
+            match (self.outbounds.of(leg), self.by_leg.get(&leg).and_then(|key| self.calls.at_mut(*key))) {
+                (Some(id), _) => self.outbound_broken(now, id, out),
+                (None, Some(entry)) => entry.call.broken(now, out),
+                (None, None) => refuse(leg, 500, TEMPORARY_FAILURE, None, out),
             }
         }
         self.counts.live = self.calls.iter().filter(|(_, entry)| entry.live).count();
@@ -154,13 +175,20 @@ impl Calls {
             if let Some((_, timer)) = self.calls.at_mut(key).and_then(|entry| entry.timer.take()) {
                 self.wheel.cancel(timer);
             }
-            self.settle(now, key);
+            self.settle(now, key, out);
         }
+        self.settle_outbounds(now, out);
     }
 
     /// What stands and what happened.
     pub fn counts(&self) -> Counts {
-        Counts { calls: self.calls.len(), legs: self.by_leg.len(), timers: self.wheel.len(), ..self.counts }
+        Counts {
+            calls: self.calls.len() + self.outbounds.len(),
+            live: self.counts.live + self.outbounds.live(),
+            legs: self.legs().count(),
+            timers: self.wheel.len() + self.outbounds.timers(),
+            ..self.counts
+        }
     }
 
     /// What must hold after every event.
@@ -178,6 +206,7 @@ impl Calls {
             }
         }
         assert!(self.by_leg.values().all(|key| self.calls.at(*key).is_some()), "no leg leads nowhere");
+        self.outbounds.check();
     }
 
     /// Queues are numbered in the order of configuration: calls follow theirs by name.
@@ -191,10 +220,15 @@ impl Calls {
     }
 
     fn sip(&mut self, now: Now, notice: Notice, out: &mut Vec<Command>) {
+        if let Some(id) = self.outbounds.of(outbound::leg_of(&notice)) {
+            return self.outbound_sip(now, id, notice, out);
+        }
         match notice {
             Notice::Incoming(incoming) => self.incoming(now, *incoming, out),
             // 487 is sent; `Ended` follows with the rest.
             Notice::Cancelled { leg: _ } => {}
+            // Only of INVITEs over trunks.
+            Notice::Trying { leg: _ } | Notice::Resent { leg: _ } => {}
             Notice::Acknowledged { leg, sdp } => {
                 self.with_leg(now, leg, out, |call, out| call.acknowledged(now, leg, sdp, out));
             }
@@ -229,6 +263,9 @@ impl Calls {
     }
 
     fn media(&mut self, now: Now, notice: Media, out: &mut Vec<Command>) {
+        if let Some(id) = self.outbounds.of(outbound::heard_of(&notice)) {
+            return self.outbound_media(now, id, notice, out);
+        }
         match notice {
             Media::Played { leg, play } => self.with_leg(now, leg, out, |call, out| call.played(now, leg, play, out)),
             Media::Digit { leg, digit } => {
@@ -261,13 +298,25 @@ impl Calls {
         if let Some(old) = incoming.about.replaces {
             return self.replacing(now, incoming, old, out);
         }
-        let Some(entry) = self.settings.numbers.lookup(&incoming.dialled).cloned() else {
+        let settings = self.settings.clone();
+        let trunk = settings.trunk_of(&incoming.source);
+        let rewritten = trunk.map(|(_, profile)| profile.inbound_rules.apply(&incoming.dialled));
+        let dialled = rewritten.as_deref().unwrap_or(&incoming.dialled);
+        let Some(entry) = settings.numbers.lookup(dialled).cloned() else {
+            if let Source::Phone { user, domain } = incoming.source.clone() {
+                return self.dialled_out(now, incoming, (&user, &domain), out);
+            }
             self.counts.unknown_number += 1;
             return refuse(incoming.leg, 404, UNALLOCATED, None, out);
         };
         let site = &self.settings.sites[entry.site.index()];
-        let caller = Number::parse(&incoming.caller, &site.area_code)
-            .map_or_else(|_| incoming.caller.clone(), |number| number.as_str().into());
+        let number = Number::parse(&incoming.caller, &site.area_code);
+        let police = number.as_ref().is_ok_and(|number| number.kind() == NumberKind::Emergency);
+        let its_line = trunk.is_some_and(|(_, profile)| profile.emergency);
+        let emergency = matches!(incoming.source, Source::Trunk(_)) && (police || incoming.about.emergency || its_line);
+        let way = trunk.map(|(id, _)| Way::In(id));
+        let channel = way.map(|way| Seize { leg: incoming.leg, way, emergency });
+        let caller = number.map_or_else(|_| incoming.caller.clone(), |number| number.as_str().into());
         let trunk = match incoming.source {
             Source::Trunk(name) => name,
             Source::Phone { .. } => "".into(),
@@ -281,25 +330,27 @@ impl Calls {
             sip_call_id: incoming.call_id,
             category: entry.category.clone(),
             offered: now,
+            signalled: signalled(About { emergency, ..incoming.about }),
         });
-        if self.retry_after_s.is_some() || self.calls.len() >= self.settings.calls_max {
+        if self.is_full(emergency) {
             self.counts.refused += 1;
             let end = End { stage: Stage::Offered, by: EndedBy::Refused, sip_status: 503, q850: CONGESTION };
             book.ended(now, end, out);
             return refuse(incoming.leg, 503, CONGESTION, self.retry_after_s, out);
         }
         self.counts.taken += 1;
-        let settings = self.settings.clone();
+        let priority = if emergency { EMERGENCY_PRIORITY } else { entry.priority };
         let (recording, order) = (RecordingId(self.mint.mint(now.wall)), OrderId(self.mint.mint(now.wall)));
         let key = self.calls.insert(|id| {
             let birth = Birth {
                 id,
                 site: entry.site,
                 leg: incoming.leg,
+                channel,
                 offer: incoming.sdp,
                 flow: entry.flow.clone(),
                 opening: entry.opening(now.wall),
-                priority: entry.priority,
+                priority,
                 book,
                 recording,
                 order,
@@ -307,7 +358,35 @@ impl Calls {
             };
             Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: false, trace: None }
         });
-        self.settle(now, key);
+        self.settle(now, key, out);
+    }
+
+    /// Whether no further call is taken.
+    pub(super) fn is_full(&self, emergency: bool) -> bool {
+        let kept = if emergency { EMERGENCY_CALLS } else { 0 };
+        self.retry_after_s.is_some() || self.calls.len() + self.outbounds.len() >= self.settings.calls_max + kept
+    }
+
+    /// What the trunks said to a wish for a channel.
+    fn channel(&mut self, now: Now, said: trunk::event::Command, out: &mut Vec<Command>) {
+        use trunk::event::Command as Said;
+        match &said {
+            Said::Granted { leg, .. } | Said::Refused { leg, .. } if let Some(id) = self.outbounds.of(*leg) => {
+                self.outbound_channel(now, id, &said, out);
+            }
+            Said::Granted { leg, .. } => self.with_leg(now, *leg, out, |call, out| call.channel_granted(out)),
+            Said::Refused { leg, .. } => {
+                self.counts.refused += 1;
+                self.with_leg(now, *leg, out, |call, out| call.channel_refused(now, out));
+            }
+            Said::Ask { .. } | Said::Resolve { .. } | Said::Alarm { .. } => {}
+        }
+    }
+
+    fn of_outbound(&mut self, leg: LegId, act: impl FnOnce(&mut Calls, CallId)) {
+        if let Some(id) = self.outbounds.of(leg) {
+            act(self, id);
+        }
     }
 
     /// An INVITE that is to take the place of a leg (RFC 3891): the user agent has checked that it may.
@@ -342,15 +421,20 @@ impl Calls {
         if let Some(entry) = self.calls.at_mut(id) {
             self.in_hand = entry.call.legs().next();
             act(&mut entry.call, out);
-            self.settle(now, id);
+            self.settle(now, id, out);
         }
     }
 
     /// After every change of a call: its legs can be found, its timer is set, and once over it is forgotten.
-    fn settle(&mut self, now: Now, key: CallId) {
+    fn settle(&mut self, now: Now, key: CallId, out: &mut Vec<Command>) {
         let Some(entry) = self.calls.at_mut(key) else { return };
         match (std::mem::replace(&mut entry.live, entry.call.is_live()), entry.live) {
-            (true, false) => self.counts.live -= 1,
+            (true, false) => {
+                self.counts.live -= 1;
+                if let Some(leg) = entry.call.channel() {
+                    out.push(Command::Trunk(trunk::event::Event::Release { leg }));
+                }
+            }
             (false, true) => self.counts.live += 1,
             (true, true) | (false, false) => {}
         }
@@ -385,6 +469,13 @@ impl Calls {
             }
         }
     }
+}
+
+fn signalled(about: About) -> Signalled {
+    let About { original, diverted, user_to_user, resource_priority: _, emergency, place, caller_shown, replaces: _ } =
+        about;
+    let caller_name = Some(caller_shown).filter(|name| !name.is_empty());
+    Signalled { caller_name, original, diverted, emergency, place, user_to_user }
 }
 
 fn refuse(leg: LegId, status: u16, q850: u8, retry_after_s: Option<u32>, out: &mut Vec<Command>) {

@@ -1,8 +1,9 @@
 //! What goes into the calls of a shard and what comes out.
 
-use crate::base::fact::{Fact, Stage};
-use crate::base::{AgentId, CallId, ContactId, LegId, PromptId, QueueId, SiteId, Wall};
-use crate::{acd, ivr, media, sip};
+use crate::base::fact::{Direction, Fact, Stage};
+use crate::base::number::Number;
+use crate::base::{AgentId, CallId, ContactId, LegId, OrderId, PromptId, QueueId, SiteId, TrunkId, Wall};
+use crate::{acd, ivr, media, sip, trunk};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub enum Event {
     Media(media::event::Notice),
     /// From the ACD of a site: `Offer`, `Revoke` or `Released`.
     Acd(acd::event::Command),
+    /// From the table of trunks: `Granted` or `Refused`.
+    Trunk(trunk::event::Command),
     /// The port asked for by [`Command::OpenPort`] is bound.
     PortOpened {
         /// For which leg.
@@ -33,6 +36,8 @@ pub enum Event {
         /// Which.
         call: CallId,
     },
+    /// Somebody who may asks for a call of an agent to the outside: the agent's phone is rung first.
+    Dial(Box<Dial>),
     /// A site's queues have a new owner, who asks what the calls here want and hold. Comes behind all that the old owner said;
     /// [`Adopt`](acd::event::Event::Adopt) answers it.
     Resync {
@@ -46,6 +51,21 @@ pub enum Event {
         /// Seconds for Retry-After.
         retry_after_s: u32,
     },
+}
+
+/// A call to the outside that was asked for by hand (click to dial).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// The contact it shall be.
+    pub contact: ContactId,
+    /// Whose.
+    pub site: SiteId,
+    /// Whose phone is rung.
+    pub agent: AgentId,
+    /// Whom to call.
+    pub number: Number,
+    /// The order it is about.
+    pub order: Option<OrderId>,
 }
 
 /// Out of [`Calls`](super::Calls).
@@ -62,6 +82,8 @@ pub enum Command {
         /// Who is at the other end, to choose the local address.
         towards: Towards,
     },
+    /// To the table of trunks; a wish for a channel is answered in the same pass by `Granted` or `Refused`.
+    Trunk(trunk::event::Event),
     /// The process that held this port died: bind the same one again. A failure is told as `Closed` by the leg's media.
     ReopenPort {
         /// For which leg.
@@ -109,6 +131,8 @@ pub struct CallView {
     pub contact: ContactId,
     /// Whose.
     pub site: SiteId,
+    /// Which way it goes.
+    pub direction: Direction,
     /// Canonical caller number; empty when withheld.
     pub caller: Box<str>,
     /// Canonical dialled number.
@@ -134,6 +158,10 @@ pub struct Settings {
     pub agents: Vec<Option<AgentIdentity>>,
     /// What each dialled number means.
     pub numbers: ivr::Numbers,
+    /// The trunks, by [`TrunkId`](crate::base::TrunkId).
+    pub trunks: Arc<trunk::event::Settings>,
+    /// What agents may dial.
+    pub dialling: Arc<trunk::Dialling>,
     /// Most calls at once on this shard; beyond it 503 without Retry-After.
     pub calls_max: usize,
 }
@@ -162,6 +190,8 @@ pub struct QueueVoice {
     pub music: PromptId,
     /// Played before hanging up when the wait was too long, nobody is there or the queue is full.
     pub apology: PromptId,
+    /// Whether agents' phones are asked to answer by themselves.
+    pub auto_answer: bool,
 }
 
 /// Who an agent is.
@@ -171,4 +201,20 @@ pub struct AgentIdentity {
     pub site: SiteId,
     /// Name in facts and the API, and user part of the phone's address-of-record (`1001`).
     pub name: Box<str>,
+}
+
+impl Settings {
+    /// The trunk of this name.
+    pub fn trunk_named(&self, name: &str) -> Option<(TrunkId, &trunk::event::Profile)> {
+        let place = self.trunks.trunks.iter().position(|profile| *profile.name == *name)?;
+        Some((TrunkId(place as u16), &self.trunks.trunks[place]))
+    }
+
+    /// The trunk an INVITE came by.
+    pub fn trunk_of(&self, source: &sip::event::Source) -> Option<(TrunkId, &trunk::event::Profile)> {
+        match source {
+            sip::event::Source::Trunk(name) => self.trunk_named(name),
+            sip::event::Source::Phone { .. } => None,
+        }
+    }
 }

@@ -118,6 +118,11 @@ impl Leg {
         Some(self.session.as_mut()?.offer(&codecs, Direction::SendRecv))
     }
 
+    /// Our offer of these codecs, in this order.
+    pub(super) fn offer_of(&mut self, codecs: &[Codec]) -> Option<Bytes> {
+        Some(self.session.as_mut()?.offer(codecs, Direction::SendRecv))
+    }
+
     /// Our answer to their offer, or the status to refuse it with.
     pub(super) fn answer(&mut self, offer: &[u8], out: &mut Vec<Command>) -> Result<Bytes, u16> {
         let session = self.session.as_mut().ok_or(500u16)?;

@@ -8,6 +8,7 @@ mod call;
 mod calls;
 pub mod event;
 mod leg;
+mod outbound;
 mod record;
 pub mod snapshot;
 mod table;

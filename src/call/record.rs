@@ -3,7 +3,7 @@
 //! Owns the book-keeping and the telling of facts; never changes what the call does.
 
 use super::event::{CallView, Command};
-use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, Fact, Stage, Times};
+use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, Direction, End, Fact, Signalled, Stage, Times};
 use crate::base::{AgentId, CallId, ContactId, Now, OrderId, QueueId, RecordingId, SiteId, Wall};
 use crate::workorder::{Draft, Opening};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,7 @@ pub(super) struct Arrival {
     pub(super) sip_call_id: Box<str>,
     pub(super) category: Box<str>,
     pub(super) offered: Now,
+    pub(super) signalled: Signalled,
 }
 
 impl Book {
@@ -41,6 +42,7 @@ impl Book {
             record: CallRecord {
                 contact: arrival.contact,
                 revision: 0,
+                direction: Direction::Inbound,
                 caller: arrival.caller,
                 dialled: arrival.dialled,
                 trunk: arrival.trunk,
@@ -49,10 +51,12 @@ impl Book {
                 agent: None,
                 times: Times { offered: arrival.offered.wall, ..Times::default() },
                 attempts: Vec::new(),
+                routes: Vec::new(),
                 collected: Vec::new(),
                 end: None,
                 recording: None,
                 order: None,
+                signalled: arrival.signalled,
             },
             came: arrival.offered,
             site: arrival.site,
@@ -94,6 +98,7 @@ impl Book {
                     dialled: &self.record.dialled,
                     category: &self.category,
                     called: self.record.times.offered,
+                    signalled: &self.record.signalled,
                 },
             );
             self.record.order = Some(draft.id());
@@ -163,7 +168,8 @@ impl Book {
         self.tell(out);
     }
 
-    fn tell(&mut self, out: &mut Vec<Command>) {
+    /// Everything as it stands, to the journal.
+    pub(super) fn tell(&mut self, out: &mut Vec<Command>) {
         self.record.revision += 1;
         out.push(Command::Fact { site: self.site, fact: Fact::Call(Box::new(self.record.clone())) });
         if let Some(draft) = &self.draft {
@@ -201,6 +207,7 @@ impl Book {
             call,
             contact: self.record.contact,
             site: self.site,
+            direction: self.record.direction,
             caller: self.record.caller.clone(),
             dialled: self.record.dialled.clone(),
             stage,

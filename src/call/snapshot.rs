@@ -9,6 +9,7 @@ use super::call::{Call, State};
 use super::calls::{Calls, Entry};
 use super::event::{Command, Settings};
 use super::leg::{Dialog, Leg};
+use super::outbound;
 use super::record::Book;
 use super::table::Table;
 use crate::acd::event::{Event as Acd, Lease};
@@ -18,8 +19,8 @@ use crate::base::snapshot::Snapshot;
 use crate::base::{
     CallId, ContactId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
 };
-use crate::ivr;
 use crate::media::event::{Action as Media, Marks, RecordingStart, Track};
+use crate::{ivr, trunk};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -73,12 +74,10 @@ enum SavedState {
 }
 
 impl Saved {
-    /// Of calls that were kept one by one.
-    pub fn of(calls: Vec<SavedCall>) -> Snapshot<Saved> {
-        // Odd numbers are of legs that were dialled: see `LegId`.
-        let dialled = calls.iter().flat_map(|call| &call.agents).map(|leg| (leg.id.0 << 8 >> 8) >> 1);
+    /// Of calls that were kept one by one. `legs_dialled` is how many legs were dialled so far.
+    pub fn of(legs_dialled: u64, calls: Vec<SavedCall>) -> Snapshot<Saved> {
         let saved = Saved {
-            legs_dialled: dialled.max().unwrap_or(0),
+            legs_dialled,
             generation_max: calls.iter().map(|call| call.id.generation).max().unwrap_or(1),
             retry_after_s: None,
             calls,
@@ -133,12 +132,17 @@ impl Calls {
         self.changed.as_ref().is_some_and(|changed| !changed.is_empty())
     }
 
-    /// What must survive of one call; `None` when it is gone, or asks for its port still.
-    pub fn saved(&self, id: CallId) -> Option<SavedCall> {
-        self.calls.at(id)?.call.saved()
+    /// What must survive of one call: whose it is, all its legs and, unless it is outbound, itself. `None` when it is
+    /// gone, or asks for its port still.
+    pub fn saved(&self, id: CallId) -> Option<(ContactId, Vec<LegId>, Option<SavedCall>)> {
+        if let Some(id) = outbound::inward(id) {
+            return self.outbounds.known(id).map(|(contact, legs)| (contact, legs, None));
+        }
+        let saved = self.calls.at(id)?.call.saved()?;
+        Some((saved.contact(), saved.legs().collect(), Some(saved)))
     }
 
-    /// The contacts that stand.
+    /// The contacts of citizens' calls that stand.
     pub fn contacts(&self) -> impl Iterator<Item = ContactId> + '_ {
         self.calls.iter().map(|(_, entry)| entry.call.book.contact())
     }
@@ -179,6 +183,11 @@ impl Calls {
                 calls.with_call(now, id, out, |call, out| call.sound_again(now, out));
             }
         }
+        let held = calls.calls.iter().filter_map(|(_, entry)| {
+            let (trunk, _) = settings.trunk_named(&entry.call.book.record.trunk)?;
+            Some((entry.call.channel().filter(|_| entry.call.is_live())?, trunk))
+        });
+        out.push(Command::Trunk(trunk::event::Event::Hold { shard, legs: held.collect() }));
         for site in (0u16..).map(SiteId).take(settings.sites.len()) {
             calls.tell_owner(site, out);
         }
@@ -189,7 +198,8 @@ impl Calls {
     pub(super) fn tell_owner(&self, site: SiteId, out: &mut Vec<Command>) {
         let of_site = self.calls.iter().filter(|(_, entry)| entry.call.site == site);
         let live = of_site.filter_map(|(_, entry)| entry.call.told_to_acd()).collect();
-        out.push(Command::Acd { site, event: Acd::Adopt { shard: self.shard, live } });
+        let own = self.outbounds.own_calls(site).collect();
+        out.push(Command::Acd { site, event: Acd::Adopt { shard: self.shard, live, own } });
     }
 }
 

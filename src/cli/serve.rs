@@ -129,6 +129,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         recordings_root: node.config().node.recordings.clone(),
         tokens: Arc::new(ArcSwap::from_pointee(tokens)),
         hang_up: Arc::new(move |call| ok(hang_up(call))),
+        dial: Arc::new(node.dial()),
         want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),
         audit: Arc::new(node.audit()),
         internals: Arc::new(node.internals()),

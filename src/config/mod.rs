@@ -8,10 +8,12 @@
 //! Dense ids come from order: sites by `[[site]]`, queues by `[[queue]]` within their site, skills and prompts by name.
 
 pub mod certificates;
+mod dialling;
 mod listeners;
 mod node;
 mod numbers;
 mod problem;
+mod profiles;
 mod prompts;
 mod queues;
 mod schema;
@@ -22,11 +24,11 @@ pub use listeners::{Bounds, Certificate, Clients, Listener, Tls, Transport};
 pub use node::{Api, Journal, Node, Registrar, Site, Token};
 pub use problem::{ConfigErrors, Problem};
 
-use crate::base::{PromptId, QueueId, SiteId, SkillId};
+use crate::base::{PromptId, QueueId, SiteId, SkillId, TrunkId};
 use crate::call::event::SiteSettings;
 use crate::ivr::Numbers;
 use crate::sip::event::{DomainSettings, Limits, SessionTimers, TrunkSettings};
-use crate::{acd, call};
+use crate::{acd, call, trunk};
 use node::Sites;
 use source::{Reading, Source};
 use std::path::{Path, PathBuf};
@@ -51,8 +53,11 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// Where SIP is spoken.
     pub listeners: Vec<Listener>,
-    /// Trunks.
+    /// Trunks as the user agent knows them.
     pub trunks: Vec<TrunkSettings>,
+    /// The same trunks with their limits, by [`TrunkId`](crate::base::TrunkId).
+    pub profiles: Vec<trunk::event::Profile>,
+    dialling: Arc<trunk::Dialling>,
     queues: Vec<Vec<queues::Queue>>,
     numbers: Numbers,
     prompts: prompts::Prompts,
@@ -110,8 +115,43 @@ impl Config {
             sites: self.sites.iter().zip(&self.queues).map(site).collect(),
             agents: Vec::new(),
             numbers: self.numbers.clone(),
+            trunks: Arc::new(self.trunk_table([0, 0], &[])),
+            dialling: self.dialling.clone(),
             calls_max: self.node.calls_max.div_ceil(self.node.shards),
         }
+    }
+
+    /// What the table of trunks is told. `numbers` says under which number each listener of the files runs.
+    pub fn trunk_table(&self, seed: [u64; 2], numbers: &[u16]) -> trunk::event::Settings {
+        let mut trunks = self.profiles.clone();
+        for remote in trunks.iter_mut().filter_map(|profile| profile.remote.as_mut()) {
+            remote.listener = numbers.get(usize::from(remote.listener)).copied().unwrap_or(remote.listener);
+        }
+        trunk::event::Settings { trunks, seed }
+    }
+
+    /// Numbers trunks as `before` did, for channels and routes of running calls name them so: what is gone keeps its place
+    /// and carries nothing, what is new comes behind.
+    pub fn continues(&mut self, before: &Config) {
+        let mut fresh: Vec<Option<trunk::event::Profile>> = self.profiles.drain(..).map(Some).collect();
+        let mut places = vec![TrunkId(0); fresh.len()];
+        for old in &before.profiles {
+            let place = fresh.iter().position(|new| new.as_ref().is_some_and(|new| new.name == old.name));
+            let id = TrunkId(self.profiles.len() as u16);
+            self.profiles.push(match place {
+                Some(place) => {
+                    places[place] = id;
+                    fresh[place].take().expect("names are files: none comes twice")
+                }
+                None => old.retired(),
+            });
+        }
+        for (place, new) in fresh.into_iter().enumerate().filter_map(|(place, new)| Some((place, new?))) {
+            places[place] = TrunkId(self.profiles.len() as u16);
+            self.profiles.push(new);
+        }
+        let routes = Arc::make_mut(&mut self.dialling).rules.iter_mut().flat_map(|rule| &mut rule.trunks);
+        routes.for_each(|trunk| *trunk = places[trunk.index()]);
     }
 
     /// What differs from `new` and cannot change while the node runs.
@@ -181,7 +221,8 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     });
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
     let listeners = listeners::read(&sip.join("listeners"), root, problems);
-    let trunks = trunks::read(&sip.join("trunks"), problems);
+    let (trunks, profiles) = trunks::read((root, &sip.join("trunks")), &listeners, problems);
+    let dialling = Arc::new(dialling::read(&sip.join("dialling.toml"), sites, &profiles, problems));
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
@@ -207,6 +248,8 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         sites: main.sites,
         listeners,
         trunks,
+        profiles,
+        dialling,
         queues,
         numbers,
         prompts,
@@ -215,3 +258,5 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trunk_tests;

@@ -65,6 +65,7 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
         announcement: raw.announcement.as_ref().and_then(|name| prompts.of(check, name)),
         music: prompts.of(check, &raw.music).unwrap_or(PromptId(0)),
         apology: prompts.of(check, &raw.apology).unwrap_or(PromptId(0)),
+        auto_answer: raw.auto_answer,
     };
     Queue { settings, voice }
 }

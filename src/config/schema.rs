@@ -141,22 +141,109 @@ pub(super) struct Trunk {
     pub large: Option<Large>,
     #[serde(default)]
     pub provisionals: crate::sip::event::Provisionals,
-    pub peer: Option<Text>,
-    pub credential: Option<Credential>,
+    pub remote: Option<Text>,
+    pub proxy: Option<Text>,
+    pub transport: Option<Spanned<TrunkTransport>>,
+    pub listener: Option<Text>,
+    pub account: Option<Spanned<Account>>,
+    pub priority: Option<Count>,
+    pub weight: Option<Count>,
+    pub inbound: Option<TrunkSide>,
+    pub outbound: Option<TrunkSide>,
+    pub options: Option<Options>,
+    pub first_provisional_ms: Option<Count>,
+    pub first_provisional_emergency_ms: Option<Count>,
+    pub ring_max_s: Option<Count>,
+    pub codecs: Option<Spanned<Vec<Text>>>,
+    #[serde(default)]
+    pub next_on: Vec<Count>,
+    #[serde(default)]
+    pub emergency: bool,
+    #[serde(default)]
+    pub user_phone: bool,
+    pub asserts_identity: Option<bool>,
+    #[serde(default)]
+    pub privacy: bool,
+    #[serde(default)]
+    pub e164: bool,
+    #[serde(default)]
+    pub geolocation: crate::trunk::event::Geolocation,
+    #[serde(default)]
+    pub user_to_user: bool,
+    pub from_domain: Option<Text>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Credential {
-    pub user: String,
-    pub realm: String,
-    pub password: Text,
+/// How requests go to a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TrunkTransport {
+    Udp,
+    Tcp,
+    Tls,
 }
 
-impl core::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Credential({}@{})", self.user, self.realm)
+impl TrunkTransport {
+    /// Of the listener that speaks so.
+    pub(super) const fn listener(self) -> super::listeners::Transport {
+        match self {
+            TrunkTransport::Udp => super::listeners::Transport::Udp,
+            TrunkTransport::Tcp => super::listeners::Transport::Tcp,
+            TrunkTransport::Tls => super::listeners::Transport::Tls,
+        }
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Account {
+    pub user: Text,
+    pub password_file: Option<Text>,
+    pub password_env: Option<Text>,
+    pub realm: Option<Text>,
+    pub register_s: Option<Count>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrunkSide {
+    pub channels: Option<Count>,
+    pub reserve: Option<Count>,
+    pub calls_per_s: Option<Count>,
+    pub full_status: Option<Count>,
+    pub strip: Option<Text>,
+    pub prefix: Option<Text>,
+    #[serde(default)]
+    pub replace: BTreeMap<Text, Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Options {
+    pub interval_s: Option<Count>,
+    pub down_after: Option<Count>,
+    pub up_after: Option<Count>,
+}
+
+/// `sip-profiles/dialling.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dialling {
+    #[serde(default)]
+    pub rule: Vec<DiallingRule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DiallingRule {
+    pub site: Text,
+    pub numbers: Spanned<Vec<Text>>,
+    pub trunks: Spanned<Vec<Text>>,
+    pub caller: Text,
+    #[serde(default)]
+    pub emergency: bool,
+    pub location: Option<Text>,
+    #[serde(default)]
+    pub civic: BTreeMap<Text, String>,
 }
 
 /// `sip-profiles/queues.toml`.
@@ -179,6 +266,8 @@ pub(super) struct Queue {
     pub wait_max_s: Option<Count>,
     pub waiting_max: Option<Count>,
     pub no_agents: Option<crate::acd::event::NoAgents>,
+    #[serde(default)]
+    pub auto_answer: bool,
     pub announcement: Option<Text>,
     pub music: Text,
     pub apology: Text,

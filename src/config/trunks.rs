@@ -1,18 +1,26 @@
 //! `sip-profiles/trunks/`: one file each.
 
-use super::listeners::LISTENER_CURE;
+use super::listeners::Listener;
 use super::problem::Problem;
+use super::profiles::profile;
 use super::schema;
 use super::source::{Check, Reading, Source, files};
-use crate::sip::event::{Credential, TrunkSettings};
+use crate::sip::event::TrunkSettings;
+use crate::trunk::event::Profile;
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
 
-/// Reads all trunks, in order of names. There may be none.
-pub(super) fn read(folder: &Path, problems: &mut Vec<Problem>) -> Vec<TrunkSettings> {
+/// Reads all trunks, in order of names: what the user agent is told of them, and their profiles. There may be none.
+/// Paths in them are relative to `root`.
+pub(super) fn read(
+    (root, folder): (&Path, &Path),
+    listeners: &[Listener],
+    problems: &mut Vec<Problem>,
+) -> (Vec<TrunkSettings>, Vec<Profile>) {
     let mut trunks: Vec<TrunkSettings> = Vec::new();
+    let mut profiles = Vec::new();
     let mut taken: Vec<(IpNet, Box<str>)> = Vec::new();
     for (path, name) in files(folder, "toml").unwrap_or_default() {
         let Some(source) = Source::open(&path, "make it readable", problems) else {
@@ -34,32 +42,14 @@ pub(super) fn read(folder: &Path, problems: &mut Vec<Problem>) -> Vec<TrunkSetti
             taken.push((network, name.as_str().into()));
             sources.push((network.addr(), network.prefix_len()));
         }
+        let own: Vec<IpNet> = taken.iter().filter(|(_, trunk)| **trunk == *name).map(|(network, _)| *network).collect();
+        let profile = profile(&mut check, (root, &name), &raw, listeners, &own);
+        let login = profile.login.clone();
+        profiles.push(profile);
         let schema::Trunk { trusts_identity, large, provisionals, .. } = raw;
-        let peer = raw.peer.as_ref().and_then(|text| peer(&mut check, text, &sources));
-        let credential = raw.credential.as_ref().map(|raw| credential(&mut check, raw));
-        let name = name.into();
-        trunks.push(TrunkSettings { name, sources, trusts_identity, large, provisionals, peer, credential });
+        trunks.push(TrunkSettings { name: name.into(), sources, trusts_identity, large, provisionals, login });
     }
-    trunks
-}
-
-/// Where calls over a trunk go: an address that is its own, so that its answers are believed.
-fn peer(check: &mut Check<'_>, text: &schema::Text, sources: &[(IpAddr, u8)]) -> Option<SocketAddr> {
-    let peer: SocketAddr = check.parse(text, "address", LISTENER_CURE)?;
-    let network = |&(address, bits): &(IpAddr, u8)| IpNet::new(address, bits).ok();
-    if !sources.iter().filter_map(network).any(|network| network.contains(&peer.ip())) {
-        let message = format!("{} is none of the trunk's sources", peer.ip());
-        check.wrong(&text.span(), message, "add it to sources, or name one of them");
-    }
-    Some(peer)
-}
-
-/// Of the password only hashes are kept.
-fn credential(check: &mut Check<'_>, raw: &schema::Credential) -> Credential {
-    if raw.password.get_ref().is_empty() {
-        check.wrong(&raw.password.span(), "an empty password", "write what the carrier gave you");
-    }
-    Credential::new(&raw.user, &raw.realm, raw.password.get_ref())
+    (trunks, profiles)
 }
 
 fn network(check: &mut Check<'_>, text: &schema::Text) -> Option<IpNet> {

@@ -10,8 +10,8 @@ use crate::base::{LegId, Mint, Mono, Now, PromptId, ShardId};
 use crate::media::event::{Action as Media, Remote};
 use crate::sdp::{Codec, Direction, Negotiated, Session};
 use crate::sip::event::{
-    Action, Binding, Bindings, Command as FromUa, Credential, Event as ToUa, Flow, Incoming, Invite, ListenerSettings,
-    Notice, Settings as SipSettings, TrunkSettings,
+    Action, Binding, Bindings, Command as FromUa, Credential, Destination, Event as ToUa, Flow, Incoming, Invite,
+    ListenerSettings, Notice, Settings as SipSettings, TrunkSettings,
 };
 use crate::sip::{Message, Method, Ua};
 use bytes::Bytes;
@@ -306,8 +306,8 @@ impl Phones {
         let bindings = Bindings { user: user.clone(), domain: domain.clone(), contacts: vec![binding] };
         self.ua.handle(now, ToUa::Bindings(bindings), &mut self.from_ua);
         let (caller_name, headers) = ("".into(), Vec::new());
-        let trunk = None;
-        let invite = Invite { leg, user, domain, trunk, caller, caller_name, sdp, headers, ring_max: DIAL_MAX };
+        let to = Destination::User { user, domain };
+        let invite = Invite { leg, to, caller, caller_name, sdp, headers, ring_max: DIAL_MAX };
         self.ask(now, Action::Invite(Box::new(invite)));
     }
 
@@ -318,8 +318,8 @@ impl Phones {
                 match command {
                     FromUa::Send { bytes, .. } => out.push(Command::Send(bytes)),
                     FromUa::Tell(notice) => self.noticed(now, notice, out),
-                    // Nobody registers with a phone.
-                    FromUa::Bindings(_) => {}
+                    // Nobody registers with a phone, and it asks nothing.
+                    FromUa::Bindings(_) | FromUa::Answered(_) => {}
                 }
             }
         }
@@ -343,6 +343,8 @@ impl Phones {
             Notice::Failed { leg, .. } | Notice::Ended { leg, .. } => self.over(leg, out),
             Notice::Acknowledged { sdp: None, .. }
             | Notice::Cancelled { .. }
+            | Notice::Trying { .. }
+            | Notice::Resent { .. }
             | Notice::Ringing { .. }
             | Notice::EarlyAnswer { .. }
             | Notice::Refresh { .. }

@@ -63,6 +63,8 @@ pub struct World {
     pub shards: Vec<mpsc::Sender<News>>,
     /// Whether an address is a trunk's, which may be silent for as long as it likes.
     pub trusts: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// The domain by which an address was found: what a certificate there must name (RFC 5922 §7.2).
+    pub domain_at: Box<dyn Fn(SocketAddr) -> Option<Box<str>> + Send + Sync>,
 }
 
 /// What a listener's new connections are subject to.
@@ -417,7 +419,10 @@ impl Connections {
         let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
         let stream = timeout(CONNECT_MAX, tcp::connect(door.listen, peer)).await.map_err(late)??;
         let profile = door.profile.load_full();
-        timeout(HANDSHAKE_MAX, wire::connect(stream, profile.secured.as_ref())).await.map_err(late)?
+        let domain = (self.0.world.domain_at)(peer);
+        timeout(HANDSHAKE_MAX, wire::connect(stream, profile.secured.as_ref(), domain.as_deref()))
+            .await
+            .map_err(late)?
     }
 
     /// A connection's life after its handshakes.

@@ -1,5 +1,6 @@
 //! Sockets: how bytes come in and go out. Owns no protocol beyond framing, handshakes and keep-alive.
 
+pub mod dns;
 pub mod connections;
 pub mod line;
 pub mod ports;

@@ -79,11 +79,16 @@ pub(super) async fn accept(
     }
 }
 
-/// Shakes hands with whom we connected to; its certificate must name the address.
-pub(super) async fn connect(stream: TcpStream, secured: Option<&Secured>) -> Result<Wire, HandshakeError> {
+/// Shakes hands with whom we connected to; its certificate must name the domain, or the address where there is none.
+pub(super) async fn connect(
+    stream: TcpStream,
+    secured: Option<&Secured>,
+    domain: Option<&str>,
+) -> Result<Wire, HandshakeError> {
     tcp::prepare(&stream)?;
     let Some(secured) = secured else { return Ok(Wire::Stream(Box::new(stream))) };
-    let name = ServerName::IpAddress(stream.peer_addr()?.ip().into());
+    let domain = domain.and_then(|domain| ServerName::try_from(domain.to_owned()).ok());
+    let name = domain.unwrap_or(ServerName::IpAddress(stream.peer_addr()?.ip().into()));
     let io = TlsConnector::from(secured.client.clone()).connect(name, stream).await?;
     Ok(Wire::Stream(Box::new(io)))
 }

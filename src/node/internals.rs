@@ -8,7 +8,9 @@ use super::live::Live;
 use super::recorder::Gauge;
 use super::wires::{Wires, lock};
 use super::{facts, media, process, recorder};
+use crate::base::{Mono, Now};
 use crate::net::{connections, ports};
+use crate::trunk::event::{Usage, View};
 use crate::{acd, call, sip};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +32,8 @@ pub struct Internals {
     pub acds: Vec<acd::Counts>,
     /// All queues of all sites.
     pub queues: Vec<QueueFigures>,
+    /// The trunks, in order of their files' names.
+    pub trunks: Vec<TrunkFigures>,
     /// By media thread.
     pub media: Vec<media::Figures>,
     /// SIP connections.
@@ -66,6 +70,8 @@ pub struct Standing {
     pub leases: u64,
     /// Timers of queues.
     pub queue_timers: u64,
+    /// Channels of trunks in use.
+    pub channels: u64,
     /// Media port pairs lent out.
     pub ports: u64,
     /// Legs for which a shard remembers the media thread.
@@ -124,6 +130,65 @@ pub struct QueueFigures {
     pub answered: u64,
     /// Callers who left it unanswered since the start, by whosever will.
     pub abandoned: u64,
+}
+
+/// One trunk.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct TrunkFigures {
+    /// Name of its file.
+    pub name: String,
+    /// Whether calls may go out by it now.
+    pub fit: bool,
+    /// Whether it answers OPTIONS; `null` when it is not asked.
+    pub up: Option<bool>,
+    /// Since when it does or does not, in milliseconds since 1970; `null` before the first change.
+    pub since: Option<i64>,
+    /// Whether we register there.
+    pub registers: bool,
+    /// Seconds for which we are still registered; `null` when we are not.
+    pub registered_s: Option<u64>,
+    /// Where requests go now.
+    pub target: Option<String>,
+    /// Calls that come in.
+    pub inbound: ChannelFigures,
+    /// Calls that go out.
+    pub outbound: ChannelFigures,
+}
+
+/// One direction of a trunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ChannelFigures {
+    /// Calls at once, as agreed.
+    pub channels: u32,
+    /// In use.
+    pub used: u32,
+    /// Calls since the start.
+    pub taken: u64,
+    /// Refused since the start: no channel was free.
+    pub full: u64,
+    /// Refused since the start: more calls in a second than agreed.
+    pub too_fast: u64,
+}
+
+impl TrunkFigures {
+    fn of(view: &View, now: Now) -> TrunkFigures {
+        let side = |usage: &Usage| {
+            let Usage { channels, used, taken, full, too_fast } = *usage;
+            ChannelFigures { channels, used, taken, full, too_fast }
+        };
+        let ago = |since: Mono| i64::try_from(now.mono.since(since).as_millis()).unwrap_or(i64::MAX);
+        TrunkFigures {
+            name: view.name.to_string(),
+            fit: view.fit,
+            up: view.up,
+            since: (view.since != Mono(0)).then(|| now.wall.0.saturating_sub(ago(view.since))),
+            registers: view.registers,
+            registered_s: view.registered_until.map(|until| until.since(now.mono).as_secs()),
+            target: view.target.map(|target| target.to_string()),
+            inbound: side(&view.inbound),
+            outbound: side(&view.outbound),
+        }
+    }
 }
 
 /// Facts on their way to SQL, since the start.
@@ -190,7 +255,7 @@ impl Standing {
     }
 
     /// Every figure by its name.
-    pub fn named(&self) -> [(&'static str, u64); 22] {
+    pub fn named(&self) -> [(&'static str, u64); 23] {
         [
             ("calls", self.calls),
             ("legs", self.legs),
@@ -201,6 +266,7 @@ impl Standing {
             ("callers", self.callers),
             ("leases", self.leases),
             ("queue_timers", self.queue_timers),
+            ("channels", self.channels),
             ("ports", self.ports),
             ("routed_legs", self.routed_legs),
             ("media_legs", self.media_legs),
@@ -236,9 +302,13 @@ impl Sources {
         let shards: Vec<ShardFigures> = self.wires.counts.iter().map(|counts| *lock(counts)).collect();
         let acds: Vec<acd::Counts> = self.acds.iter().map(|counts| *lock(counts)).collect();
         let media: Vec<media::Figures> = self.media.iter().map(|figures| *lock(figures)).collect();
+        let now = super::clock::now();
+        let trunks: Vec<TrunkFigures> =
+            self.wires.trunks.views(now).iter().map(|view| TrunkFigures::of(view, now)).collect();
         let (recorder, process) = (self.recorder.counts(), process::read());
         let connections = self.wires.connections.counts();
         let mut standing = Standing {
+            channels: trunks.iter().map(|trunk| u64::from(trunk.inbound.used + trunk.outbound.used)).sum(),
             recordings: recorder.unsealed as u64,
             tasks: self.runtime.metrics().num_alive_tasks() as u64,
             threads: process.threads,
@@ -253,6 +323,7 @@ impl Sources {
         Internals {
             uptime_s: self.started.elapsed().as_secs(),
             queues: queues(&self.wires.live),
+            trunks,
             facts: facts(&self.facts.counts(), self.facts_refused.load(Ordering::Relaxed)),
             faults: self.wires.faults.read(),
             connections,

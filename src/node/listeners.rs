@@ -175,6 +175,12 @@ impl Listeners {
         self.slots.iter().map(|slot| slot.settings.clone()).collect()
     }
 
+    /// The number of each listener of the files.
+    pub(super) fn numbers(&self, config: &Config) -> Vec<u16> {
+        let place = |listener: &Listener| self.slots.iter().position(|slot| slot.named && slot.is(listener));
+        config.listeners.iter().map(|listener| place(listener).map_or(0, |place| place as u16)).collect()
+    }
+
     /// Those that accept, in the order of their files.
     pub(super) fn listening(&self) -> Vec<Listening> {
         let named = self.slots.iter().filter(|slot| slot.named);

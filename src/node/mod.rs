@@ -4,6 +4,7 @@
 
 mod alarm;
 pub mod clock;
+pub mod dial;
 pub mod facts;
 pub mod internals;
 pub mod limits;
@@ -22,6 +23,7 @@ mod shards;
 mod standing;
 mod start;
 mod unfinished;
+mod trunks;
 mod wires;
 
 pub use guard::log_panics;

@@ -1,8 +1,9 @@
-//! The files read again while calls run: listeners, trunks, queues, numbers, flows, and tokens.
+//! The files read again while calls run: listeners, trunks, what may be dialled, queues, numbers, flows, and tokens.
 //!
 //! Takes a checked configuration wholly or not at all. What a running process cannot change (its folders, sizes, sites and
 //! prompts) is named and refused.
 
+use super::clock;
 use super::listeners::Listeners;
 use super::setup::Setup;
 use super::start::{Current, StartError, configure};
@@ -40,18 +41,21 @@ impl Reload {
     ///
     /// # Errors
     /// [`ReloadError`]; nothing has changed then.
-    pub async fn take(&self, config: Config) -> Result<(), ReloadError> {
+    pub async fn take(&self, mut config: Config) -> Result<(), ReloadError> {
         let before = self.current.load_full();
         let fixed = before.config.fixed_differences(&config);
         if !fixed.is_empty() {
             return Err(ReloadError::Restart(fixed));
         }
+        config.continues(&before.config);
         let mut setup = Setup::load(&config, &before.listeners, &self.store).await?;
-        let listeners = {
+        let (listeners, table) = {
             let mut listeners = lock(&self.listeners);
             listeners.exchange(&config)?;
-            listeners.settings()
+            (listeners.settings(), config.trunk_table(self.seed, &listeners.numbers(&config)))
         };
+        // Before the shards: a call by a new trunk asks for its channel.
+        self.wires.trunks.configure(clock::now(), table);
         setup.hear(listeners.clone());
         self.current.store(Arc::new(Current { config: Arc::new(config), listeners }));
         configure(&self.wires, setup);

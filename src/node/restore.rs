@@ -91,6 +91,7 @@ fn keeps(effect: &mut Effect, live: &mut [Vec<Live>], recordings: &mut BTreeSet<
         | Effect::Send { .. }
         | Effect::OpenPort { .. }
         | Effect::ReopenPort { .. }
+        | Effect::Trunk(_)
         | Effect::Fact { .. }
         | Effect::Show(_)
         | Effect::Bindings(_) => {}

@@ -9,7 +9,7 @@ use super::media::{MediaThreads, Message};
 use super::setup::Setup;
 use super::standing::{KEEP_EVERY, ToKeeper, put_call};
 use super::wires::{Wires, lock};
-use crate::base::fact::Stamped;
+use crate::base::fact::{Direction, Stamped};
 use crate::base::number::mask;
 use crate::base::{FactId, LegId, MediaThreadId, Mint, Mono, Now, ShardId};
 use crate::call::event::{CallView, Event as ToCalls, Towards};
@@ -197,6 +197,12 @@ impl ShardTask {
                         let event = self.open_port(now, leg, beside, towards);
                         self.step(now, effects, |shard, out| shard.handle(now, Event::Call(event), out));
                     }
+                    Effect::Trunk(event) => {
+                        for said in self.wires.trunks.tell(now, event) {
+                            let event = Event::Call(ToCalls::Trunk(said));
+                            self.step(now, effects, |shard, out| shard.handle(now, event, out));
+                        }
+                    }
                     Effect::ReopenPort { leg, beside, local } => {
                         if let Err(error) = self.reopen_port(now, leg, beside, local) {
                             self.wires.faults.ports_refused.fetch_add(1, Ordering::Relaxed);
@@ -304,7 +310,12 @@ fn log(setup: &Setup, view: &CallView) {
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
-    let (contact, caller, dialled) = (view.contact, mask(&view.caller), &*view.dialled);
+    let contact = view.contact;
+    // The citizen's number is masked, whichever it is; the other is the hotline's own.
+    let (caller, dialled) = match view.direction {
+        Direction::Inbound => (mask(&view.caller), view.dialled.to_string()),
+        Direction::Outbound => (view.caller.to_string(), mask(&view.dialled)),
+    };
     let (site, agent) = (setup.code(view.site), view.agent.map(|agent| setup.agent_name(agent)));
     match view.stage {
         Some(stage) => tracing::info!(%contact, %site, ?stage, agent = agent.as_deref(), caller, dialled, "call"),

@@ -17,6 +17,7 @@ use super::restore::{Restored, restore, shown};
 use super::setup::Setup;
 use super::shards::{Keeping, ShardTask};
 use super::standing::{Before, Keeper};
+use super::trunks::{self, TrunkTable};
 use super::unfinished::Unfinished;
 use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEWS_MAX, PACKETS_MAX, ToShard, Wires, lock};
 use crate::acd;
@@ -26,6 +27,7 @@ use crate::call::event::Event as ToCalls;
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
 use crate::net::connections::{Connections, News, World};
+use crate::net::dns::Resolver;
 use crate::net::ports::{Ports, SettingsError};
 use crate::net::tls::{self, TlsError};
 use crate::shard::{self, Effect, Shard, Standing};
@@ -156,16 +158,18 @@ impl Node {
         let live = Arc::new(Live::new(clock::now().wall));
         live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
         let setup = Arc::new(ArcSwap::from_pointee(setup));
+        let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
         let wires = Arc::new(Wires {
             counts: to_shards.iter().map(|_| Mutex::default()).collect(),
             sockets: ArcSwap::from_pointee(Vec::new()),
-            connections: connections(&to_shards, &setup, seed),
+            connections: connections(&to_shards, (&setup, &trunks), seed),
             shards: to_shards,
             acds: to_acds,
             setup,
             phones: dashmap::DashMap::new(),
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
+            trunks,
             facts: Box::new(tell),
             faults: Faults::default(),
         });
@@ -198,8 +202,7 @@ impl Node {
         node.restore_registrations();
         node.close_unfinished(contacts);
         lock(&node.listeners).open(&node.wires, seed);
-        node.spawn_certificate_watch();
-        node.spawn_people_watch();
+        node.spawn_watches();
         Ok(node)
     }
 
@@ -288,6 +291,13 @@ impl Node {
         }));
     }
 
+    /// What goes on by itself beside calls.
+    fn spawn_watches(&mut self) {
+        self.spawn_certificate_watch();
+        self.spawn_people_watch();
+        self.tasks.push(tokio::spawn(trunks::run(self.wires.clone(), Resolver::of_system())));
+    }
+
     /// Certificates that were replaced on disk are used by new handshakes; connections that stand are untouched.
     fn spawn_certificate_watch(&mut self) {
         let listeners = self.listeners.clone();
@@ -355,6 +365,10 @@ impl Node {
     /// A number that only this process knows.
     pub fn seed(&self) -> [u64; 2] {
         self.seed
+    }
+
+    pub(super) fn wires(&self) -> &Arc<Wires> {
+        &self.wires
     }
 
     /// Ends calls by hand.
@@ -473,12 +487,17 @@ pub(super) struct Current {
 }
 
 /// The table of connections: their messages go to shards as datagrams do.
-fn connections(shards: &[ToShard], setup: &Arc<ArcSwap<Setup>>, seed: [u64; 2]) -> Connections {
-    let (count, setup) = (shards.len(), setup.clone());
+fn connections(
+    shards: &[ToShard],
+    (setup, trunks): (&Arc<ArcSwap<Setup>>, &Arc<TrunkTable>),
+    seed: [u64; 2],
+) -> Connections {
+    let (count, setup, trunks) = (shards.len(), setup.clone(), trunks.clone());
     let world = World {
         route: Box::new(move |bytes| shard_of(bytes, count, seed)),
         shards: shards.iter().map(|shard| shard.news.clone()).collect(),
         trusts: Box::new(move |address| setup.load().sip.trunk_of(address).is_some()),
+        domain_at: Box::new(move |address| trunks.host_at(address)),
     };
     // Numbers of this life are above those of earlier ones, with room for a million new connections each millisecond.
     let first = u64::try_from(clock::now().wall.0).unwrap_or_default() << 20;

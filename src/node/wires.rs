@@ -86,6 +86,7 @@ pub(super) struct Wires {
     pub(super) phones: DashMap<AgentId, IpAddr>,
     pub(super) registrations: super::registrations::Registrations,
     pub(super) live: Arc<super::live::Live>,
+    pub(super) trunks: Arc<super::trunks::TrunkTable>,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) faults: Faults,
     /// By shard: what stands there, as of its last message.

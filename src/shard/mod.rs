@@ -12,10 +12,10 @@ use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Towards};
 use crate::call::{self, Calls};
 use crate::sip::event::{
-    Action, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings,
+    Action, Ask, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings,
 };
 use crate::sip::{self, Ua};
-use crate::{acd, media};
+use crate::{acd, media, trunk};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
@@ -46,6 +46,8 @@ pub enum Event {
     Bindings(Bindings),
     /// Bindings from before a restart.
     Restored(Bindings),
+    /// A question of the table of trunks.
+    Ask(Box<Ask>),
     /// New settings.
     Configure {
         /// For the user agent.
@@ -74,6 +76,8 @@ pub enum Effect {
         /// Who is at the other end.
         towards: Towards,
     },
+    /// To the table of trunks; what it says to this shard's legs is told at once.
+    Trunk(trunk::event::Event),
     /// Bind the same port again that a dead process held; tell `Closed` of the leg's media when that fails.
     ReopenPort {
         /// For which leg.
@@ -242,6 +246,7 @@ impl Shard {
             Event::Call(event) => self.calls(|calls, out| calls.handle(now, event, out)),
             Event::Bindings(bindings) => self.ua(|ua, out| ua.handle(now, ToUa::Bindings(bindings), out)),
             Event::Restored(bindings) => self.ua(|ua, out| ua.handle(now, ToUa::Restored(bindings), out)),
+            Event::Ask(ask) => self.ua(|ua, out| ua.handle(now, ToUa::Do(Action::Ask(ask)), out)),
             Event::Configure { sip, calls: settings } => {
                 self.sip = sip.clone();
                 self.ua(|ua, out| ua.handle(now, ToUa::Configure(sip), out));
@@ -339,6 +344,7 @@ impl Shard {
                     FromUa::Send { flow, bytes } => out.push(Effect::Send { flow, bytes }),
                     FromUa::Tell(notice) => self.calls(|calls, out| calls.handle(now, ToCalls::Sip(notice), out)),
                     FromUa::Bindings(bindings) => out.push(Effect::Bindings(bindings)),
+                    FromUa::Answered(answer) => out.push(Effect::Trunk(trunk::event::Event::Answered(answer))),
                 }
             }
             for _ in 0..self.to_ua.len() {
@@ -346,6 +352,7 @@ impl Shard {
                 match command {
                     FromCalls::Sip(action) => self.ua(|ua, out| ua.handle(now, ToUa::Do(action), out)),
                     FromCalls::OpenPort { leg, beside, towards } => out.push(Effect::OpenPort { leg, beside, towards }),
+                    FromCalls::Trunk(event) => out.push(Effect::Trunk(event)),
                     FromCalls::ReopenPort { leg, beside, local } => {
                         out.push(Effect::ReopenPort { leg, beside, local });
                     }

@@ -12,41 +12,43 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// The version of [`Standing`]: to be raised with every change of its shape, for it is written without field names.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 3;
 
 /// One call with its legs, complete between two events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
-    call: SavedCall,
+    id: CallId,
+    contact: ContactId,
+    /// `None` when only its legs are left: the call cannot go on, and they are to be hung up. So it is with every
+    /// outbound call.
+    call: Option<SavedCall>,
     legs: Vec<SavedLeg>,
-    /// Whether only its legs are left: the call cannot go on, and they are to be hung up.
-    over: bool,
 }
 
 impl Standing {
     /// Which call.
     pub fn id(&self) -> CallId {
-        self.call.id()
+        self.id
     }
 
     /// Its lasting id.
     pub fn contact(&self) -> ContactId {
-        self.call.contact()
+        self.contact
     }
 
     /// Its legs.
     pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
-        self.call.legs()
+        self.call.iter().flat_map(SavedCall::legs).chain(self.legs.iter().map(SavedLeg::leg))
     }
 
     /// Whether its end was told already.
     pub fn is_ending(&self) -> bool {
-        self.call.is_ending()
+        self.call.as_ref().is_some_and(SavedCall::is_ending)
     }
 
     /// The call cannot go on: only its legs are restored, to be hung up.
     pub fn give_up(&mut self) {
-        self.over = true;
+        self.call = None;
     }
 }
 
@@ -68,9 +70,9 @@ impl Shard {
 
     /// A call as it must survive a crash; `None` when there is nothing to survive.
     pub fn standing(&self, call: CallId) -> Option<Standing> {
-        let call = self.calls.saved(call)?;
-        let legs = call.legs().filter_map(|leg| self.ua.saved_leg(leg)).collect();
-        Some(Standing { call, legs, over: false })
+        let (contact, legs, saved) = self.calls.saved(call)?;
+        let legs = legs.into_iter().filter_map(|leg| self.ua.saved_leg(leg)).collect();
+        Some(Standing { id: call, contact, call: saved, legs })
     }
 
     /// The contacts that stand.
@@ -83,15 +85,16 @@ impl Snapshot {
     /// A shard of these calls. `lost` is what is known of the media planes, which died with it.
     pub fn of(standing: Vec<Standing>, lost: Marks) -> Snapshot {
         let (mut calls, mut legs) = (Vec::new(), Vec::new());
-        for Standing { call, legs: of_call, over } in standing {
+        // Even numbers are of legs that came in, odd ones of those that were dialled: see `LegId`. One more is the next.
+        let next = |odd: u64| {
+            let numbers = standing.iter().flat_map(Standing::legs).filter(move |leg| leg.0 % 2 == odd);
+            numbers.map(|leg| (leg.0 << 8 >> 9) + 1).max().unwrap_or(0)
+        };
+        let (came, dialled) = (next(0), next(1));
+        for Standing { call, legs: of_call, .. } in standing {
             legs.extend(of_call);
-            if !over {
-                calls.push(call);
-            }
+            calls.extend(call);
         }
-        // Even numbers are of legs that came in: see `LegId`. One more is the next.
-        let came = legs.iter().map(SavedLeg::leg).filter(|leg| leg.0 % 2 == 0).map(|leg| (leg.0 << 8 >> 9) + 1);
-        let sip = SipSnapshot::of(came.max().unwrap_or(0), legs);
-        Snapshot { sip, calls: Saved::of(calls), lost: Some(lost) }
+        Snapshot { sip: SipSnapshot::of(came, legs), calls: Saved::of(dialled, calls), lost: Some(lost) }
     }
 }

@@ -10,6 +10,7 @@ use super::lex;
 use super::message::Message;
 use super::name::Name;
 use super::params::Params;
+use super::place;
 use encoding_rs::GB18030;
 
 /// Values kept of one header.
@@ -28,18 +29,26 @@ pub(super) fn about(request: &Message, name: &[u8]) -> About {
     let urgent = request.header(Name::Priority).is_some_and(|value| value.eq_ignore_ascii_case(b"emergency"));
     let namespace = priority.and_then(|value| lex::split_once(value, b'.')).map(|(namespace, _)| namespace);
     let emergency = urgent || sos || namespace.is_some_and(|it| it.eq_ignore_ascii_case(EMERGENCY_NAMESPACE));
-    let geolocation = request.addresses(Name::Geolocation).flatten().take(VALUES_MAX);
     About {
         original: original(request),
         diverted: diverted(request),
         user_to_user: request.values(Name::UserToUser).next().and_then(text),
         resource_priority: priority.and_then(text),
         emergency,
-        geolocation: geolocation.filter_map(|address| text(address.uri.as_bytes())).collect(),
-        location: request.part("application", "pidf+xml"),
+        place: place(request),
         caller_shown: shown(name).into(),
         replaces: None,
     }
+}
+
+/// A `cid:` URI only means the body.
+fn place(request: &Message) -> Option<Box<str>> {
+    let body = request.part("application", "pidf+xml").and_then(|document| place::line(&document));
+    body.or_else(|| {
+        let mut uris = request.addresses(Name::Geolocation).flatten().take(VALUES_MAX);
+        let elsewhere = uris.find(|address| !address.uri.as_bytes().to_ascii_lowercase().starts_with(b"cid:"))?;
+        text(elsewhere.uri.as_bytes())
+    })
 }
 
 /// What was dialled before the first diversion: the first History-Info of several, else the last Diversion, which was
@@ -116,7 +125,7 @@ mod tests {
     #[test]
     fn urgency_location_and_user_data() {
         let body = "--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--b\r\nContent-Type: application/pidf+xml\r\n\
-            Content-ID: <t@x>\r\n\r\n<presence/>\r\n--b--\r\n";
+            Content-ID: <t@x>\r\n\r\n<a><location-info><pos>26.1 119.3</pos></location-info></a>\r\n--b--\r\n";
         let more = format!(
             "Geolocation: <cid:t@x>, <https://l.cn/1>\r\nUser-to-User: 3230;encoding=hex\r\nPriority: Emergency\r\n\
              Resource-Priority: q735.0, wps.1\r\nContent-Type: multipart/mixed;boundary=b\r\nContent-Length: {}\r\n\r\n{body}",
@@ -125,8 +134,9 @@ mod tests {
         let text = format!("{more}#");
         let request = invite("sip:12345@b", text.trim_end_matches('#'));
         let found = about(&request, b"");
-        assert_eq!(found.location.as_deref(), Some(&b"<presence/>"[..]));
-        assert_eq!(found.geolocation, ["cid:t@x".into(), "https://l.cn/1".into()]);
+        assert_eq!(found.place.as_deref(), Some("26.10000,119.30000"));
+        let elsewhere = invite("sip:12345@b", "Geolocation: <CID:t@x>, <https://l.cn/1>\r\n");
+        assert_eq!(about(&elsewhere, b"").place.as_deref(), Some("https://l.cn/1"));
         assert_eq!(found.user_to_user.as_deref(), Some("3230;encoding=hex"));
         assert_eq!((found.resource_priority.as_deref(), found.emergency), (Some("q735.0"), true));
         for (uri, more, expected) in [

@@ -66,12 +66,14 @@ impl Challenge {
 
     /// The value of Authorization for a request of this method and URI: the `count`-th answer to this nonce, from 1.
     pub fn answer(&self, credential: &Credential, method: &str, uri: &str, count: u32, cnonce: u64) -> String {
-        let Challenge { realm, nonce, algorithm, .. } = self;
         let session = if self.session { "-sess" } else { "" };
         let mut value = format!(
-            r#"Digest username="{}", realm="{realm}", nonce="{nonce}", uri="{uri}", algorithm={}{session}"#,
-            credential.user,
-            algorithm.as_str()
+            r#"Digest username="{}", realm="{}", nonce="{}", uri="{}", algorithm={}{session}"#,
+            lex::escape(&credential.user),
+            lex::escape(&self.realm),
+            lex::escape(&self.nonce),
+            lex::escape(uri),
+            self.algorithm.as_str()
         );
         if self.counts {
             value += &format!(r#", qop=auth, nc={count:08x}, cnonce="{cnonce:016x}""#);
@@ -79,7 +81,7 @@ impl Challenge {
             value += &format!(r#", cnonce="{cnonce:016x}""#);
         }
         if let Some(opaque) = &self.opaque {
-            value += &format!(r#", opaque="{opaque}""#);
+            value += &format!(r#", opaque="{}""#, lex::escape(opaque));
         }
         let unsigned = format!(r#"{value}, response="""#);
         let credentials = Credentials::parse(unsigned.as_bytes()).expect("all parts are there");
@@ -121,6 +123,19 @@ mod tests {
             assert!(!proof.holds(b"REGISTER", &wrong));
             assert_eq!(proof.count() == 2, text.contains("qop"));
         }
+    }
+
+    /// A quote in what the server chose ends nothing in our answer.
+    #[test]
+    fn quotes_and_backslashes_come_back_as_they_were() {
+        let credential = Credential::new("1101", r#"a"b"#, "secret");
+        let text = r#"Digest realm="a\"b", nonce="\"", opaque="x\\\", y=\"", qop="auth""#;
+        let challenge = Challenge::parse(text.as_bytes()).expect("a challenge");
+        let answer = challenge.answer(&credential, "REGISTER", r"sip:a\b", 1, 7);
+        let read = Credentials::parse(answer.as_bytes()).expect("credentials");
+        assert_eq!((&*read.realm, &*read.nonce, &*read.uri), (&br#"a"b"#[..], &b"\""[..], &br"sip:a\b"[..]));
+        assert_eq!(read.opaque.as_deref(), Some(&br#"x\", y=""#[..]));
+        assert!(Proof::read(&read).expect("a proof").holds(b"REGISTER", &credential));
     }
 
     #[test]

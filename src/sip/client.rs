@@ -3,6 +3,7 @@
 //! Owns requests, timers and states; asks [`client_txn`](super::client_txn) what follows. Never knows what a response
 //! means to a session.
 
+use super::ask::AskKey;
 use super::client_txn::{Event, Kind, State, Step, start, step};
 use super::event::{Command, Flow};
 use super::leg::LegKey;
@@ -36,6 +37,8 @@ pub(super) enum Purpose {
     Notify(LegKey),
     /// The BYE after which the leg is gone.
     Bye(LegKey),
+    /// A request outside dialogs.
+    Ask(AskKey),
     /// Nobody: CANCEL, and BYE to a branch that lost.
     Nobody,
 }

@@ -2,27 +2,37 @@
 //! (RFC 3261 §13.2, §22; RFC 3262 §4; RFC 4028 §7).
 
 use super::challenge::tests_of_server::takes;
-use super::event::{Action, Binding, Bindings, Credential, Event, Flow, Invite, Notice, Settings};
-use super::requests::{Bench, TRUNK, bench, header};
-use crate::base::{LegId, ShardId, Wall};
+use super::event::{
+    Action, Binding, Bindings, Credential, Destination, Event, Flow, Invite, Login, Notice, OverTrunk, Settings,
+};
+use super::requests::{Bench, TRUNK, bench, header, settings};
+use crate::base::{LegId, ShardId, TrunkId, Wall};
 use bytes::Bytes;
 use core::time::Duration;
+use std::sync::Arc;
 
 const LEG: LegId = LegId::outgoing(ShardId(0), 7);
 
-fn settings() -> Settings {
-    let mut settings = super::requests::settings();
-    settings.trunks[0].peer = Some(TRUNK.parse().unwrap());
-    settings.trunks[0].credential = Some(Credential::new("hotline", "carrier.cn", "secret"));
-    settings
+/// Over the trunk.
+fn over(number: &str) -> Destination {
+    Destination::Trunk(Box::new(OverTrunk {
+        trunk: TrunkId(0),
+        number: number.into(),
+        host: TRUNK.into(),
+        flow: Flow { listener: 0, connection: 0, peer: TRUNK.parse().unwrap() },
+        route: None,
+        from_host: "fz.cn".into(),
+        user_phone: false,
+        asserts_identity: true,
+        privacy: false,
+        location: None,
+    }))
 }
 
-fn invite_of(user: &str, trunk: Option<&str>) -> Invite {
+fn invite_of(to: Destination) -> Invite {
     Invite {
         leg: LEG,
-        user: user.into(),
-        domain: "fz.cn".into(),
-        trunk: trunk.map(Into::into),
+        to,
         caller: "12345".into(),
         caller_name: "".into(),
         sdp: Bytes::from_static(b"v=0 offer"),
@@ -33,7 +43,16 @@ fn invite_of(user: &str, trunk: Option<&str>) -> Invite {
 
 /// Dials over the trunk; returns the INVITE.
 fn dial(bench: &mut Bench) -> String {
-    let invite = invite_of("13800138000", Some("peer"));
+    dial_with(bench, Some("carrier.cn"))
+}
+
+/// With an account for one realm or for any.
+fn dial_with(bench: &mut Bench, realm: Option<&str>) -> String {
+    let mut settings = (*bench.ua.settings).clone();
+    let realm = realm.map(Into::into);
+    settings.trunks[0].login = Some(Arc::new(Login { user: "hotline".into(), password: "secret".into(), realm }));
+    bench.event(Event::Configure(Arc::new(settings)));
+    let invite = invite_of(over("13800138000"));
     let sent = bench.event(Event::Do(Action::Invite(Box::new(invite))));
     assert_eq!((sent.len(), sent[0].0.peer.to_string()), (1, TRUNK.into()));
     sent[0].1.clone()
@@ -194,6 +213,12 @@ fn strangers_challenges_are_not_answered() {
     let other = "WWW-Authenticate: Digest realm=\"evil.cn\", nonce=\"n\"\r\n";
     assert_eq!(answers(&mut bench, &invite, 401, "x", other).len(), 1);
     assert_eq!(bench.notices, [Notice::Failed { leg: LEG, status: 401, q850: None }]);
+    // Unless the account is for whatever realm the trunk names.
+    let mut bench = self::bench(settings());
+    let invite = dial_with(&mut bench, None);
+    let sent = answers(&mut bench, &invite, 401, "x", other);
+    let credential = Credential::new("hotline", "evil.cn", "secret");
+    assert!(takes(header(&sent[1], "Authorization")[0], "INVITE", &credential), "{sent:?}");
 }
 
 #[test]
@@ -209,6 +234,20 @@ fn requests_inside_the_dialog_are_proved_too() {
     assert!(!bench.notices.iter().any(|it| matches!(it, Notice::Ended { .. })));
     answers(&mut bench, &again[0], 200, "a", "");
     assert!(matches!(bench.notices.pop(), Some(Notice::Ended { .. })));
+}
+
+#[test]
+fn an_ack_brings_what_its_invite_proved_itself_with() {
+    let mut bench = bench(settings());
+    let invite = dial(&mut bench);
+    let challenge = "Proxy-Authenticate: Digest realm=\"carrier.cn\", nonce=\"n\", qop=\"auth\"\r\n";
+    let again = answers(&mut bench, &invite, 407, "x", challenge).pop().unwrap();
+    let proof = header(&again, "Proxy-Authorization")[0];
+    // The answer, its repetition, and that of another fork: each has its ACK.
+    for fork in ["a", "a", "b"] {
+        let sent = answers(&mut bench, &again, 200, fork, SDP);
+        assert_eq!((method(&sent[0]), header(&sent[0], "Proxy-Authorization")), ("ACK", vec![proof]), "{fork}");
+    }
 }
 
 #[test]
@@ -248,14 +287,11 @@ fn a_trunk_that_wants_rest_gets_it() {
     let invite = dial(&mut bench);
     answers(&mut bench, &invite, 503, "a", "Retry-After: 30 (busy)\r\n");
     assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 503, q850: None }));
-    let again = || Event::Do(Action::Invite(Box::new(invite_of("1", Some("peer")))));
+    let again = || Event::Do(Action::Invite(Box::new(invite_of(over("1")))));
     assert!(bench.event(again()).is_empty());
     assert_eq!(bench.notices.pop(), Some(Notice::Failed { leg: LEG, status: 503, q850: None }));
     bench.pass(31_000);
     assert_eq!(bench.event(again()).len(), 1);
-    let mut unknown = invite_of("1", Some("nobody"));
-    unknown.leg = LegId::outgoing(ShardId(0), 8);
-    assert!(bench.event(Event::Do(Action::Invite(Box::new(unknown)))).is_empty());
 }
 
 #[test]
@@ -272,7 +308,8 @@ fn a_redirection_is_a_refusal_unless_it_may_be_followed_to_a_phone_of_ours() {
         bench.event(bindings("1001", "192.0.2.7:40000"));
         bench.event(bindings("1002", "192.0.2.8:40000"));
         bench.event(bindings("1003", "192.0.2.9:40000"));
-        let invite = bench.event(Event::Do(Action::Invite(Box::new(invite_of("1001", None))))).pop().unwrap().1;
+        let phone = Destination::User { user: "1001".into(), domain: "fz.cn".into() };
+        let invite = bench.event(Event::Do(Action::Invite(Box::new(invite_of(phone))))).pop().unwrap().1;
         assert_eq!(header(&invite, "Route"), ["<sip:p.cn;lr>"], "RFC 3327: by the path it registered");
         let moved = response(&invite, 302, "a", moved).replacen("Contact: <sip:a@10.0.0.9:5080>\r\n", "", 1);
         let sent = bench.raw("192.0.2.7:40000", moved);

@@ -1,7 +1,7 @@
 //! What goes into the user agent and what comes out: the whole surface between SIP and the rest of the house.
 
 use super::via::Transport;
-use crate::base::{LegId, Wall};
+use crate::base::{LegId, TrunkId, Wall};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -71,8 +71,10 @@ pub enum Action {
         /// Seconds for a `Retry-After` header: only while the node drains.
         retry_after_s: Option<u32>,
     },
-    /// Dial a registered phone: all bindings of `user` are tried at once, the first 2xx wins.
+    /// Dial a registered phone or a number behind a trunk.
     Invite(Box<Invite>),
+    /// Send a request outside dialogs and tell what came of it by [`Command::Answered`].
+    Ask(Box<Ask>),
     /// Offer a new session description in the dialog of `leg` (hold, resume, new address).
     Reinvite {
         /// An established leg.
@@ -116,17 +118,13 @@ pub enum Action {
     },
 }
 
-/// An INVITE of ours to a registered user, or to a number over a trunk.
+/// An INVITE of ours.
 #[derive(Clone, Debug)]
 pub struct Invite {
     /// An outgoing leg, fresh from the call.
     pub leg: LegId,
-    /// User part of the address-of-record (`1001`); over a trunk the number to dial.
-    pub user: Box<str>,
-    /// Domain of the address-of-record; over a trunk our own domain, for From.
-    pub domain: Box<str>,
-    /// Over this trunk (it must have a `peer`) instead of to a registered phone.
-    pub trunk: Option<Box<str>>,
+    /// Whom it is for.
+    pub to: Destination,
     /// User part of From and P-Asserted-Identity: the caller's number; empty for anonymous.
     pub caller: Box<str>,
     /// Display name of From.
@@ -137,6 +135,134 @@ pub struct Invite {
     pub headers: Vec<(Box<str>, Box<str>)>,
     /// Without any final answer in this time the INVITE is cancelled.
     pub ring_max: Duration,
+}
+
+/// Whom an INVITE of ours is for.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// A registered user: all bindings are tried at once, the first 2xx wins.
+    User {
+        /// User part of the address-of-record (`1001`).
+        user: Box<str>,
+        /// Domain of it.
+        domain: Box<str>,
+    },
+    /// A number behind a trunk. The first provisional response, 100 included, is told by [`Notice::Trying`].
+    Trunk(Box<OverTrunk>),
+}
+
+/// How a number behind a trunk is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverTrunk {
+    /// Name, for what is remembered of its challenges.
+    pub trunk: TrunkId,
+    /// Called number as the trunk wants it: user part of Request-URI and To.
+    pub number: Box<str>,
+    /// Host and port of both, as written.
+    pub host: Box<str>,
+    /// Where the request is sent.
+    pub flow: Flow,
+    /// URI of a Route header: an outbound proxy.
+    pub route: Option<Box<str>>,
+    /// Host of From.
+    pub from_host: Box<str>,
+    /// `;user=phone` behind the number.
+    pub user_phone: bool,
+    /// Whether P-Asserted-Identity is written (RFC 3325 §9.1).
+    pub asserts_identity: bool,
+    /// Whether `Privacy: id` is written (RFC 3323 §4.2).
+    pub privacy: bool,
+    /// Where the call is from, when the trunk shall know it.
+    pub location: Option<Location>,
+}
+
+/// Where a call is from (RFC 6442).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A URI that tells it to who may know.
+    Reference(Box<str>),
+    /// A civic address (RFC 5139): elements and their values, in order.
+    Civic(Vec<(Box<str>, Box<str>)>),
+}
+
+/// An account of ours at somebody else's registrar or proxy.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Digest user name and user part of the address-of-record.
+    pub user: Box<str>,
+    /// In clear, for the realm is known only from the challenge. Never shown.
+    pub password: Box<str>,
+    /// The one realm whose challenges are answered: beyond a trunk others may ask too. `None` answers any.
+    pub realm: Option<Box<str>>,
+}
+
+impl Login {
+    /// What answers challenges of `realm`; `None` when it is not the one.
+    pub fn credential(&self, realm: &str) -> Option<Credential> {
+        let asked = self.realm.as_deref().is_none_or(|own| own == realm);
+        asked.then(|| Credential::new(&self.user, realm, &self.password))
+    }
+}
+
+impl core::fmt::Debug for Login {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Login({})", self.user)
+    }
+}
+
+/// A request of ours outside dialogs, to a trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Given back with the answer.
+    pub id: AskId,
+    /// What for.
+    pub what: Question,
+    /// Host and port of the Request-URI, as written.
+    pub host: Box<str>,
+    /// Where it is sent.
+    pub flow: Flow,
+    /// URI of a Route header: an outbound proxy.
+    pub route: Option<Box<str>>,
+    /// The account; challenges are answered under it.
+    pub login: Option<Arc<Login>>,
+}
+
+/// Which request of which trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId {
+    /// Of which trunk.
+    pub trunk: TrunkId,
+    /// Counts up for each kind of question.
+    pub number: u32,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// OPTIONS (RFC 3261 §11): whether it is there.
+    Alive,
+    /// REGISTER of our Contact under the login's user (RFC 3261 §10.2).
+    Register {
+        /// For so long, in seconds; 0 ends the registration.
+        expires_s: u32,
+        /// The same for all registrations of one trunk (RFC 3261 §10.2.4).
+        call_id: Box<str>,
+    },
+}
+
+/// The final answer to an [`Ask`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Of which.
+    pub id: AskId,
+    /// What it was.
+    pub what: Question,
+    /// 200–699; 408 when none came in 64×T1.
+    pub status: u16,
+    /// Seconds granted to our Contact, if said.
+    pub expires_s: Option<u32>,
+    /// `Min-Expires` of a 423.
+    pub min_expires_s: Option<u32>,
 }
 
 /// Out of the [`Ua`](super::Ua).
@@ -153,6 +279,8 @@ pub enum Command {
     Tell(Notice),
     /// Our registrar learned or lost bindings: all other shards and whoever watches phones must know.
     Bindings(Bindings),
+    /// What came of an [`Action::Ask`].
+    Answered(Answer),
 }
 
 /// What the user agent tells a call.
@@ -171,6 +299,17 @@ pub enum Notice {
         leg: LegId,
         /// The answer, when our 2xx carried the offer.
         sdp: Option<Bytes>,
+    },
+    /// The first provisional response to an INVITE over a trunk came: the next hop is there.
+    Trying {
+        /// An outgoing leg.
+        leg: LegId,
+    },
+    /// The INVITE goes out by UDP only now, for no connection for so large a one opened (RFC 3261 §18.1.1): nobody can have
+    /// answered it before.
+    Resent {
+        /// An outgoing leg.
+        leg: LegId,
     },
     /// 18x came from the phone.
     Ringing {
@@ -314,12 +453,12 @@ pub struct About {
     pub user_to_user: Option<Box<str>>,
     /// Resource-Priority as it came, `namespace.priority` (RFC 4412 §3.1).
     pub resource_priority: Option<Box<str>>,
-    /// Priority: emergency, an emergency namespace, or an emergency URN (RFC 3261 §20.26, RFC 4412 §12, RFC 5031).
+    /// Priority: emergency, an emergency namespace, or an emergency URN (RFC 3261 §20.26, RFC 4412 §12, RFC 5031), from a
+    /// trunk that is trusted with identities.
     pub emergency: bool,
-    /// URIs of Geolocation (RFC 6442 §4.1); `cid:` ones mean `location`.
-    pub geolocation: Vec<Box<str>>,
-    /// The PIDF-LO in the body (RFC 4119), as it came.
-    pub location: Option<Bytes>,
+    /// Where the caller is: the PIDF-LO of the body (RFC 4119) as one line for people, else the URI of Geolocation by which
+    /// it may be asked for (RFC 6442 §4.1).
+    pub place: Option<Box<str>>,
     /// The display name for people: in UTF-8, whatever it came in.
     pub caller_shown: Box<str>,
     /// The leg this call replaces (RFC 3891), which its sender may.
@@ -468,10 +607,8 @@ pub struct TrunkSettings {
     pub large: Option<Large>,
     /// Whether our provisional responses to it are reliable.
     pub provisionals: Provisionals,
-    /// Where calls over it go; within `sources`. Without it there are none.
-    pub peer: Option<SocketAddr>,
-    /// What it may challenge us for (RFC 3261 §22.2).
-    pub credential: Option<Credential>,
+    /// Under which its challenges to our requests are answered (RFC 3261 §22.2).
+    pub login: Option<Arc<Login>>,
 }
 
 /// A phone's digest secret: H(user:realm:password) for each algorithm, never the password.

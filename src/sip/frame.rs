@@ -111,19 +111,25 @@ impl Cutter {
     /// The next thing; to be asked until it is [`Cut::More`] or [`Cut::Lost`].
     pub fn cut(&mut self) -> Cut {
         if self.whole.is_none() && self.seen == 0 {
-            if self.buffer.starts_with(PING) {
-                self.buffer.advance(PING.len());
-                return Cut::Ping;
+            // Each line end by itself: a ping may stand behind any of them.
+            while matches!(self.buffer.first(), None | Some(b'\r' | b'\n')) {
+                if self.buffer.starts_with(PING) {
+                    self.buffer.advance(PING.len());
+                    return Cut::Ping;
+                }
+                // The beginning of a ping, perhaps.
+                if PING.starts_with(&self.buffer) {
+                    return Cut::More;
+                }
+                self.buffer.advance(1);
             }
-            // The beginning of a ping, perhaps.
-            if PING.starts_with(&self.buffer) {
-                return Cut::More;
-            }
-            let line_ends = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            self.buffer.advance(line_ends);
         }
-        if self.whole.is_none() && !self.head_is_whole() {
-            return if self.buffer.len() < HEAD_BYTES_MAX { Cut::More } else { Cut::Lost };
+        if self.whole.is_none() {
+            match self.head_bytes() {
+                Some(bytes) if bytes <= HEAD_BYTES_MAX => {}
+                None if self.buffer.len() < HEAD_BYTES_MAX => return Cut::More,
+                Some(_) | None => return Cut::Lost,
+            }
         }
         let length = match self.whole.map_or_else(|| length(&self.buffer), Length::Bytes) {
             Length::Bytes(bytes) => bytes,
@@ -137,23 +143,24 @@ impl Cutter {
         Cut::Message(self.buffer.split_to(length).freeze())
     }
 
-    /// Looks for the end of the head where it has not looked yet.
-    fn head_is_whole(&mut self) -> bool {
+    /// The length of the head, once it is whole; looks for its end where it has not looked yet.
+    fn head_bytes(&mut self) -> Option<usize> {
         let from = self.seen;
         let ends = memchr::memchr_iter(b'\n', &self.buffer[from..]).map(|at| from + at);
         for at in ends {
             match &self.buffer[at + 1..] {
-                [b'\n', ..] | [b'\r', b'\n', ..] => return true,
+                [b'\n', ..] => return Some(at + 2),
+                [b'\r', b'\n', ..] => return Some(at + 3),
                 // What follows decides: looked at again when it has come.
                 [] | [b'\r'] => {
                     self.seen = at;
-                    return false;
+                    return None;
                 }
                 [..] => {}
             }
         }
         self.seen = self.buffer.len();
-        false
+        None
     }
 }
 
@@ -218,6 +225,17 @@ mod tests {
         }
     }
 
+    /// How many pings there are does not depend on where reads end.
+    #[test]
+    fn odd_line_ends_hide_no_ping() {
+        let stream = format!("\n\r\n\r\n\r\r\n\r\n{}\n\n\r\n\r\n", message(""));
+        let whole = Cut::Message(Bytes::from(message("")));
+        for size in 1..=stream.len() {
+            let expected = [Cut::Ping, Cut::Ping, whole.clone(), Cut::Ping];
+            assert_eq!(cuts(stream.as_bytes(), size), expected, "in pieces of {size}");
+        }
+    }
+
     #[test]
     fn a_message_that_has_begun_is_known_from_a_silent_connection() {
         let mut cutter = Cutter::default();
@@ -232,9 +250,10 @@ mod tests {
     #[test]
     fn heads_and_bodies_have_bounds_in_whatever_pieces() {
         let long = format!("{HEAD}X: {}", "x".repeat(HEAD_BYTES_MAX));
-        for stream in
-            [&*long, &message("").replace(": 0", ": 65535"), &message("").replace("Content-Length: 0\r\n", "")]
-        {
+        let ended = format!("{long}\r\nContent-Length: 0\r\n\r\n");
+        let (endless, unsaid) =
+            (message("").replace(": 0", ": 65535"), message("").replace("Content-Length: 0\r\n", ""));
+        for stream in [&long, &ended, &endless, &unsaid] {
             for size in [1, 7, 4_096, stream.len()] {
                 assert_eq!(cuts(stream.as_bytes(), size), [Cut::Lost], "in pieces of {size}");
             }

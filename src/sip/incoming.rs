@@ -59,6 +59,7 @@ impl Ua {
         self.incoming += 1;
         let (caller, caller_name) = self.caller(&request, &source);
         let mut about = about(&request, &caller_name);
+        about.emergency &= self.trusts(&source);
         about.replaces = replaces;
         let reliable = self.wants_reliable(&request, &source).then(|| Reliable::new(self.seed, &tag));
         let notice = Incoming {
@@ -105,15 +106,19 @@ impl Ua {
         request.lists(Name::Require, TAG) || (liked && request.lists(Name::Supported, TAG))
     }
 
-    /// P-Asserted-Identity of those trusted with it (RFC 3325 §5), else From; nothing when withheld (RFC 3323 §4.2).
-    fn caller(&self, request: &Message, source: &Source) -> (Box<str>, Bytes) {
-        let trusted = match source {
+    /// Whether what it says of others is believed (the trust domain of RFC 3325 §2.3).
+    fn trusts(&self, source: &Source) -> bool {
+        match source {
             Source::Trunk(name) => {
                 self.settings.trunks.iter().any(|trunk| trunk.name == *name && trunk.trusts_identity)
             }
             Source::Phone { .. } => false,
-        };
-        let asserted = request.asserted_identities().flatten().next().filter(|_| trusted);
+        }
+    }
+
+    /// P-Asserted-Identity of those trusted with it (RFC 3325 §5), else From; nothing when withheld (RFC 3323 §4.2).
+    fn caller(&self, request: &Message, source: &Source) -> (Box<str>, Bytes) {
+        let asserted = request.asserted_identities().flatten().next().filter(|_| self.trusts(source));
         let address = asserted.unwrap_or_else(|| request.from());
         let anonymous = address.uri.as_bytes().eq_ignore_ascii_case(b"sip:anonymous@anonymous.invalid");
         if anonymous || request.wants_privacy("id") || request.wants_privacy("user") {
@@ -246,10 +251,7 @@ impl Ua {
             },
             State::Offered(_) | State::Calling(_) | State::Ending { .. } => return,
         };
-        leg.answer = None;
-        let id = leg.id;
-        self.stop(key, LegTimer::Repeat);
-        self.stop(key, LegTimer::Life);
+        let id = self.repeats_no_more(key);
         if initial || !has_offer {
             let answer = sdp(ack).ok().flatten().filter(|_| !has_offer);
             pass.tell(Notice::Acknowledged { leg: id, sdp: answer });
@@ -257,6 +259,40 @@ impl Ua {
         if hang_up.is_some() {
             self.bye(pass, key, Ending::Ours, hang_up);
         }
+    }
+
+    /// A re-INVITE proves that our 2xx came, for nobody may send one before (§14.1). If nothing is owed of that offer and
+    /// answer, the ACK, lost or late, is waited for no longer (RFC 5407 §3.1.4).
+    pub(super) fn accepted_unseen(&mut self, pass: &mut Pass, key: LegKey) {
+        let leg = &mut self.legs[key];
+        let initial = match &mut leg.state {
+            State::Answered { dialog, has_offer: true, hang_up: None } => {
+                leg.state = State::Established { dialog: dialog.clone(), reoffer: Reoffer::Idle };
+                true
+            }
+            State::Established { reoffer: reoffer @ Reoffer::Accepting { has_offer: true }, .. } => {
+                *reoffer = Reoffer::Idle;
+                false
+            }
+            State::Answered { .. }
+            | State::Established { .. }
+            | State::Offered(_)
+            | State::Calling(_)
+            | State::Ending { .. } => return,
+        };
+        let id = self.repeats_no_more(key);
+        if initial {
+            pass.tell(Notice::Acknowledged { leg: id, sdp: None });
+        }
+    }
+
+    /// The 2xx of this leg came to the other side. Returns whose it was.
+    fn repeats_no_more(&mut self, key: LegKey) -> LegId {
+        self.stop(key, LegTimer::Repeat);
+        self.stop(key, LegTimer::Life);
+        let leg = &mut self.legs[key];
+        leg.answer = None;
+        leg.id
     }
 
     /// A CANCEL (§9.2): answered itself, and its INVITE with 487 unless that was answered.

@@ -123,6 +123,8 @@ pub(super) struct Calling {
     pub(super) best: Option<(u16, Option<u8>)>,
     /// Set once nobody wants an answer any more: the status to fail with.
     pub(super) given_up: Option<u16>,
+    /// Whether it goes over a trunk, and whether that gave a sign of life.
+    pub(super) trunk: Option<bool>,
     /// When the caller's patience ends.
     pub(super) until: Mono,
     /// A dialog for each To tag that rang (§12.1.2).

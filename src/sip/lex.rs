@@ -99,6 +99,14 @@ pub(super) fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
+/// What [`unescape`] takes back: inside quotes a quote and a backslash have one before them (§25.1).
+pub(super) fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['"', '\\']) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace('\\', r"\\").replace('"', r#"\""#))
+}
+
 /// A value that may be a token or a quoted string, without its quotes and escapes.
 pub(super) fn unquote(text: &[u8]) -> Cow<'_, [u8]> {
     quoted(text).map_or(Cow::Borrowed(text), |(inside, _)| unescape(inside))
@@ -194,6 +202,9 @@ mod tests {
         assert_eq!(&*unescape(br#"a\"b\\c\"#), br#"a"b\c"#);
         assert_eq!(&*percent_decode(b"%61lice%00%zz%4"), b"alice\0%zz%4");
         assert_eq!(&*unquote(br#""a\"b""#), br#"a"b"#);
+        for text in ["", "plain", r#"a"b"#, r"\", r#"\"\\"#] {
+            assert_eq!(&*unquote(format!("\"{}\"", escape(text)).as_bytes()), text.as_bytes());
+        }
         assert_eq!(&*unquote(b"token"), b"token");
     }
 

@@ -15,7 +15,6 @@ pub mod address;
 pub mod challenge;
 pub mod credentials;
 pub mod frame;
-pub mod fuzz;
 mod lex;
 pub mod message;
 pub mod method;
@@ -33,6 +32,7 @@ pub mod write;
 
 // The user agent: tables of what lives, and what becomes of each message.
 mod about;
+mod ask;
 mod client;
 pub mod dialog;
 #[cfg(test)]
@@ -44,7 +44,9 @@ mod flows;
 mod incoming;
 mod info;
 mod leg;
+pub mod location;
 mod outgoing;
+pub mod place;
 mod refer;
 mod registration;
 mod reliable;

@@ -1,10 +1,11 @@
 //! INVITE as a client (RFC 3261 §13.2, §9.1): one call to all bindings of a user, the first 2xx wins.
 
 use super::address::Address;
-use super::client::{Cancel, ClientKey, Purpose, Reason};
+use super::client::{Cancel, Client, ClientKey, Purpose, Reason};
 use super::dialog::{Dialog, via};
-use super::event::{Binding, Invite, Notice};
+use super::event::{Binding, Destination, Invite, Notice, OverTrunk};
 use super::leg::{Calling, Dialling, Early, Leg, LegKey, LegTimer, Reoffer, State};
+use super::location;
 use super::message::{Contact, Message};
 use super::method::Method;
 use super::name::Name;
@@ -24,20 +25,23 @@ const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 const REST_MAX: Duration = Duration::from_secs(600);
 
 impl Ua {
-    /// Dials all bindings of a user, or a number over a trunk.
+    /// Dials all bindings of a user, or the one address of a trunk.
     pub(super) fn invite(&mut self, pass: &mut Pass, invite: Invite) {
-        let bindings = match &invite.trunk {
-            Some(trunk) => self.over_trunk(trunk, &invite.user, pass.now).into_iter().collect(),
-            None => self.bindings_of(&invite.user, &invite.domain, pass.now),
+        let (bindings, without) = match &invite.to {
+            Destination::User { user, domain } => (self.bindings_of(user, domain, pass.now), 480),
+            Destination::Trunk(over) => (self.over_trunk(over, pass.now).into_iter().collect(), 503),
         };
         if bindings.is_empty() {
-            let status = if invite.trunk.is_some() { 503 } else { 480 };
-            return pass.tell(Notice::Failed { leg: invite.leg, status, q850: None });
+            return pass.tell(Notice::Failed { leg: invite.leg, status: without, q850: None });
         }
         let (tag, call_id) = (self.marks.tag(), self.marks.call_id());
         let (leg, until) = (invite.leg, pass.now.mono + invite.ring_max);
-        let dialling = Some(Dialling { invite, call_id, redirects: 0 });
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until, early: Vec::new(), dialling };
+        let trunk = match &invite.to {
+            Destination::User { .. } => None,
+            Destination::Trunk(_) => Some(false),
+        };
+        let (dialling, early) = (Some(Dialling { invite, call_id, redirects: 0 }), Vec::new());
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, trunk, until, early, dialling };
         let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
         self.branch_out(pass, key, bindings);
         self.set(key, LegTimer::Life, until);
@@ -65,39 +69,40 @@ impl Ua {
         })
     }
 
-    /// Where a number is reached over a trunk.
-    fn over_trunk(&self, trunk: &str, number: &str, now: Now) -> Option<Binding> {
-        let peer = self.settings.trunks.iter().find(|it| *it.name == *trunk)?.peer?;
-        if self.resting.get(&peer).is_some_and(|until| now.mono < *until) {
-            return None;
-        }
-        let flow = self.settings.flow_towards(peer)?;
-        let uri = self.settings.uri_by(flow, number).into();
-        Some(Binding { uri, flow, expires: now.wall, path: Vec::new() })
+    /// Where a number is reached over a trunk; `None` while the trunk rests.
+    fn over_trunk(&self, over: &OverTrunk, now: Now) -> Option<Binding> {
+        let rests = self.resting.get(&over.flow.peer).is_some_and(|until| now.mono < *until);
+        let path = over.route.iter().cloned().collect();
+        (!rests).then(|| Binding { uri: over.uri(), flow: over.flow, expires: now.wall, path })
     }
 
     fn compose(&self, dialling: &Dialling, binding: &Binding, tag: &str, branch: &str) -> Bytes {
         let Dialling { invite, call_id, redirects } = dialling;
-        let target = Uri::parse(binding.uri.as_bytes()).expect("only URIs are registered");
+        let target = Uri::parse(binding.uri.as_bytes()).expect("only URIs are registered, and trunks are checked");
         let mut writer = Writer::request(Method::Invite, &target);
         writer.line(Name::Via, format_args!("{}", via(&self.settings, binding.flow, branch)));
         writer.header(Name::MaxForwards, "70");
         for hop in &binding.path {
             writer.line(Name::Route, format_args!("<{hop}>"));
         }
-        if invite.caller.is_empty() {
+        let (to, host, asserts, privacy) = match &invite.to {
+            Destination::User { user, domain } => (format!("sip:{}@{domain}", User(user)), domain, true, false),
+            Destination::Trunk(over) => {
+                (String::from(&*binding.uri), &over.from_host, over.asserts_identity, over.privacy)
+            }
+        };
+        let hidden = invite.caller.is_empty() || privacy;
+        let own = format!("sip:{}@{host}", User(&invite.caller));
+        if hidden {
             writer.address(Name::From, b"Anonymous", ANONYMOUS, Some(tag));
             writer.header(Name::Privacy, "id");
         } else {
-            let uri = format!("sip:{}@{}", User(&invite.caller), invite.domain);
-            writer.address(Name::From, invite.caller_name.as_bytes(), &uri, Some(tag));
-            writer.address(Name::PAssertedIdentity, invite.caller_name.as_bytes(), &uri, None);
+            writer.address(Name::From, invite.caller_name.as_bytes(), &own, Some(tag));
         }
-        match invite.trunk {
-            // A To has no transport (§19.1.1).
-            Some(_) => writer.address(Name::To, b"", format!("sip:{}@{}", User(&invite.user), binding.flow.peer), None),
-            None => writer.address(Name::To, b"", format!("sip:{}@{}", User(&invite.user), invite.domain), None),
-        };
+        if asserts && !invite.caller.is_empty() {
+            writer.address(Name::PAssertedIdentity, invite.caller_name.as_bytes(), &own, None);
+        }
+        writer.address(Name::To, b"", to, None);
         writer.header(Name::CallId, &**call_id);
         writer.line(Name::CSeq, format_args!("{} INVITE", 1 + u32::from(*redirects)));
         self.contact(&mut writer, binding.flow, target.scheme == Scheme::Sips);
@@ -115,7 +120,12 @@ impl Ua {
             // A name that is none is left out: the rest of the call matters more.
             let _ = writer.other(name, value.as_bytes());
         }
-        writer.body(SDP, &invite.sdp)
+        match &invite.to {
+            Destination::Trunk(over) if let Some(location) = &over.location => {
+                location::finish(writer, location, (&own, tag), &invite.sdp)
+            }
+            Destination::User { .. } | Destination::Trunk(_) => writer.body(SDP, &invite.sdp),
+        }
     }
 
     /// A response to one branch, or none in time.
@@ -128,7 +138,7 @@ impl Ua {
             200..=299 => self.branch_accepted(pass, key, client, response),
             300..=399 if self.redirected(pass, key, client, response) => {}
             status => {
-                self.rest(pass, client, status, response);
+                self.rest(pass, (key, client), status, response);
                 self.branch_done(pass, key, client, status, response.reason_q850());
             }
         }
@@ -139,22 +149,23 @@ impl Ua {
     fn redirected(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) -> bool {
         let Some(State::Calling(calling)) = self.legs.get(key).map(|leg| &leg.state) else { return false };
         let Some(Dialling { invite, redirects, .. }) = &calling.dialling else { return false };
-        if *redirects >= self.settings.redirects_max || calling.given_up.is_some() || invite.trunk.is_some() {
+        if *redirects >= self.settings.redirects_max || calling.given_up.is_some() {
             return false;
         }
+        let Destination::User { domain, .. } = &invite.to else { return false };
         let mut users: Vec<(u16, String)> = response
             .contacts()
             .filter_map(|contact| match contact.ok()? {
                 Contact::At(address) => {
                     let host = host(&address.uri)?;
-                    let home = self.settings.domain_of(&host)? == &*invite.domain;
+                    let home = self.settings.domain_of(&host)? == &**domain;
                     home.then(|| (preference(&address), address.uri.user_text().into_owned()))
                 }
                 Contact::All => None,
             })
             .collect();
         users.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
-        let domain = invite.domain.clone();
+        let domain = domain.clone();
         let mut bindings = users.iter().map(|(_, user)| self.bindings_of(user, &domain, pass.now));
         let Some(bindings) = bindings.find(|bindings| !bindings.is_empty()) else { return false };
         if let State::Calling(calling) = &mut self.legs[key].state {
@@ -167,11 +178,12 @@ impl Ua {
     }
 
     /// A trunk that says when to come again is left alone until then (§21.5.4).
-    fn rest(&mut self, pass: &Pass, client: ClientKey, status: u16, response: &Message) {
+    fn rest(&mut self, pass: &Pass, (key, client): (LegKey, ClientKey), status: u16, response: &Message) {
         let Some(peer) = self.clients.at(client).map(|client| client.flow.peer).filter(|_| status == 503) else {
             return;
         };
-        let is_trunk = self.settings.trunks.iter().any(|trunk| trunk.peer == Some(peer));
+        let leg = self.legs.get(key).map(|leg| &leg.state);
+        let is_trunk = matches!(leg, Some(State::Calling(Calling { trunk: Some(_), .. })));
         let seconds = response.number(Name::RetryAfter).filter(|_| is_trunk);
         if let Some(seconds) = seconds {
             let rest = Duration::from_secs(u64::from(seconds)).min(REST_MAX);
@@ -185,11 +197,18 @@ impl Ua {
         }
         match self.clients.at(client).map(|client| client.cancel) {
             Some(Cancel::Wanted(why)) => self.clients.cancel(&mut self.alarms, pass, client, why),
-            Some(Cancel::No) if status > 100 => {
-                let Some(leg) = self.legs.get(key) else { return };
+            Some(Cancel::No) => {
+                let Some(leg) = self.legs.get_mut(key) else { return };
+                if let State::Calling(Calling { trunk: Some(alive @ false), .. }) = &mut leg.state {
+                    *alive = true;
+                    pass.tell(Notice::Trying { leg: leg.id });
+                }
+                if status == 100 {
+                    return;
+                }
                 pass.tell(Notice::Ringing { leg: leg.id, sdp: sdp(response).ok().flatten() });
             }
-            Some(Cancel::No | Cancel::Sent) | None => {}
+            Some(Cancel::Sent) | None => {}
         }
     }
 
@@ -210,7 +229,6 @@ impl Ua {
                     dialog.local_cseq = dialog.local_cseq.max(early.dialog.local_cseq);
                     dialog.remote_cseq = early.dialog.remote_cseq;
                 }
-                dialog.trunk = self.settings.trunk_of(dialog.flow.peer.ip()).is_some_and(|it| it.peer.is_some());
                 self.win(pass, key, client, dialog, (answer, response));
             }
             (true, ..) => {
@@ -218,7 +236,7 @@ impl Ua {
                 self.stray(pass, client, response);
                 self.branch_done(pass, key, client, 488, None);
             }
-            (false, ..) if self.acknowledge_again(pass, key, response) => {}
+            (false, ..) if self.acknowledge_again(pass, key, Some(client), response) => {}
             (false, ..) => {
                 self.stray(pass, client, response);
                 self.branch_done(pass, key, client, 487, None);
@@ -241,7 +259,9 @@ impl Ua {
         mut dialog: Dialog,
         (answer, response): (Bytes, &Message),
     ) {
-        self.acknowledge(pass, &mut dialog, response.cseq().number);
+        // At a trunk, and only there, Contact and Record-Route choose the address.
+        dialog.trunk = matches!(self.legs[key].state, State::Calling(Calling { trunk: Some(_), .. }));
+        self.acknowledge(pass, &mut dialog, Some(winner), response);
         let leg = &mut self.legs[key];
         leg.learn(response);
         let state = State::Established { dialog, reoffer: Reoffer::Idle };
@@ -257,25 +277,47 @@ impl Ua {
         pass.tell(Notice::Answered { leg: id, sdp: answer });
     }
 
-    /// The ACK of a 2xx, end to end, without a transaction (§13.2.2.4).
-    pub(super) fn acknowledge(&mut self, pass: &mut Pass, dialog: &mut Dialog, cseq: u32) {
-        dialog.acked = Some(cseq);
-        self.send_ack(pass, dialog, cseq);
+    /// The ACK of a 2xx to the INVITE of `client`, end to end, without a transaction (§13.2.2.4).
+    pub(super) fn acknowledge(
+        &mut self,
+        pass: &mut Pass,
+        dialog: &mut Dialog,
+        client: Option<ClientKey>,
+        response: &Message,
+    ) {
+        dialog.acked = Some(response.cseq().number);
+        self.send_ack(pass, dialog, client);
     }
 
-    fn send_ack(&mut self, pass: &mut Pass, dialog: &Dialog, cseq: u32) {
+    fn send_ack(&mut self, pass: &mut Pass, dialog: &Dialog, client: Option<ClientKey>) {
+        let Some(cseq) = dialog.acked else { return };
         let branch = self.marks.branch();
-        let ack = dialog.request(Method::Ack, cseq, &self.settings, &branch).finish();
-        pass.send(dialog.next_flow(&self.settings), ack);
+        let mut writer = dialog.request(Method::Ack, cseq, &self.settings, &branch);
+        // Nobody can challenge an ACK, so it brings what its INVITE proved itself with (§13.2.2.4, §22.1).
+        let proved = client.and_then(|client| self.clients.at(client)).filter(|client| client.retries > 0);
+        if let Some(invite) = proved.and_then(Client::message) {
+            for name in [Name::Authorization, Name::ProxyAuthorization] {
+                for proof in invite.lines(name) {
+                    writer.header(name, proof);
+                }
+            }
+        }
+        pass.send(dialog.next_flow(&self.settings), writer.finish());
     }
 
     /// Whether a 2xx is a repetition in the leg's dialog; it has its ACK again then.
-    pub(super) fn acknowledge_again(&mut self, pass: &mut Pass, key: LegKey, response: &Message) -> bool {
+    pub(super) fn acknowledge_again(
+        &mut self,
+        pass: &mut Pass,
+        key: LegKey,
+        client: Option<ClientKey>,
+        response: &Message,
+    ) -> bool {
         let cseq = response.cseq().number;
         let dialog = self.legs.get(key).and_then(Leg::dialog).cloned();
         match dialog.filter(|dialog| dialog.owns_response(response) && dialog.acked == Some(cseq)) {
             Some(dialog) => {
-                self.send_ack(pass, &dialog, cseq);
+                self.send_ack(pass, &dialog, client);
                 true
             }
             None => false,
@@ -294,7 +336,7 @@ impl Ua {
         if !known {
             it.strays.push(tag.into());
         }
-        self.acknowledge(pass, &mut dialog, response.cseq().number);
+        self.acknowledge(pass, &mut dialog, Some(client), response);
         if !known {
             dialog.local_cseq += 1;
             self.send_bye(pass, &dialog, Reason::None, Purpose::Nobody);
@@ -375,5 +417,13 @@ const fn rank(status: u16) -> u16 {
         400..=499 => 450,
         503 => 599,
         other => other,
+    }
+}
+
+impl OverTrunk {
+    /// Request-URI and To.
+    fn uri(&self) -> Box<str> {
+        let parameter = if self.user_phone { ";user=phone" } else { "" };
+        format!("sip:{}@{}{parameter}", User(&self.number), self.host).into()
     }
 }

@@ -363,7 +363,8 @@ fn status_line(version: &[u8], rest: &[u8], rest_at: usize) -> (StartLine, Resul
     let start = StartLine::Response { status: code.unwrap_or_default(), reason };
     let result = if !version.eq_ignore_ascii_case(b"SIP/2.0") {
         Err(Malformed::Version)
-    } else if !code.is_some_and(|code| (100..700).contains(&code)) {
+    } else if !code.is_some_and(|code| (100..700).contains(&code)) || memchr::memchr(b'\r', rest).is_some() {
+        // Behind a bare carriage return other parsers may see a header.
         Err(Malformed::StartLine)
     } else {
         Ok(())
@@ -416,6 +417,17 @@ mod tests {
 
     fn with(line: &str) -> String {
         format!("INVITE sip:2@b SIP/2.0\r\n{HEAD}{line}\r\n\r\n")
+    }
+
+    #[test]
+    fn a_reason_phrase_is_one_line_for_everybody() {
+        for (reason, expected) in [("OK", None), ("O\rK: x", Some(Malformed::StartLine))] {
+            let text = format!(
+                "SIP/2.0 200 {reason}\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:1@a>;tag=f\r\nTo: <sip:2@b>\r\n\
+                 Call-ID: c\r\nCSeq: 7 INVITE\r\n\r\n"
+            );
+            assert_eq!(Message::parse(text.into()).err().map(|error| error.kind), expected, "{reason:?}");
+        }
     }
 
     #[test]

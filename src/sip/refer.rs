@@ -72,7 +72,7 @@ impl Ua {
         // RFC 3515 §2.4.2: exactly one.
         let one = request.lines(Name::ReferTo).count() == 1;
         let target = request.address(Name::ReferTo).and_then(Result::ok).filter(|_| one);
-        let Some((target, to)) = target.and_then(|target| Some((target, without_headers(&target.uri)?))) else {
+        let Some((target, to)) = target.and_then(|target| Some((target, text(target.uri.without_headers())?))) else {
             return self.answer(pass, key, 400, |_| {});
         };
         match target.uri.scheme {
@@ -172,13 +172,6 @@ impl Ua {
             leg.refers.retain(|it| it.id != refer || !it.is_subscribed());
         }
     }
-}
-
-/// The URI to call: what stands before its headers.
-fn without_headers(uri: &Uri<'_>) -> Option<Box<str>> {
-    let whole = uri.as_bytes();
-    let end = whole.iter().position(|byte| *byte == b'?').filter(|_| !uri.headers.is_empty()).unwrap_or(whole.len());
-    text(&whole[..end])
 }
 
 /// The value of a Replaces among the headers of a URI (RFC 3891 §7.2), without its escapes.

@@ -198,7 +198,7 @@ impl Ua {
             None => {
                 let dialog = invite.and_then(|(invite, flow)| Dialog::of_client(&invite, response, flow).ok());
                 let Some(mut dialog) = dialog else { return true };
-                dialog.trunk = self.settings.trunk_of(dialog.flow.peer.ip()).is_some();
+                dialog.trunk = calling.trunk.is_some();
                 calling.early.push(Early { client, dialog, rseq: None, sdp: None, agreed: false });
                 calling.early.len() - 1
             }

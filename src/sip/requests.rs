@@ -44,6 +44,7 @@ impl Bench {
                 Command::Send { flow, bytes } => sent.push((flow, String::from_utf8_lossy(&bytes).into_owned())),
                 Command::Tell(notice) => self.notices.push(notice),
                 Command::Bindings(bindings) => self.bindings.push(bindings.contacts.len()),
+                Command::Answered(answer) => panic!("nothing was asked: {answer:?}"),
             }
         }
         sent
@@ -292,8 +293,8 @@ fn inside_a_dialog() {
         .1;
     assert!(ok.contains("Record-Route: <sip:10.0.0.8;lr>") && ok.contains("Contact: <sip:10.0.0.1:5060>"));
     let inside = format!("Call-ID: d\r\nTo: {}\r\n", header(&ok, "To")[0]);
-    // No ACK yet: one INVITE at a time.
-    assert_eq!(bench.status(TRUNK, "INVITE", &inside), 500);
+    // Our offer has no answer yet: that is in the ACK.
+    assert_eq!(bench.status(TRUNK, "INVITE", &inside), 491);
     let ack = format!("{inside}CSeq: 1 ACK\r\nContent-Type: application/sdp\r\nContent-Length: 6\r\n\r\nanswer");
     assert!(bench.send(TRUNK, "ACK", &ack).is_empty());
     let told = Notice::Acknowledged { leg: it.leg, sdp: Some(Bytes::from_static(b"answer")) };
@@ -306,6 +307,57 @@ fn inside_a_dialog() {
     assert_eq!(bye.0.peer.to_string(), "10.0.0.8:5060", "by the route set");
     assert!(bye.1.starts_with("BYE sip:1001@10.0.0.9:5080 ") && bye.1.contains("Route: <sip:10.0.0.8;lr>"));
     assert!(bye.1.contains("Reason: Q.850;cause=16"));
+}
+
+#[test]
+fn an_invite_repeated_across_a_restart_begins_no_second_call() {
+    let mut bench = bench(settings());
+    let text = request("INVITE", TRUNK, 1, "");
+    bench.raw(TRUNK, text.clone());
+    let Some(Notice::Incoming(it)) = bench.notices.pop() else { panic!() };
+    let sdp = Some(Bytes::from_static(b"v=0"));
+    bench.event(Event::Do(Action::Respond { leg: it.leg, status: 200, sdp, q850: None, retry_after_s: None }));
+    bench.restart();
+    for way in [text.clone(), text.replace("z9hG4bK1", "z9hG4bK2")] {
+        assert!(bench.raw(TRUNK, way).is_empty(), "it is answered already");
+    }
+    let repeated = bench.pass_and_see(500);
+    assert_eq!((repeated.len(), status(&repeated[0])), (1, 200));
+    let to = header(&repeated[0], "To")[0].to_owned();
+    bench.raw(TRUNK, request("ACK", TRUNK, 1, &format!("To: {to}\r\n")));
+    bench.restart();
+    assert!(bench.raw(TRUNK, text.clone()).is_empty(), "nor when it is acknowledged");
+    assert_eq!(bench.notices.len(), 1, "{:?}", bench.notices);
+    // Another caller who happens to use the same Call-ID, and the same caller once the call is over.
+    assert_eq!(status(&bench.raw(TRUNK, text.replace("tag=f1", "tag=f2").replace("z9hG4bK1", "z9hG4bK3"))[0].1), 100);
+    bench.raw(TRUNK, request("BYE", TRUNK, 2, &format!("Call-ID: c1\r\nTo: {to}\r\n")));
+    bench.pass(40_000);
+    assert_eq!(status(&bench.raw(TRUNK, text)[0].1), 100);
+}
+
+#[test]
+fn a_re_invite_that_overtakes_its_ack_is_served() {
+    let mut bench = bench(settings());
+    let offer = "Content-Type: application/sdp\r\nContent-Length: 5\r\n\r\noffer";
+    bench.send(TRUNK, "INVITE", &format!("Call-ID: d\r\n{offer}"));
+    let Some(Notice::Incoming(it)) = bench.notices.pop() else { panic!() };
+    let answer = || Some(Bytes::from_static(b"answer"));
+    let respond = Action::Respond { leg: it.leg, status: 200, sdp: answer(), q850: None, retry_after_s: None };
+    let ok = bench.event(Event::Do(respond)).pop().unwrap().1;
+    let inside = format!("Call-ID: d\r\nTo: {}\r\n", header(&ok, "To")[0]);
+    assert_eq!(bench.status(TRUNK, "INVITE", &format!("{inside}CSeq: 7 INVITE\r\n{offer}")), 100);
+    let sdp = Some(Bytes::from_static(b"offer"));
+    let told = [Notice::Acknowledged { leg: it.leg, sdp: None }, Notice::Reoffered { leg: it.leg, sdp }];
+    assert_eq!(bench.notices, told);
+    let reoffer = Action::AnswerReoffer { leg: it.leg, answer: Ok(Bytes::from_static(b"again")) };
+    assert!(bench.event(Event::Do(reoffer)).pop().unwrap().1.ends_with("again"));
+    // The first ACK comes after all: it ends nothing of the second 2xx, which is repeated until its own.
+    bench.send(TRUNK, "ACK", &format!("{inside}CSeq: 1 ACK\r\n"));
+    let repeated = bench.pass_and_see(600);
+    assert!(matches!(&repeated[..], [again] if again.ends_with("again")), "{repeated:?}");
+    bench.send(TRUNK, "ACK", &format!("{inside}CSeq: 7 ACK\r\n"));
+    assert!(bench.pass_and_see(30_000).is_empty());
+    assert_eq!(bench.notices.len(), 2);
 }
 
 #[test]

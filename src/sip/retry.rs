@@ -1,7 +1,7 @@
-//! Requests of ours that are sent again because of a refusal we can cure: 401 and 407 by a trunk for which we have a
-//! credential (RFC 3261 §22.2, RFC 7616, RFC 8760), 422 (RFC 4028 §7.2).
+//! Requests of ours that are sent again because of a refusal we can cure: 401 and 407 by a trunk at which we have an
+//! account (RFC 3261 §22.2, RFC 7616, RFC 8760), 422 (RFC 4028 §7.2).
 //!
-//! Owns no password: a credential is hashes for one realm, and no other realm is answered.
+//! Owns no password: the account is that of the trunk at the other end, in the settings; no other realm is answered.
 
 use super::challenge::Challenge;
 use super::client::{Cancel, ClientKey, Purpose};
@@ -13,6 +13,7 @@ use super::name::Name;
 use super::session_timer::{SessionTimer, write_request};
 use super::ua::{Pass, Ua};
 use super::write::Writer;
+use std::net::IpAddr;
 
 /// So often one request is sent again: a challenge, a stale nonce, an interval, and one of these again.
 const RETRIES_MAX: u8 = 4;
@@ -34,8 +35,8 @@ impl Ua {
         }
         let (purpose, flow, retries) = (client.purpose, client.home(), client.retries + 1);
         let Some(request) = client.message() else { return false };
-        let Some(cure) = self.cure(purpose, &request, response, flow.peer.ip()) else { return false };
-        let Some(cseq) = self.next_cseq(purpose, key, &request) else { return false };
+        let Some(cure) = self.cure(purpose, (&request, flow.peer.ip()), response) else { return false };
+        let Some(cseq) = self.again_as(purpose, key, &request) else { return false };
         let branch = self.marks.branch();
         let method = request.cseq().method;
         let bytes = {
@@ -55,13 +56,7 @@ impl Ua {
         true
     }
 
-    fn cure(
-        &mut self,
-        purpose: Purpose,
-        request: &Message,
-        response: &Message,
-        peer: std::net::IpAddr,
-    ) -> Option<Cure> {
+    fn cure(&mut self, purpose: Purpose, (request, peer): (&Message, IpAddr), response: &Message) -> Option<Cure> {
         let name = match response.status()? {
             401 => Name::Authorization,
             407 => Name::ProxyAuthorization,
@@ -69,23 +64,19 @@ impl Ua {
             _ => return None,
         };
         let challenge = Challenge::of(response)?;
-        let credential = self.settings.trunk_of(peer)?.credential.as_ref()?;
-        if challenge.realm() != &*credential.domain {
-            return None;
-        }
+        let credential = self.settings.trunk_of(peer)?.login.as_ref()?.credential(challenge.realm())?;
         // Proved in vain, unless only the nonce was old.
         if request.header(name).is_some() && !challenge.stale {
             return None;
         }
         let uri = request.request_uri()?.to_string();
         let method = request.cseq().method.as_str();
-        let credential = credential.clone();
         let cnonce = self.marks.random();
         Some(Cure::Proof(name, challenge.answer(&credential, method, &uri, 1, cnonce)))
     }
 
     /// The CSeq under which the request goes out again; `None` when nobody wants it any more.
-    fn next_cseq(&mut self, purpose: Purpose, key: ClientKey, request: &Message) -> Option<u32> {
+    fn again_as(&mut self, purpose: Purpose, key: ClientKey, request: &Message) -> Option<u32> {
         let leg = self.legs.get_mut(purpose.leg()?)?;
         match purpose {
             Purpose::Invite(_) => match &leg.state {
@@ -108,7 +99,7 @@ impl Ua {
                 dialog.local_cseq += 1;
                 Some(dialog.local_cseq)
             }
-            Purpose::Nobody => None,
+            Purpose::Ask(_) | Purpose::Nobody => None,
         }
     }
 

@@ -58,7 +58,7 @@ impl Ua {
                 }
             }),
             None if outside => self.outside(pass, key, flow),
-            None => self.inside(pass, key),
+            None => self.inside(pass, key, flow),
         }
     }
 

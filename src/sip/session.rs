@@ -3,7 +3,7 @@
 use super::client::{ClientKey, Purpose, Reason, Told};
 use super::dialog::Dialog;
 use super::event::{Ending, Flow, Notice};
-use super::leg::{LegKey, LegTimer, REOFFER_MAX, REOFFER_TRIES, Reoffer, State, Wanted};
+use super::leg::{Leg, LegKey, LegTimer, REOFFER_MAX, REOFFER_TRIES, Reoffer, State, Wanted};
 use super::message::Message;
 use super::method::Method;
 use super::name::Name;
@@ -17,12 +17,14 @@ use core::time::Duration;
 
 /// Q.850: recovery on timer expiry.
 pub(super) const TIMER_EXPIRED: u8 = 102;
+/// A page whose connection ends within this time after its BYE did not mean to hang up.
+const PAGE_STAYS: Duration = Duration::from_secs(2);
 /// Longest time, in seconds, after which who came while another was being answered may come again (§14.2).
 const RETRY_AFTER_S_MAX: u64 = 10;
 
 impl Ua {
     /// A request inside a dialog.
-    pub(super) fn inside(&mut self, pass: &mut Pass, key: ServerKey) {
+    pub(super) fn inside(&mut self, pass: &mut Pass, key: ServerKey, flow: Flow) {
         let request = self.asked(key);
         let Some(leg) = self.leg_of(&request) else {
             // §12.2.2: no such dialog.
@@ -37,10 +39,10 @@ impl Ua {
         dialog.remote_cseq = Some(cseq.number);
         match cseq.method {
             Method::Bye => self.bye_received(pass, key, leg, &request),
-            Method::Invite => self.reinvited(pass, key, leg, &request),
+            Method::Invite => self.reinvited(pass, key, (leg, flow), &request),
             Method::Options => self.answer(pass, key, 200, capabilities),
             Method::Prack => self.pracked(pass, key, leg, &request),
-            Method::Update => self.updated(pass, key, leg, &request),
+            Method::Update => self.updated(pass, key, (leg, flow), &request),
             Method::Info => self.informed(pass, key, leg, &request),
             Method::Refer => self.referred(pass, key, leg, &request),
             _ => self.answer(pass, key, 405, |writer| {
@@ -57,12 +59,50 @@ impl Ua {
                 let server = offered.server;
                 self.refuse_invite(pass, server, 487, Reason::None);
             }
-            State::Established { .. } => self.drop_reoffer(pass, leg),
+            State::Established { dialog, .. } => {
+                let of_page = self.settings.transport(dialog.flow).is_web_socket() && !dialog.trunk;
+                if of_page && request.header(Name::Reason).is_none() {
+                    return self.left(pass, leg);
+                }
+                self.drop_reoffer(pass, leg);
+            }
             State::Answered { .. } => {}
             // The BYEs crossed: the answer to ours ends the leg. An early dialog of ours they may not end so (§15).
             State::Ending { .. } | State::Calling(_) => return,
         }
         self.end(pass, leg, Ending::Bye { q850: request.reason_q850() });
+    }
+
+    /// A page's BYE that gives no Reason. A browser sends one also for a page that is closed or loaded anew, which is no
+    /// wish to hang up: its connection ends soon after ([`Ua::closed`](super::ua::Ua), RFC 7118 knows no other sign).
+    fn left(&mut self, pass: &mut Pass, key: LegKey) {
+        self.drop_reoffer(pass, key);
+        self.abandon(pass, key);
+        for timer in LegTimer::ALL {
+            self.stop(key, timer);
+        }
+        let leg = &mut self.legs[key];
+        (leg.answer, leg.wanted) = (None, None);
+        if let Some(dialog) = leg.dialog().cloned() {
+            leg.state = State::Ending { dialog, why: Ending::Bye { q850: None } };
+            self.set(key, LegTimer::Life, pass.now.mono + PAGE_STAYS);
+        }
+    }
+
+    /// The connection of a page is gone: whoever had just left by a BYE did not mean to hang up.
+    pub(super) fn pages_gone(&mut self, pass: &mut Pass, flow: Flow) {
+        let left = |leg: &Leg| match &leg.state {
+            State::Ending { dialog, why: Ending::Bye { .. } } => dialog.flow == flow && leg.life.is_some(),
+            State::Ending { .. }
+            | State::Offered(_)
+            | State::Answered { .. }
+            | State::Calling(_)
+            | State::Established { .. } => false,
+        };
+        let gone: Vec<LegKey> = self.legs.iter().filter(|(_, leg)| left(leg)).map(|(key, _)| key).collect();
+        for key in gone {
+            self.end(pass, key, Ending::Lost);
+        }
     }
 
     /// A re-INVITE must not outlive its session: theirs has 487, ours is cancelled.
@@ -100,6 +140,7 @@ impl Ua {
 
     /// Ends the leg in whatever state.
     pub(super) fn hang_up(&mut self, pass: &mut Pass, key: LegKey, q850: u8) {
+        let is_bounded = self.legs[key].life.is_some();
         match &mut self.legs[key].state {
             State::Offered(offered) => {
                 let server = offered.server;
@@ -110,6 +151,8 @@ impl Ua {
             State::Answered { hang_up, .. } => *hang_up = Some(q850),
             State::Calling(_) => self.give_up(pass, key, 487, Reason::Q850(q850)),
             State::Established { .. } => self.bye(pass, key, Ending::Ours, Some(q850)),
+            // A page that left is gone either way; the answer to a BYE of ours is still to come.
+            State::Ending { .. } if is_bounded => self.end(pass, key, Ending::Ours),
             State::Ending { .. } => {}
         }
     }
@@ -154,19 +197,26 @@ impl Ua {
                 Reoffer::Accepting { .. } => self.bye(pass, key, Ending::NoAck, None),
                 Reoffer::Asking { .. } => self.bye(pass, key, Ending::Lost, None),
             },
-            State::Ending { .. } => {}
+            // A page that stays: its user hung up.
+            State::Ending { why, .. } => {
+                let why = *why;
+                self.end(pass, key, why);
+            }
         }
     }
 
     /// Their re-INVITE (§14.2).
-    fn reinvited(&mut self, pass: &mut Pass, key: ServerKey, leg: LegKey, request: &Message) {
+    fn reinvited(&mut self, pass: &mut Pass, key: ServerKey, (leg, flow): (LegKey, Flow), request: &Message) {
+        self.accepted_unseen(pass, leg);
         match &self.legs[leg].state {
             State::Established { reoffer, .. } => match reoffer {
                 Reoffer::Idle => {}
-                Reoffer::Asking { .. } => return self.answer(pass, key, 491, |_| {}),
-                Reoffer::Asked { .. } | Reoffer::Accepting { .. } => return self.not_yet(pass, key),
+                // Ours, or one in a 2xx of ours, has no answer yet (RFC 5407 §3.1.5).
+                Reoffer::Asking { .. } | Reoffer::Accepting { .. } => return self.answer(pass, key, 491, |_| {}),
+                Reoffer::Asked { .. } => return self.not_yet(pass, key),
             },
-            State::Offered(_) | State::Answered { .. } => return self.not_yet(pass, key),
+            State::Answered { has_offer: false, .. } => return self.answer(pass, key, 491, |_| {}),
+            State::Offered(_) | State::Answered { has_offer: true, .. } => return self.not_yet(pass, key),
             State::Ending { .. } | State::Calling(_) => return self.answer(pass, key, 481, |_| {}),
         }
         let Ok(offer) = sdp(request) else {
@@ -178,14 +228,13 @@ impl Ua {
             return self.too_small(pass, key, small);
         }
         self.answer(pass, key, 100, |_| {});
+        self.refreshed(pass, leg, flow, request);
         if let Some(server) = self.servers.at_mut(key) {
             server.leg = Some(leg);
         }
         let it = &mut self.legs[leg];
-        it.learn(request);
         let id = it.id;
-        if let State::Established { dialog, reoffer } = &mut it.state {
-            dialog.refresh(request);
+        if let State::Established { reoffer, .. } = &mut it.state {
             *reoffer = Reoffer::Asked { server: key, has_offer: offer.is_some() };
         }
         self.set(leg, LegTimer::Life, pass.now.mono + REOFFER_MAX);
@@ -335,7 +384,8 @@ impl Ua {
                     self.bye_done(pass, leg);
                 }
             }
-            Purpose::Nobody => {}
+            Purpose::Ask(ask) if self.asks.owns(ask, client) => self.ask_told(pass, ask, response),
+            Purpose::Ask(_) | Purpose::Nobody => {}
         }
     }
 
@@ -343,7 +393,8 @@ impl Ua {
     pub(super) fn bounds(&self, purpose: Purpose) -> bool {
         match purpose {
             Purpose::Invite(leg) | Purpose::Reinvite(leg) => self.legs.get(leg).is_some_and(|leg| leg.life.is_some()),
-            Purpose::Update(_) | Purpose::Prack(_) | Purpose::Notify(_) | Purpose::Bye(_) | Purpose::Nobody => false,
+            Purpose::Update(_) | Purpose::Prack(_) | Purpose::Notify(_) | Purpose::Bye(_) => false,
+            Purpose::Ask(_) | Purpose::Nobody => false,
         }
     }
 
@@ -376,14 +427,14 @@ impl Ua {
             | State::Ending { .. } => false,
         });
         match (asking, response) {
-            (true, Some(response)) if status < 300 => self.reinvite_accepted(pass, key, response),
+            (true, Some(response)) if status < 300 => self.reinvite_accepted(pass, key, client, response),
             (true, _) => self.reinvite_refused(pass, key, status),
             (false, Some(response)) if status < 300 => self.late_accept(pass, key, client, response),
             (false, _) => {}
         }
     }
 
-    fn reinvite_accepted(&mut self, pass: &mut Pass, key: LegKey, response: &Message) {
+    fn reinvite_accepted(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) {
         let leg = &mut self.legs[key];
         let id = leg.id;
         leg.learn(response);
@@ -392,7 +443,7 @@ impl Ua {
             return;
         };
         dialog.refresh(response);
-        self.acknowledge(pass, &mut dialog, response.cseq().number);
+        self.acknowledge(pass, &mut dialog, Some(client), response);
         self.legs[key].state = State::Established { dialog, reoffer: Reoffer::Idle };
         self.stop(key, LegTimer::Life);
         self.wind(pass, key, agreed(response, least));
@@ -425,7 +476,7 @@ impl Ua {
 
     /// A 2xx to a re-INVITE that is not awaited: repeated, or come after the session's end. It has its ACK all the same.
     fn late_accept(&mut self, pass: &mut Pass, key: LegKey, client: ClientKey, response: &Message) {
-        if self.acknowledge_again(pass, key, response) {
+        if self.acknowledge_again(pass, key, Some(client), response) {
             return;
         }
         if let Some(it) = self.clients.at_mut(client) {
@@ -448,11 +499,11 @@ impl Ua {
         let phone = host(&to).is_some_and(|host| self.registrar.reaches(&to.user_text(), &host, flow));
         match key {
             Some(key) => {
-                self.acknowledge_again(pass, key, response);
+                self.acknowledge_again(pass, key, None, response);
             }
             None if phone && self.clients.len() < self.settings.limits.transactions_max => {
                 let Ok(mut dialog) = Dialog::of_orphan(response, flow) else { return };
-                self.acknowledge(pass, &mut dialog, response.cseq().number);
+                self.acknowledge(pass, &mut dialog, None, response);
                 dialog.local_cseq += 1;
                 self.send_bye(pass, &dialog, Reason::None, Purpose::Nobody);
             }

@@ -7,6 +7,7 @@ use super::client::Purpose;
 use super::dialog::Dialog;
 use super::event::{Ending, Flow, Settings};
 use super::leg::{Answer, Calling, Leg, LegTimer, Reoffer, State};
+use super::message::Message;
 use super::refer::Refer;
 use super::register::ContactSnapshot;
 use super::session_timer::SessionTimer;
@@ -75,6 +76,8 @@ pub struct Ringing {
     pub until: Mono,
     /// One for each phone that may still answer.
     pub branches: Vec<Branch>,
+    /// Whether it goes over a trunk, and whether that gave a sign of life.
+    pub trunk: Option<bool>,
 }
 
 /// One INVITE that is out.
@@ -168,9 +171,9 @@ impl Ua {
         Ok(ua)
     }
 
-    fn ring_on(&mut self, pass: &mut Pass, Ringing { leg, tag, until, branches }: Ringing) {
+    fn ring_on(&mut self, pass: &mut Pass, Ringing { leg, tag, until, branches, trunk }: Ringing) {
         let early = Vec::new();
-        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until, early, dialling: None };
+        let calling = Calling { branches: Vec::new(), best: None, given_up: None, until, early, dialling: None, trunk };
         let key = self.add(Leg::new(leg, tag, State::Calling(calling)));
         let mut clients = Vec::new();
         for Branch { flow, invite, heard } in branches {
@@ -192,6 +195,7 @@ impl Ua {
         dialog.local_cseq += LOST_REQUESTS_MAX;
         dialog.flow = self.settings.datagrams(dialog.flow);
         let tag = dialog.local.tag.clone();
+        let begun = dialog.begun_by_them();
         let key = match stands {
             Stands::Established => self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle })),
             Stands::Answered { bytes, flow, cseq, has_offer, hang_up } => {
@@ -205,14 +209,39 @@ impl Ua {
             }
             Stands::Ending(why) => {
                 let key = self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle }));
+                begun.and_then(|begun| self.taken_over.insert(begun, key));
                 return self.bye(pass, key, why, None);
             }
         };
+        begun.and_then(|begun| self.taken_over.insert(begun, key));
         let it = &mut self.legs[key];
         it.updates = updates;
         it.refers = refers.into_iter().map(Refer::subscribed).collect();
         self.wind(pass, key, session);
     }
+}
+
+impl Ua {
+    /// Whether an INVITE outside dialogs began, before a restart, a leg that lives: it was repeated on its way or by its
+    /// sender, who had no answer yet.
+    pub(super) fn was_taken_over(&self, invite: &Message) -> bool {
+        let tag = invite.from().tag().unwrap_or_default();
+        let leg = self.taken_over.at(&*begun(invite.call_id(), tag)).and_then(|key| self.legs.get(*key));
+        let heard = leg.and_then(Leg::dialog).and_then(|dialog| dialog.remote_cseq);
+        invite.to().tag().is_none() && heard.is_some_and(|heard| invite.cseq().number <= heard)
+    }
+}
+
+impl Dialog {
+    /// What tells the INVITE of theirs that began this dialog; `None` when ours did.
+    pub(super) fn begun_by_them(&self) -> Option<Box<[u8]>> {
+        (!self.ours).then(|| begun(self.call_id.as_bytes(), self.remote.tag.as_bytes()))
+    }
+}
+
+/// From tag and Call-ID; a tag has no blank.
+fn begun(call_id: &[u8], from_tag: &[u8]) -> Box<[u8]> {
+    [from_tag, b" ", call_id].concat().into()
 }
 
 impl Snapshot {
@@ -286,6 +315,6 @@ impl Ua {
             Some(Branch { flow, invite: invite.to_vec(), heard })
         };
         let branches = calling.branches.iter().filter_map(branch).collect();
-        Some(Ringing { leg: leg.id, tag: leg.tag.clone(), until: calling.until, branches })
+        Some(Ringing { leg: leg.id, tag: leg.tag.clone(), until: calling.until, branches, trunk: calling.trunk })
     }
 }

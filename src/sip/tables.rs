@@ -2,7 +2,7 @@
 //!
 //! A state or an action that nobody thought of here does not compile.
 
-use super::event::{Action, Binding, Bindings, Command, Event, Flow, Invite};
+use super::event::{Action, Binding, Bindings, Command, Destination, Event, Flow, Invite};
 use super::leg::{Reoffer, State};
 use super::register::{Asked, Bounds, Change, Registrar};
 use super::ua::Ua;
@@ -31,7 +31,7 @@ fn respond(leg: LegId, status: u16) -> Action {
 /// One row an event; `.`: the state stays, `-`: the leg is gone. Why a state may stay:
 /// - a request that is out of order, of another dialog or of a method we do not speak is refused and changes nothing;
 /// - REFER, INFO, PRACK and UPDATE do their work beside the session and leave it as it is;
-/// - one INVITE at a time: a second is refused, and ours waits for its turn;
+/// - one INVITE at a time: a second is refused, and ours waits for its turn; but one of theirs proves that our 2xx came;
 /// - an answer is taken only where there is a question; BYE waits for the ACK (§15), so `HangUp` is remembered in `A`;
 /// - after our BYE only its answer ends the leg, however the two cross; a leg that is being called has no dialog yet.
 #[rustfmt::skip]
@@ -40,7 +40,7 @@ const TABLE: [(&str, Input, &str); 25] = [
     ("BYE",                   Heard(|bench| bench.inside("BYE", 90, 'b')),                  "------..."),
     ("BYE out of order",      Heard(|bench| bench.inside("BYE", 0, 'c')),                   "........."),
     ("BYE of another dialog", Heard(|bench| bench.inside("BYE", 90, 'd').replace("tag=theirs", "tag=other")), "........."),
-    ("re-INVITE",             Heard(|bench| bench.inside("INVITE", 91, 'e')),               "..K......"),
+    ("re-INVITE",             Heard(|bench| bench.inside("INVITE", 91, 'e')),               ".KK.K...."),
     ("CANCEL",                Heard(Bench::cancel),                                         "-..E....."),
     ("OPTIONS",               Heard(|bench| bench.inside("OPTIONS", 92, 'f')),              "........."),
     ("UPDATE",                Heard(|bench| bench.inside("UPDATE", 92, 'g')),               "........."),
@@ -68,6 +68,8 @@ fn rows(action: &Action) -> &'static [&'static str] {
     match action {
         Action::Respond { .. } => &["ring back", "answer", "refuse"],
         Action::Invite(_) => &[],
+        // It concerns no leg.
+        Action::Ask(_) => &[],
         Action::Reinvite { .. } => &["re-offer"],
         Action::AnswerReoffer { .. } => &["answer a re-offer", "refuse a re-offer"],
         Action::AnswerRefer { .. } => &["answer a REFER"],
@@ -206,9 +208,7 @@ impl Bench {
         self.event(Event::Bindings(Bindings { user: "1001".into(), domain: "a.cn".into(), contacts }));
         self.ask(Action::Invite(Box::new(Invite {
             leg: self.leg,
-            user: "1001".into(),
-            domain: "a.cn".into(),
-            trunk: None,
+            to: Destination::User { user: "1001".into(), domain: "a.cn".into() },
             caller: "".into(),
             caller_name: "".into(),
             sdp: Bytes::from_static(b"v=0"),

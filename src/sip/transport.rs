@@ -6,7 +6,7 @@
 use super::client::{Client, ClientKey, Purpose};
 use super::client_txn;
 use super::dialog::{Dialog, via};
-use super::event::{Bindings, Command, Flow, Large, Settings};
+use super::event::{Bindings, Command, Flow, Large, Notice, Settings};
 use super::leg::{Leg, LegKey, State};
 use super::method::Method;
 use super::screen::host;
@@ -15,11 +15,17 @@ use super::uri::{Uri, User};
 use super::via::Transport;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// A longer request may be cut into fragments on its way (RFC 3261 §18.1.1: where the path's MTU is unknown).
 pub const DATAGRAM_BYTES_MAX: usize = 1_300;
 /// By which we reach an address that did not reach us, best first.
 const TO_ADDRESSES: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
+
+/// After a connection did not open, large requests go to that peer by UDP for so long.
+const CONNECT_AGAIN: Duration = Duration::from_secs(60);
+/// Peers of whom that is remembered; more are asked each time.
+const BY_UDP_MAX: usize = 1_024;
 
 impl Transport {
     /// Where a URI or Via names no port (RFC 3261 §19.1.2, RFC 7118 §5.4).
@@ -43,6 +49,11 @@ impl Transport {
         }
     }
 
+    /// Whether pages of browsers speak it (RFC 7118).
+    pub(super) const fn is_web_socket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
     const fn is_secure(self) -> bool {
         matches!(self, Transport::Tls | Transport::Wss)
     }
@@ -61,9 +72,13 @@ impl Settings {
             // `sips` says TLS already (RFC 5630 §3.1.4).
             (Some("tls"), true) => format!("sips:{advertised}"),
             (Some(name), true) => format!("sips:{advertised};transport={name}"),
-            (Some(name), false) => format!("sip:{advertised};transport={name}"),
-            (None, _) => format!("sip:{advertised}"),
+            (Some(_) | None, false) | (None, true) => self.uri_at(flow, "", advertised),
         }
+    }
+
+    /// The Contact of an account of ours at the other end of a flow.
+    pub fn contact_of(&self, flow: Flow, user: &str) -> String {
+        self.uri_at(flow, user, self.advertised(flow))
     }
 
     /// The flow to the address in a URI, from a listener of its transport and family: that of `from` where it fits.
@@ -81,21 +96,12 @@ impl Settings {
         Some(Flow { listener, connection, peer: SocketAddr::new(ip, uri.port.unwrap_or(wanted.default_port())) })
     }
 
-    /// The flow to an address of which no more is known: by UDP where there is such a listener of its family.
-    pub fn flow_towards(&self, peer: SocketAddr) -> Option<Flow> {
-        TO_ADDRESSES.into_iter().find_map(|transport| {
-            let listener = self.listener(transport, peer.is_ipv4())?;
-            let connection = if transport == Transport::Udp { 0 } else { Flow::ANY };
-            Some(Flow { listener, connection, peer })
-        })
-    }
-
-    /// The URI of a user at the other end of a flow.
-    pub fn uri_by(&self, flow: Flow, user: &str) -> String {
-        let user = User(user);
+    /// The URI of a user, or of nobody, at an address by the transport of a flow.
+    fn uri_at(&self, flow: Flow, user: &str, at: SocketAddr) -> String {
+        let user = if user.is_empty() { String::new() } else { format!("{}@", User(user)) };
         match self.transport(flow).of_uri() {
-            Some(name) => format!("sip:{user}@{};transport={name}", flow.peer),
-            None => format!("sip:{user}@{}", flow.peer),
+            Some(name) => format!("sip:{user}{at};transport={name}"),
+            None => format!("sip:{user}{at}"),
         }
     }
 
@@ -141,7 +147,7 @@ impl Purpose {
             | Purpose::Prack(leg)
             | Purpose::Notify(leg)
             | Purpose::Bye(leg) => Some(leg),
-            Purpose::Nobody => None,
+            Purpose::Ask(_) | Purpose::Nobody => None,
         }
     }
 }
@@ -156,7 +162,8 @@ impl Ua {
         request: Bytes,
         purpose: Purpose,
     ) -> ClientKey {
-        let Some(by_tcp) = self.settings.large(flow, request.len()) else {
+        let in_vain = self.by_udp.get(&flow.peer).is_some_and(|until| pass.now.mono < *until);
+        let Some(by_tcp) = self.settings.large(flow, request.len()).filter(|_| !in_vain) else {
             return self.clients.open(&mut self.alarms, pass, flow, (method, branch), request, purpose);
         };
         let bytes = with_via(&request, &via(&self.settings, by_tcp, branch));
@@ -186,6 +193,7 @@ impl Ua {
                 leg.answer.iter_mut().for_each(|answer| answer.flow = anew);
             }
         }
+        self.pages_gone(pass, flow);
         for (leg, elsewhere) in self.servers.closed(pass, flow) {
             if let Some(answer) = self.legs.get_mut(leg).and_then(|leg| leg.answer.as_mut()) {
                 answer.flow = elsewhere;
@@ -202,7 +210,8 @@ impl Ua {
         let purpose = client.purpose;
         if let Some((flow, request)) = client.fallback.take() {
             client.request = request;
-            return self.clients.send_on(&mut self.alarms, pass, key, flow);
+            self.clients.send_on(&mut self.alarms, pass, key, flow);
+            return self.without_connection(pass, flow.peer, purpose);
         }
         let leg = purpose.leg().and_then(|leg| self.legs.get(leg));
         // The first INVITE is outside the dialog, even when another phone answered.
@@ -228,11 +237,25 @@ impl Ua {
                 | Purpose::Prack(_)
                 | Purpose::Notify(_)
                 | Purpose::Bye(_)
+                | Purpose::Ask(_)
                 | Purpose::Nobody,
             ) => {
                 let told = self.clients.handle(&mut self.alarms, pass, key, client_txn::Event::Unsent, None);
                 self.told(pass, key, told, None);
             }
+        }
+    }
+
+    /// A large request went by UDP after all: so do the next ones, without another second of waiting.
+    fn without_connection(&mut self, pass: &mut Pass, peer: SocketAddr, purpose: Purpose) {
+        let now = pass.now.mono;
+        self.by_udp.retain(|_, until| now < *until);
+        if self.by_udp.len() < BY_UDP_MAX {
+            self.by_udp.insert(peer, now + CONNECT_AGAIN);
+        }
+        let Purpose::Invite(key) = purpose else { return };
+        if let Some(leg) = self.legs.get(key) {
+            pass.tell(Notice::Resent { leg: leg.id });
         }
     }
 
@@ -285,7 +308,7 @@ impl Ua {
     }
 
     /// Everything of a leg goes by another flow from now on; what was not answered is sent again.
-    fn follow(&mut self, pass: &mut Pass, key: LegKey, flow: Flow) {
+    pub(super) fn follow(&mut self, pass: &mut Pass, key: LegKey, flow: Flow) {
         let leg = &mut self.legs[key];
         if let Some(dialog) = leg.dialog_mut() {
             dialog.flow = flow;
@@ -294,7 +317,11 @@ impl Ua {
             answer.flow = flow;
         }
         self.servers.follow(key, flow);
-        for client in self.clients.unanswered(|client| client.purpose.leg() == Some(key) && client.flow != flow) {
+        // An INVITE to another phone of the user, not cancelled yet, is none of this dialog's.
+        let of_dialog = |client: &Client| {
+            client.purpose.leg() == Some(key) && client.flow != flow && !matches!(client.purpose, Purpose::Invite(_))
+        };
+        for client in self.clients.unanswered(of_dialog) {
             self.clients.send_on(&mut self.alarms, pass, client, flow);
         }
     }

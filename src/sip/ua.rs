@@ -4,9 +4,11 @@
 //! Owns every table and the one wheel of timers. Never reads a clock and never sends: it appends commands. Malformed
 //! input becomes a 400 where RFC 3261 allows an answer, and nothing elsewhere.
 
+use super::ask::Asks;
 use super::auth::Authenticator;
 use super::client::{ClientKey, Clients, Told};
 use super::client_txn;
+use super::dialog::Dialog;
 use super::event::{Action, Command, Event, Flow, Notice, Settings};
 use super::leg::{Leg, LegKey, LegTimer, State};
 use super::message::Message;
@@ -39,10 +41,15 @@ pub struct Ua {
     pub(super) by_id: KeyedMap<LegId, LegKey>,
     /// By our tag, which is unique.
     pub(super) by_tag: KeyedMap<Box<[u8]>, LegKey>,
+    /// Legs that came in before a restart, by Call-ID and From tag: with it the transactions of their INVITEs were lost.
+    pub(super) taken_over: KeyedMap<Box<[u8]>, LegKey>,
     pub(super) auth: Authenticator,
     pub(super) registrar: Registrar,
+    pub(super) asks: Asks,
     /// Trunks that asked to be left alone, and until when.
     pub(super) resting: BTreeMap<SocketAddr, Mono>,
+    /// Peers to whom no connection opened, and until when none is tried for requests that go by UDP.
+    pub(super) by_udp: BTreeMap<SocketAddr, Mono>,
     /// Legs that came in so far.
     pub(super) incoming: u64,
 }
@@ -107,9 +114,12 @@ impl Ua {
             legs: SlotMap::with_key(),
             by_id: KeyedMap::new(seed),
             by_tag: KeyedMap::new(seed),
+            taken_over: KeyedMap::new(seed),
             auth,
             registrar: Registrar::new(seed),
+            asks: Asks::default(),
             resting: BTreeMap::new(),
+            by_udp: BTreeMap::new(),
             incoming: 0,
         }
     }
@@ -274,6 +284,8 @@ impl Ua {
             // The ACK of a 2xx is a transaction of its own (§13.2.2.4); one that belongs to nothing is absorbed.
             Method::Ack => self.acknowledged(pass, &request),
             Method::Cancel => self.cancelled(pass, flow, request),
+            // Its 2xx is repeated until the ACK, as in the transaction's state Accepted (RFC 6026 §7.1).
+            Method::Invite if self.was_taken_over(&request) => {}
             _ => self.begin(pass, flow, request),
         }
     }
@@ -296,6 +308,7 @@ impl Ua {
     fn act(&mut self, pass: &mut Pass, action: Action) {
         match action {
             Action::Invite(invite) => self.invite(pass, *invite),
+            Action::Ask(ask) => self.ask(pass, *ask),
             Action::Respond { leg, status, sdp, q850, retry_after_s } => {
                 if let Some(key) = self.leg(leg) {
                     match status {
@@ -364,6 +377,9 @@ impl Ua {
         }
         self.by_id.remove(&leg.id);
         self.by_tag.remove(leg.tag.as_bytes());
+        if let Some(begun) = leg.dialog().and_then(Dialog::begun_by_them) {
+            self.taken_over.remove(&begun);
+        }
         Some(leg)
     }
 

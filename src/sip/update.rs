@@ -2,7 +2,8 @@
 //!
 //! Owns who may offer when. The call gives the answer; a PRACK with an offer goes the same way (RFC 3262 §5).
 
-use super::event::Notice;
+use super::dialog::Dialog;
+use super::event::{Flow, Notice};
 use super::leg::{LegKey, LegTimer, REOFFER_MAX, Reoffer, State};
 use super::message::Message;
 use super::method::Method;
@@ -26,7 +27,7 @@ enum Turn {
 
 impl Ua {
     /// Their UPDATE.
-    pub(super) fn updated(&mut self, pass: &mut Pass, key: ServerKey, leg: LegKey, request: &Message) {
+    pub(super) fn updated(&mut self, pass: &mut Pass, key: ServerKey, (leg, flow): (LegKey, Flow), request: &Message) {
         if matches!(self.legs[leg].state, State::Ending { .. }) {
             return self.answer(pass, key, 481, |_| {});
         }
@@ -39,7 +40,7 @@ impl Ua {
             return self.too_small(pass, key, small);
         }
         let Some(offer) = offer else {
-            self.target(leg, request);
+            self.refreshed(pass, leg, flow, request);
             return self.answer_update(pass, key, leg, None);
         };
         match self.turn(leg) {
@@ -48,7 +49,7 @@ impl Ua {
             Turn::Busy => return self.not_yet(pass, key),
             Turn::Never => return self.answer(pass, key, 488, |_| {}),
         }
-        self.target(leg, request);
+        self.refreshed(pass, leg, flow, request);
         match &mut self.legs[leg].state {
             State::Established { reoffer, .. } => {
                 *reoffer = Reoffer::Asked { server: key, has_offer: true };
@@ -102,12 +103,17 @@ impl Ua {
         }
     }
 
-    /// A target refresh request (RFC 3261 §12.2.2).
-    fn target(&mut self, leg: LegKey, request: &Message) {
-        let leg = &mut self.legs[leg];
+    /// A target refresh request (RFC 3261 §12.2.2). One of a phone that comes by another flow shows where it is now (RFC
+    /// 3665 §3.7), for a phone is not reached by its Contact; behind a proxy, or while it rings, it is reached as before.
+    pub(super) fn refreshed(&mut self, pass: &mut Pass, key: LegKey, flow: Flow, request: &Message) {
+        let leg = &mut self.legs[key];
         leg.learn(request);
         if let Some(dialog) = leg.dialog_of(request) {
             dialog.refresh(request);
+        }
+        let elsewhere = |dialog: &Dialog| !dialog.trunk && dialog.routes.is_empty() && dialog.flow != flow;
+        if leg.dialog().is_some_and(elsewhere) {
+            self.follow(pass, key, flow);
         }
     }
 

@@ -127,6 +127,19 @@ impl<'a> Uri<'a> {
         self.text
     }
 
+    /// The URI as it may stand in a request line, without the headers that a SIP URI may carry elsewhere (RFC 3261 §19.1.1,
+    /// table 1).
+    pub fn without_headers(&self) -> &'a [u8] {
+        match self.scheme {
+            // The separator is the first question mark behind the user part: it stands last when nothing follows it.
+            Scheme::Sip | Scheme::Sips => {
+                let before = &self.text[..self.text.len() - self.headers.len()];
+                before.strip_suffix(b"?").unwrap_or(before)
+            }
+            Scheme::Tel | Scheme::Other => self.text,
+        }
+    }
+
     /// User part (or the number of a `tel:` URI) with its escapes decoded; bytes that are not UTF-8 become U+FFFD.
     pub fn user_text(&self) -> Cow<'a, str> {
         match lex::percent_decode(self.user.unwrap_or_default()) {
@@ -400,6 +413,20 @@ mod tests {
 
     fn uri(text: &str) -> Uri<'_> {
         Uri::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_request_line_has_no_headers() {
+        for (whole, bare) in [
+            ("sip:a@b", "sip:a@b"),
+            ("sip:a@b?", "sip:a@b"),
+            ("sip:who?@b:5060;lr?x=y&z=?", "sip:who?@b:5060;lr"),
+            ("sips:b?Route=%3Csip:c%3E", "sips:b"),
+            ("tel:+86591?", "tel:+86591?"),
+            ("http://a?b=c", "http://a?b=c"),
+        ] {
+            assert_eq!(Uri::parse(whole.as_bytes()).unwrap().without_headers(), bare.as_bytes());
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Each user agent knows the others as trunks by address; a plan says what their calls ask for after each notice.
 
 use super::event::{
-    Action, Binding, Bindings, Command, Event, Flow, Invite, ListenerSettings, Notice, Settings, TrunkSettings,
+    Action, Binding, Bindings, Command, Destination, Event, Flow, Invite, ListenerSettings, Notice, Settings,
+    TrunkSettings,
 };
 use super::ua::{Counts, Ua};
 use crate::base::{LegId, Mint, Mono, Now, ShardId, Wall};
@@ -93,9 +94,7 @@ impl Wire {
             who,
             Event::Do(Action::Invite(Box::new(Invite {
                 leg,
-                user: "1001".into(),
-                domain: "a.cn".into(),
-                trunk: None,
+                to: Destination::User { user: "1001".into(), domain: "a.cn".into() },
                 caller: "059112345678".into(),
                 caller_name: "市民".into(),
                 sdp: Bytes::from_static(b"v=0 offer"),
@@ -127,6 +126,7 @@ impl Wire {
                     }
                     self.sent.push((who, to, bytes));
                 }
+                Command::Answered(answer) => panic!("nothing was asked: {answer:?}"),
                 Command::Tell(notice) => {
                     for (after_ms, who, action) in (self.plan)(who, &notice) {
                         self.asked.push((self.now.mono + Duration::from_millis(after_ms), who, action));
@@ -205,6 +205,8 @@ impl Wire {
             Notice::Incoming(_)
             | Notice::Cancelled { .. }
             | Notice::Acknowledged { .. }
+            | Notice::Trying { .. }
+            | Notice::Resent { .. }
             | Notice::Ringing { .. }
             | Notice::Answered { .. }
             | Notice::Reoffered { .. }

@@ -32,13 +32,13 @@ pub struct Writer {
 pub struct NameError;
 
 impl Writer {
-    /// Begins a request. [`Method::Other`] has no name and must not be sent.
+    /// Begins a request; headers of `uri` are left out (RFC 3261 §19.1.1). [`Method::Other`] has no name and must not be sent.
     pub fn request(method: Method, uri: &Uri<'_>) -> Writer {
         debug_assert_ne!(method, Method::Other, "an unknown method has no name to be written");
         let mut writer = Writer { bytes: Vec::with_capacity(TYPICAL_BYTES) };
         writer.bytes.extend_from_slice(method.as_str().as_bytes());
         writer.bytes.push(b' ');
-        writer.bytes.extend_from_slice(uri.as_bytes());
+        writer.bytes.extend_from_slice(uri.without_headers());
         writer.bytes.extend_from_slice(b" SIP/2.0\r\n");
         writer
     }
@@ -296,6 +296,14 @@ mod tests {
 
     fn reply(request: &Message, status: u16, source: &str) -> Message {
         read(&Writer::reply(request, status, source.parse().unwrap(), "t1").finish())
+    }
+
+    #[test]
+    fn a_request_to_a_contact_with_headers_is_sound() {
+        let mut writer = Writer::request(Method::Bye, &uri("sip:x@b:5060?Subject=a"));
+        writer.header(Name::Via, "SIP/2.0/UDP a").header(Name::From, "<sip:1@a>;tag=f").header(Name::To, "<sip:2@b>");
+        writer.header(Name::CallId, "c").header(Name::CSeq, "1 BYE");
+        assert_eq!(read(&writer.finish()).request_uri().unwrap().to_string(), "sip:x@b:5060");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::bulk::{Bound, Bulk};
 use super::page::{Page, of_site, turn_to};
 use super::{Site, StoreError};
-use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, EndedBy, Stage};
+use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, Direction, EndedBy, RouteAttempt, Stage};
 use crate::base::{ContactId, Wall};
 use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;
@@ -17,11 +17,13 @@ pub struct CallRow {
     pub id: String,
     /// Which telling this is.
     pub revision: i64,
-    /// Caller number; empty when withheld.
+    /// `inbound` or `outbound`.
+    pub direction: String,
+    /// Caller number; empty when withheld. Of an outbound call the hotline's own, which was shown.
     pub caller: String,
-    /// Dialled number.
+    /// Dialled number. Of an outbound call the citizen's.
     pub dialled: String,
-    /// Trunk it came by; empty for a registered phone.
+    /// Trunk it came or went by; empty for a registered phone.
     pub trunk: String,
     /// SIP Call-ID of the citizen's leg.
     pub sip_call_id: String,
@@ -63,6 +65,18 @@ pub struct CallRow {
     pub recording: Option<String>,
     /// Order opened with it.
     pub order_id: Option<String>,
+    /// The caller's name as the network told it; unproved, like all below.
+    pub caller_name: Option<String>,
+    /// What was dialled before the call was diverted here.
+    pub original: Option<String>,
+    /// Why it was diverted: `unconditional`, `user-busy`, `302` …
+    pub diverted: Option<String>,
+    /// From an emergency line or over its trunk, or said to be one by a trunk that may say so.
+    pub emergency: bool,
+    /// Where the caller is: one line, or a URI to ask.
+    pub place: Option<String>,
+    /// User-to-User as it came (RFC 7433).
+    pub user_to_user: Option<String>,
 }
 
 /// One ringing of one agent.
@@ -78,6 +92,23 @@ pub struct AttemptRow {
     pub ended: Option<i64>,
     /// `answered`, `rejected`, `no_answer`, `unreachable`, `caller_gone`; `null` while it rings.
     pub outcome: Option<String>,
+}
+
+/// One route of an outbound call.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema, sqlx::FromRow)]
+pub struct RouteRow {
+    /// Trunk.
+    pub trunk: String,
+    /// Its channel was seized.
+    pub seized: i64,
+    /// The first provisional response came.
+    pub provisional: Option<i64>,
+    /// 18x came.
+    pub ringing: Option<i64>,
+    /// Answered, refused or given up.
+    pub ended: Option<i64>,
+    /// Final status; 408 when nothing came in time.
+    pub sip_status: Option<i64>,
 }
 
 /// Digits the citizen gave.
@@ -96,6 +127,8 @@ pub struct CallDetail {
     pub call: CallRow,
     /// Every ringing of an agent, in order.
     pub attempts: Vec<AttemptRow>,
+    /// Every route of an outbound call, in order.
+    pub routes: Vec<RouteRow>,
     /// Digits, in order.
     pub collected: Vec<DigitsRow>,
 }
@@ -159,29 +192,41 @@ impl Site<'_> {
         let attempts = "SELECT agent, assigned, ringing, ended, outcome FROM call_attempts \
                         WHERE site = $1 AND contact = $2 ORDER BY position";
         let attempts = sqlx::query_as(attempts).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
+        let routes = "SELECT trunk, seized, provisional, ringing, ended, sip_status FROM call_routes \
+                      WHERE site = $1 AND contact = $2 ORDER BY position";
+        let routes = sqlx::query_as(routes).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
         let digits = "SELECT node, digits FROM call_digits WHERE site = $1 AND contact = $2 ORDER BY position";
         let collected = sqlx::query_as(digits).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
-        Ok(Some(CallDetail { call, attempts, collected }))
+        Ok(Some(CallDetail { call, attempts, routes, collected }))
     }
 }
 
 static UPSERT: Bulk = Bulk::new(
-    "INSERT INTO calls (site, id, revision, caller, dialled, trunk, sip_call_id, queue, agent, offered, connected, ivr_in, \
+    "INSERT INTO calls (site, id, revision, direction, caller, dialled, trunk, sip_call_id, queue, agent, offered, connected, ivr_in, \
      ivr_out, queued, assigned, ringing, answered, caller_hangup, agent_hangup, ended, end_stage, end_by, end_sip_status, \
-     end_q850, recording, order_id) VALUES ",
-    26,
-    " ON CONFLICT (site, id) DO UPDATE SET revision = excluded.revision, caller = excluded.caller, \
+     end_q850, recording, order_id, caller_name, original, diverted, emergency, place, user_to_user) VALUES ",
+    33,
+    " ON CONFLICT (site, id) DO UPDATE SET revision = excluded.revision, \
+     direction = excluded.direction, caller = excluded.caller, \
      dialled = excluded.dialled, trunk = excluded.trunk, sip_call_id = excluded.sip_call_id, queue = excluded.queue, \
      agent = excluded.agent, offered = excluded.offered, connected = excluded.connected, ivr_in = excluded.ivr_in, \
      ivr_out = excluded.ivr_out, queued = excluded.queued, assigned = excluded.assigned, ringing = excluded.ringing, \
      answered = excluded.answered, caller_hangup = excluded.caller_hangup, agent_hangup = excluded.agent_hangup, \
      ended = excluded.ended, end_stage = excluded.end_stage, end_by = excluded.end_by, \
      end_sip_status = excluded.end_sip_status, end_q850 = excluded.end_q850, recording = excluded.recording, \
-     order_id = excluded.order_id WHERE excluded.revision > calls.revision",
+     order_id = excluded.order_id, caller_name = excluded.caller_name, original = excluded.original, \
+     diverted = excluded.diverted, emergency = excluded.emergency, place = excluded.place, \
+     user_to_user = excluded.user_to_user WHERE excluded.revision > calls.revision",
 );
 static STORED: Bulk = Bulk::new("SELECT site, id, revision FROM calls WHERE (site, id) IN (VALUES ", 2, ")");
 static FORGET_ATTEMPTS: Bulk = Bulk::new("DELETE FROM call_attempts WHERE (site, contact) IN (VALUES ", 2, ")");
 static FORGET_DIGITS: Bulk = Bulk::new("DELETE FROM call_digits WHERE (site, contact) IN (VALUES ", 2, ")");
+static FORGET_ROUTES: Bulk = Bulk::new("DELETE FROM call_routes WHERE (site, contact) IN (VALUES ", 2, ")");
+static ROUTES: Bulk = Bulk::new(
+    "INSERT INTO call_routes (site, contact, position, trunk, seized, provisional, ringing, ended, sip_status) VALUES ",
+    9,
+    "",
+);
 static ATTEMPTS: Bulk = Bulk::new(
     "INSERT INTO call_attempts (site, contact, position, agent, assigned, ringing, ended, outcome) VALUES ",
     8,
@@ -215,20 +260,22 @@ pub(super) async fn write(
         }
     }
     let forgotten: Vec<(&str, String)> = replaced.iter().map(|(key, _)| key.clone()).collect();
-    for forget in FORGET_ATTEMPTS.statements(&forgotten, bind_key).chain(FORGET_DIGITS.statements(&forgotten, bind_key))
-    {
-        forget.execute(&mut *database).await?;
+    for table in [&FORGET_ATTEMPTS, &FORGET_DIGITS, &FORGET_ROUTES] {
+        for forget in table.statements(&forgotten, bind_key) {
+            forget.execute(&mut *database).await?;
+        }
     }
     let rows: Vec<((&str, String), &CallRecord)> = told.into_iter().chain(replaced).collect();
-    let (mut attempts, mut digits) = (Vec::new(), Vec::new());
+    let (mut attempts, mut digits, mut routes) = (Vec::new(), Vec::new(), Vec::new());
     for (key, call) in &rows {
         attempts.extend((0i64..).zip(&call.attempts).map(|(position, attempt)| (key, position, attempt)));
+        routes.extend((0i64..).zip(&call.routes).map(|(position, route)| (key, position, route)));
         digits.extend((0i64..).zip(&call.collected).map(|(position, given)| (key, position, given)));
     }
     let calls = UPSERT.statements(&rows, bind);
-    for write in
-        calls.chain(ATTEMPTS.statements(&attempts, bind_attempt)).chain(DIGITS.statements(&digits, bind_digits))
-    {
+    let attempts = ATTEMPTS.statements(&attempts, bind_attempt);
+    let routes = ROUTES.statements(&routes, bind_route);
+    for write in calls.chain(attempts).chain(DIGITS.statements(&digits, bind_digits)).chain(routes) {
         write.execute(&mut *database).await?;
     }
     Ok(())
@@ -241,6 +288,7 @@ fn bind(statement: Bound, ((site, contact), call): &((&str, String), &CallRecord
         .bind(*site)
         .bind(contact)
         .bind(i64::from(call.revision))
+        .bind(direction(call.direction))
         .bind(&*call.caller)
         .bind(&*call.dialled)
         .bind(&*call.trunk)
@@ -264,6 +312,12 @@ fn bind(statement: Bound, ((site, contact), call): &((&str, String), &CallRecord
         .bind(call.end.map(|end| i64::from(end.q850)))
         .bind(call.recording.map(|id| id.to_string()))
         .bind(call.order.map(|id| id.to_string()))
+        .bind(call.signalled.caller_name.as_deref())
+        .bind(call.signalled.original.as_deref())
+        .bind(call.signalled.diverted.as_deref())
+        .bind(call.signalled.emergency)
+        .bind(call.signalled.place.as_deref())
+        .bind(call.signalled.user_to_user.as_deref())
 }
 
 fn bind_key(statement: Bound, (site, contact): &(&str, String)) -> Bound {
@@ -282,11 +336,32 @@ fn bind_attempt(statement: Bound, ((site, contact), position, attempt): &(&(&str
         .bind(attempt.outcome.map(outcome_word))
 }
 
+fn bind_route(statement: Bound, ((site, contact), position, route): &(&(&str, String), i64, &RouteAttempt)) -> Bound {
+    let ms = |wall: Option<Wall>| wall.map(|wall| wall.0);
+    statement
+        .bind(*site)
+        .bind(contact)
+        .bind(*position)
+        .bind(&*route.trunk)
+        .bind(route.seized.0)
+        .bind(ms(route.provisional))
+        .bind(ms(route.ringing))
+        .bind(ms(route.ended))
+        .bind(route.sip_status.map(i64::from))
+}
+
 /// The call's key, the place among its digits, node and digits.
 type DigitsOfCall<'a> = (&'a (&'a str, String), i64, &'a (Box<str>, Box<str>));
 
 fn bind_digits(statement: Bound, ((site, contact), position, (node, digits)): &DigitsOfCall) -> Bound {
     statement.bind(*site).bind(contact).bind(*position).bind(&**node).bind(&**digits)
+}
+
+const fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Inbound => "inbound",
+        Direction::Outbound => "outbound",
+    }
 }
 
 const fn stage_word(stage: Stage) -> &'static str {

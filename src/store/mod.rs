@@ -182,12 +182,14 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 5] = [
+    const STEPS: [(&str, &str); 7] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
         ("agent states and audit", include_str!("../../migrations/0004_agent_states_and_audit.sql")),
         ("people", include_str!("../../migrations/0005_people.sql")),
+        ("signalled", include_str!("../../migrations/0006_signalled.sql")),
+        ("outbound calls", include_str!("../../migrations/0007_outbound.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

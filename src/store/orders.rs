@@ -39,6 +39,10 @@ pub struct OrderRow {
     pub answered: Option<i64>,
     /// When the call ended.
     pub ended: Option<i64>,
+    /// The call was said to be an emergency.
+    pub emergency: bool,
+    /// Where the caller was, as the network told it: one line, or a URI to ask.
+    pub place: Option<String>,
 }
 
 /// One step of an order's life.
@@ -115,12 +119,13 @@ impl Site<'_> {
 
 static UPSERT: Bulk = Bulk::new(
     "INSERT INTO orders (site, id, revision, state, contact, recording, caller, dialled, category, agent, called, opened, \
-     answered, ended) VALUES ",
-    14,
+     answered, ended, emergency, place) VALUES ",
+    16,
     " ON CONFLICT (site, id) DO UPDATE SET revision = excluded.revision, contact = excluded.contact, \
      recording = excluded.recording, caller = excluded.caller, dialled = excluded.dialled, category = excluded.category, \
      agent = excluded.agent, called = excluded.called, opened = excluded.opened, answered = excluded.answered, \
-     ended = excluded.ended WHERE excluded.revision > orders.revision",
+     ended = excluded.ended, emergency = excluded.emergency, place = excluded.place \
+     WHERE excluded.revision > orders.revision",
 );
 static OPENING: Bulk = Bulk::new(
     "INSERT INTO order_history (site, order_id, position, actor, role, from_state, to_state, at, reason) VALUES ",
@@ -159,6 +164,8 @@ fn bind(statement: Bound, (site, order): &(&str, &OrderOpened)) -> Bound {
         .bind(order.opened.0)
         .bind(order.answered.map(|wall| wall.0))
         .bind(order.ended.map(|wall| wall.0))
+        .bind(order.emergency)
+        .bind(order.place.as_deref())
 }
 
 /// The same whichever telling comes first: `opened` never changes between them.

@@ -51,6 +51,7 @@ fn record(number: u32, revision: u32) -> CallRecord {
     CallRecord {
         contact: ContactId(id(number)),
         revision,
+        direction: if number % 2 == 1 { Direction::Outbound } else { Direction::Inbound },
         caller: "13800000000".into(),
         dialled: "12345".into(),
         trunk: "unicom-a".into(),
@@ -75,10 +76,26 @@ fn record(number: u32, revision: u32) -> CallRecord {
         } else {
             Vec::new()
         },
+        routes: vec![RouteAttempt {
+            trunk: "unicom-a".into(),
+            seized: at(5),
+            provisional: Some(at(15)),
+            ringing: None,
+            ended: ended.then(|| at(9_000)),
+            sip_status: ended.then_some(200),
+        }],
         collected: vec![("menu".into(), "1".into())],
         end: ended.then_some(End { stage: Stage::Talking, by: EndedBy::Caller, sip_status: 200, q850: 16 }),
         recording: ended.then_some(RecordingId(id(number))),
         order: ended.then_some(OrderId(id(number))),
+        signalled: Signalled {
+            caller_name: Some("张三".into()),
+            original: Some("12333".into()),
+            diverted: Some("user-busy".into()),
+            emergency: true,
+            place: Some("福建省 福州市 鼓楼区; 26.08940,119.30120 ±50 m".into()),
+            user_to_user: Some("3230;encoding=hex".into()),
+        },
     }
 }
 
@@ -117,6 +134,8 @@ fn order(number: u32, revision: u32) -> OrderOpened {
         opened: at(901),
         answered: ended.then(|| at(2_000)),
         ended: ended.then(|| at(9_000)),
+        emergency: true,
+        place: Some("福建省 福州市 鼓楼区; 26.08940,119.30120 ±50 m".into()),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Calls that a crash cut off: what is stored of them, as the facts that the call itself would have told.
 
-use super::calls::{AttemptRow, CallDetail, CallFilter, CallRow, CallState};
+use super::calls::{AttemptRow, CallDetail, CallFilter, CallRow, CallState, RouteRow};
 use super::orders::{OrderFilter, OrderRow};
 use super::page::{Limit, Page, Question};
 use super::recordings::RecordingRow;
 use super::{Site, StoreError};
-use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, End, EndedBy, OrderOpened, Stage, Times};
+use crate::base::fact::{
+    Attempt, CallRecord, Direction, End, EndedBy, OrderOpened, RouteAttempt, Signalled, Stage, Times,
+};
 use crate::base::{ContactId, Wall};
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -138,11 +140,14 @@ fn heard(row: &RecordingRow) -> Option<Unfinished> {
         queue: None,
         agent: None,
         times,
+        direction: Direction::default(),
         attempts: Vec::new(),
+        routes: Vec::new(),
         collected: Vec::new(),
         end: None,
         recording: id(&row.id),
         order: None,
+        signalled: Signalled::default(),
     };
     let unsealed = row.ended.is_none();
     Some(Unfinished { record, order: None, unsealed, last_seen: Wall(row.ended.unwrap_or(row.started)) })
@@ -171,6 +176,7 @@ fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
         times: times(&row),
         recording: row.recording.as_deref().and_then(id),
         order: row.order_id.as_deref().and_then(id),
+        direction: word(&row.direction).unwrap_or_default(),
         caller: row.caller.into(),
         dialled: row.dialled.into(),
         trunk: row.trunk.into(),
@@ -178,8 +184,17 @@ fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
         queue: row.queue.map(Into::into),
         agent: row.agent.map(Into::into),
         attempts: detail.attempts.into_iter().map(attempt).collect(),
+        routes: detail.routes.into_iter().map(route).collect(),
         collected: detail.collected.into_iter().map(|row| (row.node.into(), row.digits.into())).collect(),
         end: None,
+        signalled: Signalled {
+            caller_name: row.caller_name.map(Into::into),
+            original: row.original.map(Into::into),
+            diverted: row.diverted.map(Into::into),
+            emergency: row.emergency,
+            place: row.place.map(Into::into),
+            user_to_user: row.user_to_user.map(Into::into),
+        },
     }
 }
 
@@ -205,11 +220,22 @@ fn attempt(row: AttemptRow) -> Attempt {
         assigned: Wall(row.assigned),
         ringing: wall(row.ringing),
         ended: wall(row.ended),
-        outcome: row.outcome.as_deref().and_then(outcome),
+        outcome: row.outcome.as_deref().and_then(word),
     }
 }
 
-fn outcome(word: &str) -> Option<AttemptOutcome> {
+fn route(row: RouteRow) -> RouteAttempt {
+    RouteAttempt {
+        trunk: row.trunk.into(),
+        seized: Wall(row.seized),
+        provisional: wall(row.provisional),
+        ringing: wall(row.ringing),
+        ended: wall(row.ended),
+        sip_status: row.sip_status.and_then(|status| u16::try_from(status).ok()),
+    }
+}
+
+fn word<T: serde::de::DeserializeOwned>(word: &str) -> Option<T> {
     serde_json::from_value(word.into()).ok()
 }
 
@@ -227,6 +253,8 @@ fn opened(contact: ContactId, row: OrderRow) -> Option<OrderOpened> {
         opened: Wall(row.opened),
         answered: wall(row.answered),
         ended: wall(row.ended),
+        emergency: row.emergency,
+        place: row.place.map(Into::into),
     })
 }
 

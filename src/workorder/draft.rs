@@ -3,7 +3,7 @@
 //! Owns the call's part of the order: who called, when, who answered, which recording. Never the agent's part: what the
 //! citizen asked for is written through the API.
 
-use crate::base::fact::{Fact, OrderOpened};
+use crate::base::fact::{Fact, OrderOpened, Signalled};
 use crate::base::{ContactId, OrderId, RecordingId, Wall};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub struct Opening<'a> {
     pub category: &'a str,
     /// When the citizen called.
     pub called: Wall,
+    /// What the network said beside.
+    pub signalled: &'a Signalled,
 }
 
 impl Draft {
@@ -45,6 +47,8 @@ impl Draft {
             opened: at,
             answered: None,
             ended: None,
+            emergency: call.signalled.emergency,
+            place: call.signalled.place.clone(),
         })
     }
 
@@ -84,6 +88,7 @@ mod tests {
             dialled: "12345",
             category: "010203",
             called: Wall(10),
+            signalled: &Signalled { emergency: true, place: Some("鼓楼区".into()), ..Signalled::default() },
         };
         let mut draft = Draft::open(OrderId(3), Wall(20), call);
         draft.answered(Wall(30), "1001");
@@ -93,5 +98,6 @@ mod tests {
         assert_eq!((order.revision, order.answered, order.agent.as_deref()), (4, Some(Wall(30)), Some("1002")));
         assert_eq!((order.called, order.opened, order.ended), (Wall(10), Wall(20), Some(Wall(50))));
         assert_eq!((&*order.category, order.recording), ("010203", Some(RecordingId(2))));
+        assert_eq!((order.emergency, order.place.as_deref()), (true, Some("鼓楼区")));
     }
 }

@@ -1,6 +1,6 @@
-// JsSIP as an agent's softphone over a WebSocket, without a browser: signalling is JsSIP's own, the peer connection is a
-// stand-in that describes plain RTP. Prints one line for each thing that happens; a line "drop" on standard input breaks
-// the connection without a word.
+// JsSIP as a softphone over a WebSocket, without a browser: signalling is JsSIP's own, the peer connection is a stand-in
+// that describes plain RTP. Answers what comes. Prints one line for each thing that happens. Lines on standard input:
+// "drop" breaks the connection without a word, "call NUMBER" calls, "hangup" ends the call.
 //
 // node agent.mjs URL CERTIFICATE ORIGIN USER DOMAIN PASSWORD RTP_PORT
 import fs from 'node:fs';
@@ -21,8 +21,15 @@ class PeerConnection extends EventTarget {
   iceConnectionState = 'connected';
   signalingState = 'stable';
   localDescription = null;
-  async setRemoteDescription() {}
-  async setLocalDescription(description) { this.localDescription = description; }
+  async setRemoteDescription({ type, sdp }) {
+    this.signalingState = type === 'offer' ? 'have-remote-offer' : 'stable';
+    say(type, /m=audio \d+ (.*)/.exec(sdp)[1].trim());
+  }
+  async setLocalDescription(description) {
+    this.signalingState = description.type === 'offer' ? 'have-local-offer' : 'stable';
+    this.localDescription = description;
+  }
+  async createOffer() { return { type: 'offer', sdp: SDP }; }
   async createAnswer() { return { type: 'answer', sdp: SDP }; }
   getSenders() { return []; }
   getReceivers() { return []; }
@@ -71,15 +78,22 @@ ua.on('connected', () => say('connected'));
 ua.on('disconnected', () => say('disconnected'));
 ua.on('registered', () => say('registered'));
 ua.on('registrationFailed', (event) => say('registrationFailed', event.cause));
+let current;
 ua.on('newRTCSession', ({ originator, session }) => {
+  current = session;
   say('session', originator);
   session.on('confirmed', () => say('confirmed'));
   session.on('ended', ({ originator: by, cause }) => say('ended', by, cause));
   session.on('failed', ({ originator: by, cause }) => say('failed', by, cause));
-  session.answer({ mediaConstraints: { audio: false, video: false } });
+  if (originator === 'remote') session.answer({ mediaConstraints: { audio: false, video: false } });
 });
 ua.start();
 
 readline.createInterface({ input: process.stdin })
-  .on('line', (line) => { if (line === 'drop') socket.ws.terminate(); })
+  .on('line', (line) => {
+    const [word, number] = line.split(' ');
+    if (word === 'drop') socket.ws.terminate();
+    if (word === 'call') ua.call(`sip:${number}@${domain}`, { mediaConstraints: { audio: false, video: false } });
+    if (word === 'hangup') current.terminate();
+  })
   .on('close', () => process.exit(0));

@@ -5,7 +5,7 @@ use super::session::{Cue, Out, Session, Stage};
 use super::text::{Text, auth_param, finish, param};
 use jiesu::base::Mono;
 use md5::{Digest, Md5};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ pub struct Agent {
     /// How many in a thousand rings or talks go oddly.
     pub wild: u64,
     pub sessions: BTreeMap<String, Session>,
-    /// Contacts of talks that this phone ended.
-    pub hung_up: BTreeSet<String>,
+    /// Contacts of talks that this phone has ended since it was last asked.
+    pub hung_up: Vec<String>,
     pub silent: bool,
     /// Since when the engine has confirmed that the phone is gone.
     pub away_since: Option<Mono>,
@@ -62,7 +62,7 @@ impl Agent {
             domain,
             wild,
             sessions: BTreeMap::new(),
-            hung_up: BTreeSet::new(),
+            hung_up: Vec::new(),
             silent: false,
             away_since: None,
             silent_since: None,
@@ -324,7 +324,7 @@ impl Agent {
         let Some(session) = self.sessions.get_mut(call_id) else { return };
         if session.stage == Stage::Up && !session.said_bye {
             session.said_bye = true;
-            self.hung_up.insert(session.contact.clone());
+            self.hung_up.push(session.contact.clone());
             session.request(now, "BYE", "", out);
         }
     }

@@ -27,8 +27,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Draws one. `wild` is how many in a thousand do something odd.
-    pub fn draw(dice: &mut Dice, wild: u64) -> Plan {
+    /// Draws one. `wild` is how many in a thousand do something odd; `seeks_agent` when none asks for the farewell.
+    pub fn draw(dice: &mut Dice, wild: u64, seeks_agent: bool) -> Plan {
         let odd = |dice: &mut Dice, share: u64| dice.permille(wild * share / 100);
         let patience = match dice.below(10) {
             0 => dice.ms(0, 400),
@@ -43,7 +43,8 @@ impl Plan {
         };
         let mut digits = Vec::new();
         for _ in 0..dice.below(5) {
-            digits.push((dice.ms(500, 25_000), dice.pick(b"0123459#*")));
+            let keys: &[u8] = if seeks_agent { b"012345#*" } else { b"0123459#*" };
+            digits.push((dice.ms(500, 25_000), dice.pick(keys)));
         }
         let mut reinvites = Vec::new();
         if odd(dice, 30) {
@@ -116,6 +117,11 @@ impl Citizen {
         }
     }
 
+    /// Whether this citizen has hung up.
+    pub fn left(&self) -> bool {
+        self.wants_end
+    }
+
     /// Whether this citizen tries again after a call without an agent.
     pub fn redials(&self) -> bool {
         self.plan.redials && !self.vanished
@@ -146,7 +152,7 @@ impl Citizen {
                     let ack = self.session.ack(cseq, "");
                     out.push(Out::Send(ack));
                 }
-                if first_answer && self.wants_end && self.plan.ack_after == Some(Duration::ZERO) {
+                if first_answer && self.wants_end {
                     self.hang_up(now, out);
                 }
             }

@@ -1,15 +1,15 @@
 //! What must be true of every run: who may end a call, that facts balance, and that nobody is held twice or forgotten.
 
+use super::desks::Desks;
 use super::site::{Person, Site};
 use jiesu::acd::Acd;
+use jiesu::acd::event::Lease;
 use jiesu::base::fact::{CallRecord, End, EndedBy, Fact, OrderOpened, Stage};
 use jiesu::base::{AgentId, CallId, ContactId, Mono, OrderId, ShardId, Wall};
 use jiesu::call::event::CallView;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Longer than any message between two parts is under way.
-const CROSSING_MAX: Duration = Duration::from_secs(1);
 /// A waiting caller is named to the ACD again every 30 s, so nobody may be missing there for longer.
 const MISSING_MAX: Duration = Duration::from_secs(40);
 /// An apology is heard outside every line, for no longer than this.
@@ -20,13 +20,13 @@ const APOLOGY_MAX: Duration = Duration::from_secs(31);
 pub struct Ledger {
     records: BTreeMap<ContactId, CallRecord>,
     orders: BTreeMap<OrderId, OrderOpened>,
+    ordered: BTreeMap<ContactId, OrderId>,
     contacts: BTreeMap<Box<str>, ContactId>,
     views: BTreeMap<CallId, CallView>,
     by_contact: BTreeMap<ContactId, CallId>,
-    doubled: BTreeMap<AgentId, Mono>,
+    desks: Desks,
+    /// Who waits and is in no line, since when; whatever they show makes it count anew.
     missing: BTreeMap<CallId, Mono>,
-    held: BTreeMap<AgentId, Mono>,
-    unbooked: BTreeMap<CallId, Mono>,
     /// Calls that were let go by the ACD.
     pub released: BTreeMap<CallId, Mono>,
     /// Calls that the world asked to end.
@@ -54,9 +54,8 @@ pub struct Beliefs<'a> {
 }
 
 impl Beliefs<'_> {
-    fn held(&self) -> BTreeSet<AgentId> {
-        let view = |person: &Person| self.acds[person.site.index()].agent(person.agent);
-        self.people.iter().filter_map(|person| Some(view(person)?.lease?.agent)).collect()
+    fn lease(&self, person: &Person) -> Option<Lease> {
+        self.acds[person.site.index()].agent(person.agent)?.lease
     }
 
     fn waits(&self, view: &CallView, queue: Option<&str>) -> bool {
@@ -81,6 +80,8 @@ pub struct Sides {
     pub ports_refused: bool,
     /// A shard has no room for another call.
     pub full: bool,
+    /// So much is lost that all repetitions of one message may be.
+    pub unheard: bool,
 }
 
 impl Ledger {
@@ -131,11 +132,16 @@ impl Ledger {
             assert_eq!(before.contact, order.contact, "an order is of one contact");
             assert!(order.revision > before.revision, "the newest telling has the highest revision: {order:?}");
         }
+        let one = *self.ordered.entry(order.contact).or_insert(order.order);
+        let shaken = self.shaken.contains(&order.contact);
+        assert!(shaken || one == order.order, "one order a contact: {order:?}");
     }
 
     /// A call as it is shown.
-    pub fn show(&mut self, view: CallView) {
+    pub fn show(&mut self, now: Mono, view: CallView) {
         self.heard_of(view.contact);
+        self.desks.shown(now, &view);
+        self.missing.remove(&view.call);
         let tenant = *self.tenants.entry(view.call).or_insert(view.contact);
         assert_eq!(tenant, view.contact, "{:?} is given twice", view.call);
         match view.stage {
@@ -169,7 +175,7 @@ impl Ledger {
             EndedBy::Operator => among(&self.operator),
             EndedBy::Flow => end.stage == Stage::Ivr || call.is_some_and(|call| self.released.contains_key(&call)),
             EndedBy::Refused => sides.draining || sides.ports_refused || sides.full,
-            EndedBy::Network => sides.caller_failed || self.shaken.contains(&record.contact),
+            EndedBy::Network => sides.caller_failed || sides.unheard || self.shaken.contains(&record.contact),
             // A call as it was some time ago may have lost its ports since.
             EndedBy::Fault => self.shaken.contains(&record.contact),
         };
@@ -179,8 +185,11 @@ impl Ledger {
     }
 
     /// A shard dies: what its calls were is what the restored ones must be.
-    pub fn crash(&mut self, shard: ShardId) {
+    pub fn crash(&mut self, now: Mono, shard: ShardId) {
         self.limbo = self.views.extract_if(.., |call, _| call.shard == shard).collect();
+        for call in self.limbo.keys() {
+            self.desks.left(now, *call);
+        }
     }
 
     /// It is about to find itself, perhaps as it was some time ago.
@@ -204,44 +213,23 @@ impl Ledger {
     }
 
     /// After a crash what stood crossed begins to count anew.
-    pub fn begin_anew(&mut self) {
-        self.doubled.clear();
-        self.held.clear();
-        self.unbooked.clear();
+    pub fn begin_anew(&mut self, now: Mono) {
+        self.desks.begin_anew(now);
         self.missing.clear();
     }
 
-    /// No agent is with two callers, no agent is held for nobody, nobody talks to an agent who is not, and nobody waits
-    /// whom their ACD does not know in the queue of that name.
+    /// The lease that the queues' owner holds an agent by now.
+    pub fn held(&mut self, now: Mono, agent: AgentId, lease: Option<Lease>) {
+        self.desks.held(now, agent, lease);
+    }
+
+    /// Agents and callers fit together, and nobody waits whom their ACD does not know in the queue of that name.
     pub fn check(&mut self, now: Mono, beliefs: &Beliefs) {
-        let held = beliefs.held();
+        for person in beliefs.people {
+            self.desks.held(now, person.agent, beliefs.lease(person));
+        }
+        self.desks.check(now);
         let waits = |view: &CallView, queue: Option<&str>| beliefs.waits(view, queue);
-        let mut with: BTreeMap<AgentId, u32> = BTreeMap::new();
-        for view in self.views.values() {
-            if let Some(agent) = view.agent {
-                *with.entry(agent).or_default() += 1;
-            }
-        }
-        let talks = self.views.values().filter(|view| view.stage == Some(Stage::Talking));
-        let unbooked = talks.filter(|view| view.agent.is_some_and(|agent| !held.contains(&agent)));
-        let unbooked: Vec<CallId> = unbooked.map(|view| view.call).collect();
-        self.unbooked.retain(|call, _| unbooked.contains(call));
-        for call in unbooked {
-            let since = *self.unbooked.entry(call).or_insert(now);
-            assert!(now.since(since) < CROSSING_MAX, "talks to an agent who is free: {:?}", self.views.get(&call));
-        }
-        let idle: Vec<AgentId> = held.iter().copied().filter(|agent| !with.contains_key(agent)).collect();
-        self.held.retain(|agent, _| idle.contains(agent));
-        for agent in idle {
-            let since = *self.held.entry(agent).or_insert(now);
-            assert!(now.since(since) < CROSSING_MAX, "{agent:?} is held for nobody since {since:?}");
-        }
-        with.retain(|_, calls| *calls > 1);
-        self.doubled.retain(|agent, _| with.contains_key(agent));
-        for agent in with.into_keys() {
-            let since = *self.doubled.entry(agent).or_insert(now);
-            assert!(now.since(since) < CROSSING_MAX, "{agent:?} is with two callers: {:?}", self.with(agent));
-        }
         let apologised =
             |view: &CallView| self.released.get(&view.call).is_some_and(|since| now.since(*since) < APOLOGY_MAX);
         let queue = |view: &CallView| self.records.get(&view.contact).and_then(|record| record.queue.as_deref());
@@ -255,10 +243,6 @@ impl Ledger {
             let since = *self.missing.entry(call).or_insert(now);
             assert!(now.since(since) < MISSING_MAX, "{:?} waits and is in no line", self.views.get(&call));
         }
-    }
-
-    fn with(&self, agent: AgentId) -> Vec<&CallView> {
-        self.views.values().filter(|view| view.agent == Some(agent)).collect()
     }
 
     /// All is over.
@@ -276,6 +260,11 @@ impl Ledger {
         for order in self.orders.values().filter(known) {
             assert!(order.ended.is_some(), "an order whose call never ended: {order:?}");
         }
+    }
+
+    /// Whether a citizen's INVITE became a contact.
+    pub fn knows(&self, sip_call_id: &str) -> bool {
+        self.contacts.contains_key(sip_call_id)
     }
 
     /// Contacts told of.

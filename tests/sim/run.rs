@@ -1,12 +1,15 @@
 //! One run from one seed: what is drawn, and what a failure shows.
 
 use super::dice::Dice;
-use super::world::{Figures, World};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use super::world::{Figures, Watch, World};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// A trace shows no more of a line, in characters: a snapshot is long.
 const TRACE_LINE_MAX: usize = 1_200;
+/// Lines of trace that a failure shows.
+const TRACE_SHOWN_MAX: usize = 200;
 
 /// How rough the world of a run is.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +39,8 @@ pub struct Rates {
     pub tick: Duration,
     pub lasts: Duration,
     pub drains: bool,
+    /// Nobody who stays on the line is turned away, so that all of them must reach an agent.
+    pub serves_all: bool,
 }
 
 impl Rates {
@@ -43,11 +48,11 @@ impl Rates {
     pub fn draw(dice: &mut Dice, lasts: Duration) -> Rates {
         let never = Duration::ZERO;
         let (call_ms, talk_ms, staff) = dice.pick(&[
+            (100, (200, 3_000), (18, 66)),
+            (150, (200, 4_000), (14, 50)),
             (300, (200, 3_000), (6, 17)),
             (600, (200, 8_000), (6, 17)),
-            (1_000, (500, 15_000), (4, 9)),
             (4_000, (2_000, 60_000), (3, 6)),
-            (12_000, (2_000, 120_000), (3, 6)),
         ]);
         Rates {
             lost: dice.pick(&[0, 0, 10, 50]),
@@ -67,6 +72,7 @@ impl Rates {
             tick: dice.pick(&[Duration::from_millis(100), Duration::from_millis(400)]),
             lasts,
             drains: dice.permille(300),
+            serves_all: false,
         }
     }
 
@@ -91,34 +97,63 @@ impl Rates {
             tick: Duration::from_millis(400),
             lasts,
             drains: false,
+            serves_all: false,
+        }
+    }
+
+    /// A network that loses one datagram in five, doubles one in twenty and lets later ones overtake; else all is well.
+    pub fn rough_network(lasts: Duration) -> Rates {
+        Rates {
+            lost: 200,
+            doubled: 50,
+            delay_ms: (1, 300),
+            wild: 0,
+            operator_every: Duration::ZERO,
+            talk_ms: (500, 8_000),
+            staff: (40, 60),
+            check_every: 64,
+            tick: Duration::from_millis(100),
+            serves_all: true,
+            ..Rates::seats(lasts)
         }
     }
 }
 
-/// Runs `seed` for so long. A failure runs it once more, with a look at everything after each step, and prints how it came
-/// to it.
-pub fn run(seed: u64, draw: impl Fn(&mut Dice) -> Rates) -> Figures {
-    let start = |trace| {
+/// Runs `seed` for so long. A failure runs it once more, with a look at everything after each of the last steps, and prints
+/// how it came to it.
+///
+/// # Errors
+/// What it failed by.
+pub fn run(seed: u64, draw: impl Fn(&mut Dice) -> Rates) -> Result<Figures, String> {
+    let start = |watch| {
         let mut dice = Dice::new(seed);
         let rates = draw(&mut dice);
-        (World::new(seed, rates, dice, trace), rates)
+        (World::new(seed, rates, dice, watch), rates)
     };
-    let (mut world, rates) = start(false);
+    let (mut world, rates) = start(None);
     match catch_unwind(AssertUnwindSafe(|| world.run())) {
-        Ok(figures) => figures,
+        Ok(figures) => Ok(figures),
         Err(failure) => {
-            explain(seed, rates.lasts, &mut start(true).0, &format!("{rates:?}"));
-            resume_unwind(failure);
+            let text = said(&*failure);
+            let watch = Watch::new(world.now.mono, words(&text));
+            explain(seed, rates.lasts, &mut start(Some(watch)).0, &format!("{rates:?}"));
+            Err(text)
         }
     }
+}
+
+fn said(failure: &(dyn Any + Send)) -> String {
+    let text = failure.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| failure.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 fn explain(seed: u64, lasts: Duration, world: &mut World, rates: &str) {
-    let failure = catch_unwind(AssertUnwindSafe(|| world.run())).expect_err("a run is the same each time");
-    let text = failure.downcast_ref::<String>().cloned().unwrap_or_default();
-    let lines = world.trace(&words(&text));
+    let Err(failure) = catch_unwind(AssertUnwindSafe(|| world.run())) else {
+        return eprintln!("seed {seed}: looked at after each step it does not fail: {rates}");
+    };
+    let lines = world.trace(&words(&said(&*failure)));
     eprintln!("seed {seed}: {rates}\nlast events of those concerned:");
-    for line in &lines[lines.len().saturating_sub(120)..] {
+    for line in &lines[lines.len().saturating_sub(TRACE_SHOWN_MAX)..] {
         let cut: String = line.chars().take(TRACE_LINE_MAX).collect();
         eprintln!("  {cut}");
     }
@@ -129,8 +164,8 @@ fn explain(seed: u64, lasts: Duration, world: &mut World, rates: &str) {
 /// What the failure's text names: Call-IDs of citizens, contacts, calls and legs.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = text
-        .split(['"', ' ', '(', ')', ','])
-        .filter(|word| word.contains("@10.") || word.starts_with("js0") || word.starts_with("10.0.1."))
+        .split(['"', ' ', '(', ')', ',', '[', ']'])
+        .filter(|word| word.contains("@10.") || word.starts_with("js0") || word.starts_with("10."))
         .map(str::to_owned)
         .collect();
     for (before, after) in [("ContactId(", ")"), ("AgentId(", ")"), ("CallId {", "}"), ("leg ", " "), ("LegId(", ")")] {

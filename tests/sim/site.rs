@@ -8,7 +8,10 @@ use jiesu::call::event::{AgentIdentity, QueueVoice, Settings as CallSettings, Si
 use jiesu::ivr::draft::Names;
 use jiesu::ivr::{Draft, Entry, Numbers};
 use jiesu::media::{Library, Prompt};
+use jiesu::sdp::Codec;
 use jiesu::sip::event::{Credential, DomainSettings, Limits, ListenerSettings, Settings as SipSettings, TrunkSettings};
+use jiesu::trunk::event::{Limits as Channels, Profile, Settings as TrunkTable, Wording};
+use jiesu::trunk::rules::NumberRules;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,8 +73,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Draws the people and the queues' rules.
-    pub fn draw(dice: &mut Dice, (least, most): (u64, u64)) -> Plan {
+    /// Draws the people and the queues' rules; `serves_all` when no rule may turn anybody away.
+    pub fn draw(dice: &mut Dice, (least, most): (u64, u64), serves_all: bool) -> Plan {
         let mut people = Vec::new();
         for site in 0..2u16 {
             for desk in 1..=least + dice.below(most - least + 1) {
@@ -83,15 +86,19 @@ impl Plan {
                 people.push(Person { agent, site: SiteId(site), user, skills, employed: true });
             }
         }
-        Plan {
+        let plan = Plan {
             people,
             ring_max: dice.ms(8_000, 20_000),
             wrap_up: if dice.permille(500) { dice.ms(500, 10_000) } else { Duration::ZERO },
             wait_max: dice.permille(600).then(|| dice.ms(20_000, 200_000)),
             waiting_max: dice.pick(&[2, 10, 1_000]),
             no_agents: dice.pick(&[NoAgents::Wait, NoAgents::Wait, NoAgents::Release]),
-            calls_max: dice.pick(&[6, 5_000, 5_000]),
+            calls_max: dice.pick(&[least as usize, 5_000, 5_000]),
+        };
+        if !serves_all {
+            return plan;
         }
+        Plan { wait_max: None, waiting_max: 5_000, no_agents: NoAgents::Wait, calls_max: 5_000, ..plan }
     }
 
     /// Whose phone this is.
@@ -110,6 +117,8 @@ impl Plan {
             agents: self.people.iter().map(|person| self.identity(person)).collect(),
             numbers: numbers(&queues),
             calls_max: self.calls_max,
+            trunks: Arc::new(trunks()),
+            ..CallSettings::default()
         };
         let acd = (0..2).map(|site| Arc::new(self.acd(SiteId(site), &queues))).collect();
         Site { sip: Arc::new(self.sip()), calls: Arc::new(calls), acd }
@@ -159,12 +168,40 @@ impl Plan {
     }
 }
 
+/// One carrier that only brings calls in; what it may bring is more than ever comes.
+pub fn trunks() -> TrunkTable {
+    let limits = Channels { channels: 50_000, reserve: 2, calls_per_s: 50_000 };
+    let carrier = Profile {
+        name: "carrier".into(),
+        remote: None,
+        login: None,
+        register: None,
+        priority: 1,
+        weight: 1,
+        inbound: limits,
+        outbound: limits,
+        inbound_rules: NumberRules::default(),
+        outbound_rules: NumberRules::default(),
+        watch: None,
+        provisional_max: Duration::from_secs(2),
+        provisional_max_emergency: Duration::from_secs(1),
+        ring_max: Duration::from_secs(60),
+        codecs: vec![Codec::Pcma, Codec::Pcmu],
+        next_on: Vec::new(),
+        emergency: false,
+        full_status: 503,
+        wording: Wording::default(),
+    };
+    TrunkTable { trunks: vec![carrier], seed: [1, 2] }
+}
+
 fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
     let voice = |name: &&str| QueueVoice {
         name: (*name).into(),
         announcement: (*name == "social").then_some(GREETING),
         music: MUSIC,
         apology: APOLOGY,
+        auto_answer: false,
     };
     SiteSettings {
         code: CODES[site].into(),

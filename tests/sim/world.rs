@@ -4,6 +4,7 @@
 
 mod checks;
 mod crash;
+mod watch;
 
 use super::agent::Agent;
 use super::citizen::{Citizen, Plan as CitizenPlan};
@@ -17,24 +18,26 @@ use bytes::Bytes;
 use jiesu::acd::Acd;
 use jiesu::acd::event::{Command as FromAcd, Event as ToAcd, Want};
 use jiesu::base::fact::Fact;
-use jiesu::base::{ContactId, LegId, Mono, Now, ShardId, Wall};
+use jiesu::base::{AgentId, ContactId, LegId, Mono, Now, ShardId, Wall};
 use jiesu::call::event::{Event as ToCalls, Towards};
 use jiesu::media::event::{Action, Notice};
 use jiesu::media::{Kind, Plane, Sink};
 use jiesu::shard::{Effect, Event, Shard};
 use jiesu::sip::event::{Bindings, Flow};
 use jiesu::sip::route::Route;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use jiesu::trunk::Trunks;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use watch::Watch;
 
 pub const SHARDS: usize = 3;
 const SITES: usize = 2;
 const PLANES: usize = 2;
 const NODE: u16 = 7;
 const SEED: [u64; 2] = [0x0123, 0x4567];
-/// Lines of trace that a failure shows.
-const TRACE_MAX: usize = 400;
 /// Nothing that a call needed outlives its end by more.
 const CLOSING_MAX: Duration = Duration::from_secs(1);
 
@@ -87,6 +90,9 @@ enum Part {
 pub struct Figures {
     pub calls: u64,
     pub answered: u64,
+    /// Citizens who stayed on the line until they had an agent, or would have; and those who had one.
+    pub stayed: u64,
+    pub set_up: u64,
     pub events: u64,
     pub crashes: u64,
     /// Of those, with a snapshot that was behind; and calls lost with it.
@@ -104,6 +110,8 @@ impl Figures {
     pub fn add(&mut self, other: &Figures) {
         self.calls += other.calls;
         self.answered += other.answered;
+        self.stayed += other.stayed;
+        self.set_up += other.set_up;
         self.events += other.events;
         self.crashes += other.crashes;
         self.stale += other.stale;
@@ -144,6 +152,7 @@ pub struct World {
     /// A shard that lies dead, with what is kept of it.
     dead: Option<crash::Dead>,
     acds: Vec<Acd>,
+    trunks: Trunks,
     dead_acd: Option<crash::DeadAcd>,
     /// The bindings of all phones and the shard that answers for them, as the node keeps them.
     registry: BTreeMap<(Box<str>, Box<str>), (usize, Bindings)>,
@@ -165,8 +174,11 @@ pub struct World {
     open: bool,
     draining: bool,
     figures: Figures,
-    trace: Option<VecDeque<String>>,
+    /// What a failing run that runs again looks at.
+    watch: Option<Watch>,
     cadence: checks::Cadence,
+    /// Contacts whose talk an agent's phone has ended.
+    hung_up: BTreeSet<String>,
     /// Call-IDs of citizens for whom there was no port.
     ports_refused: BTreeSet<String>,
     /// When a machine was last restored.
@@ -184,8 +196,8 @@ struct Port {
 
 impl World {
     /// A node just started; phones are about to register.
-    pub fn new(seed: u64, rates: Rates, mut dice: Dice, trace: bool) -> World {
-        let plan = site::Plan::draw(&mut dice, rates.staff);
+    pub fn new(seed: u64, rates: Rates, mut dice: Dice, watch: Option<Watch>) -> World {
+        let plan = site::Plan::draw(&mut dice, rates.staff, rates.serves_all);
         let site = plan.settings(false);
         let shard = |id| Shard::new(ShardId(id), NODE, SEED, site.sip.clone(), site.calls.clone());
         let phone = |it: &site::Person| {
@@ -195,14 +207,19 @@ impl World {
             now: moment(Mono::from_ms(1_000)),
             shards: (0..SHARDS as u8).map(shard).collect(),
             acds: site.acd.iter().map(|settings| Acd::new(settings.clone(), 1)).collect(),
+            trunks: Trunks::new(Arc::new(site::trunks())),
             doomed: None,
             dead: None,
             dead_acd: None,
             registry: BTreeMap::new(),
             citizen_of: BTreeMap::new(),
+            hung_up: BTreeSet::new(),
             ports_refused: BTreeSet::new(),
             begun_anew: Mono::default(),
-            cadence: checks::Cadence::new(if trace { 1 } else { rates.check_every }),
+            cadence: checks::Cadence::new(
+                rates.check_every,
+                watch.as_ref().map_or(Mono(u64::MAX), Watch::closely_from),
+            ),
             planes: (0..PLANES).map(|_| Plane::new(site::library(), seed)).collect(),
             ticking: [false; PLANES],
             sink: Sink::new(),
@@ -218,7 +235,7 @@ impl World {
             open: true,
             draining: false,
             figures: Figures::default(),
-            trace: trace.then(VecDeque::new),
+            watch,
             serial: 0,
             agenda: BTreeMap::new(),
             reversed: false,
@@ -271,10 +288,9 @@ impl World {
         self.figures.clone()
     }
 
-    /// The lines of the trace that speak of any of `words`, or all.
+    /// What was seen of those concerned in a failure that speaks of `words`.
     pub fn trace(&self, words: &[String]) -> Vec<String> {
-        let speaks = |line: &&String| words.is_empty() || words.iter().any(|word| line.contains(word));
-        self.trace.iter().flatten().filter(speaks).cloned().collect()
+        self.watch.as_ref().map_or_else(Vec::new, |watch| watch.lines(words))
     }
 
     fn live(&mut self, until: Mono) {
@@ -351,11 +367,8 @@ impl World {
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            if trace.len() >= TRACE_MAX * 50 {
-                trace.pop_front();
-            }
-            trace.push_back(format!("{:?} {}", self.now.mono, line()));
+        if let Some(watch) = &mut self.watch {
+            watch.note(self.now.mono, line);
         }
     }
 
@@ -414,7 +427,7 @@ impl World {
             Event::Received { flow, bytes } => {
                 format!("shard {shard} <- {} {}", flow.peer, String::from_utf8_lossy(bytes).replace("\r\n", " | "))
             }
-            Event::Call(_) | Event::Closed { .. } | Event::Bindings(_) | Event::Restored(_) => {
+            Event::Call(_) | Event::Ask(_) | Event::Closed { .. } | Event::Bindings(_) | Event::Restored(_) => {
                 format!("shard {shard} <- {event:?}")
             }
             Event::Configure { .. } => format!("shard {shard} <- new settings"),
@@ -436,13 +449,21 @@ impl World {
                         self.note(|| format!("shard {shard} <- {event:?}"));
                         self.shards[shard].handle(self.now, Event::Call(event), &mut effects);
                     }
+                    Effect::Trunk(event) => {
+                        let mut said = Vec::new();
+                        self.trunks.handle(self.now, event, &mut said);
+                        for said in said {
+                            self.note(|| format!("shard {shard} <- {said:?}"));
+                            self.shards[shard].handle(self.now, Event::Call(ToCalls::Trunk(said)), &mut effects);
+                        }
+                    }
                     Effect::ReopenPort { leg, .. } => panic!("the planes outlive shards: {leg:?} has its port"),
                     Effect::Media(action) => self.order_media(shard, action),
                     Effect::Acd { site, event } => self.tell_acd(Part::Shard(shard), site.index(), event),
                     Effect::Fact { site: _, fact } => self.fact(&fact),
                     Effect::Show(view) => {
                         self.note(|| format!("shard {shard} shows {view:?}"));
-                        self.ledger.show(view);
+                        self.ledger.show(self.now.mono, view);
                     }
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
                 }
@@ -544,7 +565,8 @@ impl World {
         for command in commands {
             self.note(|| format!("acd {site} -> {command:?}"));
             match command {
-                FromAcd::Offer { call, .. } | FromAcd::Revoke { call, .. } => {
+                FromAcd::Offer { call, lease, .. } | FromAcd::Revoke { call, lease } => {
+                    self.believe(site, lease.agent);
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }
@@ -553,9 +575,14 @@ impl World {
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }
-                FromAcd::Agent(_) => {}
+                FromAcd::Agent(change) => self.believe(site, change.agent),
             }
         }
+    }
+
+    fn believe(&mut self, site: usize, agent: AgentId) {
+        let lease = self.acds[site].agent(agent).and_then(|view| view.lease);
+        self.ledger.held(self.now.mono, agent, lease);
     }
 
     fn bindings(&mut self, at: usize, bindings: &Bindings) {
@@ -628,6 +655,7 @@ impl World {
         let mut outs = Vec::new();
         if let Some(agent) = site::at_desk(to).and_then(|at| self.agents.get_mut(at)) {
             agent.hear(self.now.mono, &text, &mut self.dice, &mut outs);
+            self.hung_up.extend(agent.hung_up.drain(..));
         } else if let Some(citizen) = self.citizens.get_mut(&to).filter(|citizen| !citizen.vanished) {
             citizen.hear(self.now.mono, &text, &mut outs);
             self.settle(to);
@@ -642,8 +670,11 @@ impl World {
                 return;
             }
             agent.cue(self.now.mono, cue, &mut self.dice, &mut outs);
+            self.hung_up.extend(agent.hung_up.drain(..));
         } else if let Cue::Forget(_) = cue {
             let gone = self.citizens.remove(&at);
+            let unheard = gone.as_ref().is_some_and(|it| !it.left() && !self.ledger.knows(&it.session.call_id));
+            self.figures.stayed += u64::from(unheard);
             if let Some(citizen) = gone.filter(|citizen| self.open && citizen.redials()) {
                 let wait = self.dice.ms(1, 30_000);
                 self.after(wait, Happening::Dial(Some((citizen.number, citizen.dialled))));
@@ -688,7 +719,7 @@ impl World {
         let me = site::line(serial);
         let (number, dialled) =
             again.unwrap_or_else(|| (format!("138{:08}", serial), self.dice.pick(&site::DIALLED).to_owned()));
-        let plan = CitizenPlan::draw(&mut self.dice, self.rates.wild);
+        let plan = CitizenPlan::draw(&mut self.dice, self.rates.wild, self.rates.serves_all);
         let engine = site::ENGINE.parse().expect("an address");
         let mut outs = Vec::new();
         let citizen = Citizen::dial((self.now.mono, me, engine), (serial, number, dialled), plan, &mut outs);

@@ -50,6 +50,11 @@ impl Api {
         Self::answer(self.agent.put(url).header("Authorization", format!("Bearer {}", self.token)).send_json(body))
     }
 
+    pub fn post_json(&self, path: &str, body: &Value) -> Answer {
+        let url = format!("{}{path}", self.base);
+        Self::answer(self.agent.post(url).header("Authorization", format!("Bearer {}", self.token)).send_json(body))
+    }
+
     pub fn post(&self, path: &str) -> Answer {
         let url = format!("{}{path}", self.base);
         Self::answer(self.agent.post(url).header("Authorization", format!("Bearer {}", self.token)).send_empty())

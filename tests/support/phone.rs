@@ -133,6 +133,13 @@ impl Phone {
         self.send("ACK", "");
     }
 
+    /// Has another address from now on; returns the socket of the old one.
+    pub fn moves(&mut self) -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(self.client.socket.read_timeout().unwrap()).unwrap();
+        std::mem::replace(&mut self.client.socket, socket)
+    }
+
     /// Hangs up and has its answer.
     pub fn hangs_up(&mut self) {
         self.dialog.as_mut().expect("a dialog").sequence += 1;

@@ -81,8 +81,13 @@ impl Algorithm {
 
 impl Client {
     pub fn new(engine: SocketAddr, user: &str, domain: &str) -> Client {
+        Client::at(0, engine, user, domain)
+    }
+
+    /// A phone at this port of ours.
+    pub fn at(port: u16, engine: SocketAddr, user: &str, domain: &str) -> Client {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let socket = UdpSocket::bind((engine.ip(), 0)).unwrap();
+        let socket = UdpSocket::bind((engine.ip(), port)).unwrap();
         socket.set_read_timeout(Some(ANSWER_MAX)).unwrap();
         let call_id = format!("{}-{}@test", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let (user, password, domain) = (user.into(), format!("secret-{user}"), domain.into());

@@ -1,6 +1,8 @@
 //! sipp as citizen and as agent: the scenarios are in `tests/scenarios`.
 
-use std::net::{SocketAddr, UdpSocket};
+use super::scenario;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -10,6 +12,15 @@ pub struct Sipp {
     child: Child,
     log: PathBuf,
     scenario: String,
+    gate: Option<Gate>,
+}
+
+/// Where the scenario waits for the test: sipp takes it for its twin (`-3pcc`).
+struct Gate {
+    port: u16,
+    call_id: String,
+    /// sipp ends when its twin does.
+    twin: Option<TcpStream>,
 }
 
 /// Where tests take their ports from: above the engine's media, below what the system gives out by itself.
@@ -36,24 +47,36 @@ impl Sipp {
     /// status that it awaits: sipp takes none from the command line.
     pub fn start(folder: &Path, engine: SocketAddr, scenario: &str, arguments: &[&str]) -> Sipp {
         let (scenario, status) = scenario.split_once(' ').unwrap_or((scenario, ""));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios").join(format!("{scenario}.xml"));
+        let source = scenario::path(scenario);
         let text = std::fs::read_to_string(&source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         let media = ports(4).to_string();
+        let scenario = scenario.replace('/', "-");
         let file = folder.join(format!("sipp-{scenario}-{media}.xml"));
         std::fs::write(&file, text.replace("[status]", status)).unwrap();
         let log = folder.join(format!("sipp-{scenario}-{media}.log"));
+        let gate = text.contains("<recvCmd").then(|| Gate {
+            port: TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
+            call_id: format!("{}-{media}-1@gate", std::process::id()),
+            twin: None,
+        });
         let output = std::fs::File::create(&log).unwrap();
         let mut command = Command::new("sipp");
         command
             .arg(engine.to_string())
             .args(["-sf".as_ref(), file.as_os_str()])
-            .args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-mp", &media, "-nostdin", "-timeout", "120s"])
+            .args(["-mi", "127.0.0.1", "-mp", &media, "-nostdin", "-timeout", "120s"])
             .args(["-trace_err", "-trace_msg", "-error_file"])
             .arg(folder.join(format!("sipp-{scenario}-{media}.err")))
             .arg("-message_file")
             .arg(folder.join(format!("sipp-{scenario}-{media}.msg")));
-        if !arguments.contains(&"-m") {
-            command.args(["-m", "1"]);
+        for (flag, value) in [("-m", "1"), ("-i", "127.0.0.1")] {
+            if !arguments.contains(&flag) {
+                command.args([flag, value]);
+            }
+        }
+        if let Some(Gate { port, call_id, .. }) = &gate {
+            let call_id = call_id.replace("-1@", "-%u@");
+            command.args(["-3pcc", &format!("127.0.0.1:{port}"), "-cid_str", &call_id]);
         }
         let child = command
             .args(arguments)
@@ -63,7 +86,7 @@ impl Sipp {
             .stderr(Stdio::null())
             .spawn()
             .expect("sipp runs (Debian package sip-tester)");
-        Sipp { child, log, scenario: scenario.into() }
+        Sipp { child, log, scenario, gate }
     }
 
     /// Registers `user` at `port` with its password; returns when sipp has its 200.
@@ -81,6 +104,21 @@ impl Sipp {
         super::eventually("sipp listens", super::api::EVENT_MAX, || {
             std::fs::read_to_string("/proc/net/udp").unwrap().contains(&wanted).then_some(())
         });
+    }
+
+    /// Opens the gate that the scenario stands at or comes to.
+    pub fn go(&mut self) {
+        let gate = self.gate.as_mut().expect("the scenario has a gate");
+        let mut twin = super::eventually("sipp listens for its twin", super::api::EVENT_MAX, || {
+            TcpStream::connect(("127.0.0.1", gate.port)).ok()
+        });
+        write!(twin, "Call-ID: {}\r\n\r\n\u{1b}", gate.call_id).unwrap();
+        gate.twin = Some(twin);
+    }
+
+    /// All that was sent and received so far.
+    pub fn messages(&self) -> String {
+        std::fs::read_to_string(self.log.with_extension("msg")).unwrap_or_default()
     }
 
     /// Waits for its end, whatever that is.

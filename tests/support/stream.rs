@@ -4,8 +4,9 @@ use super::sip::{Algorithm, Response};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use socket2::{Domain, Socket, Type};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,15 +22,34 @@ pub trait Io: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Io for T {}
 
-enum Wire {
+enum Bytes {
     Stream(Box<dyn Io>),
     Web(Box<WebSocket<Box<dyn Io>>>),
+}
+
+/// A connection that carries SIP messages: TCP, TLS or a WebSocket.
+pub struct Wire {
+    bytes: Bytes,
+    /// The same connection, for its time-outs and for who wants it bare.
+    tcp: TcpStream,
+    unread: Vec<u8>,
+    transport: &'static str,
+    host: String,
+}
+
+/// What came of waiting for a message.
+pub enum Next {
+    /// A message, or a pong.
+    Message(String),
+    /// The time was up.
+    Late,
+    /// The connection is closed.
+    Ended,
 }
 
 /// A phone on one connection at a time.
 pub struct Phone {
     wire: Wire,
-    unread: Vec<u8>,
     user: String,
     domain: String,
     transport: &'static str,
@@ -78,38 +98,136 @@ pub fn tcp(to: SocketAddr) -> TcpStream {
     stream
 }
 
-fn connect(to: SocketAddr, transport: &str, certificate: &Path) -> (Wire, SocketAddr) {
-    let stream = tcp(to);
-    let local = stream.local_addr().unwrap();
-    let secured = matches!(transport, "tls" | "wss");
-    let io: Box<dyn Io> = if secured { secure(stream, certificate) } else { Box::new(stream) };
-    if matches!(transport, "tcp" | "tls") {
-        return (Wire::Stream(io), local);
+/// A connection from an address of this machine's own.
+fn tcp_from(from: IpAddr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+impl Wire {
+    /// Connects from any address of ours; `certificate` is the engine's.
+    pub fn new(to: SocketAddr, transport: &'static str, certificate: &Path) -> Wire {
+        Wire::from_address(to.ip(), to, transport, certificate)
     }
-    let headers = [("sec-websocket-protocol", "sip"), ("origin", "https://console.example")];
-    (Wire::Web(Box::new(web(io, &headers).expect("a WebSocket"))), local)
+
+    /// Connects from this address.
+    pub fn from_address(from: IpAddr, to: SocketAddr, transport: &'static str, certificate: &Path) -> Wire {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let tcp = tcp_from(from, to);
+        tcp.set_read_timeout(Some(NEXT_MAX)).unwrap();
+        let (local, stream) = (tcp.local_addr().unwrap(), tcp.try_clone().unwrap());
+        let secured = matches!(transport, "tls" | "wss");
+        let io: Box<dyn Io> = if secured { secure(stream, certificate) } else { Box::new(stream) };
+        let (bytes, host) = match transport {
+            "tcp" | "tls" => (Bytes::Stream(io), local.to_string()),
+            // As a browser does: it knows no address of its own (RFC 7118 §5).
+            _ => {
+                let headers = [("sec-websocket-protocol", "sip"), ("origin", "https://console.example")];
+                let socket = web(io, &headers).expect("a WebSocket");
+                (Bytes::Web(Box::new(socket)), format!("p{}x.invalid", NEXT.fetch_add(1, Ordering::Relaxed)))
+            }
+        };
+        Wire { bytes, tcp, unread: Vec::new(), transport, host }
+    }
+
+    pub fn transport(&self) -> &'static str {
+        self.transport
+    }
+
+    /// What it calls itself: a name, or address and port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub fn peer(&self) -> SocketAddr {
+        self.tcp.peer_addr().unwrap()
+    }
+
+    /// The connection itself, which stands as long as this does; for TCP without anything around it.
+    pub fn connection(&self) -> TcpStream {
+        self.tcp.try_clone().unwrap()
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        match &mut self.bytes {
+            Bytes::Stream(io) => io.write_all(bytes).and_then(|()| io.flush()).expect("it is written"),
+            Bytes::Web(socket) => {
+                socket.send(Message::text(std::str::from_utf8(bytes).unwrap())).expect("it is written")
+            }
+        }
+    }
+
+    /// What comes next, if it does so before then.
+    pub fn next_before(&mut self, until: Instant) -> Next {
+        loop {
+            if let Some(length) = whole(&self.unread) {
+                let message = self.unread.drain(..length).collect();
+                return Next::Message(String::from_utf8(message).unwrap());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Next::Late;
+            }
+            self.tcp.set_read_timeout(Some(left)).unwrap();
+            match self.read() {
+                Ok(true) => {}
+                Ok(false) => return Next::Ended,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Next::Late,
+                Err(_) => return Next::Ended,
+            }
+        }
+    }
+
+    /// Reads what is there; false at the end.
+    fn read(&mut self) -> std::io::Result<bool> {
+        match &mut self.bytes {
+            Bytes::Web(socket) => match socket.read() {
+                // Each is one whole message (RFC 7118 §5.1).
+                Ok(Message::Text(text)) => self.unread.extend_from_slice(text.as_bytes()),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(Message::Binary(_) | Message::Close(_) | Message::Frame(_)) => return Ok(false),
+                Err(tungstenite::Error::Io(error)) => return Err(error),
+                Err(_) => return Ok(false),
+            },
+            Bytes::Stream(io) => {
+                let mut some = [0; 4_096];
+                let count = io.read(&mut some)?;
+                self.unread.extend_from_slice(&some[..count]);
+                return Ok(count > 0);
+            }
+        }
+        Ok(true)
+    }
 }
 
 impl Phone {
     /// Connects; `certificate` is the engine's.
     pub fn new(to: SocketAddr, transport: &'static str, certificate: &Path, user: &str) -> Phone {
+        Phone::on(Wire::new(to, transport, certificate), user)
+    }
+
+    /// A phone on a connection that stands.
+    pub fn on(wire: Wire, user: &str) -> Phone {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let (wire, local) = connect(to, transport, certificate);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let host = match wire {
-            Wire::Stream(_) => local.to_string(),
-            // As a browser does: it knows no address of its own (RFC 7118 §5).
-            Wire::Web(_) => format!("p{number}x.invalid"),
-        };
         let (user, domain) = (user.into(), "fuzhou.12345.example".into());
         let call_id = format!("{}-{number}@stream", std::process::id());
-        Phone { wire, unread: Vec::new(), user, domain, transport, host, call_id, sequence: 0 }
+        let (transport, host) = (wire.transport, wire.host.clone());
+        Phone { wire, user, domain, transport, host, call_id, sequence: 0 }
+    }
+
+    /// Leaves the connection to somebody else.
+    pub fn into_wire(self) -> Wire {
+        self.wire
     }
 
     /// Drops the connection without a word and opens another one.
     pub fn reconnect(&mut self, to: SocketAddr, certificate: &Path) {
-        self.wire = connect(to, self.transport, certificate).0;
-        self.unread.clear();
+        self.wire = Wire::new(to, self.transport, certificate);
     }
 
     /// Its Contact.
@@ -119,35 +237,14 @@ impl Phone {
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
-        match &mut self.wire {
-            Wire::Stream(io) => io.write_all(bytes).and_then(|()| io.flush()).expect("it is written"),
-            Wire::Web(socket) => {
-                socket.send(Message::text(std::str::from_utf8(bytes).unwrap())).expect("it is written")
-            }
-        }
+        self.wire.send(bytes);
     }
 
     /// What comes next: a message, a pong; `None` at the end.
     pub fn next(&mut self) -> Option<String> {
-        match &mut self.wire {
-            Wire::Web(socket) => loop {
-                match socket.read() {
-                    Ok(Message::Text(text)) => return Some(text.to_string()),
-                    Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                    Ok(Message::Binary(_) | Message::Close(_) | Message::Frame(_)) | Err(_) => return None,
-                }
-            },
-            Wire::Stream(io) => loop {
-                if let Some(length) = whole(&self.unread) {
-                    let message = self.unread.drain(..length).collect();
-                    return Some(String::from_utf8(message).unwrap());
-                }
-                let mut some = [0; 4_096];
-                match io.read(&mut some) {
-                    Ok(0) | Err(_) => return None,
-                    Ok(count) => self.unread.extend_from_slice(&some[..count]),
-                }
-            },
+        match self.wire.next_before(Instant::now() + NEXT_MAX) {
+            Next::Message(text) => Some(text),
+            Next::Late | Next::Ended => None,
         }
     }
 
@@ -271,7 +368,7 @@ impl Phone {
 }
 
 /// The length of the message or line end at the beginning of what was read.
-fn whole(unread: &[u8]) -> Option<usize> {
+pub fn whole(unread: &[u8]) -> Option<usize> {
     if unread.starts_with(b"\r\n") {
         return Some(2);
     }

@@ -198,7 +198,7 @@ fn a_restored_shard_speaks_for_its_own_calls_only() {
     bench.handle(Event::Enqueue(caller));
     // Call 1 talks on, call 2 lost its ringing phone, call 3 its everything, call 4 ended.
     let told = vec![live(1, Some((lease(1, 0), true)), since), live(2, None, since)];
-    bench.handle(Event::Adopt { shard: ShardId(0), live: told });
+    bench.handle(Event::Adopt { shard: ShardId(0), live: told, own: Vec::new() });
     assert_eq!(bench.state(0), AgentState::Talking);
     assert!(bench.acd.position(call(3)).is_none() && bench.acd.position(call(4)).is_none());
     let mut calls: Vec<CallId> = bench.acd.line.callers().map(|(_, caller)| caller.call).collect();
@@ -299,6 +299,7 @@ fn translated(event: Event, acd: &Acd, other: &Acd) -> Event {
         | Event::Cancel { .. }
         | Event::Want { .. }
         | Event::Phone { .. }
+        | Event::OwnCall { .. }
         | Event::Adopt { .. }
         | Event::Configure(_) => event,
     }

@@ -3,6 +3,7 @@
 mod complaints;
 mod crash;
 mod model;
+mod own_calls;
 mod random;
 mod table;
 

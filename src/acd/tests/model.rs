@@ -110,6 +110,7 @@ impl Model {
             }
             Event::Want { agent, state } => self.want(now, agent.index(), state),
             Event::Phone { agent, up } => self.phone(now, agent.index(), *up),
+            Event::OwnCall { .. } => panic!("the model's agents make no calls of their own"),
             Event::Configure(_) => panic!("the model knows one configuration"),
             Event::Overtaken { .. } | Event::Adopt { .. } => panic!("the model loses no message and no shard"),
         }

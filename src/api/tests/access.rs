@@ -20,8 +20,12 @@ fn operations() -> Vec<(Method, String, String)> {
     operations
 }
 
-fn body(method: &Method) -> &'static str {
-    if method == Method::PUT { r#"{"state":"ready"}"# } else { "" }
+fn body(method: &Method, path: &str) -> &'static str {
+    match (method, path) {
+        (&Method::PUT, _) => r#"{"state":"ready"}"#,
+        (&Method::POST, "/calls") => "{}",
+        _ => "",
+    }
 }
 
 #[tokio::test]
@@ -34,7 +38,7 @@ async fn every_route_wants_a_token_and_a_right() {
             continue;
         }
         for unknown in ["", "fz-nobody"] {
-            let answer = site.ask(method.clone(), &filled, unknown, body(&method)).await;
+            let answer = site.ask(method.clone(), &filled, unknown, body(&method, &path)).await;
             answer.problem(401);
             assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer", "{method} {path}");
         }
@@ -42,16 +46,16 @@ async fn every_route_wants_a_token_and_a_right() {
         // Handlers have no grant at all.
         for token in ["fz-handler", "ly-handler", "all-handler"] {
             let filled = if token == "all-handler" { format!("{filled}?site=fz") } else { filled.clone() };
-            site.ask(method.clone(), &filled, token, body(&method)).await.problem(403);
+            site.ask(method.clone(), &filled, token, body(&method, &path)).await.problem(403);
             let audit = site.audit();
             assert_eq!(audit.len(), 1, "{method} {path}");
             assert_eq!((&*audit[0].1.role, audit[0].1.allowed), ("handler", false));
         }
         checked += 1;
     }
-    assert_eq!(checked, 17);
+    assert_eq!(checked, 19);
     assert!(site.asked.lock().unwrap().hung_up.is_empty());
-    assert!(site.asked.lock().unwrap().wanted.is_empty());
+    assert!(site.asked.lock().unwrap().wanted.is_empty() && site.asked.lock().unwrap().dialled.is_empty());
 }
 
 #[tokio::test]
@@ -63,7 +67,7 @@ async fn no_token_of_one_site_sees_anything_of_the_other() {
         for role in ROLES {
             for query in ["", "?site=fz"] {
                 let token = format!("ly-{}", role.word());
-                let answer = site.ask(method.clone(), &format!("{filled}{query}"), &token, body(&method)).await;
+                let answer = site.ask(method.clone(), &format!("{filled}{query}"), &token, body(&method, &path)).await;
                 let about = format!("{method} {path}{query} as {token}: {}", answer.text());
                 match answer.status.as_u16() {
                     403 | 404 => {}

@@ -11,10 +11,11 @@ use super::problem::Body9457;
 use super::{Busy, Connections, Node, router};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings, Want};
 use crate::base::fact::{
-    Audit, CallRecord, Fact, OrderOpened, RecordingFact, RecordingFinished, Stage, Stamped, Times,
+    Audit, CallRecord, Direction, Fact, OrderOpened, RecordingFact, RecordingFinished, Signalled, Stage, Stamped, Times,
 };
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
+use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Delta, Live};
 use crate::store::Store;
@@ -50,6 +51,7 @@ const SOUND: &[u8] = b"RIFF....WAVEfmt 0123456789abcdefghijklmnopqrstuvwxyz";
 #[derive(Default)]
 struct Asked {
     hung_up: Vec<CallId>,
+    dialled: Vec<Wish>,
     wanted: Vec<(SiteId, AgentId, Want)>,
     audit: Vec<(Option<SiteId>, Audit)>,
     busy: bool,
@@ -99,6 +101,7 @@ fn call_view(site: u16, slot: u32, stage: Option<Stage>, agent: Option<u32>) -> 
         call: CallId { shard: ShardId(0), slot, generation: 1 },
         contact: ContactId(100 + u128::from(slot)),
         site: SiteId(site),
+        direction: crate::base::fact::Direction::Inbound,
         caller: CALLER.into(),
         dialled: "12345".into(),
         stage,
@@ -142,6 +145,7 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
     let call = CallRecord {
         contact: contact(site),
         revision: 1,
+        direction: Direction::Inbound,
         caller: CALLER.into(),
         dialled: "12345".into(),
         trunk: "".into(),
@@ -150,10 +154,12 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         agent: Some(agent.into()),
         times: Times { offered: Wall(4_000), ..Times::default() },
         attempts: vec![],
+        routes: vec![],
         collected: vec![],
         end: None,
         recording: Some(recording(site)),
         order: Some(order(site)),
+        signalled: Signalled::default(),
     };
     let opened = OrderOpened {
         order: order(site),
@@ -168,6 +174,8 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         opened: Wall(5_000),
         answered: None,
         ended: None,
+        emergency: false,
+        place: None,
     };
     let finished = RecordingFinished {
         ended: Wall(9_000),
@@ -221,7 +229,7 @@ async fn two_sites() -> Two {
         std::fs::write(folder.path().join(code).join("2026/one.wav"), SOUND).unwrap();
     }
     let asked = Arc::new(Mutex::new(Asked::default()));
-    let (hang_up, want, audit) = (Arc::clone(&asked), Arc::clone(&asked), Arc::clone(&asked));
+    let (hang_up, dial, want, audit) = (Arc::clone(&asked), Arc::clone(&asked), Arc::clone(&asked), Arc::clone(&asked));
     let (closing, is_closing) = watch::channel(false);
     let node = Node {
         live,
@@ -235,6 +243,13 @@ async fn two_sites() -> Two {
             }
             asked.hung_up.push(call);
             Ok(())
+        }),
+        dial: Arc::new(move |wish| match &*wish.number {
+            "10086" => Err(NotDialled::NotListed),
+            _ => {
+                dial.lock().unwrap().dialled.push(wish);
+                Ok(())
+            }
         }),
         want: Arc::new(move |site, agent, state| {
             want.lock().unwrap().wanted.push((site, agent, state));

@@ -68,6 +68,59 @@ async fn a_hang_up_is_done_once_for_one_key() {
     assert_eq!(done.iter().filter(|(_, fact)| fact.allowed && &*fact.action == "call.hang_up").count(), 1);
 }
 
+async fn dial(site: &Two, token: &str, body: serde_json::Value, key: Option<&str>) -> Answer {
+    let mut request = Request::post("/api/v1/calls").header(header::AUTHORIZATION, format!("Bearer {token}"));
+    request = request.header(header::CONTENT_TYPE, "application/json");
+    if let Some(key) = key {
+        request = request.header(IDEMPOTENCY_KEY, key);
+    }
+    site.send(request.body(Body::from(body.to_string())).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_call_to_the_outside_is_asked_for_by_who_may_and_whose_phone_is_free() {
+    let site = two_sites().await;
+    let wanted = json!({ "agent": "1002", "number": "138 0013 8000" });
+    dial(&site, "fz-team_lead", wanted.clone(), None).await.problem(409);
+    for agent in [0, 1] {
+        site.node.live.apply(Wall(7_000), [Delta::Phone { agent: AgentId(agent), up: true }]);
+    }
+    let asked = dial(&site, "fz-team_lead", wanted.clone(), Some("k1")).await;
+    assert_eq!(asked.status, StatusCode::ACCEPTED, "{}", asked.text());
+    assert_eq!(dial(&site, "fz-team_lead", wanted, Some("k1")).await.json(), asked.json());
+    let order = order(0).to_string();
+    dial(&site, "fz-callback_agent", json!({ "agent": "1002", "order": order }), None).await.problem(403);
+    let by_order = dial(&site, "all-team_lead", json!({ "agent": "1002", "order": order }), None).await;
+    by_order.problem(400);
+    assert_eq!(
+        dial(&site, "fz-team_lead", json!({ "agent": "1002", "order": order }), None).await.status,
+        StatusCode::ACCEPTED
+    );
+    let dialled = std::mem::take(&mut site.asked.lock().unwrap().dialled);
+    let seen: Vec<_> = dialled.iter().map(|it| (it.site, it.agent, &*it.number, it.order.is_some())).collect();
+    let (fz, agent) = (SiteId(0), AgentId(1));
+    assert_eq!(seen, [(fz, agent, "138 0013 8000", false), (fz, agent, CALLER, true)]);
+    assert_eq!(dialled[0].contact.to_string(), asked.json()["contact"]);
+    for (token, body, status) in [
+        ("fz-team_lead", json!({ "agent": "1001", "number": "1" }), 409),
+        ("fz-agent", json!({ "number": "1" }), 409),
+        ("fz-agent", json!({ "agent": "1002", "number": "1" }), 403),
+        ("fz-qc", json!({ "number": "1" }), 403),
+        ("fz-team_lead", json!({ "agent": "1002" }), 422),
+        ("fz-team_lead", json!({ "agent": "1002", "nummer": "1" }), 422),
+        ("fz-team_lead", json!({ "agent": "1002", "number": "1".repeat(41) }), 422),
+        ("fz-team_lead", json!({ "agent": "1002", "number": "10086" }), 403),
+        ("fz-team_lead", json!({ "agent": "1002", "order": "x" }), 400),
+        ("fz-team_lead", json!({ "agent": "1002", "order": super::order(1).to_string() }), 404),
+        ("fz-team_lead", json!({ "agent": "2001", "number": "1" }), 404),
+    ] {
+        dial(&site, token, body, None).await.problem(status);
+    }
+    assert!(site.asked.lock().unwrap().dialled.is_empty());
+    let done = site.audit();
+    assert_eq!(done.iter().filter(|(_, fact)| fact.allowed && &*fact.action == "call.dial").count(), 2);
+}
+
 #[tokio::test]
 async fn a_busy_node_says_so_and_the_key_stays_free() {
     let site = two_sites().await;
@@ -177,6 +230,7 @@ async fn the_description_is_openapi_3_1_and_whole() {
         "/recordings",
         "/recordings/{id}",
         "/recordings/{id}/audio",
+        "/trunks",
     ]
     .map(|path| format!("/api/v1{path}"))
     .to_vec();

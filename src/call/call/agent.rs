@@ -11,7 +11,7 @@ use crate::base::{LegId, Mono, Now, QueueId};
 use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg};
 use crate::media::event::Action as Media;
-use crate::sip::event::{Action as Sip, Ending, Invite};
+use crate::sip::event::{Action as Sip, Destination, Ending, Invite};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +67,11 @@ impl Call {
         self.play(vec![music], true, out);
     }
 
+    /// Whether phones of agents are asked to answer this call by themselves.
+    fn auto_answers(&self) -> bool {
+        self.queue.is_some_and(|(queue, _)| self.site().queues[queue.index()].auto_answer)
+    }
+
     /// The ACD booked an agent: a leg of theirs is opened.
     pub(in crate::call) fn agent_offered(
         &mut self,
@@ -111,10 +116,13 @@ impl Call {
         let ring_max = self.deadline.since(now.mono).saturating_sub(REVOKE_WAIT_MAX + RING_MARGIN);
         let codec = self.citizen.codec();
         let (user, domain) = (self.agent_name(lease.agent), self.site().domain.clone());
-        let headers = vec![
+        let mut headers: Vec<(Box<str>, Box<str>)> = vec![
             ("X-Jiesu-Contact".into(), self.book.contact().to_string().into()),
             ("X-Jiesu-Order".into(), self.order.to_string().into()),
         ];
+        if self.auto_answers() {
+            headers.push(("Call-Info".into(), format!("<sip:{domain}>;answer-after=0").into()));
+        }
         let caller: Box<str> = crate::base::number::Number::parse(&self.book.record.caller, "")
             .map_or_else(|_| self.book.record.caller.clone(), |number| number.national().into());
         let Some(agent) = self.agents.iter_mut().find(|agent| agent.id == leg) else {
@@ -125,9 +133,7 @@ impl Call {
         agent.dialog = Dialog::Alive;
         let invite = Invite {
             leg,
-            user,
-            domain,
-            trunk: None,
+            to: Destination::User { user, domain },
             caller_name: caller.clone(),
             caller,
             sdp,

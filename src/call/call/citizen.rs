@@ -2,10 +2,10 @@
 //!
 //! Owns the road from the INVITE to the queue. Never chooses an agent.
 
-use super::{ACK_WAIT_MAX, Call, INCOMPATIBLE, NO_RESOURCE, NORMAL, PROMPT_MAX, State};
+use super::{ACK_WAIT_MAX, CONGESTION, Call, INCOMPATIBLE, NO_RESOURCE, NORMAL, PROMPT_MAX, State};
 use crate::base::fact::{End, EndedBy, Stage};
 use crate::base::{LegId, Now};
-use crate::call::event::Command;
+use crate::call::event::{Command, Towards};
 use crate::call::leg::{Dialog, DigitWay};
 use crate::ivr;
 use crate::media::event::{Action as Media, RecordingStart, Track};
@@ -13,6 +13,28 @@ use crate::sip::event::Action as Sip;
 use bytes::Bytes;
 
 impl Call {
+    /// The trunk has a channel for the call, or it came by none.
+    pub(in crate::call) fn channel_granted(&mut self, out: &mut Vec<Command>) {
+        if let State::Opening { towards, .. } = self.state {
+            let leg = self.citizen.id;
+            out.push(Command::OpenPort { leg, beside: None, towards: Towards::Address(towards) });
+        }
+    }
+
+    /// The trunk brings more calls than agreed.
+    pub(in crate::call) fn channel_refused(&mut self, now: Now, out: &mut Vec<Command>) {
+        if matches!(self.state, State::Opening { .. }) {
+            let trunk = self.settings.trunk_named(&self.book.record.trunk);
+            let status = trunk.map_or(503, |(_, profile)| profile.full_status);
+            self.refuse(now, status, CONGESTION, EndedBy::Refused, out);
+        }
+    }
+
+    /// The leg that holds a channel of its trunk.
+    pub(in crate::call) fn channel(&self) -> Option<LegId> {
+        self.settings.trunk_named(&self.book.record.trunk).map(|_| self.citizen.id)
+    }
+
     /// The port of `leg` is bound.
     pub(in crate::call) fn port_opened(
         &mut self,
@@ -45,7 +67,7 @@ impl Call {
     }
 
     pub(super) fn connect(&mut self, now: Now, local: std::net::SocketAddr, seed: u64, out: &mut Vec<Command>) {
-        let State::Opening { offer } = &mut self.state else {
+        let State::Opening { offer, .. } = &mut self.state else {
             return;
         };
         let offer = offer.take();

@@ -6,14 +6,14 @@ use super::Calls;
 use super::event::{AgentIdentity, CallView, Command, Event, QueueVoice, Settings, SiteSettings};
 use super::snapshot::{KIND, VERSION};
 use crate::acd::Held;
-use crate::acd::event::{Command as Acd, Declined, Event as ToAcd, Lease, Released};
+use crate::acd::event::{Command as Acd, Declined, Enqueue, Event as ToAcd, Lease, Released};
 use crate::base::fact::{AttemptOutcome, CallRecord, End, EndedBy, Fact, Stage};
 use crate::base::number::Number;
 use crate::base::snapshot::Snapshot;
 use crate::base::{AgentId, CallId, LegId, Mint, Mono, Now, PromptId, QueueId, ShardId, SiteId, Wall};
 use crate::ivr::{Draft, Entry, Numbers};
 use crate::media::event::{Action as Media, Notice as Heard};
-use crate::sip::event::{About, Action as Sip, Ending, Flow, Incoming, Notice, Referred, Source};
+use crate::sip::event::{About, Action as Sip, Destination, Ending, Flow, Incoming, Notice, Referred, Source};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +59,8 @@ fn settings() -> Arc<Settings> {
         priority: 3,
     };
     numbers.insert(entry, "591");
-    let queue = QueueVoice { name: "general".into(), announcement: None, music: MUSIC, apology: APOLOGY };
+    let queue =
+        QueueVoice { name: "general".into(), announcement: None, music: MUSIC, apology: APOLOGY, auto_answer: false };
     Arc::new(Settings {
         sites: vec![SiteSettings {
             code: "fuzhou".into(),
@@ -70,6 +71,7 @@ fn settings() -> Arc<Settings> {
         agents: vec![Some(AgentIdentity { site: SiteId(0), name: "1001".into() })],
         numbers,
         calls_max: 2,
+        ..Settings::default()
     })
 }
 
@@ -123,6 +125,11 @@ impl World {
     }
 
     fn incoming(&mut self, leg: LegId, dialled: &str, sdp: Option<&'static [u8]>) -> Vec<Command> {
+        self.said(leg, dialled, sdp, About::default())
+    }
+
+    /// As [`World::incoming`], from a carrier who says more.
+    fn said(&mut self, leg: LegId, dialled: &str, sdp: Option<&'static [u8]>, about: About) -> Vec<Command> {
         self.tell(Event::Sip(Notice::Incoming(Box::new(Incoming {
             leg,
             source: Source::Trunk("carrier".into()),
@@ -132,7 +139,7 @@ impl World {
             caller_name: Bytes::new(),
             sdp: sdp.map(Bytes::from_static),
             flow: Flow { listener: 0, connection: 0, peer: "192.0.2.1:5060".parse().unwrap() },
-            about: About::default(),
+            about,
         }))))
     }
 
@@ -164,7 +171,8 @@ impl World {
             _ => None,
         });
         let invite = invite.unwrap_or_else(|| panic!("an INVITE in {offered:?}"));
-        assert_eq!((&*invite.user, &*invite.domain, &*invite.caller), ("1001", "fuzhou.example", "13800138000"));
+        let Destination::User { user, domain } = &invite.to else { panic!("an agent's phone: {invite:?}") };
+        assert_eq!((&**user, &**domain, &*invite.caller), ("1001", "fuzhou.example", "13800138000"));
         assert!(invite.ring_max < Duration::from_secs(20), "the phone stops before the lease");
         invite.leg
     }
@@ -216,6 +224,23 @@ fn record(out: &[Command]) -> &CallRecord {
 fn ended(out: &[Command]) -> (Stage, EndedBy, u16) {
     let End { stage, by, sip_status, .. } = record(out).end.expect("an end");
     (stage, by, sip_status)
+}
+
+#[test]
+fn an_emergency_is_first_in_the_line_and_its_order_says_where() {
+    let mut world = World::new();
+    let about =
+        About { emergency: true, place: Some("鼓楼区".into()), caller_shown: "张三".into(), ..About::default() };
+    world.said(CITIZEN, "12345", Some(OFFER), about);
+    world.sip(Notice::Acknowledged { leg: CITIZEN, sdp: None });
+    let queued = world.tell(Event::Media(Heard::Played { leg: CITIZEN, play: 1 }));
+    assert!(matches!(acd(&queued)[..], [ToAcd::Enqueue(Enqueue { priority: 100, .. })]), "{queued:?}");
+    let order = queued.iter().find_map(|command| match command {
+        Command::Fact { fact: Fact::Order(order), .. } => Some(order),
+        _ => None,
+    });
+    assert_eq!(order.map(|order| (order.emergency, order.place.as_deref())), Some((true, Some("鼓楼区"))));
+    assert_eq!(record(&queued).signalled.caller_name.as_deref(), Some("张三"));
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Bench {
                     self.phones.handle(self.now, Event::Received(bytes), from_phones);
                 }
                 FromUa::Tell(notice) => self.notices.push(notice),
-                FromUa::Bindings(_) => {}
+                FromUa::Bindings(_) | FromUa::Answered(_) => {}
             }
         }
     }
@@ -129,10 +129,8 @@ impl Bench {
         let (user, domain, caller) = ("1101".into(), DOMAIN.into(), "13900001234".into());
         let (caller_name, headers, ring_max) = ("".into(), vec![], Duration::from_secs(15));
         self.engine(Action::Invite(Box::new(Invite {
-            trunk: None,
             leg,
-            user,
-            domain,
+            to: Destination::User { user, domain },
             caller,
             caller_name,
             sdp,
@@ -224,17 +222,8 @@ fn a_second_call_finds_the_agent_busy_and_a_stranger_nobody() {
     let sdp = Session::new(2, "127.0.0.1:10002".parse().unwrap()).offer(&[], Direction::SendRecv);
     let (user, domain, caller) = ("1101".into(), DOMAIN.into(), "".into());
     let (caller_name, headers, ring_max) = ("".into(), vec![], Duration::from_secs(15));
-    bench.engine(Action::Invite(Box::new(Invite {
-        leg,
-        user,
-        domain,
-        trunk: None,
-        caller,
-        caller_name,
-        sdp,
-        headers,
-        ring_max,
-    })));
+    let to = Destination::User { user, domain };
+    bench.engine(Action::Invite(Box::new(Invite { leg, to, caller, caller_name, sdp, headers, ring_max })));
     assert_eq!(bench.notices[first..], [Notice::Failed { leg, status: 486, q850: Some(17) }]);
     assert_eq!(bench.phones.calls(), 1);
 }

@@ -53,6 +53,7 @@ fn view(slot: u32, stage: Option<Stage>, since: i64) -> CallView {
         call: CallId { shard: ShardId(0), slot, generation: 1 },
         contact: ContactId(u128::from(slot)),
         site: FZ,
+        direction: crate::base::fact::Direction::Inbound,
         caller: "+8613800138000".into(),
         dialled: "12345".into(),
         stage,

@@ -16,19 +16,19 @@ use bytes::Bytes;
 use invalid::INVALID;
 use valid::{IPV6, VALID};
 
-/// A torture message with its section, written with bare line feeds.
+/// A torture message with its section, kept with bare line feeds; `tests/fuzz` mutates the same files.
 pub(super) struct Torture {
     section: &'static str,
-    pub(super) text: &'static [u8],
+    text: &'static [u8],
 }
 
 /// As it stands on the wire: every line feed is CRLF.
-pub(super) fn wire(text: &[u8]) -> Bytes {
+fn wire(text: &[u8]) -> Bytes {
     text.split(|&byte| byte == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]).into()
 }
 
-/// Every message here, for the fuzzer to start from.
-pub(super) fn all() -> impl Iterator<Item = &'static Torture> {
+/// Every message here.
+fn all() -> impl Iterator<Item = &'static Torture> {
     VALID.iter().chain(IPV6).chain(INVALID.iter().map(|(torture, ..)| torture)).chain(APPLICATION)
 }
 

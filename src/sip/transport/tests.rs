@@ -1,10 +1,10 @@
 //! Flows that close and return, large requests, and what stands in Via and Contact, message by message.
 
-use crate::base::{LegId, Mint, Mono, Now, ShardId, Wall};
+use crate::base::{LegId, Mint, Mono, Now, ShardId, TrunkId, Wall};
 use crate::sip::digest::{Algorithm, tests::answer};
 use crate::sip::event::{
-    Action, Bindings, Command, Credential, DomainSettings, Event, Flow, Invite, Large, ListenerSettings, Notice,
-    Settings, TrunkSettings,
+    Action, Bindings, Command, Credential, Destination, DomainSettings, Event, Flow, Invite, Large, ListenerSettings,
+    Login, Notice, OverTrunk, Settings, TrunkSettings,
 };
 use crate::sip::via::Transport;
 use crate::sip::{Message, Ua};
@@ -39,6 +39,11 @@ fn bench() -> Bench {
             name: "carrier".into(),
             sources: vec![("10.0.0.0".parse().unwrap(), 24)],
             trusts_identity: true,
+            login: Some(Arc::new(Login {
+                user: "hotline".into(),
+                password: "secret".into(),
+                realm: Some("carrier.cn".into()),
+            })),
             ..TrunkSettings::default()
         }],
         domains: vec![DomainSettings { name: "fz.cn".into(), aliases: vec!["192.0.2.1".into()] }],
@@ -75,6 +80,7 @@ impl Bench {
                 Command::Send { flow, bytes } => sent.push((flow, String::from_utf8(bytes.to_vec()).unwrap())),
                 Command::Tell(notice) => self.notices.push(notice),
                 Command::Bindings(bindings) => self.bindings.push(bindings),
+                Command::Answered(answer) => panic!("nothing was asked: {answer:?}"),
             }
         }
         sent
@@ -122,16 +128,31 @@ impl Bench {
     }
 
     fn dial(&mut self, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
-        self.dial_over(None, leg, sdp)
+        self.invite(Destination::User { user: "1001".into(), domain: "fz.cn".into() }, leg, sdp)
     }
 
-    fn dial_over(&mut self, trunk: Option<&str>, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
+    /// Over a trunk that is reached by this flow.
+    fn dial_over(&mut self, by: Flow, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
+        let over = OverTrunk {
+            trunk: TrunkId(0),
+            number: "1001".into(),
+            host: by.peer.to_string().into(),
+            flow: by,
+            route: None,
+            from_host: "fz.cn".into(),
+            user_phone: false,
+            asserts_identity: true,
+            privacy: false,
+            location: None,
+        };
+        self.invite(Destination::Trunk(Box::new(over)), leg, sdp)
+    }
+
+    fn invite(&mut self, to: Destination, leg: u64, sdp: &[u8]) -> (LegId, Vec<(Flow, String)>) {
         let leg = LegId::outgoing(ShardId(0), leg);
         let invite = Invite {
             leg,
-            user: "1001".into(),
-            domain: "fz.cn".into(),
-            trunk: trunk.map(Into::into),
+            to,
             caller: "059112345678".into(),
             caller_name: "".into(),
             sdp: Bytes::copy_from_slice(sdp),
@@ -291,6 +312,91 @@ fn dialogs_follow_a_browser_that_comes_back_and_what_waited_is_sent_again() {
     assert_eq!((bench.ua.counts().dialogs, bench.ua.counts().transactions), (0, 0));
 }
 
+/// RFC 3665 §3.7: the phone has another address and says so itself.
+#[test]
+fn a_dialog_follows_a_phone_that_offers_anew_from_another_address() {
+    let (desk, away) = (flow(0, 0, "203.0.113.5:5062"), flow(0, 0, "198.51.100.7:40001"));
+    for (method, more, follows) in [
+        ("INVITE", "", true),
+        ("UPDATE", "", true),
+        // Neither of these speaks of where it is, and a proxy's phones are where the proxy is.
+        ("OPTIONS", "", false),
+        ("INVITE", "Record-Route: <sip:203.0.113.5:5062;lr>\r\n", false),
+    ] {
+        let mut bench = bench();
+        bench.register(desk, "1001", 1, "sip:1001@203.0.113.5:5062");
+        let (leg, sent) = bench.dial(1, b"v=0 offer");
+        let invite = &sent[0].1;
+        let ok = response(invite, "200 OK", "sip:1001@203.0.113.5:5062");
+        bench.receive(desk, &ok.replace("Contact:", &format!("{more}Contact:")));
+        let (from, to, call_id) = (header(invite, "To"), header(invite, "From"), header(invite, "Call-ID"));
+        let again = format!(
+            "{method} sip:x@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:40001;branch=z9hG4bKm\r\n\
+             From: {from};tag=theirs\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 5 {method}\r\nMax-Forwards: 70\r\n\
+             Contact: <sip:1001@198.51.100.7:40001>\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert!(bench.receive(away, &again).iter().all(|(flow, _)| *flow == away));
+        let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));
+        let wanted = if follows { away } else { desk };
+        assert_eq!(start(bye.last().unwrap()), (wanted, "BYE"), "{method} {more}");
+    }
+}
+
+#[test]
+fn an_invite_to_a_silent_phone_does_not_follow_the_one_that_answered() {
+    let mut bench = bench();
+    bench.register(browser(7), "1001", 1, CONTACT);
+    bench.register(flow(0, 0, "203.0.113.5:5062"), "1001", 3, "sip:1001@203.0.113.5:5062");
+    let (_, sent) = bench.dial(1, b"v=0 offer");
+    assert_eq!(sent.len(), 2);
+    let to_browser = sent.iter().find(|(flow, _)| *flow == browser(7)).expect("both are rung");
+    bench.receive(browser(7), &response(&to_browser.1, "200 OK", CONTACT));
+    bench.event(Event::Closed { flow: browser(7) });
+    let back = bench.register(browser(8), "1001", 5, CONTACT);
+    assert!(back.iter().all(|(_, text)| text.starts_with("SIP/2.0 ")), "{back:?}");
+}
+
+#[test]
+fn a_page_that_says_bye_and_is_gone_did_not_hang_up() {
+    use crate::sip::event::Ending;
+    let talking = |bench: &mut Bench, more: &str| {
+        bench.register(browser(7), "1001", 1, CONTACT);
+        let (leg, sent) = bench.dial(1, b"v=0 offer");
+        let answer = response(&sent[0].1, "200 OK", CONTACT);
+        bench.receive(browser(7), &answer);
+        let (from, to, call_id) = (header(&answer, "To"), header(&answer, "From"), header(&answer, "Call-ID"));
+        let bye = format!(
+            "BYE sip:192.0.2.1:8443;transport=ws SIP/2.0\r\nVia: SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bKbye\r\n\
+             From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 9 BYE\r\n{more}Content-Length: 0\r\n\r\n"
+        );
+        (leg, bench.receive(browser(7), &bye))
+    };
+    let ended = |bench: &Bench| match bench.notices.last() {
+        Some(Notice::Ended { why, .. }) => Some(*why),
+        _ => None,
+    };
+    for (more, stays_ms, expected) in [
+        ("", 1_900, Ending::Lost),
+        ("", 2_100, Ending::Bye { q850: None }),
+        ("Reason: Q.850;cause=16\r\n", 0, Ending::Bye { q850: Some(16) }),
+    ] {
+        let mut bench = bench();
+        let (_, answered) = talking(&mut bench, more);
+        assert!(answered[0].1.starts_with("SIP/2.0 200"), "{}", answered[0].1);
+        assert_eq!(ended(&bench).is_some(), !more.is_empty());
+        bench.pass(stays_ms);
+        bench.event(Event::Closed { flow: browser(7) });
+        assert_eq!(ended(&bench), Some(expected), "{more} {stays_ms}");
+        bench.pass(40_000);
+        assert_eq!((bench.ua.counts().dialogs, bench.ua.counts().transactions), (0, 0));
+    }
+    // The citizen hangs up in that time.
+    let mut bench = bench();
+    let (leg, _) = talking(&mut bench, "");
+    assert!(bench.event(Event::Do(Action::HangUp { leg, q850: 16 })).is_empty(), "a dialog that has ended has no BYE");
+    assert_eq!(ended(&bench), Some(Ending::Ours));
+}
+
 #[test]
 fn dialogs_follow_on_shards_that_only_copy_the_binding() {
     let mut bench = bench();
@@ -399,45 +505,45 @@ fn a_large_request_goes_by_tcp_and_falls_back_to_udp() {
     }
 }
 
-/// As [`bench`], and calls over the trunk go to `peer`.
-fn dialling(peer: &str) -> Bench {
-    let mut bench = bench();
-    let mut settings = (*bench.ua.settings).clone();
-    settings.trunks[0].sources.push(("2001:db8::".parse().unwrap(), 32));
-    settings.trunks[0].peer = Some(peer.parse().unwrap());
-    settings.trunks[0].credential = Some(Credential::new("hotline", "carrier.cn", "secret"));
-    bench.event(Event::Configure(Arc::new(settings)));
-    bench
+/// The trunk by UDP.
+fn trunk() -> Flow {
+    flow(0, 0, "10.0.0.9:5080")
 }
 
 #[test]
-fn numbers_go_by_a_listener_of_the_trunks_family() {
-    let cases = [
-        ("10.0.0.9:5080", flow(0, 0, "10.0.0.9:5080"), "10.0.0.9:5080", ""),
-        ("[2001:db8::9]:5080", flow(4, Flow::ANY, "[2001:db8::9]:5080"), "[2001:db8::9]:5080", ";transport=tcp"),
-    ];
-    for (peer, by, host, transport) in cases {
-        let mut bench = dialling(peer);
-        let (leg, sent) = bench.dial_over(Some("carrier"), 1, b"v=0 offer");
+fn a_trunk_is_spoken_to_as_its_flow_says() {
+    for (by, transport, contact) in [
+        (trunk(), "UDP", "<sip:192.0.2.1:5060>"),
+        (flow(1, Flow::ANY, "10.0.0.9:5080"), "TCP", "<sip:192.0.2.1:5060;transport=tcp>"),
+        (flow(2, Flow::ANY, "10.0.0.9:5061"), "TLS", "<sip:192.0.2.1:5061;transport=tls>"),
+    ] {
+        let mut bench = bench();
+        let (leg, sent) = bench.dial_over(by, 1, b"v=0 offer");
         assert_eq!(start(&sent[0]), (by, "INVITE"));
-        assert!(sent[0].1.starts_with(&format!("INVITE sip:1001@{host}{transport} SIP/2.0\r\n")), "{}", sent[0].1);
+        let host = by.peer;
+        assert!(sent[0].1.starts_with(&format!("INVITE sip:1001@{host} SIP/2.0\r\n")), "{}", sent[0].1);
         assert_eq!(header(&sent[0].1, "To"), format!("<sip:1001@{host}>"));
-        bench.receive(by, &response(&sent[0].1, "200 OK", &format!("sip:1001@{host}{transport}")));
+        assert!(header(&sent[0].1, "Via").starts_with(&format!("SIP/2.0/{transport} 192.0.2.1")), "{}", sent[0].1);
+        assert_eq!(header(&sent[0].1, "Contact"), contact);
+        bench.receive(by, &response(&sent[0].1, "200 OK", &format!("sip:1001@{host}")));
         let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));
         assert_eq!(start(&bye[0]), (by, "BYE"));
     }
-    let mut bench = dialling("[2001:db8::9]:5080");
-    let mut settings = (*bench.ua.settings).clone();
-    settings.listeners.truncate(1);
-    bench.event(Event::Configure(Arc::new(settings)));
-    assert!(bench.dial_over(Some("carrier"), 1, b"v=0 offer").1.is_empty());
+}
+
+#[test]
+fn a_trunk_to_which_no_connection_opens_fails_the_call() {
+    let mut bench = bench();
+    let by = flow(1, Flow::ANY, "10.0.0.9:5080");
+    bench.dial_over(by, 1, b"v=0 offer");
+    assert!(bench.event(Event::Closed { flow: by }).is_empty());
     assert!(matches!(bench.notices.last(), Some(Notice::Failed { status: 503, .. })), "{:?}", bench.notices);
 }
 
 #[test]
 fn a_challenged_large_request_goes_by_tcp_again_and_falls_back_too() {
-    let mut bench = dialling("10.0.0.9:5080");
-    let (_, sent) = bench.dial_over(Some("carrier"), 1, &[b'x'; 1_200]);
+    let mut bench = bench();
+    let (_, sent) = bench.dial_over(trunk(), 1, &[b'x'; 1_200]);
     let by_tcp = flow(1, Flow::ANY, "10.0.0.9:5080");
     assert_eq!(sent[0].0, by_tcp);
     let challenge = "Content-Length: 0\r\nWWW-Authenticate: Digest realm=\"carrier.cn\", nonce=\"n\", qop=\"auth\"";
@@ -450,9 +556,43 @@ fn a_challenged_large_request_goes_by_tcp_again_and_falls_back_too() {
 }
 
 #[test]
+fn where_no_connection_opened_large_requests_go_by_udp_for_a_while() {
+    let mut bench = bench();
+    let by_tcp = flow(1, Flow::ANY, "10.0.0.9:5080");
+    let large = [b'x'; 1_200];
+    let (leg, sent) = bench.dial_over(trunk(), 1, &large);
+    assert_eq!(sent[0].0, by_tcp);
+    assert_eq!(bench.event(Event::Closed { flow: by_tcp })[0].0, trunk());
+    assert_eq!(bench.notices.pop(), Some(Notice::Resent { leg }), "its time to show itself begins now");
+    let (_, sent) = bench.dial_over(trunk(), 2, &large);
+    assert_eq!(sent[0].0, trunk(), "no second is lost again");
+    let (_, sent) = bench.dial_over(flow(0, 0, "10.0.0.8:5080"), 3, &large);
+    assert_eq!(sent[0].0, flow(1, Flow::ANY, "10.0.0.8:5080"), "another peer may be connected to");
+    bench.pass(60_000);
+    let (_, sent) = bench.dial_over(trunk(), 4, &large);
+    assert_eq!(sent[0].0, by_tcp);
+}
+
+#[test]
+fn a_bye_is_proved_also_after_a_crash() {
+    let mut bench = bench();
+    let (leg, sent) = bench.dial_over(trunk(), 1, b"v=0 offer");
+    bench.receive(trunk(), &response(&sent[0].1, "200 OK", "sip:1001@10.0.0.9:5080"));
+    bench.crash();
+    let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 })).remove(0).1;
+    let challenge = "Content-Length: 0\r\nProxy-Authenticate: Digest realm=\"carrier.cn\", nonce=\"n\", qop=\"auth\"";
+    let refusal = response(&bye, "407 Who", "sip:1001@10.0.0.9:5080").replace("Content-Length: 0", challenge);
+    let again = bench.receive(trunk(), &refusal);
+    assert_eq!(start(&again[0]), (trunk(), "BYE"));
+    assert!(header(&again[0].1, "Proxy-Authorization").starts_with("Digest username=\"hotline\""), "{}", again[0].1);
+    bench.receive(trunk(), &response(&again[0].1, "200 OK", "sip:1001@10.0.0.9:5080"));
+    assert!(matches!(bench.notices.last(), Some(Notice::Ended { .. })), "{:?}", bench.notices);
+}
+
+#[test]
 fn what_goes_to_a_contact_of_another_transport_says_so() {
-    let mut bench = dialling("10.0.0.9:5080");
-    let (leg, sent) = bench.dial_over(Some("carrier"), 1, b"v=0 offer");
+    let mut bench = bench();
+    let (leg, sent) = bench.dial_over(trunk(), 1, b"v=0 offer");
     let ack = bench.receive(sent[0].0, &response(&sent[0].1, "200 OK", "sip:10.0.0.9:5090;transport=tcp"));
     assert_eq!(start(&ack[0]), (flow(1, Flow::ANY, "10.0.0.9:5090"), "ACK"));
     let bye = bench.event(Event::Do(Action::HangUp { leg, q850: 16 }));

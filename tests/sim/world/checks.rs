@@ -16,6 +16,8 @@ const RING_MAX: Duration = Duration::from_secs(22);
 const RING_UNHEARD_MAX: Duration = Duration::from_secs(62);
 /// An INVITE is repeated for so long, whether or not anybody still waits for its answer.
 const INVITE_MAX: Duration = Duration::from_secs(33);
+/// With more datagrams lost in a thousand, all the eleven of a 2xx or its ACK may be (RFC 3261 §13.3.1.4).
+const UNHEARD_FROM: u64 = 100;
 /// What was just said is believed everywhere after this.
 const CROSSING_MAX: Duration = Duration::from_secs(1);
 
@@ -24,45 +26,50 @@ const CROSSING_MAX: Duration = Duration::from_secs(1);
 pub struct Cadence {
     every: u64,
     steps: u64,
+    /// From this moment on every step is.
+    closely_from: Mono,
 }
 
 impl Cadence {
-    /// A look at everything after every `every`-th step; 1 for all.
-    pub fn new(every: u64) -> Cadence {
-        Cadence { every, steps: 0 }
+    /// A look at everything after every `every`-th step, and after each one from `closely_from` on.
+    pub fn new(every: u64, closely_from: Mono) -> Cadence {
+        Cadence { every, steps: 0, closely_from }
     }
 
-    fn is_due(&mut self) -> bool {
+    fn is_due(&mut self, now: Mono) -> bool {
         self.steps += 1;
-        self.steps.is_multiple_of(self.every)
+        self.steps.is_multiple_of(self.every) || now >= self.closely_from
     }
 }
 
 impl World {
     pub(super) fn check_shard(&mut self, shard: usize) {
-        if self.cadence.is_due() {
+        if self.cadence.is_due(self.now.mono) {
             self.shards[shard].check();
         }
     }
 
     pub(super) fn check_acd(&mut self, site: usize) {
-        if self.cadence.is_due() {
+        if self.cadence.is_due(self.now.mono) {
             self.acds[site].check();
         }
     }
 
     pub(super) fn check_plane(&mut self, plane: usize) {
-        if self.cadence.is_due() {
+        if self.cadence.is_due(self.now.mono) {
             self.planes[plane].check();
         }
     }
 
     pub(super) fn judge(&mut self, record: &CallRecord, end: End) {
         let mut sides = self.sides.remove(&*record.sip_call_id).unwrap_or_default();
-        let contact = record.contact.to_string();
-        sides.agent_left = self.agents.iter().any(|agent| agent.hung_up.contains(&contact));
+        sides.agent_left = self.hung_up.remove(&record.contact.to_string());
         sides.draining = self.draining;
         sides.ports_refused = self.ports_refused.remove(&*record.sip_call_id);
+        sides.unheard = self.rates.lost > UNHEARD_FROM;
+        let served = record.times.answered.is_some();
+        self.figures.stayed += u64::from(served || !sides.caller_left);
+        self.figures.set_up += u64::from(served);
         sides.full = self.shards.iter().any(|shard| shard.counts().calls.calls >= self.site.calls.calls_max);
         self.ledger.judge(record, end, sides);
     }
@@ -79,9 +86,10 @@ impl World {
 
     /// The laws of the whole.
     pub(super) fn check(&mut self) {
-        if self.dead.is_some() || self.dead_acd.is_some() || !self.cadence.is_due() {
+        if self.dead.is_some() || self.dead_acd.is_some() || !self.cadence.is_due(self.now.mono) {
             return;
         }
+        self.trunks.check();
         self.check_phones();
         let beliefs = Beliefs { acds: &self.acds, site: &self.site, people: &self.plan.people };
         self.ledger.check(self.now.mono, &beliefs);
@@ -135,6 +143,8 @@ impl World {
             let counts = plane.counts();
             assert_eq!((counts.legs, counts.bridges, counts.playing, counts.recordings), (0, 0, 0, 0), "{counts:?}");
         }
+        let channels: u32 = self.trunks.views(self.now.mono).iter().map(|view| view.inbound.used).sum();
+        assert_eq!(channels, 0, "channels are held");
         assert!(self.ports.is_empty(), "ports are open: {:?}", self.ports);
         assert!(self.citizens.is_empty(), "citizens are on the line: {:?}", self.citizens.keys());
     }

@@ -73,7 +73,7 @@ impl World {
         self.note(|| format!("shard {shard} crashes"));
         self.figures.crashes += 1;
         self.figures.stale += u64::from(stale);
-        self.ledger.crash(ShardId(shard as u8));
+        self.ledger.crash(self.now.mono, ShardId(shard as u8));
         self.dead = Some(Dead { shard, snapshot: read, stale });
         let down = self.dice.ms(0, 4_000);
         self.after(down, Happening::Restore(shard));
@@ -93,7 +93,7 @@ impl World {
         self.tell_of_lost_ports(shard);
         self.tell_bindings(shard);
         self.figures.lost += self.ledger.settle_crash(ShardId(shard as u8), stale);
-        self.ledger.begin_anew();
+        self.ledger.begin_anew(self.now.mono);
         self.begun_anew = self.now.mono;
     }
 
@@ -178,7 +178,7 @@ impl World {
             let ask = ToCalls::Resync { site: SiteId(site as u16) };
             self.tell_shard(Part::Acd(site), shard, Event::Call(ask));
         }
-        self.ledger.begin_anew();
+        self.ledger.begin_anew(self.now.mono);
         self.begun_anew = self.now.mono;
     }
 }
