@@ -419,6 +419,24 @@ pub struct Counters {
     pub jitter_us: u32,
     /// Packets from strangers, malformed ones and unknown payload types: dropped.
     pub dropped: u64,
+    /// Lost of ours, as the other side last reported; never more than were sent.
+    pub far_lost: u64,
+    /// Interarrival jitter in microseconds, as it last reported.
+    pub far_jitter_us: u32,
+    /// There and back in microseconds, from RTCP; `None` as long as no report allowed it.
+    pub round_trip_us: Option<u32>,
+    /// How what came sounds behind a phone's concealment, as a mean opinion score in hundredths (ITU-T G.107); `None`
+    /// if nothing came.
+    pub mos_received: Option<u16>,
+    /// The same of what was sent; `None` if the other side reports nothing.
+    pub mos_sent: Option<u16>,
+}
+
+impl Counters {
+    /// Whether the leg was spoken to and never spoke: one side of it heard nothing.
+    pub fn one_way(&self) -> bool {
+        self.sent > 0 && self.received == 0
+    }
 }
 
 /// What the plane gives the recorder. All taps of one recording come in order from one thread.

@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod conceal;
 pub mod conference;
 pub mod dtmf;
+pub mod emodel;
 pub mod event;
 pub mod g711;
 pub mod latch;

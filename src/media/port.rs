@@ -8,6 +8,7 @@ use super::conference::both;
 use super::dtmf::keys::{EventPacket, Keys, Turn as KeyTurn};
 use super::dtmf::listen::Listener;
 use super::dtmf::{Key, Way, symbol};
+use super::emodel::Rating;
 use super::event::{Audio, Channel, Counters, Digits, Hidden, Mark, Notice, Reason, RecordingStart, Remote, Tap};
 use super::g711::{Laws, SAMPLES_PER_MS, decode_into, encode_onto, silence};
 use super::latch::Latch;
@@ -249,12 +250,24 @@ impl Port {
 
     /// The figures of now.
     pub fn counters(&self) -> Counters {
+        let (far, trip) = self.far();
+        let far_lost = far.map_or(0, |block| u64::try_from(block.lost).unwrap_or(0).min(self.sent));
+        let lost = self.quality.lost();
+        let mos = |lost: u64, of: u64| {
+            let loss = lost as f64 / of.max(1) as f64;
+            (Rating::new(loss, true, trip.unwrap_or_default() / 2).mos() * 100.0).round() as u16
+        };
         Counters {
             received: self.received,
             sent: self.sent,
-            lost: self.quality.lost(),
+            lost,
             jitter_us: self.quality.jitter_us(),
             dropped: self.dropped,
+            far_lost,
+            far_jitter_us: far.map_or(0, |block| block.jitter.saturating_mul(1_000 / SAMPLES_PER_MS)),
+            round_trip_us: trip.map(|trip| u32::try_from(trip.as_micros()).unwrap_or(u32::MAX)),
+            mos_received: (self.received > 0).then(|| mos(lost, lost + self.received)),
+            mos_sent: far.filter(|_| self.sent > 0).map(|_| mos(far_lost, self.sent)),
         }
     }
 

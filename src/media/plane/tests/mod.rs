@@ -11,6 +11,7 @@ use crate::sdp::{Codec, Direction};
 
 mod conferences;
 mod digits;
+mod forged;
 mod receiving;
 mod sending;
 
