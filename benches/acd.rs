@@ -1,12 +1,14 @@
 //! Nanoseconds per event of the ACD at full size: 10,000 waiting callers, 2,000 agents, 64 skills.
 //!
 //! Median and p99 of single events, less what reading the clock costs.
-//! `cargo bench --bench acd`.
+//! `cargo bench --bench acd`; `cargo bench --bench acd -- theory` holds the queue against queueing theory instead.
 
 use hdrhistogram::Histogram;
 use jiesu::acd::Acd;
 use jiesu::acd::event::*;
 use jiesu::base::{AgentId, CallId, ContactId, Mint, Mono, Now, QueueId, ShardId, SkillId, Wall};
+use jiesu::simulate::chance::Law;
+use jiesu::simulate::proof::{Cell, Compared, Model, Verdict, compare, figures, table};
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -181,7 +183,53 @@ fn calm(stuck: u32, profiles: u32) {
     run.report(&format!("{stuck} waiting whom nobody can serve, half of 2,000 agents of {profiles} kinds idle"));
 }
 
+/// The whole table of the simulated queue against queueing theory: some minutes. Ends with code 1 where they differ.
+fn theory() {
+    let cells = table();
+    let figures = figures(&cells);
+    let (mut agree, mut rare, mut differ) = (0, 0, 0);
+    for (seed, cell) in cells.into_iter().enumerate() {
+        for row in compare(cell, seed as u64, figures) {
+            match row.verdict {
+                Verdict::Agrees => agree += 1,
+                Verdict::Rare => rare += 1,
+                Verdict::Differs => differ += 1,
+            }
+            print_compared(&row);
+        }
+    }
+    println!("{figures} figures: {agree} agree, {rare} too rare for an interval, {differ} differ");
+    assert_eq!(differ, 0, "the queue and the theory differ");
+}
+
+fn print_compared(row: &Compared) {
+    let Cell { model, agents, load } = row.cell;
+    let name = match model {
+        Model::Patient => "M/M/c (Erlang C)",
+        Model::Impatient => "M/M/c+M (Erlang A)",
+        Model::Classes => "M/M/c with classes (Cobham)",
+        Model::General(Law::Fixed { .. }) => "M/D/c",
+        Model::General(Law::Exponential { .. }) => "M/M/c",
+        Model::General(Law::Erlang { .. }) => "M/E4/c",
+        Model::General(Law::LogNormal { .. }) => "M/LN/c",
+    };
+    let verdict = match row.verdict {
+        Verdict::Agrees => "agrees",
+        Verdict::Rare => "too rare for an interval",
+        Verdict::Differs => "DIFFERS",
+    };
+    let allowed =
+        if row.formula_error > 0.0 { format!(", formula within {:.5}", row.formula_error) } else { String::new() };
+    println!(
+        "row\t{name}, c = {agents}, load {load}: {}\t{:.5} ± {:.5}\t{:.5}{allowed}\t{verdict}; n={:.0}",
+        row.figure, row.seen, row.half, row.expected, row.calls
+    );
+}
+
 fn main() {
+    if std::env::args().any(|argument| argument == "theory") {
+        return theory();
+    }
     println!("clock: {} ns, taken off", clock_ns());
     rush();
     calm(WAITING, 60);

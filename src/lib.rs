@@ -10,6 +10,8 @@ pub mod sdp;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod sip;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod edge;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod media;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod recording;
@@ -17,6 +19,8 @@ pub mod recording;
 pub mod ivr;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod acd;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod simulate;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod workorder;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]

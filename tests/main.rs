@@ -6,6 +6,7 @@ mod conformance;
 mod crash;
 mod demo;
 mod digest;
+mod edge;
 mod events;
 mod faults;
 mod fuzz;

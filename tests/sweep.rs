@@ -220,6 +220,10 @@ fn each_operation_of_the_file_of_registrations_fails_once() {
     let saved = || fs::read_to_string(file("registrations.json")).unwrap_or_default();
     let unsaved = || admin.read("/health/internals").body["faults"]["registrations_unsaved"].as_u64().unwrap();
     let about = vec![file("registrations.new"), "data/registrations.new".into()];
+    // The thread that writes is there once it has written.
+    let port = ports(2);
+    Sipp::register(hotline.folder(), hotline.engine.sip, "fuzhou.12345.example", "1001", port);
+    eventually("the first one is written", SAVED_MAX, || saved().contains(&format!(":{port}")).then_some(()));
     for (failures, calls) in (0..).zip(["openat", "write", "rename"]) {
         let fault = Fault { threads: &["tokio-r"], calls, error: "ENOSPC", times: 1, about: about.clone() };
         let strace = Strace::fail(hotline.folder(), hotline.engine.id(), &fault, 1);

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 800;
 
 /// Modules in the order of `src/lib.rs`; a module uses only those before it. Up to `PURE` they touch no world.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 20] = [
     "base",
     "sdp",
     "sip",
+    "edge",
     "media",
     "recording",
     "ivr",
     "acd",
+    "simulate",
     "workorder",
     "trunk",
     "call",
@@ -27,7 +29,7 @@ const ORDER: [&str; 18] = [
     "api",
     "cli",
 ];
-const PURE: usize = 11;
+const PURE: usize = 13;
 
 /// Words that mean a clock, a task, a file, a socket, a thread or a random order.
 const WORLD: [&str; 16] = [
@@ -177,12 +179,15 @@ fn every_file_says_what_it_owns_and_keeps_to_its_size() {
 
 #[test]
 fn nothing_is_left_for_later_and_nothing_is_unsafe() {
-    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["XX", "X"].concat(), ["unsafe", " {"].concat()];
+    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["XX", "X"].concat()];
+    let no_safety = ["unsafe", " {"].concat();
     let mut wrong = Vec::new();
     for path in ["src", "tests", "benches"].iter().flat_map(|folder| rust_files(&root().join(folder))) {
         let text = fs::read_to_string(&path).unwrap();
-        wrong
-            .extend(marks.iter().filter(|mark| text.contains(*mark)).map(|mark| format!("{}: {mark}", path.display())));
+        // The one that measures what a ring of the kernel's would cost.
+        let may = path.ends_with("benches/media/ring.rs");
+        let marks = marks.iter().chain((!may).then_some(&no_safety));
+        wrong.extend(marks.filter(|mark| text.contains(*mark)).map(|mark| format!("{}: {mark}", path.display())));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -2,7 +2,7 @@
 
 use crate::support::engine::Folder;
 use crate::support::eventually;
-use crate::support::hotline::{Hotline, folder};
+use crate::support::hotline::{Hotline, Phone, folder};
 use crate::support::sipp::{Sipp, ports};
 use md5::Md5;
 use serde_json::{Value, json};
@@ -99,8 +99,9 @@ fn until(hotline: &Hotline, name: &str, what: &str, satisfies: impl Fn(&Value) -
     eventually(what, WAIT_MAX, || Some(seen(hotline, name)).filter(|trunk| satisfies(trunk)))
 }
 
-fn dials(hotline: &Hotline, number: &str, scenario: &str) -> Sipp {
-    let port = ports(2).to_string();
+/// Agent 1001 dials from a registered phone: strangers' INVITEs are not answered.
+fn dials(hotline: &Hotline, phone: &Phone, number: &str, scenario: &str) -> Sipp {
+    let port = phone.port.to_string();
     let arguments = ["-p", &port, "-s", number, "-au", "1001", "-ap", "secret-1001", "-key", "domain", DOMAIN];
     Sipp::start(hotline.folder(), hotline.engine.sip, scenario, &arguments)
 }
@@ -114,13 +115,13 @@ fn a_dead_trunk_gives_way_and_the_agents_call_is_bridged_recorded_and_remembered
     let folder =
         with(&[("a", trunk(dead.at, "priority = 1")), ("b", trunk(alive, "[outbound]\nprefix = \"9\""))], &rules);
     let mut hotline = Hotline::start(folder);
-    hotline.phone("1001");
+    let phone = hotline.phone("1001");
     hotline.ready("1001");
     let port = port.to_string();
     let arguments = ["-p", &port, "-d", "1500", "-i", "127.0.0.3", "-mi", "127.0.0.3"];
     let far = Sipp::start(hotline.folder(), hotline.engine.sip, "agent-hangs-up", &arguments);
     let begun = Instant::now();
-    let agent = dials(&hotline, "13800138000", "agent-dials");
+    let agent = dials(&hotline, &phone, "13800138000", "agent-dials");
     hotline.events.paused("1001", "own_call");
     let contact = hotline.events.call("talking");
     let took = begun.elapsed();
@@ -158,11 +159,11 @@ fn a_trunk_is_called_over_tcp() {
     let folder = with(&[("a", trunk(alive, "transport = \"tcp\"\n[options]"))], &rules);
     folder.listener("tcp", "transport = \"tcp\"");
     let mut hotline = Hotline::start(folder);
-    hotline.phone("1001");
+    let phone = hotline.phone("1001");
     let port = alive.port().to_string();
     let arguments = ["-t", "t1", "-p", &port, "-d", "1000", "-i", "127.0.0.3", "-mi", "127.0.0.3"];
     let far = Sipp::start(hotline.folder(), hotline.engine.sip, "agent-hangs-up", &arguments);
-    let agent = dials(&hotline, "13800138000", "agent-dials");
+    let agent = dials(&hotline, &phone, "13800138000", "agent-dials");
     let contact = hotline.events.call("talking");
     let heard = far.succeeds();
     agent.succeeds();
@@ -256,8 +257,8 @@ fn a_large_emergency_invite_arrives_at_a_trunk_that_knows_udp_alone() {
         let folder = with(&[("a", trunk(police.at, "geolocation = \"body\""))], &rules);
         folder.listener("tcp", "transport = \"tcp\"");
         let mut hotline = Hotline::start(folder);
-        hotline.phone("1001");
-        let (begun, agent) = (Instant::now(), dials(&hotline, "110", "agent-dials-in-vain 486"));
+        let phone = hotline.phone("1001");
+        let (begun, agent) = (Instant::now(), dials(&hotline, &phone, "110", "agent-dials-in-vain 486"));
         let invite = police.request("INVITE sip:110@");
         assert!(invite.0.len() > 1_300, "{} bytes: {}", invite.0.len(), invite.0);
         assert!(invite.0.contains("Via: SIP/2.0/UDP "), "{}", invite.0);
@@ -313,13 +314,14 @@ fn calls_to_the_outside_end_in_words_when_the_process_dies() {
     let folder = with(&[("a", trunk(answers, "")), ("b", trunk(rings.at, ""))], &rules);
     folder.edit("sip-profiles/listeners/udp.toml", "127.0.0.1:0", &format!("127.0.0.1:{}", ports(2)));
     let mut hotline = Hotline::start(folder);
-    hotline.phone("1001");
+    let phone = hotline.phone("1001");
     hotline.ready("1001");
     let arguments = ["-p", &answers.port().to_string(), "-i", "127.0.0.3", "-mi", "127.0.0.3"];
     let far = Sipp::start(hotline.folder(), hotline.engine.sip, "agent-answers", &arguments);
-    let agent = dials(&hotline, "13800138000", "agent-dials");
+    let agent = dials(&hotline, &phone, "13800138000", "agent-dials");
     let talking = hotline.events.call("talking");
-    let unheard = dials(&hotline, "13900139000", "agent-dials");
+    let other = hotline.phone("1002");
+    let unheard = dials(&hotline, &other, "13900139000", "agent-dials");
     let invite = rings.request("INVITE");
     rings.answer(&invite, "180 Ringing", "");
     let ringing = hotline.events.call("ringing");
@@ -355,8 +357,8 @@ fn a_challenge_to_our_invite_is_answered_under_the_account_of_its_trunk() {
     let folder = with(&[("a", trunk(peer.at, account))], &rules);
     std::fs::write(folder.path().join("secret"), "open sesame\n").unwrap();
     let mut hotline = Hotline::start(folder);
-    hotline.phone("1001");
-    let agent = dials(&hotline, "13800138000", "agent-dials-in-vain 486");
+    let phone = hotline.phone("1001");
+    let agent = dials(&hotline, &phone, "13800138000", "agent-dials-in-vain 486");
     let first = peer.request("INVITE");
     let challenge = "Proxy-Authenticate: Digest realm=\"ims.example\", nonce=\"n1\", algorithm=MD5, qop=\"auth\"\r\n";
     peer.answer(&first, "407 Proxy Authentication Required", challenge);
@@ -365,7 +367,7 @@ fn a_challenge_to_our_invite_is_answered_under_the_account_of_its_trunk() {
     assert_eq!(header(&proved.0, "Call-ID"), header(&first.0, "Call-ID"));
     peer.answer(&proved, "486 Busy Here", "");
     agent.succeeds();
-    let elsewhere = dials(&hotline, "13900139000", "agent-dials-in-vain 503");
+    let elsewhere = dials(&hotline, &phone, "13900139000", "agent-dials-in-vain 503");
     let second = peer.request("INVITE");
     peer.answer(&second, "401 Unauthorized", "WWW-Authenticate: Digest realm=\"evil.example\", nonce=\"n2\"\r\n");
     elsewhere.succeeds();
@@ -377,12 +379,12 @@ fn what_is_not_listed_is_not_dialled_and_no_number_that_contains_110_is_the_poli
     let rules = rule("[\"110\"]", true) + &rule("[\"1??????????\"]", false);
     let folder = with(&[("a", trunk(police.at, ""))], &rules.replace(", \"b\"", ""));
     let mut hotline = Hotline::start(folder);
-    hotline.phone("1001");
+    let phone = hotline.phone("1001");
     for number in ["1381101200", "00442071838750", "059187654300", "1101", "119", "1002"] {
-        dials(&hotline, number, "agent-dials-in-vain 403").succeeds();
+        dials(&hotline, &phone, number, "agent-dials-in-vain 403").succeeds();
     }
     assert_eq!(seen(&hotline, "a")["outbound"]["taken"], 0, "no trunk was asked");
-    let agent = dials(&hotline, "110", "agent-dials-in-vain 486");
+    let agent = dials(&hotline, &phone, "110", "agent-dials-in-vain 486");
     let invite = police.request("INVITE");
     assert!(invite.0.starts_with(&format!("INVITE sip:110@{} SIP/2.0", police.at)), "{}", invite.0);
     police.answer(&invite, "486 Busy Here", "");

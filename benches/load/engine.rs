@@ -1,10 +1,12 @@
 //! The engine under load: the real program in a folder of its own, what it costs by `/proc`, and how it stands by its API.
 
 use jiesu::config::Config;
+use jiesu::sip::event::Credential;
 use jiesu::store::Store;
 use jiesu::store::agents::{NewAgent, Skill};
 use jiesu::store::sites::SiteRow;
 use serde_json::Value;
+use sqlx::Connection;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -66,7 +68,6 @@ apology = "apology"
 
 const NUMBERS: &str = "[[number]]\nnumber = \"12345\"\nsite = \"load\"\nflow = \"direct\"\n";
 const LISTENER: &str = "transport = \"udp\"\nlisten = \"127.0.0.1:0\"\n";
-const TRUNK: &str = "sources = [\"127.0.0.0/8\"]\n";
 
 /// A running engine with its folder; both end with it.
 pub struct Engine {
@@ -129,11 +130,16 @@ impl Footprint {
 }
 
 impl Engine {
-    /// Starts the program with so many agents, named by [`agent_name`].
+    /// Starts the program with so many agents, named by [`agent_name`]; every program of this machine is a trunk.
     pub fn start(agents: usize) -> Engine {
+        Engine::start_for(agents, 0, "127.0.0.0/8")
+    }
+
+    /// The same with one trunk's network, and so many phones that follow the agents and have no skill.
+    pub fn start_for(agents: usize, phones: usize, trunk: &str) -> Engine {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
-        write_files(folder.path());
-        add_agents(folder.path(), agents);
+        write_files(folder.path(), trunk);
+        add_agents(folder.path(), agents, phones);
         let log = fs::File::create(folder.path().join("log")).expect("a log");
         let began = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_jiesu"))
@@ -280,7 +286,8 @@ pub fn agent_name(index: usize) -> String {
 }
 
 /// The shipped flows and prompts; the rest is the least that a hotline needs.
-fn write_files(folder: &Path) {
+fn write_files(folder: &Path, trunk: &str) {
+    let trunk = format!("sources = [\"{trunk}\"]\n");
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("ivr-flows");
     for part in ["ivr-flows/prompts", "sip-profiles/listeners", "sip-profiles/trunks", "data"] {
         fs::create_dir_all(folder.join(part)).expect("a folder");
@@ -294,13 +301,13 @@ fn write_files(folder: &Path) {
         ("sip-profiles/queues.toml", QUEUES),
         ("ivr-flows/numbers.toml", NUMBERS),
         ("sip-profiles/listeners/udp.toml", LISTENER),
-        ("sip-profiles/trunks/carrier.toml", TRUNK),
+        ("sip-profiles/trunks/carrier.toml", &*trunk),
     ] {
         fs::write(folder.join(file), text).expect("a file");
     }
 }
 
-fn add_agents(folder: &Path, agents: usize) {
+fn add_agents(folder: &Path, agents: usize, phones: usize) {
     let config = Config::load(&folder.join("jiesu.toml")).unwrap_or_else(|errors| panic!("{errors}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -316,5 +323,25 @@ fn add_agents(folder: &Path, agents: usize) {
             people.set_skills(&name, &skills).await.expect("skills");
         }
         store.close().await;
+        if phones > 0 {
+            add_phones(&config.database, agents..agents + phones).await.expect("phones");
+        }
     });
+}
+
+/// Ten thousand statements of their own would wait for the disk ten thousand times.
+async fn add_phones(database: &Path, phones: std::ops::Range<usize>) -> Result<(), sqlx::Error> {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
+    let mut all = connection.begin().await?;
+    for index in phones {
+        let name = agent_name(index);
+        let secret = Credential::new(&name, DOMAIN, PASSWORD);
+        let insert = "INSERT INTO agents (site, name, number, display_name, domain, ha1_md5, ha1_sha256, enabled) \
+                      VALUES ('load', $1, $2, '', $3, $4, $5, TRUE)";
+        let insert = sqlx::query(insert).bind(name).bind(index as i64).bind(DOMAIN);
+        insert.bind(hex::encode(secret.ha1_md5)).bind(hex::encode(secret.ha1_sha256)).execute(&mut *all).await?;
+    }
+    all.commit().await?;
+    connection.close().await
 }

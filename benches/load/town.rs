@@ -26,6 +26,9 @@ const REGISTERING_MAX: usize = 50;
 /// The discard port: sound that nobody hears.
 const DISCARD: u16 = 9;
 
+/// A call that reaches an agent within this was in time.
+pub const IN_TIME_US: u64 = 2_000_000;
+
 /// What the town does in one run.
 pub struct Plan {
     pub calls: usize,

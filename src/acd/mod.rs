@@ -24,5 +24,6 @@ mod tests;
 
 pub use acd::Acd;
 pub use adopt::{Held, Live};
+pub use skills::meets;
 pub use snapshot::{KeptAgent, RestoreError, Snapshot};
 pub use view::{AgentView, Counts, Position, QueueView};

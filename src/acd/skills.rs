@@ -143,7 +143,7 @@ fn number(needs: &mut Vec<Vec<(SkillId, u8)>>, need: Vec<(SkillId, u8)>) -> Need
 }
 
 /// Whether `skills` hold every one asked for, each at the level asked for or above.
-fn meets(skills: &[(SkillId, u8)], asked: &[(SkillId, u8)]) -> bool {
+pub fn meets(skills: &[(SkillId, u8)], asked: &[(SkillId, u8)]) -> bool {
     asked.iter().all(|(skill, level)| skills.iter().any(|(own, has)| own == skill && has >= level))
 }
 

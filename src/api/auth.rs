@@ -110,6 +110,11 @@ impl Caller {
         self.api.audit(Some(site), self.fact(action, name, true));
     }
 
+    /// The same of the node, which belongs to no site.
+    pub fn done_to_node(&self, action: Action, name: &str) {
+        self.api.audit(None, self.fact(action, name, true));
+    }
+
     fn tell(&self, action: Action, name: &str, allowed: bool) {
         let site = self.actor.site.as_deref().and_then(|code| self.api.node.live.site(code));
         self.api.audit(site, self.fact(action, name, allowed));

@@ -94,6 +94,13 @@ fn ask(
         AgentState::NotReady { .. } | AgentState::Talking => Some("the agent is on a call"),
         AgentState::Offered => Some("the agent's phone rings"),
     };
+    // Who is not logged in may be on a call of their own.
+    let (_, snapshot) = api.snapshot(Some(site));
+    let talks = snapshot.objects.iter().any(|change| match &change.object {
+        live::Object::Call(call) => call.view.stage.is_some() && call.agent.as_deref() == Some(&*agent.name),
+        live::Object::Agent(_) | live::Object::Queue(_) => false,
+    });
+    let busy = busy.or(talks.then_some("the agent is on a call"));
     let away = (!agent.phone_up).then_some("the agent's phone is not registered");
     if let Some(why) = away.or(busy) {
         return Err(Problem::new(StatusCode::CONFLICT, why));

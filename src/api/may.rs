@@ -41,6 +41,10 @@ pub enum Role {
 pub enum Action {
     /// See the inside of the node.
     NodeRead,
+    /// See which sources of SIP are banned.
+    BanRead,
+    /// Lift such a ban.
+    BanLift,
     /// See the trunks.
     TrunkRead,
     /// See an agent's state.
@@ -138,7 +142,7 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 46] = [
+const GRANTS: [(Role, Action, Grant); 48] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
@@ -177,6 +181,8 @@ const GRANTS: [(Role, Action, Grant); 46] = [
     (Role::CallbackAgent, Action::EventRead, OWN_MASKED),
     (Role::Supervisor, Action::OrderRead, SITE),
     (Role::Admin, Action::NodeRead, SITE),
+    (Role::Admin, Action::BanRead, SITE),
+    (Role::Admin, Action::BanLift, SITE),
     (Role::Admin, Action::TrunkRead, SITE),
     (Role::Admin, Action::AgentRead, SITE),
     (Role::Admin, Action::QueueRead, SITE),
@@ -231,6 +237,8 @@ impl Action {
     pub fn word(self) -> &'static str {
         match self {
             Action::NodeRead => "node.read",
+            Action::BanRead => "ban.read",
+            Action::BanLift => "ban.lift",
             Action::TrunkRead => "trunk.read",
             Action::AgentRead => "agent.read",
             Action::AgentSet => "agent.set",
@@ -261,8 +269,10 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 13] = [
+    const ACTIONS: [Action; 15] = [
         Action::NodeRead,
+        Action::BanRead,
+        Action::BanLift,
         Action::TrunkRead,
         Action::AgentRead,
         Action::AgentSet,
@@ -280,18 +290,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, "..ooSoooomm.."),
-        (Role::TeamLead, ".SSSSSSSSSSS."),
-        (Role::Qc, ".........MMM."),
-        (Role::Dispatcher, "..........S.."),
-        (Role::Handler, "............."),
-        (Role::Expert, "..oo.oooo...."),
-        (Role::SubCenter, "............."),
-        (Role::CallbackAgent, "..oo.moom...."),
-        (Role::Supervisor, "..........S.."),
-        (Role::Admin, "SSS.S...S...."),
-        (Role::Auditor, "............S"),
-        (Role::Province, ".........MMM."),
+        (Role::Agent, "....ooSoooomm.."),
+        (Role::TeamLead, "...SSSSSSSSSSS."),
+        (Role::Qc, "...........MMM."),
+        (Role::Dispatcher, "............S.."),
+        (Role::Handler, "..............."),
+        (Role::Expert, "....oo.oooo...."),
+        (Role::SubCenter, "..............."),
+        (Role::CallbackAgent, "....oo.moom...."),
+        (Role::Supervisor, "............S.."),
+        (Role::Admin, "SSSSS.S...S...."),
+        (Role::Auditor, "..............S"),
+        (Role::Province, "...........MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

@@ -103,7 +103,7 @@ const MEDIA: [Family<media::Figures>; 8] = [
     ("media_receives_failed_total", Counter, "Failed reads of media sockets.", |thread| thread.receives_failed as f64),
 ];
 
-const NODE: [Family<Internals>; 24] = [
+const NODE: [Family<Internals>; 35] = [
     ("uptime_seconds", Gauge, "Since the start.", |all| all.uptime_s as f64),
     ("facts_told_total", Counter, "Facts told to the journal.", |all| all.facts.told as f64),
     ("facts_lost_total", Counter, "Facts that found no room in the journal.", |all| all.facts.refused as f64),
@@ -136,6 +136,28 @@ const NODE: [Family<Internals>; 24] = [
         all.faults.registrations_unsaved as f64
     }),
     ("panics_total", Counter, "Steps of machines cut short by a panic.", |all| all.faults.panics as f64),
+    ("edge_strangers_total", Counter, "SIP packets of strangers that were looked at.", |all| {
+        all.edge.gate.strangers_passed as f64
+    }),
+    ("edge_uninvited_total", Counter, "SIP packets of strangers dropped unread.", |all| all.edge.gate.uninvited as f64),
+    ("edge_too_many_total", Counter, "SIP packets beyond a rate.", |all| all.edge.gate.too_many as f64),
+    ("edge_banned_total", Counter, "SIP packets of banned sources.", |all| all.edge.gate.banned as f64),
+    ("edge_locked_total", Counter, "Registrations from where they failed too often.", |all| {
+        all.edge.gate.locked as f64
+    }),
+    ("edge_wrong_passwords_total", Counter, "Failed proofs.", |all| all.edge.gate.wrong_passwords as f64),
+    ("edge_bans", Gauge, "Sources banned.", |all| all.edge.gate.bans_standing as f64),
+    ("admission_admitted_total", Counter, "New calls that passed.", |all| all.edge.admission.admitted as f64),
+    ("admission_refused_total", Counter, "New calls refused for want of room.", |all| {
+        let counts = &all.edge.admission;
+        (counts.refused_lag + counts.refused_memory + counts.refused_calls) as f64
+    }),
+    ("admission_emergencies_total", Counter, "Emergencies that passed while others were refused.", |all| {
+        all.edge.admission.reserve_used as f64
+    }),
+    ("lag_seconds", Gauge, "How long SIP messages have to wait at least.", |all| {
+        all.edge.admission.lag_us as f64 / 1e6
+    }),
     ("process_cpu_seconds_total", Counter, "Processor time.", |all| all.process.cpu_s),
     ("process_resident_memory_bytes", Gauge, "Resident memory.", |all| all.process.resident_bytes as f64),
     ("process_open_fds", Gauge, "Open files and sockets.", |all| all.process.open_files as f64),
@@ -186,6 +208,10 @@ fn write(all: &Internals) -> String {
     families(&mut text, &QUEUES, &queues);
     families(&mut text, &TRUNKS, &trunks);
     families(&mut text, &MEDIA, &media);
+    head(&mut text, "blocked_total", Counter, "New calls refused for want of room, by trunk.");
+    for (trunk, calls) in &all.edge.blocked {
+        sample(&mut text, "blocked_total", &[("trunk", trunk.to_string())], calls);
+    }
     head(&mut text, "standing", Gauge, "How many stand of what must go with a call, a request or a connection.");
     for (what, count) in all.standing.named() {
         sample(&mut text, "standing", &[("what", what.into())], count);

@@ -7,6 +7,7 @@
 pub mod agents;
 pub mod audit;
 pub mod auth;
+pub mod bans;
 pub mod calls;
 pub mod dial;
 pub mod events;
@@ -27,6 +28,7 @@ pub mod trunks;
 use crate::acd::event::Want;
 use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
+use crate::edge::event::{Ban, Source};
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Live, Snapshot};
@@ -81,6 +83,10 @@ pub type Dial = dyn Fn(Wish) -> Result<(), NotDialled> + Send + Sync;
 pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + Sync;
 /// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.
 pub type Tell = dyn Fn(Option<SiteId>, Audit) + Send + Sync;
+/// Tells which sources of SIP are banned.
+pub type ListBans = dyn Fn() -> Vec<Ban> + Send + Sync;
+/// Lifts a ban; false when there is none.
+pub type LiftBan = dyn Fn(Source) -> bool + Send + Sync;
 /// Shows the inside of the node.
 pub type Inside = dyn Fn() -> Internals + Send + Sync;
 
@@ -104,6 +110,10 @@ pub struct Node {
     pub want: Arc<SetState>,
     /// Tells the audit.
     pub audit: Arc<Tell>,
+    /// Tells the bans.
+    pub bans: Arc<ListBans>,
+    /// Lifts one.
+    pub lift_ban: Arc<LiftBan>,
     /// Shows the inside.
     pub internals: Arc<Inside>,
     /// The places for HTTP connections.
@@ -184,6 +194,8 @@ fn described() -> OpenApiRouter<Arc<Api>> {
     let v1 = OpenApiRouter::new()
         .routes(routes!(health::health))
         .routes(routes!(health::internals))
+        .routes(routes!(bans::list))
+        .routes(routes!(bans::lift))
         .routes(routes!(agents::list))
         .routes(routes!(agents::one))
         .routes(routes!(agents::set_state))

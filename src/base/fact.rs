@@ -34,6 +34,17 @@ pub enum Fact {
     Agent(AgentChanged),
     /// Somebody did, read or was refused something.
     Audit(Box<Audit>),
+    /// Calls were refused at the edge for want of room (呼损).
+    Blocked(Blocked),
+}
+
+/// Calls that were refused before they were calls, in the minute up to the fact's own time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// Trunk they came by; empty for registered phones.
+    pub trunk: Box<str>,
+    /// How many: repeated INVITEs of one call are one.
+    pub calls: u64,
 }
 
 /// The record of one contact's call (CDR). Every time is `None` until that happened.
@@ -338,6 +349,7 @@ impl Fact {
             Fact::Order(_) => "order",
             Fact::Agent(_) => "agent",
             Fact::Audit(_) => "audit",
+            Fact::Blocked(_) => "blocked",
         }
     }
 }

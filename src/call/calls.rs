@@ -228,7 +228,7 @@ impl Calls {
             // 487 is sent; `Ended` follows with the rest.
             Notice::Cancelled { leg: _ } => {}
             // Only of INVITEs over trunks.
-            Notice::Trying { leg: _ } | Notice::Resent { leg: _ } => {}
+            Notice::Trying { leg: _ } | Notice::Connecting { leg: _ } | Notice::Resent { leg: _ } => {}
             Notice::Acknowledged { leg, sdp } => {
                 self.with_leg(now, leg, out, |call, out| call.acknowledged(now, leg, sdp, out));
             }

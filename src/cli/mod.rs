@@ -1,9 +1,10 @@
-//! The command line: `serve`, `check`, `agent`, `verify`.
+//! The command line: `serve`, `check`, `agent`, `verify`, `simulate`.
 //!
 //! Owns arguments, what is printed and exit codes. Errors go to standard error with their cure.
 
 mod agent;
 mod serve;
+mod simulate;
 mod verify;
 
 use crate::config::{Config, ConfigErrors};
@@ -54,6 +55,13 @@ enum Command {
         #[command(flatten)]
         arguments: verify::Arguments,
     },
+    /// Run a day of generated calls through the site's queues: what would happen, how many agents would be needed.
+    Simulate {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        arguments: simulate::Arguments,
+    },
 }
 
 impl Cli {
@@ -72,6 +80,7 @@ impl Cli {
             }
             Command::Agent { file, action } => agent::run(&load(&file)?, action),
             Command::Verify { file, arguments } => verify::run(&load(&file)?, &arguments),
+            Command::Simulate { file, arguments } => simulate::run(&load(&file)?, &arguments),
         }
     }
 }

@@ -122,6 +122,7 @@ fn role(word: &str) -> anyhow::Result<Role> {
 
 fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>) -> api::Node {
     let (hang_up, want) = (node.hang_up(), node.want());
+    let (bans, lift) = (node.bans(), node.bans());
     let ok = |taken: bool| if taken { Ok(()) } else { Err(api::Busy) };
     api::Node {
         live: node.live().clone(),
@@ -132,6 +133,8 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         dial: Arc::new(node.dial()),
         want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),
         audit: Arc::new(node.audit()),
+        bans: Arc::new(move || bans.list()),
+        lift_ban: Arc::new(move |source| lift.lift(source)),
         internals: Arc::new(node.internals()),
         connections: api::Connections::default(),
         wall: || clock::now().wall,

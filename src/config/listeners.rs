@@ -62,6 +62,17 @@ impl Transport {
     }
 }
 
+/// What strangers get: messages from no trunk and no registered phone that register for no domain of ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strangers {
+    /// Nothing, as if there were no server.
+    #[default]
+    Silence,
+    /// The answers of RFC 3261.
+    Answer,
+}
+
 /// One listener, in order of file names: the place is the `listener` of a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -81,6 +92,8 @@ pub struct Listener {
     pub origins: Vec<Box<str>>,
     /// Of its connections.
     pub bounds: Bounds,
+    /// What strangers get there.
+    pub strangers: Strangers,
 }
 
 /// What a listener shows and wants to see.
@@ -137,7 +150,12 @@ pub struct Bounds {
 impl Listener {
     /// What SIP must know of it.
     pub fn settings(&self) -> ListenerSettings {
-        ListenerSettings { transport: self.transport.sip(), advertised: self.advertised, large: self.large }
+        ListenerSettings {
+            transport: self.transport.sip(),
+            advertised: self.advertised,
+            large: self.large,
+            answers_strangers: self.strangers == Strangers::Answer,
+        }
     }
 
     /// Whether another one would be bound in the same place.
@@ -194,7 +212,7 @@ fn listener(check: &mut Check<'_>, name: &str, raw: &schema::Listener, root: &Pa
         check.wrong(&span, message, "use one listener for IPv4 and one for IPv6");
     }
     let transport = raw.transport;
-    strangers(check, transport, raw);
+    misplaced(check, transport, raw);
     let tls = transport.is_secure().then(|| tls(check, raw, root));
     let origins = if transport.is_web_socket() { origins(check, raw) } else { Vec::new() };
     let bound = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
@@ -205,14 +223,15 @@ fn listener(check: &mut Check<'_>, name: &str, raw: &schema::Listener, root: &Pa
         unregistered_max: check.seconds(raw.unregistered_s_max.as_ref(), 120, 1..=86_400),
     };
     let large = raw.large.as_ref().map_or(Large::Tcp, |large| *large.get_ref());
-    Some(Listener { name: name.into(), transport, listen, advertised, large, tls: tls.flatten(), origins, bounds })
+    let (name, tls, strangers) = (name.into(), tls.flatten(), raw.strangers);
+    Some(Listener { name, transport, listen, advertised, large, tls, origins, bounds, strangers })
 }
 
 /// A key, and its place when it was written.
 type Written = (&'static str, Option<Range<usize>>);
 
 /// Keys that mean nothing on this transport: whoever wrote them believes in an effect.
-fn strangers(check: &mut Check<'_>, transport: Transport, raw: &schema::Listener) {
+fn misplaced(check: &mut Check<'_>, transport: Transport, raw: &schema::Listener) {
     let span = |text: &Option<schema::Text>| text.as_ref().map(toml::Spanned::span);
     let secure = [
         ("certificate", span(&raw.certificate)),

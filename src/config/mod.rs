@@ -16,12 +16,13 @@ mod problem;
 mod profiles;
 mod prompts;
 mod queues;
+pub mod scenario;
 mod schema;
 mod source;
 mod trunks;
 
-pub use listeners::{Bounds, Certificate, Clients, Listener, Tls, Transport};
-pub use node::{Api, Journal, Node, Registrar, Site, Token};
+pub use listeners::{Bounds, Certificate, Clients, Listener, Strangers, Tls, Transport};
+pub use node::{Api, Journal, Node, Overload, Registrar, Site, Token};
 pub use problem::{ConfigErrors, Problem};
 
 use crate::base::{PromptId, QueueId, SiteId, SkillId, TrunkId};
@@ -47,6 +48,8 @@ pub struct Config {
     pub database: PathBuf,
     /// Registrations.
     pub registrar: Registrar,
+    /// When new calls are refused.
+    pub overload: Overload,
     /// How sessions are kept alive.
     pub session: SessionTimers,
     /// By [`SiteId`].
@@ -161,6 +164,7 @@ impl Config {
             ("[api] listen", self.api.listen == new.api.listen),
             ("[journal]", self.journal == new.journal),
             ("[database]", self.database == new.database),
+            ("[overload]", self.overload == new.overload),
             ("[[site]]", self.sites == new.sites),
             ("ivr-flows/prompts", self.prompts == new.prompts),
         ];
@@ -215,13 +219,17 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let root = path.parent().unwrap_or(Path::new(""));
     let (sip, ivr) = (root.join("sip-profiles"), root.join("ivr-flows"));
     let main = Source::open(path, "name the file with --config PATH", problems);
+    let listeners = listeners::read(&sip.join("listeners"), root, problems);
+    let (trunks, profiles) = trunks::read((root, &sip.join("trunks")), &listeners, problems);
     let (main, whole) = main.map_or((None, false), |source| {
-        let reading = source.read(problems);
+        let reading: Reading<schema::Main> = source.read(problems);
+        if let Some(raw) = &reading.value {
+            let mut check = source::Check { source: &source, problems };
+            node::check_emergency_trunks(&mut check, &raw.overload, &trunks);
+        }
         (node::check(&source, &reading, root, problems), reading.whole)
     });
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
-    let listeners = listeners::read(&sip.join("listeners"), root, problems);
-    let (trunks, profiles) = trunks::read((root, &sip.join("trunks")), &listeners, problems);
     let dialling = Arc::new(dialling::read(&sip.join("dialling.toml"), sites, &profiles, problems));
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
@@ -244,6 +252,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         journal: main.journal,
         database: main.database,
         registrar: main.registrar,
+        overload: main.overload,
         session: main.session,
         sites: main.sites,
         listeners,

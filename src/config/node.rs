@@ -4,7 +4,7 @@ use super::problem::{Problem, suggest};
 use super::schema;
 use super::source::{Check, Reading, Source};
 use crate::base::{SiteId, SkillId};
-use crate::sip::event::SessionTimers;
+use crate::sip::event::{SessionTimers, TrunkSettings};
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +107,17 @@ pub struct Registrar {
     pub redirects_max: u8,
 }
 
+/// `[overload]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overload {
+    /// New calls are refused when messages have to wait longer.
+    pub lag_max: Duration,
+    /// Bytes of memory for the process; `None`: what the system lets it have.
+    pub memory_max: Option<u64>,
+    /// Trunks all of whose calls are emergencies.
+    pub emergency_trunks: BTreeSet<Box<str>>,
+}
+
 /// One `[[site]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Site {
@@ -149,6 +160,7 @@ pub(super) struct Main {
     pub journal: Journal,
     pub database: PathBuf,
     pub registrar: Registrar,
+    pub overload: Overload,
     pub session: SessionTimers,
     pub sites: Vec<Site>,
 }
@@ -175,6 +187,7 @@ pub(super) fn check(
         },
         database: database(&mut check, &raw.database, &node, root),
         registrar: registrar(&mut check, &raw.registrar),
+        overload: overload(&mut check, &raw.overload),
         session: session(&mut check, &raw.session),
         node,
         sites,
@@ -256,6 +269,25 @@ fn registrar(check: &mut Check<'_>, raw: &schema::Registrar) -> Registrar {
         nonce_life: check.seconds(raw.nonce_life_s.as_ref(), 300, 10..=86_400),
         contacts_max: check.bounded(raw.contacts_max.as_ref(), 8, 1..=64) as usize,
         redirects_max: check.bounded(raw.redirects_max.as_ref(), 0, 0..=5) as u8,
+    }
+}
+
+fn overload(check: &mut Check<'_>, raw: &schema::Overload) -> Overload {
+    let memory_mib = raw.memory_mib_max.as_ref();
+    Overload {
+        lag_max: Duration::from_millis(check.bounded(raw.lag_ms_max.as_ref(), 200, 5..=2_000)),
+        memory_max: memory_mib.map(|mib| check.bounded(Some(mib), 0, 64..=16_777_216) << 20),
+        emergency_trunks: raw.emergency_trunks.iter().map(|name| name.get_ref().as_str().into()).collect(),
+    }
+}
+
+/// Trunks named in `[overload]` must be there.
+pub(super) fn check_emergency_trunks(check: &mut Check<'_>, raw: &schema::Overload, trunks: &[TrunkSettings]) {
+    for name in &raw.emergency_trunks {
+        if !trunks.iter().any(|trunk| *trunk.name == **name.get_ref()) {
+            let cure = suggest(name.get_ref(), trunks.iter().map(|trunk| &*trunk.name));
+            check.wrong(&name.span(), format!("unknown trunk \"{}\"", name.get_ref()), cure);
+        }
     }
 }
 

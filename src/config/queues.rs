@@ -11,7 +11,7 @@ use crate::call::event::QueueVoice;
 use std::ops::RangeInclusive;
 
 /// Levels of a skill.
-const LEVELS: RangeInclusive<u64> = 1..=9;
+pub(super) const LEVELS: RangeInclusive<u64> = 1..=9;
 
 /// One queue.
 #[derive(Clone, Debug)]

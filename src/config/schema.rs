@@ -23,6 +23,8 @@ pub(super) struct Main {
     #[serde(default)]
     pub registrar: Registrar,
     #[serde(default)]
+    pub overload: Overload,
+    #[serde(default)]
     pub session: Session,
     pub site: Vec<Site>,
 }
@@ -98,6 +100,15 @@ pub(super) struct Session {
     pub min_se_s: Option<Count>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Overload {
+    pub lag_ms_max: Option<Count>,
+    pub memory_mib_max: Option<Count>,
+    #[serde(default)]
+    pub emergency_trunks: Vec<Text>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Site {
@@ -118,6 +129,8 @@ pub(super) struct Listener {
     pub transport: super::listeners::Transport,
     pub listen: Text,
     pub advertised: Option<Text>,
+    #[serde(default)]
+    pub strangers: super::listeners::Strangers,
     pub large: Option<Spanned<Large>>,
     pub certificate: Option<Text>,
     pub key: Option<Text>,

@@ -319,7 +319,7 @@ impl Phones {
                     FromUa::Send { bytes, .. } => out.push(Command::Send(bytes)),
                     FromUa::Tell(notice) => self.noticed(now, notice, out),
                     // Nobody registers with a phone, and it asks nothing.
-                    FromUa::Bindings(_) | FromUa::Answered(_) => {}
+                    FromUa::Bindings(_) | FromUa::Suspect(_) | FromUa::Answered(_) => {}
                 }
             }
         }
@@ -344,6 +344,7 @@ impl Phones {
             Notice::Acknowledged { sdp: None, .. }
             | Notice::Cancelled { .. }
             | Notice::Trying { .. }
+            | Notice::Connecting { .. }
             | Notice::Resent { .. }
             | Notice::Ringing { .. }
             | Notice::EarlyAnswer { .. }

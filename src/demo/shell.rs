@@ -13,6 +13,7 @@ use crate::base::number::NumberKind;
 use crate::base::{AgentId, LegId, MediaThreadId, SiteId};
 use crate::config::{Config, Site, Transport};
 use crate::ivr::numbers::Entry;
+use crate::media::event::Tap;
 use crate::net::ports::{Ports, SettingsError};
 use crate::net::udp;
 use crate::node::live::{Change, Live, Object};
@@ -109,12 +110,12 @@ impl Demo {
             numbers,
         };
         let (voices, seed) = (Voices::new(), node.seed().map(|word| word ^ SEED_OF_ITS_OWN));
-        let threads = media::Settings { threads: 1, pin: false, prompts: voices.library(), seed: seed[0] };
+        let threads = media::Settings { threads: 1, pin: false, prompts: voices.prompts(), seed: seed[0] };
         let task = Task {
             crowd: Crowd::new(clock::now().mono, settings, voices, seed),
             engine,
             socket,
-            media: MediaThreads::start(&threads, |_| {}, || |_| {}, |_, _| {})?,
+            media: MediaThreads::start(&threads, |_| {}, || |_: &mut Vec<Tap>| {}, |_, _| {})?,
             ports: Ports::new(&[LOOPBACK], RTP_PORTS)?,
             seen: node.live().snapshot(None).seq,
             live: node.live().clone(),

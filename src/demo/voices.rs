@@ -16,7 +16,7 @@ const MATTERS: [&[u8]; 2] = [include_bytes!("voices/citizen-light.wav"), include
 /// Sentences and the pauses in which the other side speaks.
 #[derive(Clone, Debug)]
 pub struct Voices {
-    library: Arc<Library>,
+    prompts: Arc<Library>,
     agent: Vec<PromptId>,
     /// By matter.
     citizen: Vec<Vec<PromptId>>,
@@ -40,12 +40,12 @@ impl Voices {
                 vec![pause_hello, add(&matter), pause_reply, thanks]
             })
             .into();
-        Voices { library: Arc::new(library), agent, citizen }
+        Voices { prompts: Arc::new(library), agent, citizen }
     }
 
     /// For the media threads.
-    pub fn library(&self) -> Arc<Library> {
-        Arc::clone(&self.library)
+    pub fn prompts(&self) -> Arc<Library> {
+        Arc::clone(&self.prompts)
     }
 
     /// What `who` plays once both hear each other.
@@ -86,7 +86,7 @@ mod tests {
         for matter in 0..voices.matters() {
             let sound = |who| {
                 let prompts = voices.lines(who, matter);
-                let bytes = prompts.iter().flat_map(|id| voices.library.find(*id).unwrap().bytes(Codec::Pcma).to_vec());
+                let bytes = prompts.iter().flat_map(|id| voices.prompts.find(*id).unwrap().bytes(Codec::Pcma).to_vec());
                 bytes.collect::<Vec<u8>>()
             };
             let (agent, citizen) = (sound(Who::Agent(0)), sound(Who::Citizen(0)));

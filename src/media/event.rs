@@ -4,6 +4,7 @@ use super::dtmf;
 pub use super::tone::Tone;
 use crate::base::{ContactId, LegId, Mono, Now, PromptId, RecordingId};
 use crate::sdp::Codec;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -490,8 +491,10 @@ pub struct Audio {
     pub timestamp: u32,
     /// Of the payload.
     pub codec: Codec,
-    /// As on the wire: 1 byte a sample.
-    pub payload: Vec<u8>,
+    /// As on the wire: 1 byte a sample. A part of a block that it shares with others ([`Sink::keep`]).
+    ///
+    /// [`Sink::keep`]: super::Sink::keep
+    pub payload: Bytes,
 }
 
 /// A stretch of a source's sound that must not be kept.

@@ -25,7 +25,7 @@ const NEVER: Mono = Mono(u64::MAX);
 /// The legs of one thread.
 #[derive(Debug)]
 pub struct Plane {
-    library: Arc<Library>,
+    prompts: Arc<Library>,
     laws: Laws,
     slots: KeyedMap<LegId, u32>,
     legs: Vec<Option<Port>>,
@@ -73,7 +73,7 @@ impl Plane {
     pub fn new(library: Arc<Library>, seed: u64) -> Plane {
         let slots = KeyedMap::new([seed, 0]);
         Plane {
-            library,
+            prompts: library,
             laws: Laws::new(),
             slots,
             legs: Vec::new(),
@@ -88,7 +88,7 @@ impl Plane {
 
     /// New prompts for plays from now on; running ones go on with what they have.
     pub fn replace_library(&mut self, library: Arc<Library>) {
-        self.library = library;
+        self.prompts = library;
     }
 
     /// Does what a call asks. An action on a leg that is gone does nothing.
@@ -269,7 +269,7 @@ impl Plane {
     fn change(&mut self, leg: LegId, change: impl FnOnce(&mut Port, u32, &Library)) {
         if let Some(slot) = self.slot(leg) {
             let port = live(&mut self.legs, slot);
-            change(port, slot, &self.library);
+            change(port, slot, &self.prompts);
             self.due[slot as usize] = port.deadline();
         }
     }

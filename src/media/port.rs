@@ -4,26 +4,24 @@
 //! what its peer says. Knows nothing of other legs but that it has a peer; the plane brings the two together.
 
 use super::bridge::Relay;
-use super::conference::both;
-use super::dtmf::keys::{EventPacket, Keys, Turn as KeyTurn};
+use super::dtmf::keys::Keys;
 use super::dtmf::listen::Listener;
-use super::dtmf::{Key, Way, symbol};
+use super::dtmf::{Key, Way};
 use super::emodel::Rating;
-use super::event::{Audio, Channel, Counters, Digits, Hidden, Mark, Notice, Reason, RecordingStart, Remote, Tap};
-use super::g711::{Laws, SAMPLES_PER_MS, decode_into, encode_onto, silence};
+use super::event::{Counters, Digits, Mark, Notice, Remote};
+use super::g711::SAMPLES_PER_MS;
 use super::latch::Latch;
-use super::pace::{Pace, Turn};
+use super::pace::Pace;
 use super::player::Player;
-use super::playout::FRAME;
 use super::prompt::Library;
-use super::quality::{Arrival, Quality};
-use super::rtcp::{Compound, Control, ReportBlock, Sent};
-use super::rtp::{HEADER_LEN, Line, Packet};
+use super::quality::Quality;
+use super::rtcp::{Control, ReportBlock, Sent};
+use super::rtp::Line;
 use super::sink::{Kind, Sink};
 use super::tone::Tone;
 use super::watch::Watch;
-use crate::base::{LegId, Mono, Now, PromptId, RecordingId};
-use crate::sdp::{Codec, Direction};
+use crate::base::{LegId, Mono, Now, PromptId};
+use crate::sdp::Direction;
 use std::time::Duration;
 
 /// Bounds of [`Remote::ptime_ms`]; others are brought within.
@@ -71,13 +69,6 @@ pub struct Port {
     dropped: u64,
 }
 
-/// A recording that runs through a leg.
-#[derive(Clone, Copy, Debug)]
-struct Recording {
-    id: RecordingId,
-    paused: bool,
-}
-
 /// Whom a leg hears. Others are known by their slots in the plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
@@ -89,34 +80,11 @@ pub enum Link {
     Conference(u32),
 }
 
-/// What a believed packet carries for the peer.
-#[derive(Clone, Copy, Debug)]
-pub struct Heard<'a> {
-    packet: Packet<'a>,
-    content: Content,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Content {
-    Sound(Codec),
-    Event,
-    /// A payload type that was not negotiated.
-    Unknown,
-}
-
 /// Whether a leg of this direction may send.
 fn sends(direction: Direction) -> bool {
     match direction {
         Direction::SendRecv | Direction::SendOnly => true,
         Direction::RecvOnly | Direction::Inactive => false,
-    }
-}
-
-/// Whether what it hears counts.
-fn receives(direction: Direction) -> bool {
-    match direction {
-        Direction::SendRecv | Direction::RecvOnly => true,
-        Direction::SendOnly | Direction::Inactive => false,
     }
 }
 
@@ -128,51 +96,12 @@ fn way_of(remote: &Remote) -> Way {
     remote.telephone_event.map_or(Way::Tones, Way::Events)
 }
 
-/// A tap of one packet; `line` is its SSRC, sequence number and time stamp.
-fn audio(
-    recording: RecordingId,
-    channel: Channel,
-    at: Mono,
-    line: (u32, u16, u32),
-    codec: Codec,
-    payload: &[u8],
-) -> Tap {
-    let (ssrc, sequence, timestamp) = line;
-    let payload = payload.to_vec();
-    Tap::Audio(Audio { recording, channel, at, ssrc, sequence, timestamp, codec, payload })
-}
+mod receive;
+mod send;
+mod tap;
 
-/// What becomes of a packet of ours in the recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
-    /// It is silence.
-    No,
-    Yes,
-    /// Its place is marked.
-    Hidden,
-}
-
-impl Heard<'_> {
-    /// The packet, if it is sound.
-    pub fn sound(&self) -> Option<(Codec, &Packet<'_>)> {
-        match self.content {
-            Content::Sound(codec) => Some((codec, &self.packet)),
-            Content::Event | Content::Unknown => None,
-        }
-    }
-}
-
-impl Content {
-    fn of(remote: &Remote, packet: &Packet<'_>) -> Content {
-        if packet.payload_type == remote.payload_type {
-            Content::Sound(remote.codec)
-        } else if Some(packet.payload_type) == remote.telephone_event {
-            Content::Event
-        } else {
-            Content::Unknown
-        }
-    }
-}
+pub use receive::Heard;
+use tap::Recording;
 
 impl Port {
     /// A leg with a port and nobody at the other end.
@@ -231,16 +160,6 @@ impl Port {
     /// Its name.
     pub fn leg(&self) -> LegId {
         self.leg
-    }
-
-    /// What is being recorded through it.
-    pub fn recording(&self) -> Option<RecordingId> {
-        self.recording.map(|recording| recording.id)
-    }
-
-    /// The recording that sound is kept for now.
-    fn keeps(&self) -> Option<RecordingId> {
-        self.recording.filter(|recording| !recording.paused).map(|recording| recording.id)
     }
 
     /// Whether a prompt or music is set.
@@ -370,36 +289,6 @@ impl Port {
         self.pace = sending.map(|remote| Pace::start(now, period_of(&remote), stagger));
     }
 
-    /// Begins a recording of what comes and what is sent; one that ran is finished first.
-    pub fn record(&mut self, now: Now, start: RecordingStart, out: &mut Sink) {
-        self.stop_recording(now, out);
-        self.recording = Some(Recording { id: start.recording, paused: false });
-        out.taps.push(Tap::Start(start));
-    }
-
-    /// Ends the recording, if there is one.
-    pub fn stop_recording(&mut self, now: Now, out: &mut Sink) {
-        if let Some(Recording { id: recording, .. }) = self.recording.take() {
-            out.taps.push(Tap::Finish { recording, at: now.mono });
-        }
-    }
-
-    /// Keeps nothing from now on, if anything is recorded and kept.
-    pub fn pause_recording(&mut self, at: Mono, reason: Reason, out: &mut Sink) {
-        if let Some(recording @ Recording { paused: false, .. }) = &mut self.recording {
-            recording.paused = true;
-            out.taps.push(Tap::Pause { recording: recording.id, at, reason });
-        }
-    }
-
-    /// Keeps sound again.
-    pub fn resume_recording(&mut self, at: Mono, out: &mut Sink) {
-        if let Some(recording @ Recording { paused: true, .. }) = &mut self.recording {
-            recording.paused = false;
-            out.taps.push(Tap::Resume { recording: recording.id, at });
-        }
-    }
-
     /// Says good-bye and gives the last figures.
     pub fn close(mut self, now: Now, out: &mut Sink) {
         self.stop_recording(now, out);
@@ -411,70 +300,6 @@ impl Port {
             out.datagram(self.leg, Kind::Rtcp, to, |bytes| self.control.bye(now.mono, sent, block, bytes));
         }
         out.notices.push(Notice::Closed { leg: self.leg, counters: self.counters() });
-    }
-
-    /// A datagram came to the RTP port. Returns what the peer is to hear of it.
-    pub fn receive<'a>(
-        &mut self,
-        now: Now,
-        from: std::net::SocketAddr,
-        bytes: &'a [u8],
-        out: &mut Sink,
-    ) -> Option<Heard<'a>> {
-        self.news.clear();
-        let heard = self.believe(now, from, bytes, out);
-        self.dropped += u64::from(heard.is_none());
-        let (heard, arrival) = heard?;
-        let remote = self.remote?;
-        if heard.content == Content::Unknown {
-            self.dropped += 1;
-            return Some(heard);
-        }
-        self.received += 1;
-        if !receives(remote.direction) || arrival == Arrival::Duplicate {
-            return None;
-        }
-        match heard.content {
-            Content::Sound(codec) => {
-                let (packet, end) =
-                    (&heard.packet, heard.packet.timestamp.wrapping_add(heard.packet.payload.len() as u32));
-                if self.newest.is_none_or(|(ssrc, before)| ssrc != packet.ssrc || end.wrapping_sub(before) as i32 > 0) {
-                    self.newest = Some((packet.ssrc, end));
-                }
-                self.tap_received(now, packet, codec, out);
-            }
-            Content::Event | Content::Unknown => {}
-        }
-        self.hear_digits(now.mono, &heard, out);
-        Some(heard)
-    }
-
-    /// Tells of digits that begin in this packet and keeps them for the peer.
-    fn hear_digits(&mut self, at: Mono, heard: &Heard<'_>, out: &mut Sink) {
-        let (packet, news) = (&heard.packet, &mut self.news);
-        let span = match heard.content {
-            Content::Sound(codec) => self.digits.sound(packet.timestamp, codec, packet.payload, |key| news.push(key)),
-            Content::Event => self.digits.event(packet.timestamp, packet.payload, |key| news.push(key)),
-            Content::Unknown => None,
-        };
-        let began = self.news.iter().filter_map(|key| match key {
-            Key::Down { code } => symbol(*code),
-            Key::Held { .. } | Key::Up { .. } => None,
-        });
-        out.notices.extend(began.map(|digit| Notice::Digit { leg: self.leg, digit }));
-        if let Some((span, recording)) = span.zip(self.keeps().filter(|_| self.hides_digits)) {
-            let (from, to, ssrc, channel) = (span.from, span.to, packet.ssrc, Channel::Citizen);
-            out.taps.push(Tap::Hide(Hidden { recording, channel, at, ssrc, from, to }));
-        }
-    }
-
-    /// What the last packet told of digits that `peer` must be told in its own way.
-    pub fn news_for(&self, peer: &Port) -> &[Key] {
-        let ways = (self.remote.as_ref().map(way_of), peer.remote.as_ref().map(way_of));
-        match ways {
-            (Some(Way::Events(_)), Some(Way::Tones)) | (Some(Way::Tones), Some(Way::Events(_))) => &self.news,
-            (Some(_) | None, Some(_) | None) => &[],
-        }
     }
 
     /// Passes on a digit of the peer.
@@ -491,264 +316,6 @@ impl Port {
     /// Keeps digits out of the recording, or no more.
     pub fn hide_digits(&mut self, hide: bool) {
         self.hides_digits = hide;
-    }
-
-    /// Whether the packet is one, comes from where it should and belongs to the source's line of numbers.
-    fn believe<'a>(
-        &mut self,
-        now: Now,
-        from: std::net::SocketAddr,
-        bytes: &'a [u8],
-        out: &mut Sink,
-    ) -> Option<(Heard<'a>, Arrival)> {
-        let remote = self.remote?;
-        let packet = Packet::read(bytes).ok().filter(|packet| !packet.payload.is_empty())?;
-        let content = Content::of(&remote, &packet);
-        if !self.rtp.admits(from, content != Content::Unknown) {
-            return None;
-        }
-        self.hear(now.mono, out);
-        self.control.flow(now.mono);
-        let stamp = matches!(content, Content::Sound(_)).then_some(packet.timestamp);
-        let arrival = self.quality.arrive(now.mono, packet.ssrc, packet.sequence, stamp);
-        match arrival {
-            Arrival::First => self.digits = Listener::new(way_of(&remote)),
-            Arrival::Next | Arrival::Late | Arrival::Duplicate => {}
-            Arrival::Stray => return None,
-        }
-        Some((Heard { packet, content }, arrival))
-    }
-
-    /// A datagram came to the RTCP port.
-    pub fn receive_control(&mut self, now: Now, from: std::net::SocketAddr, bytes: &[u8], out: &mut Sink) {
-        let Ok(compound) = Compound::read(bytes, self.line.ssrc()) else {
-            self.dropped += 1;
-            return;
-        };
-        if !self.rtcp.admits(from, true) {
-            self.dropped += 1;
-            return;
-        }
-        self.hear(now.mono, out);
-        self.control.hear(now.mono, &compound);
-    }
-
-    /// Sends what the peer heard.
-    pub fn relay(&mut self, now: Now, heard: &Heard<'_>, laws: &Laws, out: &mut Sink) {
-        let Some(remote) = self.remote.filter(|remote| sends(remote.direction)) else {
-            return;
-        };
-        let Some(to) = self.rtp.destination() else { return };
-        if self.keys.busy() {
-            return self.relay.interrupt(now.mono);
-        }
-        let packet = &heard.packet;
-        let (codec, samples, payload_type) = match (heard.content, remote.telephone_event) {
-            (Content::Sound(codec), _) => (codec, Some(packet.payload.len() as u32), remote.payload_type),
-            (Content::Event, Some(payload_type)) => (remote.codec, None, payload_type),
-            (Content::Event, None) | (Content::Unknown, _) => return self.relay.withhold(packet),
-        };
-        let Some(header) = self.relay.pass(now.mono, packet, samples, payload_type, &mut self.line) else {
-            return;
-        };
-        let (_, bytes) = out.datagram(self.leg, Kind::Rtp, to, |bytes| {
-            header.write(bytes);
-            // Events travel as they are: `codec` is then the listener's own.
-            laws.transcode(codec, remote.codec, packet.payload, bytes);
-        });
-        let payload = &bytes[HEADER_LEN..];
-        let sounding = samples.is_some();
-        let tap = self.keeps().filter(|_| sounding).map(|recording| {
-            let line = (header.ssrc, header.sequence, header.timestamp);
-            audio(recording, Channel::Others, now.mono, line, remote.codec, payload)
-        });
-        self.count(now.mono, payload.len());
-        out.taps.extend(tap);
-    }
-
-    /// Does what is due by `now`.
-    pub fn tick(&mut self, now: Now, out: &mut Sink) {
-        while let Some(turn) = self.pace.as_mut().and_then(|pace| pace.take(now.mono)) {
-            self.take_turn(turn, out);
-        }
-        if self.control.deadline().is_some_and(|due| due <= now.mono) {
-            self.report(now.mono, out);
-        }
-        if let Some(silent) = self.watch.look(now.mono) {
-            out.notices.push(Notice::Quiet { leg: self.leg, silent });
-        }
-    }
-
-    /// One packet of our own: digits, prompt, music or silence, unless the peer is speaking.
-    fn take_turn(&mut self, turn: Turn, out: &mut Sink) {
-        let Some(remote) = self.remote else { return };
-        if self.rtp.destination().is_none() {
-            return;
-        }
-        let (samples, bridged) = (self.samples_a_turn(), matches!(self.link, Link::Bridge(_)));
-        if self.keys.busy() {
-            return self.press(turn, samples, &remote, out);
-        }
-        if bridged && !self.relay.starves(turn.at) {
-            return;
-        }
-        match self.player.take_if(|_| !bridged) {
-            Some(mut player) => {
-                let finished =
-                    self.say(turn, samples, Kept::Yes, out, |codec, bytes| player.fill(codec, samples, bytes));
-                if finished {
-                    out.notices.push(Notice::Played { leg: self.leg, play: player.play() });
-                } else {
-                    self.player = Some(player);
-                }
-            }
-            None => self.say_nothing(turn, samples, out),
-        }
-    }
-
-    /// One packet of digits.
-    fn press(&mut self, turn: Turn, samples: usize, remote: &Remote, out: &mut Sink) {
-        self.relay.interrupt(turn.at);
-        let told = match way_of(remote) {
-            Way::Events(payload_type) => {
-                let (sent, told) = self.keys.event(self.line.resume(turn.at), samples as u32);
-                match sent {
-                    KeyTurn::Event(event) => self.say_event(turn.at, payload_type, &event, out),
-                    KeyTurn::Silence => self.say_nothing(turn, samples, out),
-                }
-                told
-            }
-            Way::Tones => {
-                let mut sound = [0; PACKET_SAMPLES_MAX];
-                let told = self.keys.tones(&mut sound[..samples]);
-                let kept = if self.hides_digits { Kept::Hidden } else { Kept::Yes };
-                self.say(turn, samples, kept, out, |codec, bytes| encode_onto(codec, &sound[..samples], bytes));
-                told
-            }
-        };
-        if told {
-            out.notices.push(Notice::DigitsSent { leg: self.leg });
-        }
-    }
-
-    /// One frame of a conference, with what is played besides.
-    pub fn speak(&mut self, turn: Turn, frame: &mut [i16; FRAME], mut heard: bool, out: &mut Sink) {
-        let Some(remote) = self.remote.filter(|remote| sends(remote.direction)) else {
-            return self.pending.clear();
-        };
-        if std::mem::take(&mut self.joins) {
-            self.line.join_on(turn.at);
-        }
-        if let Some(mut player) = self.player.take() {
-            self.played.clear();
-            let finished = player.fill(remote.codec, FRAME, &mut self.played);
-            let mut sound = [0; FRAME];
-            decode_into(remote.codec, &self.played, &mut sound);
-            frame.iter_mut().zip(&sound).for_each(|(out, &played)| *out = both(*out, played));
-            heard = true;
-            if finished {
-                out.notices.push(Notice::Played { leg: self.leg, play: player.play() });
-            } else {
-                self.player = Some(player);
-            }
-        }
-        if self.keys.busy() {
-            return self.press(turn, FRAME, &remote, out);
-        }
-        let samples = self.samples_a_turn();
-        if samples == FRAME && heard {
-            self.say(turn, FRAME, Kept::Yes, out, |codec, bytes| encode_onto(codec, frame, bytes));
-        } else if samples == FRAME {
-            self.say_nothing(turn, FRAME, out);
-        } else {
-            let mut pending = std::mem::take(&mut self.pending);
-            pending.extend_from_slice(frame);
-            let whole = pending.len() / samples * samples;
-            self.say_all(turn, &pending[..whole], out);
-            pending.drain(..whole);
-            self.pending = pending;
-        }
-    }
-
-    /// What is left of a conference, at once: it is early by as much as it was late before.
-    pub fn say_rest(&mut self, now: Mono, rest: &[i16], out: &mut Sink) {
-        let mut pending = std::mem::take(&mut self.pending);
-        pending.extend_from_slice(rest);
-        if self.remote.is_some_and(|remote| sends(remote.direction)) {
-            self.say_all(Turn { at: now, skipped: false }, &pending, out);
-        }
-    }
-
-    fn say_all(&mut self, turn: Turn, sound: &[i16], out: &mut Sink) {
-        for packet in sound.chunks(self.samples_a_turn()) {
-            // Frames and packets are not of one length: stamps follow the samples.
-            self.line.join_on(turn.at);
-            self.say(turn, packet.len(), Kept::Yes, out, |codec, bytes| encode_onto(codec, packet, bytes));
-        }
-    }
-
-    fn say_event(&mut self, at: Mono, payload_type: u8, event: &EventPacket, out: &mut Sink) {
-        let Some(to) = self.rtp.destination() else { return };
-        let sequence = self.line.next_sequence();
-        let header = self.line.follow(sequence, event.start, event.length, payload_type, event.first);
-        out.datagram(self.leg, Kind::Rtp, to, |bytes| {
-            header.write(bytes);
-            bytes.extend_from_slice(&event.payload);
-        });
-        self.count(at, event.payload.len());
-    }
-
-    fn say_nothing(&mut self, turn: Turn, samples: usize, out: &mut Sink) {
-        self.say(turn, samples, Kept::No, out, |codec, bytes| bytes.resize(bytes.len() + samples, silence(codec)));
-    }
-
-    /// Sends one packet of sound that `write` appends.
-    fn say<R>(
-        &mut self,
-        turn: Turn,
-        samples: usize,
-        kept: Kept,
-        out: &mut Sink,
-        write: impl FnOnce(Codec, &mut Vec<u8>) -> R,
-    ) -> R
-    where
-        R: Default,
-    {
-        let (Some(remote), Some(to)) = (self.remote, self.rtp.destination()) else { return R::default() };
-        if turn.skipped {
-            self.line.interrupt();
-        }
-        let header = self.line.next(turn.at, samples as u32, remote.payload_type);
-        let (result, bytes) = out.datagram(self.leg, Kind::Rtp, to, |bytes| {
-            header.write(bytes);
-            write(remote.codec, bytes)
-        });
-        let channel = Channel::Others;
-        let tap = self.keeps().and_then(|recording| match kept {
-            Kept::No => None,
-            Kept::Yes => {
-                let line = (header.ssrc, header.sequence, header.timestamp);
-                Some(audio(recording, channel, turn.at, line, remote.codec, &bytes[HEADER_LEN..]))
-            }
-            Kept::Hidden => {
-                let (ssrc, from, to) = (header.ssrc, header.timestamp, header.timestamp.wrapping_add(samples as u32));
-                Some(Tap::Hide(Hidden { recording, channel, at: turn.at, ssrc, from, to }))
-            }
-        });
-        out.taps.extend(tap);
-        self.count(turn.at, samples);
-        result
-    }
-
-    /// Samples of one packet of ours.
-    fn samples_a_turn(&self) -> usize {
-        SAMPLES_PER_MS as usize * self.remote.as_ref().map_or(0, |remote| period_of(remote).as_millis()) as usize
-    }
-
-    fn tap_received(&self, now: Now, packet: &Packet<'_>, codec: Codec, out: &mut Sink) {
-        let line = (packet.ssrc, packet.sequence, packet.timestamp);
-        let tap = |recording| audio(recording, Channel::Citizen, now.mono, line, codec, packet.payload);
-        out.taps.extend(self.keeps().map(tap));
     }
 
     fn report(&mut self, now: Mono, out: &mut Sink) {

@@ -3,8 +3,12 @@
 
 use super::event::{Notice, Tap};
 use crate::base::LegId;
+use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::ops::Range;
+
+/// Sound for the recorder is kept in blocks of this size: some 400 packets.
+const BLOCK_BYTES: usize = 64 * 1024;
 
 /// Which of a leg's two flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +54,8 @@ pub struct Mark {
 pub struct Sink {
     arena: Vec<u8>,
     places: Vec<Place>,
+    /// What of the present block is free.
+    block: BytesMut,
     /// For calls, in order.
     pub notices: Vec<Notice>,
     /// For the recorder, in order.
@@ -99,6 +105,17 @@ impl Sink {
         })
     }
 
+    /// Keeps the payload of a tap. Many share one block, so that a packet costs no allocation.
+    pub fn keep(&mut self, payload: &[u8]) -> Bytes {
+        keep(&mut self.block, payload)
+    }
+
+    /// Keeps what the datagram that was added last holds from byte `from` on.
+    pub fn keep_last(&mut self, from: usize) -> Bytes {
+        let range = self.places.last().map_or(0..0, |place| place.range.clone());
+        keep(&mut self.block, self.arena[range].get(from..).unwrap_or_default())
+    }
+
     /// Adds a datagram that `write` appends to the arena; returns what `write` returns and the bytes written.
     pub fn datagram<R>(
         &mut self,
@@ -113,4 +130,12 @@ impl Sink {
         self.places.push(Place { leg, kind, to, range: range.clone() });
         (result, &self.arena[range])
     }
+}
+
+fn keep(block: &mut BytesMut, payload: &[u8]) -> Bytes {
+    if block.capacity() < payload.len() {
+        *block = BytesMut::with_capacity(BLOCK_BYTES.max(payload.len()));
+    }
+    block.extend_from_slice(payload);
+    block.split().freeze()
 }

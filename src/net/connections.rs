@@ -4,11 +4,12 @@
 //! never waits: a full queue ends the connection. Whoever receives is slowed down instead of losing anything, for a
 //! stream repeats nothing. Never judges a message.
 
+use super::door::{Door, Handshake, Place, Profile};
 use super::line::{Line, Overdue, Queue};
+use super::packet::{Fate, Packet};
 use super::tcp;
-use super::tls::Secured;
 use super::wire::{self, DEAD_AFTER, End, HandshakeError, Intake, Wire};
-use crate::config::{Bounds, Transport};
+use crate::edge::event::Knock;
 use crate::sip::event::Flow;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -38,11 +39,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub enum News {
     /// A message.
     Received {
-        /// By which connection.
-        flow: Flow,
-        /// As it came.
-        bytes: Bytes,
-        /// To be held until the message is handled.
+        /// What came.
+        packet: Packet,
+        /// To be held until it is handled.
         in_flight: OwnedSemaphorePermit,
     },
     /// One is gone, or could not be opened.
@@ -52,46 +51,23 @@ pub enum News {
     },
 }
 
-/// Finds the shard of a message.
-pub type Route = Box<dyn Fn(&[u8]) -> Option<usize> + Send + Sync>;
+/// Says what becomes of a message.
+pub type Judge = Box<dyn Fn(Flow, Bytes) -> Fate + Send + Sync>;
 
 /// To whom connections speak.
 pub struct World {
-    /// The shard of a message; `None`: nobody's.
-    pub route: Route,
+    /// What becomes of a message.
+    pub judge: Judge,
     /// By shard.
     pub shards: Vec<mpsc::Sender<News>>,
     /// Whether an address is a trunk's, which may be silent for as long as it likes.
     pub trusts: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// What becomes of a connection from an address.
+    pub knock: Box<dyn Fn(IpAddr) -> Knock + Send + Sync>,
+    /// Whether an address is not heard any more.
+    pub is_banned: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// The domain by which an address was found: what a certificate there must name (RFC 5922 §7.2).
     pub domain_at: Box<dyn Fn(SocketAddr) -> Option<Box<str>> + Send + Sync>,
-}
-
-/// What a listener's new connections are subject to.
-#[derive(Clone, Debug)]
-pub struct Profile {
-    /// How it speaks; not UDP.
-    pub transport: Transport,
-    /// On `tls` and `wss`.
-    pub secured: Option<Secured>,
-    /// On `ws` and `wss`.
-    pub origins: Vec<Box<str>>,
-    /// Limits.
-    pub bounds: Bounds,
-}
-
-/// One listener's door.
-#[derive(Debug)]
-pub struct Door {
-    /// Which listener.
-    index: u16,
-    /// Where it is bound.
-    listen: SocketAddr,
-    /// Replaced at a reload.
-    pub profile: ArcSwap<Profile>,
-    open: AtomicUsize,
-    handshakes: AtomicUsize,
-    sources: DashMap<IpAddr, usize>,
 }
 
 /// Figures since the start, but for the first four.
@@ -174,50 +150,6 @@ struct Inner {
     counters: Counters,
 }
 
-impl Door {
-    /// The door of listener `index`, which is bound to `listen`.
-    pub fn new(index: u16, listen: SocketAddr, profile: Profile) -> Door {
-        let profile = ArcSwap::from_pointee(profile);
-        Door { index, listen, profile, open: 0.into(), handshakes: 0.into(), sources: DashMap::new() }
-    }
-}
-
-/// A connection's place among those of its door, given back when dropped.
-struct Place {
-    door: Arc<Door>,
-    source: IpAddr,
-}
-
-impl Place {
-    fn take(door: &Arc<Door>, source: IpAddr, bounds: &Bounds) -> Option<Place> {
-        let mut of_source = door.sources.entry(source).or_insert(0);
-        let free = door.handshakes.load(Ordering::Acquire) < bounds.handshakes_max
-            && door.open.load(Ordering::Acquire) < bounds.connections_max
-            && *of_source < bounds.per_source_max;
-        if !free {
-            let unknown = *of_source == 0;
-            drop(of_source);
-            if unknown {
-                door.sources.remove_if(&source, |_, count| *count == 0);
-            }
-            return None;
-        }
-        *of_source += 1;
-        door.open.fetch_add(1, Ordering::AcqRel);
-        Some(Place { door: door.clone(), source })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.door.open.fetch_sub(1, Ordering::AcqRel);
-        if let Some(mut count) = self.door.sources.get_mut(&self.source) {
-            *count -= 1;
-        }
-        self.door.sources.remove_if(&self.source, |_, count| *count == 0);
-    }
-}
-
 /// A count that is one higher for as long as this lives.
 struct Counted<'a>(&'a AtomicUsize);
 
@@ -274,11 +206,19 @@ impl Connections {
                 continue;
             };
             let profile = door.profile.load_full();
-            match Place::take(&door, peer.ip(), &profile.bounds) {
+            let place = match (self.0.world.knock)(peer.ip()) {
+                Knock::Refused => None,
+                Knock::Stranger => Place::take(&door, peer.ip(), &profile.bounds, false),
+                Knock::Known => Place::take(&door, peer.ip(), &profile.bounds, true),
+            };
+            match place {
                 Some(place) => {
-                    tokio::spawn(self.clone().accepted(stream, peer, place, profile));
+                    tokio::spawn(self.clone().accepted(stream, peer, (door.clone(), place), profile));
                 }
-                None => add(&self.0.counters.refused, 1),
+                None => {
+                    add(&self.0.counters.refused, 1);
+                    tcp::reset(stream);
+                }
             }
         }
     }
@@ -314,7 +254,7 @@ impl Connections {
         let doors = self.0.doors.load();
         Counts {
             open: self.0.lines.len() as u64,
-            handshakes: doors.iter().flatten().map(|door| door.handshakes.load(Ordering::Acquire) as u64).sum(),
+            handshakes: doors.iter().flatten().map(|door| door.handshakes() as u64).sum(),
             opening: self.0.opening.load(Ordering::Acquire) as u64,
             waiting: self.0.lines.iter().map(|line| line.waiting() as u64).sum(),
             accepted: read(&counters.accepted),
@@ -336,12 +276,12 @@ impl Connections {
         self.0.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn list(&self, line: &Arc<Line>) -> Listed {
+    fn list(&self, line: Arc<Line>) -> Listed {
         self.0.lines.insert(line.flow.connection, line.clone());
         if line.ours {
             self.0.ours.insert((line.flow.listener, line.flow.peer), line.clone());
         }
-        Listed { connections: self.clone(), line: line.clone() }
+        Listed { connections: self.clone(), line }
     }
 
     fn forget(&self, line: &Arc<Line>) {
@@ -350,13 +290,16 @@ impl Connections {
         self.0.ours.remove_if(&key, |_, listed| Arc::ptr_eq(listed, line));
     }
 
-    async fn accepted(self, stream: TcpStream, peer: SocketAddr, place: Place, profile: Arc<Profile>) {
-        let door = place.door.clone();
+    async fn accepted(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        (door, (place, under_way)): (Arc<Door>, (Place, Handshake)),
+        profile: Arc<Profile>,
+    ) {
         let origins = profile.transport.is_web_socket().then_some(&profile.origins[..]);
-        let shaken = {
-            let _under_way = Counted::new(&door.handshakes);
-            timeout(HANDSHAKE_MAX, wire::accept(stream, profile.secured.as_ref(), origins)).await
-        };
+        let shaken = timeout(HANDSHAKE_MAX, wire::accept(stream, profile.secured.as_ref(), origins)).await;
+        drop(under_way);
         let wire = match shaken {
             Ok(Ok(wire)) => wire,
             Ok(Err(error)) => return self.not_shaken(peer, Some(&error)),
@@ -364,8 +307,8 @@ impl Connections {
         };
         add(&self.0.counters.accepted, 1);
         let flow = Flow { listener: door.index, connection: self.number(), peer };
-        let (line, queue) = Line::new(flow, false);
-        let listed = self.list(&line);
+        let (line, queue) = Line::new(flow, Some(place));
+        let listed = self.list(line);
         self.serve(listed, queue, wire, &door).await;
     }
 
@@ -388,8 +331,8 @@ impl Connections {
         if web || self.0.opening.load(Ordering::Acquire) >= OPENING_MAX {
             return Err(Gone);
         }
-        let (line, queue) = Line::new(Flow { connection: self.number(), ..flow }, true);
-        let listed = self.list(&line);
+        let (line, queue) = Line::new(Flow { connection: self.number(), ..flow }, None);
+        let listed = self.list(line.clone());
         tokio::spawn(self.clone().open(listed, queue, door.clone()));
         Ok(line)
     }
@@ -408,9 +351,9 @@ impl Connections {
             Err(error) => {
                 add(&self.0.counters.connects_failed, 1);
                 tracing::debug!(%peer, %error, "no connection");
-                let line = listed.line.clone();
+                let flow = listed.line.flow;
                 drop(listed);
-                self.tell_closed(&line).await;
+                self.tell_closed(flow, true).await;
             }
         }
     }
@@ -445,9 +388,11 @@ impl Connections {
             }
             () = line.closed() => tracing::debug!(flow = ?line.flow, "connection closed: its queue was full"),
         }
-        drop(listed);
-        if line.has_spoken() || line.ours {
-            self.tell_closed(&line).await;
+        let (flow, ours, spoken) = (line.flow, line.ours, line.has_spoken());
+        // Its place is free before everybody has heard of it.
+        drop((listed, line));
+        if spoken || ours {
+            self.tell_closed(flow, ours).await;
         }
     }
 
@@ -460,12 +405,15 @@ impl Connections {
             if let Some(overdue) = line.overdue(trusted, unregistered_max, web.then_some(DEAD_AFTER)) {
                 return overdue;
             }
+            if !trusted && (self.0.world.is_banned)(line.flow.peer.ip()) {
+                return Overdue::Banned;
+            }
         }
     }
 
-    async fn tell_closed(&self, line: &Line) {
-        let by_peer = line.ours.then_some(Flow { connection: Flow::ANY, ..line.flow });
-        for flow in [Some(line.flow), by_peer].into_iter().flatten() {
+    async fn tell_closed(&self, flow: Flow, ours: bool) {
+        let by_peer = ours.then_some(Flow { connection: Flow::ANY, ..flow });
+        for flow in [Some(flow), by_peer].into_iter().flatten() {
             for shard in &self.0.world.shards {
                 // A shard that is gone needs to know nothing more.
                 let _ = shard.send(News::Closed { flow }).await;
@@ -481,13 +429,28 @@ struct Shards<'a> {
 }
 
 impl Intake for Shards<'_> {
+    fn is_welcome(&self) -> bool {
+        let (line, world) = (self.line, &self.connections.0.world);
+        line.ours || line.has_spoken() || (world.trusts)(line.flow.peer.ip())
+    }
+
     async fn message(&self, bytes: Bytes) {
         let Inner { world, counters, .. } = &*self.connections.0;
         add(&counters.messages_in, 1);
-        let Some(shard) = (world.route)(&bytes).and_then(|shard| world.shards.get(shard)) else { return };
-        if let Ok(in_flight) = self.line.in_flight.clone().acquire_owned().await {
-            // As above.
-            let _ = shard.send(News::Received { flow: self.line.flow, bytes, in_flight }).await;
+        let Ok(in_flight) = self.line.in_flight.clone().acquire_owned().await else { return };
+        match (world.judge)(self.line.flow, bytes) {
+            Fate::Dropped => {}
+            Fate::Refused(flow, bytes) => {
+                self.line.spoke();
+                // Who does not read it has lost the connection by that.
+                let _ = self.connections.send(flow, bytes);
+            }
+            Fate::To(shard, packet) => {
+                let Some(shard) = world.shards.get(shard) else { return };
+                self.line.spoke();
+                // As above.
+                let _ = shard.send(News::Received { packet, in_flight }).await;
+            }
         }
     }
 

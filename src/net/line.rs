@@ -2,6 +2,7 @@
 //!
 //! Owns the bounded queue of what is to be written: full means that the other side does not read, and ends the connection.
 
+use super::door::Place;
 use crate::sip::event::Flow;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -37,10 +38,12 @@ pub struct Line {
     heard_ms: AtomicU64,
     /// When a message began that is not whole, plus one; zero when none has.
     began_ms: AtomicU64,
-    /// Whether a message ever came.
+    /// Whether a message ever came that somebody heard.
     spoken: AtomicBool,
     /// Until when a phone is registered by it.
     vouched_ms: AtomicU64,
+    /// Among those of its listener; connections of our own have none.
+    place: Option<Place>,
     closing: Notify,
     /// One permit for each message that shards have in hand.
     pub(super) in_flight: Arc<Semaphore>,
@@ -56,7 +59,7 @@ pub(super) struct Full;
 /// Why a connection ends by our own will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// It has said nothing at all.
+    /// It has said nothing, or nothing that anybody would hear.
     Silent,
     /// It stopped within a message.
     Unfinished,
@@ -64,14 +67,17 @@ pub(super) enum Overdue {
     Idle,
     /// It answers no pings.
     Dead,
+    /// Its source is not heard any more.
+    Banned,
 }
 
 impl Line {
-    pub(super) fn new(flow: Flow, ours: bool) -> (Arc<Line>, Queue) {
+    /// A connection that was accepted has a place among others, one of ours has none.
+    pub(super) fn new(flow: Flow, place: Option<Place>) -> (Arc<Line>, Queue) {
         let (queue, written) = mpsc::channel(QUEUE_MESSAGES_MAX);
         let line = Line {
             flow,
-            ours,
+            ours: place.is_none(),
             queue,
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
@@ -80,6 +86,7 @@ impl Line {
             began_ms: AtomicU64::new(0),
             spoken: AtomicBool::new(false),
             vouched_ms: AtomicU64::new(0),
+            place,
             closing: Notify::new(),
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
         };
@@ -137,12 +144,16 @@ impl Line {
     }
 
     /// A whole message came.
-    pub(super) fn spoke(&self) {
-        self.spoken.store(true, Ordering::Relaxed);
+    pub(super) fn whole(&self) {
         self.began_ms.store(0, Ordering::Relaxed);
     }
 
-    /// Whether a message ever came.
+    /// A message came that somebody heard.
+    pub(super) fn spoke(&self) {
+        self.spoken.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a message ever came that somebody heard.
     pub(super) fn has_spoken(&self) -> bool {
         self.spoken.load(Ordering::Relaxed)
     }
@@ -151,6 +162,9 @@ impl Line {
     pub(super) fn vouch(&self, lasts: Duration) {
         let until = self.age_ms() + u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
         self.vouched_ms.fetch_max(until, Ordering::Relaxed);
+        if let Some(place) = &self.place {
+            place.become_known();
+        }
     }
 
     /// Whether it has to end: `trusted` connections are a trunk's; `dead_after` is for those that answer pings.
@@ -180,11 +194,17 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::door::tests::door;
+    use std::net::SocketAddr;
+
+    const PEER: &str = "192.0.2.9:1";
 
     const UNREGISTERED: Duration = Duration::from_secs(120);
 
     fn line() -> (Arc<Line>, Queue) {
-        Line::new(Flow { listener: 1, connection: 7, peer: "192.0.2.9:1".parse().unwrap() }, false)
+        let (door, bounds) = door(1, 1);
+        let (place, _) = Place::take(&door, PEER.parse::<SocketAddr>().unwrap().ip(), &bounds, true).unwrap();
+        Line::new(Flow { listener: 1, connection: 7, peer: PEER.parse().unwrap() }, Some(place))
     }
 
     async fn after(seconds: u64) {

@@ -2,7 +2,9 @@
 
 pub mod dns;
 pub mod connections;
+pub mod door;
 pub mod line;
+pub mod packet;
 pub mod ports;
 pub mod tcp;
 pub mod tls;

@@ -275,8 +275,20 @@ mod tests {
         assert!(port.is_multiple_of(2));
         assert_eq!(pair.rtp.local_addr().unwrap(), pair.local);
         assert_eq!(pair.rtcp.local_addr().unwrap().port(), port + 1);
-        assert_eq!(sockopt::ip_tos(&pair.rtp).unwrap(), 0xb8);
+        for socket in [&pair.rtp, &pair.rtcp] {
+            assert_eq!(sockopt::ip_tos(socket).unwrap(), 0xb8);
+        }
         assert_eq!(pair.rtp.recv(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn packets_by_ipv6_are_marked_too() {
+        let mut ports = Ports::new(&[Ipv6Addr::LOCALHOST.into()], 10_000..=60_001).unwrap();
+        let pair = ports.open(Mono(0), None).unwrap();
+        assert!(pair.local.is_ipv6());
+        for socket in [&pair.rtp, &pair.rtcp] {
+            assert_eq!(sockopt::ipv6_tclass(socket).unwrap(), 0xb8);
+        }
     }
 
     #[test]

@@ -48,6 +48,12 @@ pub async fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> 
     socket.connect(to).await
 }
 
+/// Ends a connection that is not wanted at once, so that nothing of it stays behind.
+pub fn reset(stream: TcpStream) {
+    // One that is gone already needs no end.
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}
+
 /// Settings of every connection: small messages leave at once, and a peer that vanished is noticed.
 ///
 /// # Errors

@@ -27,7 +27,10 @@ pub fn bind(at: SocketAddr) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(BUFFER_BYTES)?;
+    // Beyond the system's bound where we may; else what it gives.
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER_BYTES).is_err() {
+        socket.set_recv_buffer_size(BUFFER_BYTES)?;
+    }
     socket.set_send_buffer_size(BUFFER_BYTES)?;
     socket.bind(&at.into())?;
     UdpSocket::from_std(socket.into())

@@ -95,6 +95,8 @@ pub(super) async fn connect(
 
 /// What a connection's bytes go through: counted, and messages handed on before more is read.
 pub(super) trait Intake: Sync {
+    /// Whether the other side may know that somebody is there.
+    fn is_welcome(&self) -> bool;
     /// Takes one message; returns when there is room for another.
     fn message(&self, bytes: Bytes) -> impl Future<Output = ()> + Send;
     /// So many bytes came.
@@ -135,9 +137,11 @@ async fn read_stream(mut reading: ReadHalf<Box<dyn Io>>, line: &Line, intake: &i
         loop {
             match cutter.cut() {
                 Cut::Message(bytes) => {
-                    line.spoke();
+                    line.whole();
                     intake.message(bytes).await;
                 }
+                // Whom nobody has heard yet gets no sign that somebody is there.
+                Cut::Ping if !intake.is_welcome() => {}
                 Cut::Ping => {
                     if line.push(Bytes::from_static(PONG)).is_err() {
                         return End::Unread;
@@ -194,7 +198,7 @@ async fn read_web(mut reading: SplitStream<Box<Web>>, line: &Line, intake: &impl
                 return End::Unread;
             }
         } else if bytes != PONG {
-            line.spoke();
+            line.whole();
             intake.message(bytes).await;
         }
     }

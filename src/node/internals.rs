@@ -7,7 +7,7 @@ use super::facts::FactWriter;
 use super::live::Live;
 use super::recorder::Gauge;
 use super::wires::{Wires, lock};
-use super::{facts, media, process, recorder};
+use super::{edge, facts, media, process, recorder};
 use crate::base::{Mono, Now};
 use crate::net::{connections, ports};
 use crate::trunk::event::{Usage, View};
@@ -42,6 +42,8 @@ pub struct Internals {
     pub facts: FactFigures,
     /// The recorder.
     pub recorder: recorder::Counts,
+    /// Who is heard and which new calls are taken.
+    pub edge: edge::Figures,
     /// What went wrong between the parts.
     pub faults: Faults,
     /// The operating system's view.
@@ -325,6 +327,7 @@ impl Sources {
             queues: queues(&self.wires.live),
             trunks,
             facts: facts(&self.facts.counts(), self.facts_refused.load(Ordering::Relaxed)),
+            edge: self.wires.edge.figures(),
             faults: self.wires.faults.read(),
             connections,
             standing,

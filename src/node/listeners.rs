@@ -4,15 +4,14 @@
 //! nothing more and keeps what stands. Never judges a message.
 
 use super::clock;
+use super::edge;
 use super::start::StartError;
 use super::wires::Wires;
 use crate::config::{Config, Listener, Transport};
-use crate::net::connections::{Door, Profile};
+use crate::net::door::{Door, Profile};
 use crate::net::tls::{self, OwnCertificate, TlsError};
 use crate::net::{tcp, udp};
-use crate::sip::event::{Flow, ListenerSettings};
-use crate::sip::route::Route;
-use bytes::Bytes;
+use crate::sip::event::ListenerSettings;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -103,12 +102,13 @@ impl Listeners {
     }
 
     /// Begins to receive by every listener that does not yet.
-    pub(super) fn open(&mut self, wires: &Arc<Wires>, seed: [u64; 2]) {
+    pub(super) fn open(&mut self, wires: &Arc<Wires>) {
         self.publish(wires);
         for (index, slot) in (0u16..).zip(&mut self.slots) {
             match &mut slot.kind {
                 Kind::Datagrams { socket, task } if slot.named && task.as_ref().is_none_or(JoinHandle::is_finished) => {
-                    let (post, failed) = (to_shards(wires, seed), not_received(wires));
+                    let (to, failed) = (wires.clone(), not_received(wires));
+                    let post = move |flow, bytes| edge::take(&to, flow, bytes);
                     *task = Some(tokio::spawn(udp::receive(socket.clone(), index, post, failed)));
                 }
                 Kind::Connections { door, waiting, task } => {
@@ -284,19 +284,6 @@ impl Slot {
     }
 }
 
-/// Posts a datagram to its shard, without waiting.
-fn to_shards(wires: &Arc<Wires>, seed: [u64; 2]) -> impl Fn(Flow, Bytes) + use<> {
-    let wires = wires.clone();
-    move |flow, bytes: Bytes| {
-        let Some(shard) = shard_of(&bytes, wires.shards.len(), seed) else { return };
-        if wires.shards[shard].packets.try_send((flow, bytes)).is_err() {
-            wires.faults.packets_dropped.raise(clock::now().mono, 1, |count| {
-                tracing::error!(shard, count, "a shard is behind: datagrams are dropped");
-            });
-        }
-    }
-}
-
 /// Counts what a socket of datagrams could not receive.
 fn not_received(wires: &Arc<Wires>) -> impl Fn(io::Error) + use<> {
     let wires = wires.clone();
@@ -304,16 +291,6 @@ fn not_received(wires: &Arc<Wires>) -> impl Fn(io::Error) + use<> {
         wires.faults.receives_failed.raise(clock::now().mono, 1, |count| {
             tracing::warn!(%error, count, "a datagram cannot be received");
         });
-    }
-}
-
-/// The shard of a message; `None` for keep-alives.
-pub(super) fn shard_of(bytes: &[u8], shards: usize, seed: [u64; 2]) -> Option<usize> {
-    match Route::of(bytes, seed) {
-        Route::Marked { shard, .. } if shard.index() < shards => Some(shard.index()),
-        Route::Hashed(hash) => Some((hash % shards as u64) as usize),
-        Route::Marked { .. } | Route::Anywhere => Some(0),
-        Route::KeepAlive => None,
     }
 }
 

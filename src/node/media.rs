@@ -123,12 +123,12 @@ pub struct MediaThreads {
 
 impl MediaThreads {
     /// Starts the threads. `notices` must bring a notice to the shard of its leg; `taps` makes for each thread what takes
-    /// its taps to the recorder: every 20 ms, also when there are none. `marks` takes each second how far the legs of a thread
+    /// its taps out, to the recorder: every 20 ms, also when there are none. `marks` takes each second how far the legs of a thread
     /// have come. All are called on the media threads and must not block.
     pub fn start<N, T, M>(settings: &Settings, notices: N, taps: impl Fn() -> T, marks: M) -> io::Result<MediaThreads>
     where
         N: Fn(Notice) + Send + Clone + 'static,
-        T: FnMut(Vec<Tap>) + Send + 'static,
+        T: FnMut(&mut Vec<Tap>) + Send + 'static,
         M: Fn(MediaThreadId, Vec<(LegId, Mark)>) + Send + Clone + 'static,
     {
         let (mut threads, mut all_figures) = (Vec::new(), Vec::new());
@@ -226,7 +226,7 @@ struct Worker<N, T, M> {
     failed: Alarm,
 }
 
-impl<N: Fn(Notice), T: FnMut(Vec<Tap>), M: Fn(Vec<(LegId, Mark)>)> Worker<N, T, M> {
+impl<N: Fn(Notice), T: FnMut(&mut Vec<Tap>), M: Fn(Vec<(LegId, Mark)>)> Worker<N, T, M> {
     fn run(mut self, messages: &Receiver<Message>) {
         let mut ticks = 0u32;
         while self.wait(messages) {
@@ -245,7 +245,7 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>), M: Fn(Vec<(LegId, Mark)>)> Worker<N, T, 
         }
         self.plane.close_all(clock::now(), &mut self.sink);
         self.flush();
-        (self.taps)(self.sink.taps);
+        (self.taps)(&mut self.sink.taps);
     }
 
     fn tell_figures(&mut self) {
@@ -414,7 +414,9 @@ impl<N: Fn(Notice), T: FnMut(Vec<Tap>), M: Fn(Vec<(LegId, Mark)>)> Worker<N, T, 
         self.ticks += 1;
         if self.ticks >= TICKS_A_BATCH || self.sink.taps.len() > TAPS_MAX || self.sockets.slots.is_empty() {
             self.ticks = 0;
-            (self.taps)(std::mem::take(&mut self.sink.taps));
+            (self.taps)(&mut self.sink.taps);
+            // Whoever takes nothing wants none.
+            self.sink.taps.clear();
         }
     }
 }
@@ -537,6 +539,7 @@ mod tests {
     use crate::media::rtp::{Header, Packet};
     use crate::net::ports::Ports;
     use crate::sdp::{Codec, Direction};
+    use bytes::Bytes;
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -612,7 +615,8 @@ mod tests {
         let (threads, pin, seed) = (1, true, 1);
         let settings = Settings { threads, pin, prompts: Arc::new(prompts), seed };
         let notify = move |notice| sender.send(notice).unwrap_or_default();
-        (MediaThreads::start(&settings, notify, || drop, |_, _| {}).unwrap(), told, tone)
+        let nowhere = || |_: &mut Vec<Tap>| {};
+        (MediaThreads::start(&settings, notify, nowhere, |_, _| {}).unwrap(), told, tone)
     }
 
     #[test]
@@ -671,7 +675,7 @@ mod tests {
             sockets: Sockets::new(1).unwrap(),
             sink: Sink::new(),
             notices: drop::<Notice>,
-            taps: move |taps: Vec<Tap>| sender.send(taps.len()).unwrap(),
+            taps: move |taps: &mut Vec<Tap>| sender.send(taps.drain(..).len()).unwrap(),
             marks: |_| {},
             ticks: 0,
             buffer: Box::new([0; PACKET_BYTES_MAX]),
@@ -682,7 +686,7 @@ mod tests {
         let (leg, recording, at) = (LegId::incoming(ShardId(1), 1), RecordingId(1), Mono(0));
         let mut ports = Ports::new(&[LOOPBACK], 30_000..=39_999).unwrap();
         worker.take(Message::Open { leg, pair: ports.open(clock::now().mono, Some(LOOPBACK)).unwrap() });
-        let (channel, codec, payload) = (Channel::Citizen, Codec::Pcma, Vec::new());
+        let (channel, codec, payload) = (Channel::Citizen, Codec::Pcma, Bytes::new());
         let sound = Tap::Audio(Audio { recording, channel, at, ssrc: 1, sequence: 1, timestamp: 1, codec, payload });
         let mut tick = |taps: &[Tap]| {
             worker.sink.taps.extend_from_slice(taps);

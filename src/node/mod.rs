@@ -5,6 +5,7 @@
 mod alarm;
 pub mod clock;
 pub mod dial;
+pub mod edge;
 pub mod facts;
 pub mod internals;
 pub mod limits;
@@ -15,6 +16,7 @@ pub mod process;
 mod guard;
 mod queues;
 mod restore;
+mod routes;
 pub mod recorder;
 mod registrations;
 mod reload;

@@ -32,6 +32,9 @@ pub const THREADS_MIN: usize = 2;
 /// Batches a writer's channel holds: 5 s of two media threads' 20 ms, some 160 MiB at 2,500 recordings.
 const BATCHES_MAX: usize = 512;
 
+/// How much less urgent the recorder's threads are than those that carry calls.
+const NICE: i32 = 5;
+
 /// What the recorder needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -220,7 +223,9 @@ impl Lane {
         if self.next.taps.is_empty() && self.next.damaged.is_empty() {
             return false;
         }
-        let refused = match self.to.try_send(Message::Batch(std::mem::take(&mut self.next))) {
+        // The next batch is likely to be as large.
+        let next = Batch { taps: Vec::with_capacity(self.next.taps.len()), damaged: BTreeSet::new() };
+        let refused = match self.to.try_send(Message::Batch(std::mem::replace(&mut self.next, next))) {
             Ok(()) => return false,
             Err(TrySendError::Full(message)) => message,
             // The recorder has stopped: there is nobody to give them to again.
@@ -257,6 +262,13 @@ impl Shared {
         self.disk.raise((self.clock)().mono, 1, |count| {
             tracing::error!(%error, count, what, "a recording cannot be written; it is tried again");
         });
+    }
+}
+
+/// Nobody waits for a recording: on a busy machine calls come first. On Linux this is the calling thread's own.
+fn stand_back() {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!(%error, "a thread of the recorder is as urgent as all others");
     }
 }
 

@@ -9,8 +9,8 @@ use crate::sip::event::Bindings;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const KIND: &str = "registrations";
@@ -18,7 +18,7 @@ const VERSION: u16 = 1;
 /// How often changes are written.
 pub(super) const SAVE_EVERY: Duration = Duration::from_secs(1);
 
-type ByAddress = BTreeMap<(Box<str>, Box<str>), Bindings>;
+type ByAddress = BTreeMap<(Box<str>, Box<str>), Arc<Bindings>>;
 
 /// The bindings of all phones, in memory and in a file.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Registrations {
         if bindings.contacts.is_empty() {
             known.remove(&key);
         } else {
-            known.insert(key, bindings.clone());
+            known.insert(key, Arc::new(bindings.clone()));
         }
         self.changed.store(true, Ordering::Relaxed);
     }
@@ -68,7 +68,9 @@ impl Registrations {
         if !self.changed.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let state: Vec<Bindings> = lock(&self.known).values().cloned().collect();
+        // Shared, so that a shard that notes something does not wait for the copy of everything.
+        let shared: Vec<Arc<Bindings>> = lock(&self.known).values().cloned().collect();
+        let state: Vec<Bindings> = shared.iter().map(|bindings| Bindings::clone(bindings)).collect();
         let fresh = self.path.with_extension("new");
         let written = std::fs::write(&fresh, Snapshot::new(KIND, VERSION, state).write())
             .and_then(|()| std::fs::rename(&fresh, &self.path));

@@ -60,7 +60,7 @@ impl Reload {
         self.current.store(Arc::new(Current { config: Arc::new(config), listeners }));
         configure(&self.wires, setup);
         // Last: a message by a new listener must find shards that know it.
-        lock(&self.listeners).open(&self.wires, self.seed);
+        lock(&self.listeners).open(&self.wires);
         Ok(())
     }
 }

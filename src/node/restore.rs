@@ -94,7 +94,8 @@ fn keeps(effect: &mut Effect, live: &mut [Vec<Live>], recordings: &mut BTreeSet<
         | Effect::Trunk(_)
         | Effect::Fact { .. }
         | Effect::Show(_)
-        | Effect::Bindings(_) => {}
+        | Effect::Bindings(_)
+        | Effect::Suspect(_) => {}
     }
     true
 }

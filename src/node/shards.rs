@@ -3,9 +3,11 @@
 //! One task a shard. Nothing in it waits but for the next message or the next deadline.
 
 use super::clock;
+use super::edge::Mailbox;
 use super::guard::fenced;
 use super::internals::ShardFigures;
 use super::media::{MediaThreads, Message};
+use super::routes::Routes;
 use super::setup::Setup;
 use super::standing::{KEEP_EVERY, ToKeeper, put_call};
 use super::wires::{Wires, lock};
@@ -15,11 +17,11 @@ use crate::base::{FactId, LegId, MediaThreadId, Mint, Mono, Now, ShardId};
 use crate::call::event::{CallView, Event as ToCalls, Towards};
 use crate::media::event::{Action, Counters, Notice};
 use crate::net::connections::News;
+use crate::net::packet::Packet;
 use crate::net::ports::{OpenError, Ports};
 use crate::shard::{Effect, Event, Shard};
 use crate::sip::event::Flow;
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,6 +30,10 @@ use tokio::sync::mpsc;
 
 /// Messages taken from a mailbox at once.
 const BATCH_MAX: usize = 128;
+/// New calls taken at once: few, so that what belongs to running calls never waits long behind them.
+const CALLS_BATCH_MAX: usize = 16;
+/// Registrations taken at once, behind everything else that has come.
+const REGISTERS_BATCH_MAX: usize = 16;
 /// Looked at the clock at least this often.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -54,6 +60,27 @@ fn take_step(
     }
 }
 
+/// Takes what waits, up to `most` in all.
+fn fill<T>(mailbox: &mut mpsc::Receiver<T>, some: &mut Vec<T>, most: usize) {
+    while some.len() < most
+        && let Ok(one) = mailbox.try_recv()
+    {
+        some.push(one);
+    }
+}
+
+/// The receiving ends of one shard.
+pub(super) struct ShardMailbox {
+    /// Datagrams of running calls.
+    pub(super) packets: mpsc::Receiver<Packet>,
+    /// INVITEs outside dialogs, and what is about them.
+    pub(super) calls: mpsc::Receiver<Packet>,
+    pub(super) registers: mpsc::Receiver<Packet>,
+    /// All of connections.
+    pub(super) news: mpsc::Receiver<News>,
+    pub(super) events: mpsc::Receiver<Event>,
+}
+
 /// A signal shard with its hands.
 pub(super) struct ShardTask {
     pub(super) id: ShardId,
@@ -62,8 +89,7 @@ pub(super) struct ShardTask {
     pub(super) media: Arc<MediaThreads>,
     pub(super) ports: Ports,
     pub(super) mint: Mint,
-    pub(super) threads_by_leg: HashMap<LegId, MediaThreadId>,
-    pub(super) next_thread: MediaThreadId,
+    pub(super) routes: Routes,
     /// Kept to spare allocations.
     pub(super) carried: Vec<Effect>,
     /// What a restored shard says first.
@@ -109,55 +135,44 @@ impl Keeping {
 }
 
 impl ShardTask {
-    /// Runs until its mailboxes are closed.
-    pub(super) async fn run(
-        mut self,
-        mut packets: mpsc::Receiver<(Flow, Bytes)>,
-        mut events: mpsc::Receiver<Event>,
-        mut news: mpsc::Receiver<News>,
-    ) {
+    /// Runs until a mailbox is closed. What belongs to running calls goes before new ones, these before registrations;
+    /// none starves.
+    pub(super) async fn run(mut self, mut mailbox: ShardMailbox) {
         let mut effects = std::mem::take(&mut self.begun);
         self.carry_out(clock::now(), &mut effects);
-        let (mut some_packets, mut some_events, mut some_news) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut some_packets, mut some_calls, mut some_registers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut some_events, mut some_news) = (Vec::new(), Vec::new());
         loop {
             let next = [self.shard.next_deadline(), self.keeping.due].into_iter().flatten().min();
             let wait = next.map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
             tokio::select! {
                 biased;
-                count = events.recv_many(&mut some_events, BATCH_MAX) => if count == 0 { return },
-                count = packets.recv_many(&mut some_packets, BATCH_MAX) => if count == 0 { return },
-                count = news.recv_many(&mut some_news, BATCH_MAX) => if count == 0 { return },
+                count = mailbox.events.recv_many(&mut some_events, BATCH_MAX) => if count == 0 { return },
+                count = mailbox.packets.recv_many(&mut some_packets, BATCH_MAX) => if count == 0 { return },
+                count = mailbox.news.recv_many(&mut some_news, BATCH_MAX) => if count == 0 { return },
+                count = mailbox.calls.recv_many(&mut some_calls, CALLS_BATCH_MAX) => if count == 0 { return },
+                count = mailbox.registers.recv_many(&mut some_registers, REGISTERS_BATCH_MAX) => {
+                    if count == 0 { return }
+                }
                 () = tokio::time::sleep(wait) => {}
             }
-            // Whatever woke us: a flood of datagrams must not keep connections waiting.
-            while some_news.len() < BATCH_MAX
-                && let Ok(one) = news.try_recv()
-            {
-                some_news.push(one);
-            }
-            for event in some_events.drain(..) {
-                let now = clock::now();
-                self.step(now, &mut effects, |shard, out| shard.handle(now, event, out));
-                self.carry_out(now, &mut effects);
-                self.keep(now);
-            }
-            for (flow, bytes) in some_packets.drain(..) {
-                let now = clock::now();
-                self.step(now, &mut effects, |shard, out| shard.handle(now, Event::Received { flow, bytes }, out));
-                self.carry_out(now, &mut effects);
-                self.keep(now);
-            }
+            // Whatever woke us: a flood of one kind must not keep the others waiting for ever.
+            fill(&mut mailbox.news, &mut some_news, BATCH_MAX);
+            fill(&mut mailbox.calls, &mut some_calls, CALLS_BATCH_MAX);
+            fill(&mut mailbox.registers, &mut some_registers, REGISTERS_BATCH_MAX);
+            some_events.drain(..).for_each(|event| self.handle(clock::now(), event, &mut effects));
+            some_packets.drain(..).for_each(|packet| self.receive(Mailbox::Packets, packet, &mut effects));
             for one in some_news.drain(..) {
-                let now = clock::now();
-                let (event, in_flight) = match one {
-                    News::Received { flow, bytes, in_flight } => (Event::Received { flow, bytes }, Some(in_flight)),
-                    News::Closed { flow } => (Event::Closed { flow }, None),
-                };
-                self.step(now, &mut effects, |shard, out| shard.handle(now, event, out));
-                self.carry_out(now, &mut effects);
-                self.keep(now);
-                drop(in_flight);
+                match one {
+                    News::Received { packet, in_flight } => {
+                        self.receive(Mailbox::News, packet, &mut effects);
+                        drop(in_flight);
+                    }
+                    News::Closed { flow } => self.handle(clock::now(), Event::Closed { flow }, &mut effects),
+                }
             }
+            some_calls.drain(..).for_each(|packet| self.receive(Mailbox::Calls, packet, &mut effects));
+            some_registers.drain(..).for_each(|packet| self.receive(Mailbox::Registers, packet, &mut effects));
             let now = clock::now();
             if self.shard.next_deadline().is_some_and(|at| at <= now.mono) {
                 self.step(now, &mut effects, |shard, out| shard.expire(now, out));
@@ -166,6 +181,20 @@ impl ShardTask {
             self.keep(now);
             self.count(now);
         }
+    }
+
+    fn receive(&mut self, mailbox: Mailbox, packet: Packet, effects: &mut Vec<Effect>) {
+        let now = clock::now();
+        self.wires.edge.waited(self.id, mailbox, packet.at, now.mono);
+        let Packet { flow, bytes, stranger, .. } = packet;
+        let event = if stranger { Event::Stranger { flow, bytes } } else { Event::Received { flow, bytes } };
+        self.handle(now, event, effects);
+    }
+
+    fn handle(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
+        self.step(now, effects, |shard, out| shard.handle(now, event, out));
+        self.carry_out(now, effects);
+        self.keep(now);
     }
 
     fn step(&mut self, now: Now, out: &mut Vec<Effect>, step: impl FnOnce(&mut Shard, &mut Vec<Effect>)) {
@@ -180,7 +209,7 @@ impl ShardTask {
 
     fn count(&mut self, now: Now) {
         let (counts, ports) = (self.shard.counts(), self.ports.counts(now.mono));
-        let routed_legs = self.threads_by_leg.len();
+        let routed_legs = self.routes.count();
         *lock(&self.wires.counts[self.id.index()]) =
             ShardFigures { sip: counts.sip, calls: counts.calls, ports, routed_legs };
     }
@@ -223,6 +252,7 @@ impl ShardTask {
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
                     }
                     Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),
+                    Effect::Suspect(suspicion) => self.wires.edge.suspect(now, &suspicion),
                 }
             }
         }
@@ -257,8 +287,7 @@ impl ShardTask {
         match self.ports.open(now.mono, towards) {
             Ok(pair) => {
                 let local = pair.local;
-                let thread = self.thread_for(beside);
-                self.threads_by_leg.insert(leg, thread);
+                let thread = self.routes.add(leg, beside);
                 self.to_media(thread, Message::Open { leg, pair });
                 ToCalls::PortOpened { leg, local }
             }
@@ -272,26 +301,16 @@ impl ShardTask {
 
     fn reopen_port(&mut self, now: Now, leg: LegId, beside: Option<LegId>, local: SocketAddr) -> Result<(), OpenError> {
         let pair = self.ports.reopen(now.mono, local)?;
-        let thread = self.thread_for(beside);
-        self.threads_by_leg.insert(leg, thread);
+        let thread = self.routes.add(leg, beside);
         self.to_media(thread, Message::Open { leg, pair });
         Ok(())
     }
 
-    fn thread_for(&mut self, beside: Option<LegId>) -> MediaThreadId {
-        if let Some(thread) = beside.and_then(|leg| self.threads_by_leg.get(&leg)) {
-            return *thread;
-        }
-        let threads = u8::try_from(self.media.count()).unwrap_or(u8::MAX);
-        self.next_thread.0 = (self.next_thread.0 + 1) % threads;
-        self.next_thread
-    }
-
     fn media(&mut self, action: Action) {
         let leg = action.leg();
-        let Some(thread) = self.threads_by_leg.get(&leg).copied() else { return };
+        let Some(thread) = self.routes.of(leg) else { return };
         if matches!(action, Action::Close { .. }) {
-            self.threads_by_leg.remove(&leg);
+            self.routes.remove(leg);
         }
         self.to_media(thread, Message::Action(action));
     }

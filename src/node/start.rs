@@ -4,9 +4,10 @@
 //! received. Stop: no new calls, running ones finish within their bound, facts reach SQL, files are sealed.
 
 use super::clock;
+use super::edge::{self, Edge};
 use super::facts::{self, FactWriter, Refused};
 use super::internals::{Internals, Sources};
-use super::listeners::{Listeners, Listening, shard_of};
+use super::listeners::{Listeners, Listening};
 use super::live::{Delta, Live};
 use super::media::{self, MediaThreads};
 use super::queues::AcdTask;
@@ -14,19 +15,23 @@ use super::recorder::{self, Recorder};
 use super::registrations::{Registrations, SAVE_EVERY};
 use super::reload::Reload;
 use super::restore::{Restored, restore, shown};
+use super::routes::Routes;
 use super::setup::Setup;
-use super::shards::{Keeping, ShardTask};
+use super::shards::{Keeping, ShardMailbox, ShardTask};
 use super::standing::{Before, Keeper};
 use super::trunks::{self, TrunkTable};
 use super::unfinished::Unfinished;
-use super::wires::{ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEWS_MAX, PACKETS_MAX, ToShard, Wires, lock};
+use super::wires::{
+    ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEW_CALLS_MAX, NEWS_MAX, PACKETS_MAX, REGISTERS_MAX, ToShard, Wires,
+    lock,
+};
 use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
-use crate::base::{AgentId, CallId, ContactId, FactId, MediaThreadId, Mint, RecordingId, ShardId, SiteId};
+use crate::base::{AgentId, CallId, ContactId, FactId, Mint, RecordingId, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
-use crate::net::connections::{Connections, News, World};
+use crate::net::connections::{Connections, World};
 use crate::net::dns::Resolver;
 use crate::net::ports::{Ports, SettingsError};
 use crate::net::tls::{self, TlsError};
@@ -36,7 +41,7 @@ use crate::store::journal;
 use crate::store::sites::SiteRow;
 use crate::store::{OpenError, Store, StoreError};
 use arc_swap::ArcSwap;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -158,11 +163,12 @@ impl Node {
         let live = Arc::new(Live::new(clock::now().wall));
         live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
         let setup = Arc::new(ArcSwap::from_pointee(setup));
+        let edge = Arc::new(Edge::new(&config, seed, setup.clone()));
         let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
         let wires = Arc::new(Wires {
             counts: to_shards.iter().map(|_| Mutex::default()).collect(),
             sockets: ArcSwap::from_pointee(Vec::new()),
-            connections: connections(&to_shards, (&setup, &trunks), seed),
+            connections: connections(&to_shards, &edge, &trunks),
             shards: to_shards,
             acds: to_acds,
             setup,
@@ -172,13 +178,11 @@ impl Node {
             trunks,
             facts: Box::new(tell),
             faults: Faults::default(),
+            edge,
         });
         let mut node = Node {
             acd_counts: config.sites.iter().map(|_| Arc::default()).collect(),
-            current: Arc::new(ArcSwap::from_pointee(Current {
-                config: config.clone(),
-                listeners: listeners.settings(),
-            })),
+            current: Arc::new(Current::new(&config, &listeners)),
             listening: listeners.listening(),
             listeners: Arc::new(Mutex::new(listeners)),
             config,
@@ -201,7 +205,7 @@ impl Node {
         node.spawn_shards(shard_mailboxes, shards)?;
         node.restore_registrations();
         node.close_unfinished(contacts);
-        lock(&node.listeners).open(&node.wires, seed);
+        lock(&node.listeners).open(&node.wires);
         node.spawn_watches();
         Ok(node)
     }
@@ -246,13 +250,20 @@ impl Node {
                 media: self.media.clone(),
                 ports: Ports::new(&addresses, shard_ports(&self.config, index))?,
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1_024 + u16::from(id.0), self.seed),
-                threads_by_leg: HashMap::new(),
-                next_thread: MediaThreadId(id.0),
+                routes: Routes::new(self.media.count(), index),
                 carried: Vec::new(),
             };
-            self.tasks.push(tokio::spawn(task.run(mailbox.packets, mailbox.events, mailbox.news)));
+            self.tasks.push(tokio::spawn(task.run(mailbox)));
         }
         Ok(())
+    }
+
+    /// Measures how far behind the node is, and tells once a minute which calls were refused.
+    fn spawn_edge_watch(&mut self) {
+        let (wires, gauge, refused) = (self.wires.clone(), self.recorder.gauge(), self.facts_refused.clone());
+        let strain = move || gauge.counts().faults.batches_lost + refused.load(Ordering::Relaxed);
+        let mint = Mint::new(STREAM_BEYOND_SHARDS + 8_192, self.seed);
+        self.tasks.push(tokio::spawn(edge::watch(wires, strain, mint)));
     }
 
     /// Phones that were registered before a restart can be rung; from now on changes are kept.
@@ -260,10 +271,14 @@ impl Node {
         let setup = self.wires.setup.load();
         match self.wires.registrations.read() {
             Ok(restored) => restored.into_iter().for_each(|mut bindings| {
+                let now = clock::now().mono;
+                bindings.contacts.iter().for_each(|contact| self.wires.edge.expect(now, contact.flow.peer.ip()));
                 // A connection does not survive its process: such phones come back by themselves.
                 bindings.contacts.retain(|contact| !contact.flow.is_reliable());
                 bindings.contacts.iter_mut().for_each(|contact| contact.flow = setup.sip.datagrams(contact.flow));
                 if !bindings.contacts.is_empty() {
+                    // At once: no phone is a stranger while its shard is still busy with the others.
+                    self.wires.edge.learn(now, &bindings);
                     self.wires.to_shard(ShardId(0), shard::Event::Restored(bindings));
                 }
             }),
@@ -273,7 +288,9 @@ impl Node {
         self.tasks.push(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SAVE_EVERY).await;
-                save_registrations(&wires);
+                let wires = wires.clone();
+                // A city's phones are megabytes. A panic in there was logged; the next change is written again.
+                let _ = tokio::task::spawn_blocking(move || save_registrations(&wires)).await;
             }
         }));
     }
@@ -293,6 +310,7 @@ impl Node {
 
     /// What goes on by itself beside calls.
     fn spawn_watches(&mut self) {
+        self.spawn_edge_watch();
         self.spawn_certificate_watch();
         self.spawn_people_watch();
         self.tasks.push(tokio::spawn(trunks::run(self.wires.clone(), Resolver::of_system())));
@@ -384,6 +402,11 @@ impl Node {
             let event = acd::event::Event::Want { agent, state };
             wires.acds.get(site.index()).is_some_and(|to| to.try_send(event).is_ok())
         }
+    }
+
+    /// The sources that are banned, and the lifting of a ban.
+    pub fn bans(&self) -> edge::Bans {
+        edge::Bans::new(self.wires.clone())
     }
 
     /// Takes what the audit must keep.
@@ -486,17 +509,22 @@ pub(super) struct Current {
     pub(super) listeners: Vec<ListenerSettings>,
 }
 
+impl Current {
+    fn new(config: &Arc<Config>, listeners: &Listeners) -> ArcSwap<Current> {
+        ArcSwap::from_pointee(Current { config: config.clone(), listeners: listeners.settings() })
+    }
+}
+
 /// The table of connections: their messages go to shards as datagrams do.
-fn connections(
-    shards: &[ToShard],
-    (setup, trunks): (&Arc<ArcSwap<Setup>>, &Arc<TrunkTable>),
-    seed: [u64; 2],
-) -> Connections {
-    let (count, setup, trunks) = (shards.len(), setup.clone(), trunks.clone());
+fn connections(shards: &[ToShard], edge: &Arc<Edge>, trunks: &Arc<TrunkTable>) -> Connections {
+    let trunks = trunks.clone();
+    let [judge, trusts, knock, is_banned] = std::array::from_fn(|_| edge.clone());
     let world = World {
-        route: Box::new(move |bytes| shard_of(bytes, count, seed)),
+        judge: Box::new(move |flow, bytes| judge.judge(flow, bytes)),
         shards: shards.iter().map(|shard| shard.news.clone()).collect(),
-        trusts: Box::new(move |address| setup.load().sip.trunk_of(address).is_some()),
+        trusts: Box::new(move |address| trusts.is_trunk(address)),
+        knock: Box::new(move |address| knock.knock(address)),
+        is_banned: Box::new(move |address| is_banned.is_banned(address)),
         domain_at: Box::new(move |address| trunks.host_at(address)),
     };
     // Numbers of this life are above those of earlier ones, with room for a million new connections each millisecond.
@@ -536,20 +564,21 @@ fn acd_agents(settings: &acd::event::Settings) -> Vec<AgentId> {
     settings.agents.iter().map(|agent| agent.agent).collect()
 }
 
-/// The receiving ends of one shard.
-struct ShardMailbox {
-    packets: mpsc::Receiver<(crate::sip::event::Flow, bytes::Bytes)>,
-    news: mpsc::Receiver<News>,
-    events: mpsc::Receiver<shard::Event>,
-}
-
 fn shard_mailboxes(config: &Config) -> (Vec<ToShard>, Vec<ShardMailbox>) {
     let make = |_| {
         let (packets, packets_in) = mpsc::channel(PACKETS_MAX);
+        let (calls, calls_in) = mpsc::channel(NEW_CALLS_MAX);
+        let (registers, registers_in) = mpsc::channel(REGISTERS_MAX);
         let (news, news_in) = mpsc::channel(NEWS_MAX);
         let (events, events_in) = mpsc::channel(config.node.calls_max * EVENTS_PER_CALL);
-        let mailbox = ShardMailbox { packets: packets_in, news: news_in, events: events_in };
-        (ToShard { packets, news, events }, mailbox)
+        let mailbox = ShardMailbox {
+            packets: packets_in,
+            calls: calls_in,
+            registers: registers_in,
+            news: news_in,
+            events: events_in,
+        };
+        (ToShard { packets, calls, registers, news, events }, mailbox)
     };
     (0..config.node.shards).map(make).unzip()
 }
@@ -659,7 +688,7 @@ fn start_media(
     let threads = u8::try_from(config.node.media_threads).unwrap_or(u8::MAX);
     let taps = || {
         let mut intake = recorder.intake();
-        move |taps: Vec<_>| intake.give(taps)
+        move |taps: &mut Vec<crate::media::event::Tap>| intake.give(taps.drain(..))
     };
     let way = keeper.way();
     MediaThreads::start(

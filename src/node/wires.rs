@@ -11,10 +11,10 @@ use crate::base::fact::Stamped;
 use crate::base::{AgentId, CallId, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
 use crate::net::connections::{Connections, News};
+use crate::net::packet::Packet;
 use crate::shard;
-use crate::sip::event::{Bindings, Flow};
+use crate::sip::event::Bindings;
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use dashmap::DashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,6 +26,10 @@ use tokio::sync::mpsc;
 
 /// Datagrams that may wait for one shard.
 pub(super) const PACKETS_MAX: usize = 4_096;
+/// New calls that may wait for one shard, with what is about them.
+pub(super) const NEW_CALLS_MAX: usize = 1_024;
+/// Registrations that may wait for one shard.
+pub(super) const REGISTERS_MAX: usize = 4_096;
 /// Messages and ends of connections that may wait for one shard; then connections wait.
 pub(super) const NEWS_MAX: usize = 1_024;
 /// Messages of our own that may wait for one shard, for each call that it may have: media notices and ACD commands.
@@ -36,7 +40,9 @@ pub(super) const ACD_EVENTS_PER_CALL: usize = 4;
 /// The way into one shard.
 #[derive(Debug, Clone)]
 pub(super) struct ToShard {
-    pub(super) packets: mpsc::Sender<(Flow, Bytes)>,
+    pub(super) packets: mpsc::Sender<Packet>,
+    pub(super) calls: mpsc::Sender<Packet>,
+    pub(super) registers: mpsc::Sender<Packet>,
     pub(super) news: mpsc::Sender<News>,
     pub(super) events: mpsc::Sender<shard::Event>,
 }
@@ -89,6 +95,7 @@ pub(super) struct Wires {
     pub(super) trunks: Arc<super::trunks::TrunkTable>,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) faults: Faults,
+    pub(super) edge: Arc<super::edge::Edge>,
     /// By shard: what stands there, as of its last message.
     pub(super) counts: Vec<Mutex<ShardFigures>>,
 }
@@ -124,6 +131,7 @@ impl Wires {
             self.to_shard(ShardId(index as u8), shard::Event::Bindings(bindings.clone()));
         }
         self.registrations.note(bindings);
+        self.edge.learn(super::clock::now().mono, bindings);
         let now = super::clock::now().wall;
         for contact in &bindings.contacts {
             let left_ms = u64::try_from(contact.expires.0.saturating_sub(now.0)).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Towards};
 use crate::call::{self, Calls};
 use crate::sip::event::{
-    Action, Ask, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings,
+    Action, Ask, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings, Suspicion,
 };
 use crate::sip::{self, Ua};
 use crate::{acd, media, trunk};
@@ -30,6 +30,13 @@ const TEMPORARY_FAILURE: u8 = 41;
 pub enum Event {
     /// A whole SIP message.
     Received {
+        /// Where from.
+        flow: Flow,
+        /// As it came.
+        bytes: Bytes,
+    },
+    /// A whole SIP message from nobody we know.
+    Stranger {
         /// Where from.
         flow: Flow,
         /// As it came.
@@ -107,6 +114,8 @@ pub enum Effect {
     Show(CallView),
     /// To all other shards and whoever watches phones.
     Bindings(Bindings),
+    /// To whoever watches the edge.
+    Suspect(Suspicion),
 }
 
 /// A user agent and its calls.
@@ -242,6 +251,7 @@ impl Shard {
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Received { flow, bytes } => self.ua(|ua, out| ua.handle(now, ToUa::Received { flow, bytes }, out)),
+            Event::Stranger { flow, bytes } => self.ua(|ua, out| ua.handle(now, ToUa::Stranger { flow, bytes }, out)),
             Event::Closed { flow } => self.ua(|ua, out| ua.handle(now, ToUa::Closed { flow }, out)),
             Event::Call(event) => self.calls(|calls, out| calls.handle(now, event, out)),
             Event::Bindings(bindings) => self.ua(|ua, out| ua.handle(now, ToUa::Bindings(bindings), out)),
@@ -344,6 +354,7 @@ impl Shard {
                     FromUa::Send { flow, bytes } => out.push(Effect::Send { flow, bytes }),
                     FromUa::Tell(notice) => self.calls(|calls, out| calls.handle(now, ToCalls::Sip(notice), out)),
                     FromUa::Bindings(bindings) => out.push(Effect::Bindings(bindings)),
+                    FromUa::Suspect(suspicion) => out.push(Effect::Suspect(suspicion)),
                     FromUa::Answered(answer) => out.push(Effect::Trunk(trunk::event::Event::Answered(answer))),
                 }
             }

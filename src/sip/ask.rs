@@ -275,6 +275,7 @@ mod tests {
                     Command::Answered(answer) => self.answers.push(answer),
                     Command::Tell(notice) => panic!("{notice:?}"),
                     Command::Bindings(bindings) => panic!("{bindings:?}"),
+                    Command::Suspect(suspicion) => panic!("{suspicion:?}"),
                 }
             }
         }

@@ -55,6 +55,8 @@ pub struct Authenticator {
     used: VecDeque<(Mono, u64)>,
     /// Nonces born before are stale, because their counts may have been forgotten.
     floor_ms: u64,
+    /// Proofs computed so far.
+    proofs: u64,
 }
 
 struct Nonce {
@@ -76,6 +78,7 @@ impl Authenticator {
             counts: KeyedMap::new(seed),
             used: VecDeque::new(),
             floor_ms: 0,
+            proofs: 0,
         }
     }
 
@@ -133,6 +136,11 @@ impl Authenticator {
         self.used.len()
     }
 
+    /// How many proofs were computed: what strangers cost us.
+    pub fn proofs(&self) -> u64 {
+        self.proofs
+    }
+
     fn judge(
         &mut self,
         now: Mono,
@@ -143,6 +151,7 @@ impl Authenticator {
     ) -> Result<Box<str>, Unproved> {
         let user = std::str::from_utf8(&given.username).unwrap_or_default();
         let known = self.index.at(&name(realm, user)).and_then(|position| self.credentials.get(*position));
+        self.proofs += 1;
         // The hash is computed for nobody too, and its result does not matter then.
         let proved = proof.holds(method, known.unwrap_or(&self.nobody));
         let Some(credential) = known.filter(|_| proved) else {
@@ -267,6 +276,24 @@ mod tests {
             let unknown = Try { user: "9999", ..wrong };
             assert_eq!(verify(&mut auth, algorithm, &unknown), Err(Unproved::Wrong));
             assert_eq!(auth.verify(Mono(1), REALM, b"REGISTER", std::iter::empty()), Err(Unproved::Missing));
+        }
+    }
+
+    #[test]
+    fn a_user_who_does_not_exist_costs_what_a_wrong_password_costs() {
+        for algorithm in BOTH {
+            let mut auth = authenticator();
+            let nonce = nonce(&auth.challenges(Mono(0), REALM, false, &BOTH)[0]);
+            // Nonces of ours, of nobody and none at all; with a count and without.
+            for (nonce, nc) in [(&*nonce, Some(1)), (&*nonce, None), ("f00", Some(1)), ("", Some(1))] {
+                let work = ["1001", "9999", "", "ü"].map(|user| {
+                    let before = (auth.proofs(), auth.nonces());
+                    let tried = Try { user, password: "wrong", nonce, nc, at_ms: 1 };
+                    assert_eq!(verify(&mut auth, algorithm, &tried), Err(Unproved::Wrong));
+                    (auth.proofs() - before.0, auth.nonces() - before.1)
+                });
+                assert_eq!(work, [(1, 0); 4], "{nonce} {nc:?}");
+            }
         }
     }
 

@@ -212,6 +212,11 @@ impl Settings {
         self.trunks.iter().find(|trunk| trunk.sources.iter().any(|&(network, bits)| contains(network, bits, ip)))
     }
 
+    /// Whether an address-of-record is in a domain of ours.
+    pub fn serves(&self, address: &Uri<'_>) -> bool {
+        super::screen::host(address).is_some_and(|host| self.domain_of(&host).is_some())
+    }
+
     /// The canonical name of the domain that this host means.
     pub fn domain_of(&self, host: &str) -> Option<&str> {
         let names = |name: &str| name.eq_ignore_ascii_case(host);

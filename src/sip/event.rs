@@ -39,6 +39,14 @@ pub enum Event {
         /// As it came.
         bytes: Bytes,
     },
+    /// A whole message from nobody we know: answered only if it registers for a domain of ours, or if a dialog or a
+    /// request of ours knows it.
+    Stranger {
+        /// Where from.
+        flow: Flow,
+        /// As it came.
+        bytes: Bytes,
+    },
     /// A connection is gone, or none to this peer could be opened ([`Flow::ANY`]): what was sent last may not have arrived.
     Closed {
         /// Which.
@@ -279,8 +287,30 @@ pub enum Command {
     Tell(Notice),
     /// Our registrar learned or lost bindings: all other shards and whoever watches phones must know.
     Bindings(Bindings),
+    /// Somebody did what whoever watches the edge must know.
+    Suspect(Suspicion),
     /// What came of an [`Action::Ask`].
     Answered(Answer),
+}
+
+/// What was wrong with a message, and who sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// Where it came from.
+    pub flow: Flow,
+    /// What was wrong.
+    pub what: Suspect,
+}
+
+/// What was wrong with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Suspect {
+    /// A wrong password, or a user who does not exist: the user part it was for, as written.
+    WrongPassword(Box<str>),
+    /// No SIP message.
+    Malformed,
+    /// From nobody we know, and nothing of ours knows it.
+    Forged,
 }
 
 /// What the user agent tells a call.
@@ -302,6 +332,11 @@ pub enum Notice {
     },
     /// The first provisional response to an INVITE over a trunk came: the next hop is there.
     Trying {
+        /// An outgoing leg.
+        leg: LegId,
+    },
+    /// So large an INVITE goes by a connection if one opens (RFC 3261 §18.1.1): for a second it may not have left.
+    Connecting {
         /// An outgoing leg.
         leg: LegId,
     },
@@ -575,12 +610,14 @@ pub struct ListenerSettings {
     pub advertised: SocketAddr,
     /// How requests go from it that are too large for a datagram; means something on UDP only.
     pub large: Large,
+    /// Whether strangers get the answers of RFC 3261 there; whoever judges sources asks.
+    pub answers_strangers: bool,
 }
 
 impl ListenerSettings {
     /// A UDP listener that sends everything by UDP.
     pub const fn udp(advertised: SocketAddr) -> ListenerSettings {
-        ListenerSettings { transport: Transport::Udp, advertised, large: Large::Udp }
+        ListenerSettings { transport: Transport::Udp, advertised, large: Large::Udp, answers_strangers: false }
     }
 }
 

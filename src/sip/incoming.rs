@@ -50,7 +50,7 @@ impl Ua {
             Ok(dialog) => dialog,
             Err(NoDialog(name)) => {
                 return self.answer(pass, key, 400, |writer| {
-                    writer.line(Name::Warning, format_args!("399 jiesu \"unreadable {name}\""));
+                    writer.line(Name::Warning, format_args!("399 sip \"unreadable {name}\""));
                 });
             }
         };

@@ -94,9 +94,11 @@ mod tests {
         let pairs = [("country", "CN"), ("A1", "福建省"), ("NAM", "\"A\" & <B>")];
         let message = invite(&Location::Civic(pairs.map(|(element, value)| (element.into(), value.into())).to_vec()));
         assert_eq!(message.part("application", "sdp").as_deref(), Some(&b"v=0\r\n"[..]));
+        assert_eq!(message.header(Name::Geolocation), Some(&b"<cid:t1@location.invalid>"[..]));
         let about = super::super::about::about(&message, b"");
-        assert_eq!(about.geolocation, ["cid:t1@location.invalid".into()]);
-        let document = String::from_utf8(about.location.unwrap().to_vec()).unwrap();
+        assert_eq!(about.place.as_deref(), Some("福建省 \"A\" & <B>"), "as others would read it");
+        let document = message.part("application", "pidf+xml").unwrap();
+        let document = std::str::from_utf8(&document).unwrap();
         for part in [
             "entity=\"sip:059112345@fz.cn\"",
             "<ca:civicAddress><ca:country>CN</ca:country><ca:A1>福建省</ca:A1>",
@@ -111,6 +113,6 @@ mod tests {
         let message = invite(&Location::Reference("https://lis.example/fuzhou".into()));
         assert_eq!(message.body(), b"v=0\r\n");
         let about = super::super::about::about(&message, b"");
-        assert_eq!((about.geolocation, about.location), (vec!["https://lis.example/fuzhou".into()], None));
+        assert_eq!(about.place.as_deref(), Some("https://lis.example/fuzhou"));
     }
 }

@@ -33,6 +33,7 @@ pub mod write;
 // The user agent: tables of what lives, and what becomes of each message.
 mod about;
 mod ask;
+pub mod busy;
 mod client;
 pub mod dialog;
 #[cfg(test)]

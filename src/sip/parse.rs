@@ -19,6 +19,8 @@ pub const MESSAGE_BYTES_MAX: usize = 65_535;
 pub const HEADERS_MAX: usize = 256;
 /// Longest value of one header line, in bytes.
 pub const VALUE_BYTES_MAX: usize = 8192;
+/// Longest Request-URI, in bytes: it is kept with the dialog.
+pub const URI_BYTES_MAX: usize = 2_048;
 /// Largest CSeq number (RFC 3261 §8.1.1.5).
 pub const CSEQ_MAX: u32 = (1 << 31) - 1;
 
@@ -43,6 +45,9 @@ pub enum Malformed {
     /// A header value longer than [`VALUE_BYTES_MAX`].
     #[error("a header longer than {VALUE_BYTES_MAX} bytes")]
     HeaderTooLong,
+    /// A Request-URI longer than [`URI_BYTES_MAX`].
+    #[error("a Request-URI longer than {URI_BYTES_MAX} bytes")]
+    UriTooLong,
     /// No blank line behind the headers.
     #[error("no blank line behind the headers")]
     Unterminated,
@@ -68,6 +73,7 @@ impl Malformed {
     pub const fn status(self) -> u16 {
         match self {
             Malformed::Version => 505,
+            Malformed::UriTooLong => 414,
             Malformed::TooLong | Malformed::TooManyHeaders | Malformed::HeaderTooLong => 513,
             Malformed::StartLine
             | Malformed::HeaderLine
@@ -349,6 +355,8 @@ fn start_line(line: &[u8], at: usize) -> (StartLine, Result<(), Malformed>) {
     } else if !version.eq_ignore_ascii_case(b"SIP/2.0") {
         let other_version = version.len() > 4 && version[..4].eq_ignore_ascii_case(b"SIP/");
         Err(if other_version { Malformed::Version } else { Malformed::StartLine })
+    } else if uri.len() > URI_BYTES_MAX {
+        Err(Malformed::UriTooLong)
     } else {
         // A Request-URI has no headers (RFC 3261 §19.1.1, table 1).
         Uri::parse(uri).ok().filter(|uri| uri.headers.is_empty()).map(|_| ()).ok_or(Malformed::StartLine)
@@ -500,6 +508,9 @@ mod tests {
         let value = |length: usize| with(&format!("X: {}", "v".repeat(length)));
         assert!(parse(value(VALUE_BYTES_MAX)).is_ok());
         assert_eq!(wrong(value(VALUE_BYTES_MAX + 1)), (Malformed::HeaderTooLong, true));
+        let uri = |length: usize| with("X: 1").replacen("sip:2@b", &format!("sip:{}@b", "2".repeat(length - 6)), 1);
+        assert!(parse(uri(URI_BYTES_MAX)).is_ok());
+        assert_eq!(wrong(uri(URI_BYTES_MAX + 1)), (Malformed::UriTooLong, true));
         let whole = |length: usize| with("X: 1") + &"b".repeat(length - with("X: 1").len());
         assert!(parse(whole(MESSAGE_BYTES_MAX)).is_ok());
         assert_eq!(wrong(whole(MESSAGE_BYTES_MAX + 1)), (Malformed::TooLong, false));
@@ -514,7 +525,7 @@ mod tests {
         assert_eq!((response.status(), response.call_id(), response.cseq().number), (Some(400), &b"c@x"[..], 7));
         assert_eq!(response.top_via().params.value("received"), Some(&b"10.0.0.1"[..]));
         assert_eq!(response.to().tag(), Some(&b"t1"[..]));
-        assert_eq!(response.header(Name::Warning), Some(&b"399 jiesu \"no valid start line\""[..]));
+        assert_eq!(response.header(Name::Warning), Some(&b"399 sip \"no valid start line\""[..]));
         let unknown = ParseError { kind: Malformed::TooLong, refusable: None };
         assert_eq!(refuse(&unknown, source, "t1"), None);
     }

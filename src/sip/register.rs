@@ -72,6 +72,8 @@ pub enum RegisterError {
 pub struct Registrar {
     index: KeyedMap<Box<str>, u32>,
     records: Vec<Record>,
+    /// Contacts of all records: counted as they come and go, for it is asked after every message.
+    bound: usize,
 }
 
 /// One address-of-record.
@@ -112,7 +114,7 @@ pub struct ContactSnapshot {
 impl Registrar {
     /// Nobody is registered.
     pub fn new(seed: [u64; 2]) -> Self {
-        Registrar { index: KeyedMap::new(seed), records: Vec::new() }
+        Registrar { index: KeyedMap::new(seed), records: Vec::new(), bound: 0 }
     }
 
     /// Carries out a REGISTER, wholly or not at all. Returns the record's number.
@@ -148,6 +150,7 @@ impl Registrar {
         if contacts.len() > bounds.contacts_max {
             return Err(RegisterError::TooMany);
         }
+        self.bound = self.bound - record.contacts.len() + contacts.len();
         record.contacts = contacts;
         record.ours = true;
         Ok(at)
@@ -162,6 +165,7 @@ impl Registrar {
             let left_ms = u64::try_from(binding.expires.0.saturating_sub(now.wall.0)).unwrap_or(0);
             Contact { until: now.mono + Duration::from_millis(left_ms), binding, call_id: "".into(), cseq: 0 }
         };
+        self.bound = self.bound - record.contacts.len() + bindings.contacts.len();
         record.contacts = bindings.contacts.into_iter().map(contact).collect();
         at
     }
@@ -176,6 +180,7 @@ impl Registrar {
         let record = &mut self.records[at as usize];
         let before = record.contacts.len();
         record.contacts.retain(|contact| contact.until > now.mono);
+        self.bound -= before - record.contacts.len();
         record.ours && record.contacts.len() < before
     }
 
@@ -186,6 +191,7 @@ impl Registrar {
             let before = record.contacts.len();
             record.contacts.retain(|contact| !record.ours || contact.binding.flow != flow);
             if record.contacts.len() < before {
+                self.bound -= before - record.contacts.len();
                 changed.push(at);
             }
         }
@@ -224,7 +230,13 @@ impl Registrar {
 
     /// How many bindings there are.
     pub fn len(&self) -> usize {
-        self.records.iter().map(|record| record.contacts.len()).sum()
+        self.bound
+    }
+
+    /// Panics when contacts were miscounted.
+    pub(super) fn check(&self) {
+        let bound: usize = self.records.iter().map(|record| record.contacts.len()).sum();
+        assert_eq!(self.bound, bound, "bindings are counted");
     }
 
     /// Whether nobody is registered.
@@ -257,6 +269,7 @@ impl Registrar {
         record.ours = saved.ours;
         let ContactSnapshot { binding, call_id, cseq, .. } = saved;
         record.contacts.push(Contact { binding, until, call_id, cseq });
+        self.bound += 1;
         at
     }
 

@@ -1,7 +1,7 @@
 //! Single requests as strangers, trunks and phones send them, byte by byte, and the answers they get.
 
 use super::digest::{Algorithm, tests::answer};
-use super::event::{Action, Command, Credential, DomainSettings, Event, Flow, Notice, Settings, Source};
+use super::event::{Action, Command, Credential, DomainSettings, Event, Flow, Notice, Settings, Source, Suspect};
 use super::ua::{Counts, Ua};
 use super::wire;
 use crate::base::{Mint, Mono, Now, ShardId, Wall};
@@ -17,6 +17,7 @@ pub(super) struct Bench {
     pub(super) now: Now,
     pub(super) notices: Vec<Notice>,
     bindings: Vec<usize>,
+    suspects: Vec<Suspect>,
     count: u32,
 }
 
@@ -32,7 +33,7 @@ pub(super) fn settings() -> Settings {
 pub(super) fn bench(settings: Settings) -> Bench {
     let ua = Ua::new(1, ShardId(0), Mint::new(1, [5, 6]), [5, 6], Arc::new(settings));
     let now = Now { mono: Mono::from_ms(5_000), wall: Wall(9_000_000) };
-    Bench { ua, now, notices: Vec::new(), bindings: Vec::new(), count: 0 }
+    Bench { ua, now, notices: Vec::new(), bindings: Vec::new(), suspects: Vec::new(), count: 0 }
 }
 
 impl Bench {
@@ -44,6 +45,7 @@ impl Bench {
                 Command::Send { flow, bytes } => sent.push((flow, String::from_utf8_lossy(&bytes).into_owned())),
                 Command::Tell(notice) => self.notices.push(notice),
                 Command::Bindings(bindings) => self.bindings.push(bindings.contacts.len()),
+                Command::Suspect(suspicion) => self.suspects.push(suspicion.what),
                 Command::Answered(answer) => panic!("nothing was asked: {answer:?}"),
             }
         }
@@ -172,6 +174,55 @@ fn each_fault_has_its_answer() {
     assert!(bench.notices.is_empty());
     bench.pass(60_000);
     assert_eq!(bench.ua.counts(), Counts::default());
+}
+
+#[test]
+fn strangers_get_silence_but_for_registrations_of_ours() {
+    const SCANNER: &str = "203.0.113.9:5060";
+    let mut bench = bench(settings());
+    let stranger = |bench: &mut Bench, text: String| {
+        let flow = Flow { listener: 0, connection: 0, peer: SCANNER.parse().unwrap() };
+        bench.event(Event::Stranger { flow, bytes: Bytes::from(text) })
+    };
+    for (method, more) in [
+        ("OPTIONS", ""),
+        ("INVITE", ""),
+        ("BYE", ""),
+        ("CANCEL", ""),
+        ("FOO", ""),
+        ("INVITE", "To: <sip:a@b>;tag=js00000100000000000000ff\r\n"),
+        ("REGISTER", "To: <sip:1001@other.cn>\r\n"),
+        ("REGISTER", "CSeq: 1 INVITE\r\n"),
+        ("REGISTER", "Via: rubbish\r\n"),
+    ] {
+        bench.count += 1;
+        let text = request(method, SCANNER, bench.count, more);
+        let sent = stranger(&mut bench, text);
+        assert!(sent.is_empty(), "{method} {more}: {sent:?}");
+        assert_eq!(bench.suspects.drain(..).count(), 1, "{method} {more}");
+    }
+    assert!(stranger(&mut bench, "SIP/2.0 200 OK\r\n\r\n".into()).is_empty());
+    assert_eq!(bench.suspects.pop(), Some(Suspect::Malformed));
+    let sent = stranger(&mut bench, request("REGISTER", SCANNER, 77, ""));
+    assert_eq!(status(&sent[0].1), 401);
+    assert!(!sent[0].1.to_lowercase().contains("jiesu"), "nobody learns who we are: {}", sent[0].1);
+    assert_eq!(bench.ua.counts(), Counts::default(), "who proves nothing leaves nothing behind");
+}
+
+#[test]
+fn a_wrong_password_is_told_and_only_four_proofs_are_looked_at() {
+    let mut bench = bench(settings());
+    let challenge = header(&bench.send(PHONE, "REGISTER", "")[0].1, "WWW-Authenticate")[0].to_owned();
+    assert!(bench.suspects.is_empty(), "no proof is no wrong proof");
+    let nonce = challenge.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
+    let proof = |password: &str| {
+        let value = answer(Algorithm::Md5, ("1001", "fz.cn", password), ("REGISTER", "sip:fz.cn"), nonce, Some(1));
+        format!("Authorization: {value}\r\n")
+    };
+    assert_eq!(bench.status(PHONE, "REGISTER", &proof("guess").repeat(4)), 401);
+    assert_eq!(bench.suspects.drain(..).collect::<Vec<_>>(), [Suspect::WrongPassword("1001".into())]);
+    assert_eq!(bench.status(PHONE, "REGISTER", &(proof("guess").repeat(4) + &proof("pw"))), 401);
+    assert_eq!(bench.status(PHONE, "REGISTER", &(proof("guess").repeat(3) + &proof("pw"))), 200);
 }
 
 #[test]
@@ -307,6 +358,11 @@ fn inside_a_dialog() {
     assert_eq!(bye.0.peer.to_string(), "10.0.0.8:5060", "by the route set");
     assert!(bye.1.starts_with("BYE sip:1001@10.0.0.9:5080 ") && bye.1.contains("Route: <sip:10.0.0.8;lr>"));
     assert!(bye.1.contains("Reason: Q.850;cause=16"));
+    // Nothing but a BYE of theirs finds the dialog any more.
+    for method in ["OPTIONS", "INFO", "UPDATE", "REFER", "INVITE"] {
+        assert_eq!(bench.status(TRUNK, method, &inside), 481, "{method}");
+    }
+    assert_eq!(bench.status(TRUNK, "BYE", &inside), 200);
 }
 
 #[test]

@@ -10,12 +10,16 @@ use super::method::Method;
 use super::name::Name;
 use super::parse::{Lines, MESSAGE_BYTES_MAX, Next};
 use super::replaces::Named;
+use super::screen::host;
 use super::via::{MAGIC_COOKIE, Via};
 use crate::base::map::keyed_hash;
 use crate::base::{Mint, ShardId};
+use std::borrow::Cow;
 
 /// What every mark begins with.
 const PREFIX: &str = "js";
+/// The service URN of emergencies, whatever stands behind.
+const SOS: &[u8] = b"urn:service:sos";
 /// `js`, shard (2 hexadecimal digits), node (4), random (16).
 const MARK_BYTES: usize = PREFIX.len() + 2 + 4 + 16;
 
@@ -40,14 +44,76 @@ pub enum Route {
 impl Route {
     /// Reads what routing needs of one message. `seed` keys the hash: the same on all receiving threads of a node.
     pub fn of(bytes: &[u8], seed: [u64; 2]) -> Route {
+        Glance::of(bytes, seed).route
+    }
+}
+
+/// All that is read of a message before it reaches its shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance<'a> {
+    /// Where it goes.
+    pub route: Route,
+    /// What it is.
+    pub kind: Kind<'a>,
+}
+
+/// What a message is, at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind<'a> {
+    /// A REGISTER: the host of the address-of-record. Its [`Route::Hashed`] is the hash of the user.
+    Register {
+        /// As written, brackets of an IPv6 address apart.
+        host: Cow<'a, str>,
+    },
+    /// An INVITE without a mark: a new call. Its [`Route::Hashed`] is the hash of the Call-ID.
+    Call,
+    /// An ACK or CANCEL without a mark: it must not overtake the INVITE that it is about.
+    AboutCall,
+    /// Anything else.
+    Other,
+}
+
+impl<'a> Glance<'a> {
+    /// Reads it; `seed` as in [`Route::of`].
+    pub fn of(bytes: &'a [u8], seed: [u64; 2]) -> Glance<'a> {
+        let other = |route| Glance { route, kind: Kind::Other };
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-            return Route::KeepAlive;
+            return other(Route::KeepAlive);
         }
         if bytes.len() > MESSAGE_BYTES_MAX {
-            return Route::Anywhere;
+            return other(Route::Anywhere);
         }
         let marks = Marked::scan(bytes);
-        marks.own().or_else(|| marks.hashed(seed)).unwrap_or(Route::Anywhere)
+        if let Some(route) = marks.own() {
+            return other(route);
+        }
+        marks.hashed(seed).map_or(other(Route::Anywhere), |route| Glance { route, kind: marks.kind() })
+    }
+}
+
+/// Whether an INVITE is tagged as an emergency: by its Request-URI (RFC 5031), its Priority (RFC 3261 §20.26) or any
+/// Resource-Priority (RFC 4412). Whoever asks knows whether its sender may say so.
+pub fn is_emergency(bytes: &[u8]) -> bool {
+    let (start, _, mut lines) = Lines::behind_start_line(bytes);
+    if lex::split_once(start, b' ').is_some_and(|(_, rest)| rest.len() > 15 && rest[..15].eq_ignore_ascii_case(SOS)) {
+        return true;
+    }
+    loop {
+        match lines.next() {
+            Next::Header(line) => {
+                let (name, value) = (line.name.of(bytes), line.value.of(bytes));
+                let tagged = match name.len() {
+                    8 => name.eq_ignore_ascii_case(b"Priority") && value.eq_ignore_ascii_case(b"emergency"),
+                    17 => name.eq_ignore_ascii_case(b"Resource-Priority"),
+                    _ => false,
+                };
+                if tagged {
+                    return true;
+                }
+            }
+            Next::Broken => {}
+            Next::Body(_) | Next::Cut => return false,
+        }
     }
 }
 
@@ -102,6 +168,19 @@ impl<'a> Marked<'a> {
         };
         let marked = tag.and_then(read_mark).or_else(|| branch().and_then(read_mark)).or_else(named);
         marked.or_else(|| self.call_id.and_then(read_mark))
+    }
+
+    fn kind(&self) -> Kind<'a> {
+        let to = || self.to.and_then(|to| Address::parse(to).ok());
+        match self.method {
+            Some(Method::Invite) => Kind::Call,
+            Some(Method::Ack | Method::Cancel) => Kind::AboutCall,
+            Some(Method::Register) => match to().and_then(|to| host(&to.uri)) {
+                Some(host) => Kind::Register { host },
+                None => Kind::Other,
+            },
+            Some(_) | None => Kind::Other,
+        }
     }
 
     fn hashed(&self, seed: [u64; 2]) -> Option<Route> {
@@ -225,6 +304,38 @@ mod tests {
             assert_eq!(route("REGISTER sip:a SIP/2.0", to, call_id, "z9hG4bK1"), user, "{to}");
         }
         assert_eq!(route("OPTIONS sip:a SIP/2.0", "<sip:1001@a>", "c", "z9hG4bK1"), user);
+    }
+
+    #[test]
+    fn what_a_message_is_at_a_glance() {
+        let kind = |start: &str, to: &str| {
+            let text = message(start, to, "c", "z9hG4bK1");
+            match Glance::of(text.as_bytes(), SEED).kind {
+                Kind::Register { host } => format!("register {host}"),
+                other => format!("{other:?}"),
+            }
+        };
+        assert_eq!(kind("REGISTER sip:x SIP/2.0", "\"A\" <sip:1001@fz.cn:5070>"), "register fz.cn");
+        assert_eq!(kind("REGISTER sip:x SIP/2.0", "<sip:1001@[2001:db8::1]>"), "register 2001:db8::1");
+        assert_eq!(kind("REGISTER sip:x SIP/2.0", "<tel:1001>"), "Other");
+        assert_eq!(kind("INVITE sip:2@b SIP/2.0", "<sip:2@b>"), "Call");
+        assert_eq!(kind("CANCEL sip:2@b SIP/2.0", "<sip:2@b>"), "AboutCall");
+        assert_eq!(kind("ACK sip:2@b SIP/2.0", "<sip:2@b>"), "AboutCall");
+        assert_eq!(kind("OPTIONS sip:2@b SIP/2.0", "<sip:2@b>"), "Other");
+        assert_eq!(kind("SIP/2.0 200 OK", "<sip:2@b>"), "Other");
+        let tag = Marks::new(1, ShardId(3), Mint::new(3, SEED)).tag();
+        assert_eq!(kind("INVITE sip:2@b SIP/2.0", &format!("<sip:2@b>;tag={tag}")), "Other");
+    }
+
+    #[test]
+    fn emergencies_are_tagged_in_three_ways() {
+        let tagged = |uri: &str, line: &str| {
+            is_emergency(format!("INVITE {uri} SIP/2.0\r\nFrom: <sip:a@b>\r\n{line}\r\n\r\n").as_bytes())
+        };
+        assert!(tagged("urn:service:sos.police", "X: 1") && tagged("URN:service:SOS", "X: 1"));
+        assert!(tagged("sip:12345@a", "priority: Emergency") && tagged("sip:12345@a", "Resource-Priority: esnet.0"));
+        assert!(!tagged("sip:12345@a", "Priority: urgent") && !tagged("sip:sos@a", "X: emergency"));
+        assert!(!is_emergency(b"") && !is_emergency(b"INVITE") && !is_emergency(b"\r\n\r\nPriority: emergency"));
     }
 
     #[test]

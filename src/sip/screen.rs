@@ -6,7 +6,7 @@
 use super::auth::Unproved;
 use super::client::Reason;
 use super::digest::Algorithm;
-use super::event::{Flow, Source};
+use super::event::{Flow, Source, Suspect};
 use super::leg::LegKey;
 use super::message::Message;
 use super::method::Method;
@@ -28,6 +28,9 @@ pub(super) const ACCEPT: &str =
     "application/sdp, multipart/mixed, application/pidf+xml, application/dtmf-relay, application/dtmf";
 /// The extensions we understand, for `Supported` and against `Require` (§20.32, §20.37).
 const SUPPORTED: &str = "100rel, timer, replaces, norefersub, path, histinfo";
+
+/// Proofs in one request that are looked at: one for each hash, twice over.
+const AUTHORIZATIONS_MAX: usize = 4;
 
 /// Why a request goes no further: the status and the header that explains it.
 struct Refusal {
@@ -123,7 +126,9 @@ impl Ua {
     pub(super) fn authenticate(&mut self, pass: &mut Pass, key: ServerKey, domain: &str) -> Option<Box<str>> {
         let request = self.asked(key);
         let method = request.method_name().unwrap_or_default();
-        match self.auth.verify(pass.now.mono, domain, method, request.authorizations()) {
+        // Each one costs a hash.
+        let given = request.authorizations().take(AUTHORIZATIONS_MAX);
+        match self.auth.verify(pass.now.mono, domain, method, given) {
             Ok(user) => Some(user),
             Err(error) => {
                 let algorithms: &[Algorithm] = match &*self.settings.digests {
@@ -137,6 +142,11 @@ impl Ua {
                         writer.header(Name::WwwAuthenticate, challenge);
                     }
                 });
+                // Who proved nothing leaves nothing behind (§26.3.2.4): a repeated request gets a challenge of its own.
+                let flow = self.servers.forget(&mut self.alarms, key);
+                if let (Some(flow), Unproved::Wrong) = (flow, error) {
+                    pass.suspect(flow, Suspect::WrongPassword(request.to().uri.user_text().into_owned().into()));
+                }
                 None
             }
         }

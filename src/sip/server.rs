@@ -165,6 +165,13 @@ impl Servers {
         steps.contains(&Step::Tell)
     }
 
+    /// Forgets a transaction that was answered; returns where its request came from.
+    pub(super) fn forget(&mut self, alarms: &mut Alarms<Due>, key: ServerKey) -> Option<Flow> {
+        let flow = self.table.get(key).map(|server| Flow { peer: server.source, ..server.flow });
+        self.close(alarms, key);
+        flow
+    }
+
     /// A connection is gone: answers go to a new one where the other side listens. A refusal that has no ACK is sent there
     /// at once. Returns the legs concerned, each with its new flow.
     pub(super) fn closed(&mut self, pass: &mut Pass, flow: Flow) -> Vec<(LegKey, Flow)> {

@@ -31,6 +31,10 @@ impl Ua {
             return self.answer(pass, key, 481, |_| {});
         };
         let cseq = request.cseq();
+        if matches!(self.legs[leg].state, State::Ending { .. }) && cseq.method != Method::Bye {
+            // With our BYE the dialog was over for all but theirs (§15.1.1, RFC 5407 §3.2).
+            return self.answer(pass, key, 481, |_| {});
+        }
         let dialog = self.legs[leg].dialog_of(&request).expect("found by its dialog");
         if dialog.remote_cseq.is_some_and(|last| cseq.number <= last) {
             // §12.2.2: out of order.
@@ -494,7 +498,7 @@ impl Ua {
         if !accepted || response.cseq().method != Method::Invite {
             return;
         }
-        let key = response.from().tag().and_then(|tag| self.by_tag.at(tag)).copied();
+        let key = self.asker(response);
         let to = response.to().uri;
         let phone = host(&to).is_some_and(|host| self.registrar.reaches(&to.user_text(), &host, flow));
         match key {
@@ -509,5 +513,10 @@ impl Ua {
             }
             None => {}
         }
+    }
+
+    /// The leg whose tag the request bore that this answers.
+    pub(super) fn asker(&self, response: &Message) -> Option<LegKey> {
+        response.from().tag().and_then(|tag| self.by_tag.at(tag)).copied()
     }
 }

@@ -171,6 +171,11 @@ impl Ua {
         if let Some(client) = self.clients.at_mut(key) {
             client.fallback = Some((flow, request));
         }
+        if let Purpose::Invite(leg) = purpose
+            && let Some(leg) = self.legs.get(leg)
+        {
+            pass.tell(Notice::Connecting { leg: leg.id });
+        }
         key
     }
 

@@ -9,7 +9,7 @@ use super::auth::Authenticator;
 use super::client::{ClientKey, Clients, Told};
 use super::client_txn;
 use super::dialog::Dialog;
-use super::event::{Action, Command, Event, Flow, Notice, Settings};
+use super::event::{Action, Command, Event, Flow, Notice, Settings, Suspect, Suspicion};
 use super::leg::{Leg, LegKey, LegTimer, State};
 use super::message::Message;
 use super::method::Method;
@@ -81,6 +81,11 @@ impl Pass<'_> {
     pub(super) fn tell(&mut self, notice: Notice) {
         self.out.push(Command::Tell(notice));
     }
+
+    /// Tells whoever watches the edge.
+    pub(super) fn suspect(&mut self, flow: Flow, what: Suspect) {
+        self.out.push(Command::Suspect(Suspicion { flow, what }));
+    }
 }
 
 /// How much of everything lives.
@@ -129,6 +134,7 @@ impl Ua {
         let pass = &mut Pass { now, out };
         match event {
             Event::Received { flow, bytes } => self.receive(pass, flow, bytes),
+            Event::Stranger { flow, bytes } => self.receive_stranger(pass, flow, bytes),
             Event::Closed { flow } => self.closed(pass, flow),
             Event::Do(action) => self.act(pass, action),
             Event::Bindings(bindings) => {
@@ -175,6 +181,7 @@ impl Ua {
 
     /// Panics when something is not as it must be between two events.
     pub fn check(&self) {
+        self.registrar.check();
         assert_eq!(self.by_id.len(), self.legs.len(), "every leg is found by its id");
         assert_eq!(self.by_tag.len(), self.legs.len(), "every leg is found by its tag");
         for (key, leg) in &self.legs {
@@ -266,8 +273,30 @@ impl Ua {
                     let flow = answer_flow(&via, flow);
                     pass.send(flow, bytes);
                 }
+                pass.suspect(flow, Suspect::Malformed);
             }
         }
+    }
+
+    /// What is known to nobody gets no answer at all, whatever is wrong with it.
+    fn receive_stranger(&mut self, pass: &mut Pass, flow: Flow, bytes: Bytes) {
+        let Ok(message) = Message::parse(bytes) else {
+            return pass.suspect(flow, Suspect::Malformed);
+        };
+        if !message.is_request() {
+            return match self.clients.find(&message) {
+                Some(_) => self.response(pass, flow, &message),
+                // A phone of a restored call may be unknown until it registers again.
+                None if self.asker(&message).is_some() => self.orphan(pass, flow, &message),
+                None => pass.suspect(flow, Suspect::Forged),
+            };
+        }
+        let registers = message.cseq().method == Method::Register && self.settings.serves(&message.to().uri);
+        if registers || self.leg_of(&message).is_some() || self.servers.find(&message, message.cseq().method).is_some()
+        {
+            return self.request(pass, flow, message);
+        }
+        pass.suspect(flow, Suspect::Forged);
     }
 
     /// Finds the transaction of a request (§17.2.3), or begins one.

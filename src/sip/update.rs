@@ -28,9 +28,6 @@ enum Turn {
 impl Ua {
     /// Their UPDATE.
     pub(super) fn updated(&mut self, pass: &mut Pass, key: ServerKey, (leg, flow): (LegKey, Flow), request: &Message) {
-        if matches!(self.legs[leg].state, State::Ending { .. }) {
-            return self.answer(pass, key, 481, |_| {});
-        }
         let Ok(offer) = sdp(request) else {
             return self.answer(pass, key, 415, |writer| {
                 writer.header(Name::Accept, SDP);

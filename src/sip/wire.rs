@@ -134,6 +134,7 @@ impl Wire {
                     self.notices[who].push(notice);
                 }
                 Command::Bindings(bindings) => self.bindings.push(bindings),
+                Command::Suspect(_) => {}
             }
         }
     }
@@ -206,6 +207,7 @@ impl Wire {
             | Notice::Cancelled { .. }
             | Notice::Acknowledged { .. }
             | Notice::Trying { .. }
+            | Notice::Connecting { .. }
             | Notice::Resent { .. }
             | Notice::Ringing { .. }
             | Notice::Answered { .. }

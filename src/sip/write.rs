@@ -230,7 +230,7 @@ pub fn refuse(error: &ParseError, source: SocketAddr, tag: &str) -> Option<Bytes
     let Refusable(request) = error.refusable.as_deref()?;
     let mut writer = Writer::response(error.kind.status());
     writer.copy_identity(request, error.kind.status(), source, tag);
-    writer.line(Name::Warning, format_args!("399 jiesu \"{}\"", error.kind));
+    writer.line(Name::Warning, format_args!("399 sip \"{}\"", error.kind));
     Some(writer.finish())
 }
 

@@ -3,8 +3,8 @@
 //! Calls, recordings and orders are kept by their own id, and the highest `revision` stands; logs are kept by the id of
 //! the fact. So applying a batch twice, or batches out of order, gives the same tables.
 
-use super::{Store, StoreError, agent_states, audit, calls, orders, recordings};
-use crate::base::fact::{AgentChanged, Audit, CallRecord, Fact, OrderOpened, RecordingFact, Stamped};
+use super::{Store, StoreError, agent_states, audit, blocked, calls, orders, recordings};
+use crate::base::fact::{AgentChanged, Audit, Blocked, CallRecord, Fact, OrderOpened, RecordingFact, Stamped};
 use crate::base::{ContactId, OrderId, RecordingId};
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ struct Batch<'a> {
     orders: BTreeMap<(&'a str, OrderId), &'a OrderOpened>,
     agents: Vec<(&'a Stamped, &'a AgentChanged)>,
     audit: Vec<(&'a Stamped, &'a Audit)>,
+    blocked: Vec<(&'a Stamped, &'a Blocked)>,
 }
 
 impl<'a> Batch<'a> {
@@ -32,6 +33,7 @@ impl<'a> Batch<'a> {
                 Fact::Order(order) => newest(&mut batch.orders, (site, order.order), &**order, |order| order.revision),
                 Fact::Agent(change) => batch.agents.push((stamped, change)),
                 Fact::Audit(act) => batch.audit.push((stamped, act)),
+                Fact::Blocked(blocked) => batch.blocked.push((stamped, blocked)),
             }
         }
         batch
@@ -55,6 +57,7 @@ impl Store {
         orders::write(&batch.orders, &mut transaction).await?;
         agent_states::write(&batch.agents, &mut transaction).await?;
         audit::write(&batch.audit, &mut transaction).await?;
+        blocked::write(&batch.blocked, &mut transaction).await?;
         Ok(transaction.commit().await?)
     }
 }

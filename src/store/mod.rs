@@ -7,6 +7,7 @@
 pub mod agent_states;
 pub mod agents;
 pub mod audit;
+pub mod blocked;
 mod bulk;
 pub mod calls;
 mod facts;
@@ -182,7 +183,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 7] = [
+    const STEPS: [(&str, &str); 8] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
@@ -190,6 +191,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("people", include_str!("../../migrations/0005_people.sql")),
         ("signalled", include_str!("../../migrations/0006_signalled.sql")),
         ("outbound calls", include_str!("../../migrations/0007_outbound.sql")),
+        ("blocked", include_str!("../../migrations/0008_blocked.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

@@ -113,12 +113,18 @@ impl Site<'_> {
             let orders = OrderFilter { contact: Some(contact), ..OrderFilter::default() };
             let order = self.orders(&orders, Page::default()).await?.pop();
             let recordings = self.recordings(Some(contact), Page::default()).await?;
-            let record = record(contact, detail);
+            let mut record = record(contact, detail);
+            let mut order = order.and_then(|order| opened(contact, order));
+            // Told with the call, but the process died before its file was begun: there is none.
+            if recordings.is_empty() {
+                record.recording = None;
+                order.iter_mut().for_each(|order| order.recording = None);
+            }
             let sealed = recordings.iter().filter_map(|recording| recording.ended).max();
             unfinished.push(Unfinished {
                 unsealed: recordings.iter().any(|recording| recording.ended.is_none()),
                 last_seen: last_seen(&record).max(Wall(sealed.unwrap_or(0))),
-                order: order.and_then(|order| opened(contact, order)),
+                order,
                 record,
             });
         }
@@ -263,14 +269,14 @@ mod tests {
     use super::super::{Store, sample};
     use super::*;
     use crate::base::fact::{Fact, Stamped};
-    use crate::base::{FactId, OrderId};
+    use crate::base::{FactId, OrderId, RecordingId};
 
     /// Everything that a call told, but its end.
     fn cut_off(facts: Vec<Stamped>) -> Vec<Stamped> {
         let lives = |stamped: &Stamped| match &stamped.fact {
             Fact::Call(call) => call.end.is_none(),
             Fact::Order(order) => order.ended.is_none(),
-            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) => true,
+            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => true,
         };
         facts.into_iter().filter(lives).collect()
     }
@@ -289,7 +295,7 @@ mod tests {
         let unfinished = found.pop().unwrap();
         let last = told.iter().rev().find_map(|stamped| match &stamped.fact {
             Fact::Call(call) => Some((**call).clone()),
-            Fact::Order(_) | Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) => None,
+            Fact::Order(_) | Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => None,
         });
         assert_eq!(Some(&unfinished.record), last.as_ref(), "as it was last told");
 
@@ -303,6 +309,27 @@ mod tests {
         assert_eq!((call.end_by.as_deref(), call.ended), (Some("fault"), Some(last_seen.0)));
         let order = site.order(OrderId(sample::id(1))).await.unwrap().unwrap();
         assert_eq!(order.ended, Some(last_seen.0));
+    }
+
+    #[tokio::test]
+    async fn a_recording_that_never_began_is_not_promised() {
+        let store = Store::memory().await.unwrap();
+        let told = cut_off(sample::call("a", 1)).into_iter().filter(|it| !matches!(it.fact, Fact::Recording(_)));
+        let told: Vec<Stamped> = told
+            .map(|mut stamped| {
+                match &mut stamped.fact {
+                    Fact::Call(call) => call.recording = Some(RecordingId(7)),
+                    Fact::Order(order) => order.recording = Some(RecordingId(7)),
+                    Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => {}
+                }
+                stamped
+            })
+            .collect();
+        store.apply(&told).await.unwrap();
+        let found = store.site("a").unfinished(Wall(i64::MAX), &BTreeSet::new()).await.unwrap().pop().unwrap();
+        assert!(!found.unsealed);
+        let (record, order) = found.closed();
+        assert_eq!((record.recording, order.expect("an order").recording), (None, None));
     }
 
     #[tokio::test]

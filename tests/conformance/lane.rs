@@ -89,11 +89,13 @@ pub fn hotline() -> Hotline {
         prompt(&folder, name, 600.0, 40);
     }
     let origins = "origins = [\"https://console.example\"]";
-    folder.listener("tcp", "transport = \"tcp\"");
-    folder.listener("tls", "transport = \"tls\"\nself_signed = true");
-    folder.listener("ws", &format!("transport = \"ws\"\n{origins}"));
-    folder.listener("wss", &format!("transport = \"wss\"\nself_signed = true\n{origins}"));
-    // Citizens are the trunk at 127.0.0.1; whoever calls from elsewhere has to prove himself.
+    // Citizens are the trunk at 127.0.0.1; whoever calls from elsewhere is heard, and has to prove himself.
+    let open = "strangers = \"answer\"";
+    folder.edit("sip-profiles/listeners/udp.toml", "strangers = \"silence\"", open);
+    folder.listener("tcp", &format!("transport = \"tcp\"\n{open}"));
+    folder.listener("tls", &format!("transport = \"tls\"\nself_signed = true\n{open}"));
+    folder.listener("ws", &format!("transport = \"ws\"\n{origins}\n{open}"));
+    folder.listener("wss", &format!("transport = \"wss\"\nself_signed = true\n{origins}\n{open}"));
     folder.edit("sip-profiles/trunks/carrier.toml", "\"127.0.0.0/8\"", "\"127.0.0.1\"");
     folder.edit("jiesu.toml", "redirects_max = 0", "redirects_max = 1");
     let skills: String = (0..LANES).map(|lane| format!(", \"lane{lane}\"")).collect();

@@ -72,7 +72,8 @@ pub fn agent_moves(lane: &mut Lane) {
     lane.ready(Who::A);
     let mut citizen = lane.citizen("shared/citizen-goes");
     let contact = lane.at("talking");
-    agent.until("SIP/2.0 200", 1);
+    // The ACK that he got, and the one that he sent.
+    agent.until("ACK ", 2);
     citizen.go();
     citizen.succeeds();
     agent.succeeds();
@@ -104,9 +105,13 @@ fn refused(lane: &mut Lane, scenario: &str) {
     lane.ended(&contact, ("talking", "agent"), &[(Who::A, "rejected"), (Who::B, "answered")]);
 }
 
-/// The agent's phone is cancelled; the citizen is back in the line.
 pub fn no_answer(lane: &mut Lane) {
-    let agent = lane.phone(Who::A, "shared/agent-never-answers");
+    given_up(lane, "shared/agent-never-answers");
+}
+
+/// The agent's phone is cancelled; the citizen is back in the line.
+pub fn given_up(lane: &mut Lane, agent: &str) {
+    let agent = lane.phone(Who::A, agent);
     lane.ready(Who::A);
     let mut citizen = lane.citizen("shared/citizen-goes");
     let contact = lane.called();

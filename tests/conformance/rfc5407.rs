@@ -42,15 +42,7 @@ fn glare(lane: &mut Lane) {
 }
 
 fn agent_answers_too_late(lane: &mut Lane) {
-    let agent = lane.phone(Who::A, "rfc5407/agent-answers-too-late");
-    lane.ready(Who::A);
-    let mut citizen = lane.citizen("shared/citizen-goes");
-    let contact = lane.called();
-    agent.succeeds();
-    lane.gave_up(Who::A);
-    citizen.go();
-    citizen.succeeds();
-    lane.ended(&contact, ("queued", "caller"), &[(Who::A, "no_answer")]);
+    super::rfc3665::given_up(lane, "rfc5407/agent-answers-too-late");
 }
 
 /// Nobody is ready: the call waits in the line when its citizen hangs up.

@@ -40,6 +40,7 @@ fn settings() -> Arc<Settings> {
         transport,
         advertised: "10.0.0.1:5060".parse().expect("an address"),
         large: Large::Udp,
+        answers_strangers: false,
     };
     Arc::new(Settings {
         listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
@@ -49,6 +50,7 @@ fn settings() -> Arc<Settings> {
             trusts_identity: true,
             provisionals: Provisionals::Supported,
             large: None,
+            login: Some(login()),
         }],
         domains: vec![DomainSettings { name: "fz.cn".into(), aliases: vec!["10.0.0.1".into()] }],
         credentials: Arc::new(vec![Credential::new("1001", "fz.cn", "pw")]),
@@ -65,8 +67,11 @@ fn agent() -> Destination {
     Destination::User { user: "1001".into(), domain: "fz.cn".into() }
 }
 
+fn login() -> Arc<Login> {
+    Arc::new(Login { user: "12345".into(), password: "secret".into(), realm: Some("carrier.cn".into()) })
+}
+
 fn over_trunk_to(number: &str) -> OverTrunk {
-    let login = Login { user: "12345".into(), password: "secret".into(), realm: Some("carrier.cn".into()) };
     OverTrunk {
         trunk: TrunkId(0),
         number: number.into(),
@@ -77,7 +82,7 @@ fn over_trunk_to(number: &str) -> OverTrunk {
         user_phone: false,
         asserts_identity: true,
         privacy: false,
-        login: Some(Arc::new(login)),
+        location: None,
     }
 }
 
@@ -271,13 +276,13 @@ impl<'a> World<'a> {
 
     /// A question to the trunk, which has an answer in any case.
     fn ask(&mut self) {
-        let OverTrunk { host, flow, login, .. } = over_trunk_to("");
+        let OverTrunk { host, flow, .. } = over_trunk_to("");
         let id = AskId { trunk: TrunkId(0), number: u32::try_from(self.dialled).expect("a script is short") };
         let call_id = "registration".into();
         let what =
             if self.script.chance(128) { Question::Alive } else { Question::Register { expires_s: 600, call_id } };
         self.asked.insert(id);
-        self.event(Event::Do(Action::Ask(Box::new(Ask { id, what, host, flow, route: None, login }))));
+        self.event(Event::Do(Action::Ask(Box::new(Ask { id, what, host, flow, route: None, login: Some(login()) }))));
     }
 
     fn receive(&mut self, flow: Flow, bytes: Vec<u8>) {
@@ -328,6 +333,7 @@ impl<'a> World<'a> {
                 Command::Send { flow, bytes } => self.sent(flow, bytes),
                 Command::Tell(notice) => self.told(&notice),
                 Command::Bindings(bindings) => assert!(bindings.contacts.len() <= CONTACTS_MAX),
+                Command::Suspect(_) => {}
                 Command::Answered(answer) => assert!(self.asked.remove(&answer.id), "asked and not yet answered"),
             }
         }
@@ -371,6 +377,8 @@ impl<'a> World<'a> {
             Notice::Cancelled { leg }
             | Notice::Acknowledged { leg, .. }
             | Notice::Trying { leg }
+            | Notice::Connecting { leg, .. }
+            | Notice::Resent { leg, .. }
             | Notice::Ringing { leg, .. }
             | Notice::Answered { leg, .. }
             | Notice::Reoffered { leg, .. }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// A waiting caller is named to the ACD again every 30 s, so nobody may be missing there for longer.
 const MISSING_MAX: Duration = Duration::from_secs(40);
+/// To look for everybody in their line takes long, and who is missing is so for long.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An apology is heard outside every line, for no longer than this.
 const APOLOGY_MAX: Duration = Duration::from_secs(31);
 
@@ -25,6 +27,8 @@ pub struct Ledger {
     views: BTreeMap<CallId, CallView>,
     by_contact: BTreeMap<ContactId, CallId>,
     desks: Desks,
+    /// When the lines were last looked at.
+    looked: Mono,
     /// Who waits and is in no line, since when; whatever they show makes it count anew.
     missing: BTreeMap<CallId, Mono>,
     /// Calls that were let go by the ACD.
@@ -93,7 +97,7 @@ impl Ledger {
                 self.order(order);
                 None
             }
-            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) => None,
+            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => None,
         }
     }
 
@@ -225,10 +229,15 @@ impl Ledger {
 
     /// Agents and callers fit together, and nobody waits whom their ACD does not know in the queue of that name.
     pub fn check(&mut self, now: Mono, beliefs: &Beliefs) {
+        self.desks.check(now);
+        if now.since(self.looked) < LOOK_EVERY {
+            return;
+        }
+        self.looked = now;
+        // An owner may change one booking for another of the same agent without a word.
         for person in beliefs.people {
             self.desks.held(now, person.agent, beliefs.lease(person));
         }
-        self.desks.check(now);
         let waits = |view: &CallView, queue: Option<&str>| beliefs.waits(view, queue);
         let apologised =
             |view: &CallView| self.released.get(&view.call).is_some_and(|since| now.since(*since) < APOLOGY_MAX);

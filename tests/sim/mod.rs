@@ -58,7 +58,7 @@ fn is_soak() -> bool {
 
 #[test]
 fn every_seed_keeps_every_law() {
-    let minutes = number("JIESU_SIM_MINUTES").unwrap_or(if is_soak() { 24 * 60 } else { 30 });
+    let minutes = number("JIESU_SIM_MINUTES").unwrap_or(if is_soak() { 24 * 60 } else { 20 });
     let many = number("JIESU_SIM_SEEDS");
     let seeds = match number("JIESU_SIM_SEED") {
         Some(seed) => seed..seed + many.unwrap_or(1),

@@ -60,6 +60,11 @@ impl Api {
         Self::answer(self.agent.post(url).header("Authorization", format!("Bearer {}", self.token)).send_empty())
     }
 
+    pub fn delete(&self, path: &str) -> u16 {
+        let url = format!("{}{path}", self.base);
+        Self::answer(self.agent.delete(url).header("Authorization", format!("Bearer {}", self.token)).call()).status
+    }
+
     /// A file, or the part of it named by `range`.
     pub fn bytes(&self, path: &str, range: Option<&str>) -> (u16, Vec<u8>) {
         let mut request =

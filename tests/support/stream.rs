@@ -99,7 +99,7 @@ pub fn tcp(to: SocketAddr) -> TcpStream {
 }
 
 /// A connection from an address of this machine's own.
-fn tcp_from(from: IpAddr, to: SocketAddr) -> TcpStream {
+pub fn tcp_from(from: IpAddr, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
     socket.connect(&to.into()).unwrap();

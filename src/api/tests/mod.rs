@@ -15,6 +15,7 @@ use crate::base::fact::{
 };
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
+use crate::edge::event::Ban;
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Delta, Live};
@@ -256,6 +257,11 @@ async fn two_sites() -> Two {
             Ok(())
         }),
         audit: Arc::new(move |site, fact| audit.lock().unwrap().audit.push((site, fact))),
+        bans: Arc::new(|| {
+            let source = "203.0.113.9".parse().unwrap();
+            vec![Ban { source, since: Wall(1), until: Wall(60_001), times: 1 }]
+        }),
+        lift_ban: Arc::new(|source| source.to_string() == "203.0.113.9"),
         internals: Arc::new(|| Internals { uptime_s: 3, ..Internals::default() }),
         connections: Connections::default(),
         wall: || Wall(1_800_000_000_000),

@@ -217,6 +217,8 @@ async fn the_description_is_openapi_3_1_and_whole() {
         "/agents/{name}",
         "/agents/{name}/state",
         "/audit",
+        "/bans",
+        "/bans/{source}",
         "/calls",
         "/calls/live",
         "/calls/live/{contact}/hang-up",

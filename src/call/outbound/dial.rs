@@ -446,10 +446,10 @@ fn user_to_user(contact: ContactId) -> String {
 
 /// What comes back.
 impl Outbound {
-    /// The INVITE goes out only now: the route's time to show itself begins again.
-    pub(super) fn resent(&mut self, now: Now, leg: LegId) {
+    /// The INVITE goes out only now, or within `late`: the route's time to show itself begins then.
+    pub(super) fn sent(&mut self, now: Now, leg: LegId, late: Duration) {
         if self.is_second(leg) && matches!(self.state, State::Trying) {
-            self.deadline = now.mono + self.silent_max();
+            self.deadline = now.mono + late + self.silent_max();
         }
     }
 

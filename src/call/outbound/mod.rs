@@ -26,6 +26,8 @@ use std::time::Duration;
 
 /// Slots from here on are of outbound calls.
 const OUTBOUND: u32 = 1 << 31;
+/// A connection opens within a second or not at all; with a margin for a busy machine.
+const CONNECT_MAX: Duration = Duration::from_millis(1_500);
 /// Q.850: call rejected.
 const REJECTED: u8 = 21;
 /// Q.850: switching equipment congestion.
@@ -153,6 +155,7 @@ pub(super) fn leg_of(notice: &Notice) -> LegId {
         Notice::Cancelled { leg }
         | Notice::Acknowledged { leg, .. }
         | Notice::Trying { leg }
+        | Notice::Connecting { leg }
         | Notice::Resent { leg }
         | Notice::Ringing { leg, .. }
         | Notice::Answered { leg, .. }
@@ -283,7 +286,8 @@ impl Calls {
             Notice::Incoming(_) | Notice::Cancelled { leg: _ } => {}
             Notice::Acknowledged { leg, sdp } => call.acknowledged(now, leg, sdp, out),
             Notice::Trying { leg } => call.trying(now, leg, out),
-            Notice::Resent { leg } => call.resent(now, leg),
+            Notice::Connecting { leg } => call.sent(now, leg, CONNECT_MAX),
+            Notice::Resent { leg } => call.sent(now, leg, Duration::ZERO),
             Notice::Ringing { leg, sdp } => call.ringing(now, leg, sdp, out),
             Notice::Answered { leg, sdp } => call.answered(now, leg, &sdp, out),
             Notice::Failed { leg, status, q850 } => call.failed(now, leg, (status, q850), out),

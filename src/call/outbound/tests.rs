@@ -313,7 +313,8 @@ fn a_silent_route_gives_way_after_two_seconds_and_for_emergencies_after_one() {
 fn a_route_whose_invite_goes_out_late_has_its_time_from_then_on() {
     let mut world = World::new();
     let (leg, ..) = invite(&world.dials("110"));
-    world.pass(Duration::from_millis(900));
+    world.sip(Notice::Connecting { leg });
+    assert!(world.pass(Duration::from_millis(1_200)).is_empty(), "the connection has its second");
     world.sip(Notice::Resent { leg });
     assert!(world.pass(Duration::from_millis(990)).is_empty());
     assert_eq!(invite(&world.pass(Duration::from_millis(20))).1.trunk, TrunkId(1));

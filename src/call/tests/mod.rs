@@ -1,5 +1,6 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
+mod leg;
 mod table;
 
 use super::Calls;

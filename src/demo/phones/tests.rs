@@ -81,7 +81,7 @@ impl Bench {
                     self.phones.handle(self.now, Event::Received(bytes), from_phones);
                 }
                 FromUa::Tell(notice) => self.notices.push(notice),
-                FromUa::Bindings(_) | FromUa::Answered(_) => {}
+                FromUa::Bindings(_) | FromUa::Suspect(_) | FromUa::Answered(_) => {}
             }
         }
     }

@@ -5,9 +5,9 @@
 //! between repeats steps but loses and doubles nothing. The disk is slow to sync and quick at all else, so whatever waits
 //! is sealed together: the files of a group are synced at once, and its entries are one write and one sync.
 
-use super::Shared;
 use super::ledger::Ledger;
 use super::notes::{Opened, Slot};
+use super::{Shared, stand_back};
 use crate::base::fact::{RecordingFact, RecordingFinished};
 use crate::base::{Fact, RecordingId};
 use crate::node::guard::{Panicked, fenced};
@@ -36,8 +36,6 @@ pub(super) const GROUP_MAX: usize = 256;
 const GROUP_EVERY: Duration = Duration::from_millis(500);
 /// What comes to be sealed is looked at so often, so that the thread wakes once for many.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How much less urgent the thread is than those that carry calls.
-const NICE: i32 = 5;
 /// A recording of the process before that nobody takes up for so long, though its call goes on, is sealed.
 const TAKEN_UP_WITHIN: Duration = Duration::from_secs(5);
 /// A seal that failed is tried again after this.
@@ -130,10 +128,7 @@ impl Sealer {
 
     /// Works until all writers are gone and everything was tried to be sealed.
     pub(super) fn run(mut self) {
-        // Nobody waits for a seal: on a busy machine calls come first. On Linux this is the thread's own.
-        if let Err(error) = rustix::process::nice(NICE) {
-            tracing::debug!(%error, "the sealing thread is as urgent as all others");
-        }
+        stand_back();
         loop {
             match self.inbox.try_recv() {
                 Ok(message) => {

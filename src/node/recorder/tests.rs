@@ -99,7 +99,7 @@ fn audio(recording: u128, channel: Channel, count: u64) -> Tap {
         sequence: count as u16,
         timestamp: 160 * count as u32,
         codec: Codec::Pcma,
-        payload: vec![count as u8; 160],
+        payload: vec![count as u8; 160].into(),
     })
 }
 

@@ -3,24 +3,28 @@
 use super::notes::{Opened, Slot};
 use super::seal::{ToSealer, in_folder};
 use super::sound_file::SoundFile;
-use super::{Batch, Message, Shared};
+use super::{Batch, Message, Shared, stand_back};
 use crate::base::fact::RecordingFact;
 use crate::base::{Fact, Mono, RecordingId};
 use crate::media::event::{RecordingStart, Tap, Track};
 use crate::node::guard::fenced;
 use crate::node::wires::lock;
 use crate::recording::format;
-use crate::recording::{Command, Event, Finished, Session};
+use crate::recording::{Command, Event, FLUSH, Finished, LATE_MAX, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, TrySendError};
+use std::thread;
 use std::time::Duration;
 
-/// The thread looks at the clock at least this often.
-const WAIT_MAX: Duration = Duration::from_millis(100);
+/// While anything is recorded, what came is looked at so often. Until then the thread sleeps and does not wait, so that
+/// media threads, which give something every 20 ms, need not wake it. With what a session holds back, less than a second
+/// of sound is not written yet.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const _: () = assert!(LATE_MAX.as_millis() + FLUSH.as_millis() + LOOK_EVERY.as_millis() + 20 < 1_000);
 /// Most files of one contact: a call restored after a crash begins another.
 const FILES_PER_CONTACT_MAX: u32 = 100;
 /// Longest site code that is taken for the name of a folder.
@@ -56,6 +60,7 @@ impl Writer {
 
     /// Works until told to stop.
     pub(super) fn run(mut self) {
+        stand_back();
         loop {
             // Read before looking into the channel: when that is empty, no tap from before `now` is still to come but
             // those of the last 20 ms, which media threads hold back. They are late by less than a packet may be.
@@ -63,13 +68,14 @@ impl Writer {
             let message = match self.intake.try_recv() {
                 Ok(message) => message,
                 Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) if self.open.is_empty() => match self.intake.recv() {
+                    Ok(message) => message,
+                    Err(RecvError) => break,
+                },
                 Err(TryRecvError::Empty) => {
                     self.expire(now.mono);
-                    match self.intake.recv_timeout(self.wait(now.mono)) {
-                        Ok(message) => message,
-                        Err(RecvTimeoutError::Timeout) => continue,
-                        Err(RecvTimeoutError::Disconnected) => break,
-                    }
+                    thread::sleep(LOOK_EVERY);
+                    continue;
                 }
             };
             match message {
@@ -78,10 +84,6 @@ impl Writer {
             }
         }
         self.finish_all((self.shared.clock)().mono);
-    }
-
-    fn wait(&self, now: Mono) -> Duration {
-        self.deadlines.first().map_or(WAIT_MAX, |(at, _)| at.since(now).min(WAIT_MAX))
     }
 
     fn take(&mut self, Batch { taps, damaged }: Batch) {

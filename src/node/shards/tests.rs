@@ -12,6 +12,7 @@ use crate::ivr::draft::Names;
 use crate::ivr::{Draft, Entry, Numbers};
 use crate::shard::Standing;
 use crate::sip::event::{ListenerSettings, Settings as SipSettings, TrunkSettings};
+use bytes::Bytes;
 use std::net::SocketAddr;
 
 const CARRIER: &str = "192.0.2.1:5060";

@@ -75,7 +75,8 @@ impl Recording {
         let (ssrc, sequence, timestamp) = (5, count as u16, 160 * count as u32);
         let recording = RecordingId(1);
         let codec = Codec::Pcma;
-        let audio = Audio { recording, channel, at: at_ms(ms), ssrc, sequence, timestamp, codec, payload };
+        let (at, payload) = (at_ms(ms), payload.into());
+        let audio = Audio { recording, channel, at, ssrc, sequence, timestamp, codec, payload };
         self.handle(Event::Audio(audio));
     }
 
@@ -197,7 +198,7 @@ fn an_endless_recording_is_closed_after_a_day() {
         sequence: 1,
         timestamp: 1,
         codec: Codec::Pcma,
-        payload: marked(1),
+        payload: marked(1).into(),
     };
     let too_late = Event::Finish { at: at_ms(day_ms + 1) };
     for last in [Some(Event::Audio(audio)), Some(too_late), None] {
@@ -260,7 +261,7 @@ fn random_packets_never_break_the_file() {
                 sequence: if roll & 64 == 0 { (ms / 20) as u16 } else { (roll >> 8) as u16 },
                 timestamp: if roll & 128 == 0 { (ms * 8) as u32 } else { (roll >> 24) as u32 },
                 codec: if roll & 256 == 0 { Codec::Pcma } else { Codec::Pcmu },
-                payload: vec![roll as u8; (roll >> 40) as usize % 1_700],
+                payload: vec![roll as u8; (roll >> 40) as usize % 1_700].into(),
             };
             recording.handle(Event::Audio(audio));
             if roll & 0x600 == 0 {
@@ -364,7 +365,7 @@ fn an_hour_with_a_clock_off_by_100_ppm_is_recorded_within_40_ms() {
                 sequence,
                 timestamp,
                 codec,
-                payload,
+                payload: payload.into(),
             }));
         }
         let finished = recording.finish(3_600_000);

@@ -178,6 +178,10 @@ impl World {
             let ask = ToCalls::Resync { site: SiteId(site as u16) };
             self.tell_shard(Part::Acd(site), shard, Event::Call(ask));
         }
+        let people = self.plan.people.iter().filter(|person| person.site.index() == site);
+        for agent in people.map(|person| person.agent).collect::<Vec<_>>() {
+            self.believe(site, agent);
+        }
         self.ledger.begin_anew(self.now.mono);
         self.begun_anew = self.now.mono;
     }

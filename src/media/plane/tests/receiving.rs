@@ -149,13 +149,13 @@ fn a_recording_gets_the_citizen_and_all_he_is_sent_but_no_silence_and_no_digits(
         audio.iter().map(|tap| if let Tap::Audio(audio) = tap { audio } else { panic!("{tap:?}") }).collect();
     let sides: Vec<Channel> = audio.iter().map(|audio| audio.channel).collect();
     assert_eq!(sides, [Channel::Others, Channel::Others, Channel::Citizen, Channel::Others]);
-    assert_eq!((&audio[2].payload, audio[2].sequence, audio[2].at), (&vec![1; 160], 65_531, stage.now.mono));
+    assert_eq!((&audio[2].payload[..], audio[2].sequence, audio[2].at), (&[1; 160][..], 65_531, stage.now.mono));
     for tapped in audio.iter().filter(|audio| audio.channel == Channel::Others) {
         let sent =
             sent.iter().find(|sound| sound.header.sequence == tapped.sequence).expect("what was tapped was sent");
         assert_eq!(
-            (sent.header.ssrc, sent.header.timestamp, &sent.payload),
-            (tapped.ssrc, tapped.timestamp, &tapped.payload)
+            (sent.header.ssrc, sent.header.timestamp, &sent.payload[..]),
+            (tapped.ssrc, tapped.timestamp, &tapped.payload[..])
         );
     }
 }
