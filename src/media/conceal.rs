@@ -74,6 +74,13 @@ impl Conceal {
         self.remember(out);
     }
 
+    /// Silence before somebody begins, whose first sample is then said as it is.
+    pub fn silence(&mut self, out: &mut [i16]) {
+        out.fill(0);
+        self.lost = None;
+        self.remember(out);
+    }
+
     /// Whether a loss has lasted so long that nothing but silence is made up.
     pub fn is_faded(&self) -> bool {
         self.lost.as_ref().is_none_or(|loss| loss.made >= FADED)

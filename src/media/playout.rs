@@ -2,8 +2,10 @@
 //!
 //! Samples stand in a ring by their time stamps. How late packets come is counted; the delay follows what all but the
 //! latest 2 % need. It is changed by taking pieces out or putting them in where it is quiet, or where a voice repeats
-//! itself; what does not come is concealed. A source that was heard until now without delay begins without any and gets
-//! its delay so. No sample that came in time is left out, but where a burst has filled the ring. Knows no other source.
+//! itself; what does not come is concealed. While nothing newer has come either, the time line waits, so that what is
+//! only late is still said, and the delay has grown. A source that was heard until now without delay begins without any
+//! and gets its delay so. No sample that came in time is left out, but where a burst has filled the ring. Knows no other
+//! source.
 
 use super::conceal::Conceal;
 use super::g711::{SAMPLES_PER_MS, SAMPLES_PER_SECOND, decode_into};
@@ -67,9 +69,11 @@ struct Source {
     ssrc: u32,
     /// Time stamp of the next sample to be given out.
     next: u32,
+    /// Its first time stamp: what stands before is the delay that it begins with.
+    start: u32,
     /// The time stamp behind the newest sample held.
     end: u32,
-    /// Samples made up since nothing came in time: the delay has grown by them if what is awaited still comes.
+    /// Samples made up while the time line waited: the delay has grown by them if what is awaited still comes.
     owed: u32,
     /// Of the last packet: where it began and how long it is.
     packet: (u32, u32),
@@ -130,16 +134,11 @@ impl Playout {
             Some(_) | None => self.begin(ssrc, timestamp),
         };
         let mut ahead = timestamp.wrapping_sub(source.next) as i32;
-        if ahead > 0 && source.owed > 0 {
-            // The source paused, or what is awaited is lost: what was made up stands in its place.
-            let settled = (ahead as u32).min(source.owed);
-            source.next = source.next.wrapping_add(settled);
-            ahead -= settled as i32;
-            if self.conceal.is_faded() && source.end.wrapping_sub(source.next) as i32 <= 0 {
-                // It begins anew after a silence, at once with all the delay it needs.
-                ahead = self.lateness.needed();
-                source.next = timestamp.wrapping_sub(ahead as u32);
-            }
+        if ahead > 0 && source.owed > 0 && self.conceal.is_faded() && self.held() == 0 {
+            // It begins anew after a silence, at once with all the delay it needs.
+            ahead = self.lateness.needed();
+            (source.next, source.start) = (timestamp.wrapping_sub(ahead as u32), timestamp);
+            source.owed = 0;
         }
         if ahead + length as i32 > RING as i32 || ahead < -(RING as i32) {
             source = self.begin(ssrc, timestamp);
@@ -147,9 +146,6 @@ impl Playout {
         }
         let late = (-ahead).clamp(0, length as i32);
         self.figures.late += late as u64;
-        if late < length as i32 {
-            source.owed = 0;
-        }
         self.write(timestamp.wrapping_add(late as u32), codec, &payload[late as usize..]);
         let end = timestamp.wrapping_add(length);
         if end.wrapping_sub(source.end) as i32 > 0 {
@@ -213,8 +209,9 @@ impl Playout {
             *known == ssrc && (-(FRAME as i32)..FRAME as i32 * 10).contains(&ahead)
         });
         // Somebody who was not heard before begins with the delay that is needed: nothing is lost by it.
-        let next = joined.map_or_else(|| timestamp.wrapping_sub(self.lateness.needed() as u32), |(_, next)| next);
-        Source { ssrc, next, end: timestamp, owed: 0, packet: (timestamp, FRAME as u32) }
+        let needed = self.lateness.needed() as u32;
+        let (next, start) = joined.map_or((timestamp.wrapping_sub(needed), timestamp), |(_, next)| (next, next));
+        Source { ssrc, next, start, end: timestamp, owed: 0, packet: (timestamp, FRAME as u32) }
     }
 
     fn write(&mut self, timestamp: u32, codec: Codec, payload: &[u8]) {
@@ -276,27 +273,37 @@ impl Playout {
     fn give(&mut self, source: &mut Source, out: &mut [i16]) {
         let mut rest = out;
         while !rest.is_empty() {
-            let missing = self.at(source.next) == MISSING;
-            let known = (source.end.wrapping_sub(source.next) as i32).max(0) as usize;
-            if missing && known == 0 {
+            let known = source.end.wrapping_sub(source.next) as i32;
+            if known <= 0 {
                 // Nothing newer has come: the time line waits.
-                source.owed = source.owed.saturating_add(rest.len() as u32).min(RING as u32 * 4);
+                source.owed = source.owed.saturating_add(rest.len() as u32).min(RING as u32);
                 self.figures.made_up += rest.len() as u64;
                 return self.conceal.make_up(rest);
             }
-            let most = rest.len().min(known.max(1)) as u32;
-            let run = (1..most).find(|&ahead| (self.at(source.next.wrapping_add(ahead)) == MISSING) != missing);
-            let (now, later) = rest.split_at_mut(run.unwrap_or(most) as usize);
+            let missing = self.at(source.next) == MISSING;
+            let run = (1..known).find(|&ahead| (self.at(source.next.wrapping_add(ahead as u32)) == MISSING) != missing);
+            let run = run.unwrap_or(known) as usize;
+            if missing && source.owed > 0 {
+                // What is awaited is lost: what was made up stands in its place.
+                let settled = run.min(source.owed as usize);
+                self.pass_over(source, settled);
+                source.owed -= settled as u32;
+                continue;
+            }
+            let (now, later) = rest.split_at_mut(run.min(rest.len()));
             rest = later;
-            if missing {
-                self.figures.made_up += now.len() as u64;
-                self.conceal.make_up(now);
-            } else {
+            if !missing {
                 for (ahead, sample) in now.iter_mut().enumerate() {
                     *sample = self.at(source.next.wrapping_add(ahead as u32));
                 }
+                source.owed = 0;
                 self.figures.heard += now.len() as u64;
                 self.conceal.heard(now);
+            } else if source.start.wrapping_sub(source.next) as i32 > 0 {
+                self.conceal.silence(now);
+            } else {
+                self.figures.made_up += now.len() as u64;
+                self.conceal.make_up(now);
             }
             self.pass_over(source, now.len());
         }
@@ -393,3 +400,6 @@ fn level(sound: &[i16]) -> f32 {
     let power: f32 = sound.iter().map(|&sample| f32::from(sample) * f32::from(sample)).sum();
     (power / sound.len() as f32).sqrt()
 }
+
+#[cfg(test)]
+mod tests;
