@@ -70,13 +70,14 @@ impl Acd {
     ) {
         let calls: BTreeSet<CallId> = live.iter().map(|live| live.caller.call).collect();
         let leases: BTreeSet<Lease> = live.iter().filter_map(|live| live.held).map(|held| held.lease).collect();
-        let gone: Vec<u32> = self
+        let gone = self
             .line
             .callers()
             .filter(|(_, caller)| is_told_of(caller.call) && !calls.contains(&caller.call))
-            .map(|(slot, _)| slot)
-            .collect();
-        for slot in gone {
+            .map(|(slot, caller)| (slot, caller.standing == Standing::Waiting));
+        let (waiting, offered): (Vec<_>, Vec<_>) = gone.partition(|(_, waits)| *waits);
+        // Those who wait first: else an agent whom another sets free would be offered to them, and nobody takes that back.
+        for (slot, _) in waiting.into_iter().chain(offered) {
             self.withdraw(now, slot, false, out);
         }
         let bookings = self.agents.iter().filter_map(|agent| agent.state.booking()).filter(|booking| may_end(booking));

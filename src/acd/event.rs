@@ -39,7 +39,8 @@ pub enum Event {
         /// How.
         why: Declined,
     },
-    /// The talk with this agent is over: wrap-up begins.
+    /// The talk with this agent is over: wrap-up begins. Said of an offer: the caller leaves the line, and nobody is to
+    /// blame.
     Ended {
         /// The booking.
         lease: Lease,

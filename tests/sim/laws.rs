@@ -5,7 +5,7 @@ use super::site::{Person, Site};
 use jiesu::acd::Acd;
 use jiesu::acd::event::Lease;
 use jiesu::base::fact::{CallRecord, End, EndedBy, Fact, OrderOpened, Stage};
-use jiesu::base::{AgentId, CallId, ContactId, Mono, OrderId, ShardId, Wall};
+use jiesu::base::{AgentId, CallId, ContactId, Mono, Now, OrderId, ShardId, Wall};
 use jiesu::call::event::CallView;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct Ledger {
     orders: BTreeMap<OrderId, OrderOpened>,
     ordered: BTreeMap<ContactId, OrderId>,
     contacts: BTreeMap<Box<str>, ContactId>,
+    /// When a shard crashed last.
+    crashed: Option<Wall>,
     views: BTreeMap<CallId, CallView>,
     by_contact: BTreeMap<ContactId, CallId>,
     desks: Desks,
@@ -102,8 +104,10 @@ impl Ledger {
     }
 
     fn call(&mut self, record: &CallRecord) -> Option<CallRecord> {
-        let contact = *self.contacts.entry(record.sip_call_id.clone()).or_insert(record.contact);
-        assert_eq!(contact, record.contact, "one contact for the INVITE {}", record.sip_call_id);
+        let contact = record.contact;
+        let before = self.contacts.insert(record.sip_call_id.clone(), contact).filter(|before| *before != contact);
+        let lawful = before.is_none_or(|before| self.refused_before_a_crash(before));
+        assert!(lawful, "one contact for the INVITE {}: {before:?} {contact:?}", record.sip_call_id);
         self.heard_of(contact);
         let shaken = self.shaken.contains(&contact);
         let before = self.records.insert(contact, record.clone());
@@ -121,6 +125,12 @@ impl Ledger {
         monotone(record);
         chosen(record);
         record.end.filter(|_| before.is_none_or(|before| before.end.is_none())).map(|_| record.clone())
+    }
+
+    /// Nothing is kept of who is refused: repeated after a crash, the INVITE is a call of its own, on its own merits.
+    fn refused_before_a_crash(&self, contact: ContactId) -> bool {
+        let ended = self.records.get(&contact).and_then(|record| Some((record.end?, record.times.ended?)));
+        ended.is_some_and(|(end, at)| end.by == EndedBy::Refused && self.crashed.is_some_and(|crash| crash >= at))
     }
 
     fn heard_of(&mut self, contact: ContactId) {
@@ -189,10 +199,11 @@ impl Ledger {
     }
 
     /// A shard dies: what its calls were is what the restored ones must be.
-    pub fn crash(&mut self, now: Mono, shard: ShardId) {
+    pub fn crash(&mut self, now: Now, shard: ShardId) {
+        self.crashed = Some(now.wall);
         self.limbo = self.views.extract_if(.., |call, _| call.shard == shard).collect();
         for call in self.limbo.keys() {
-            self.desks.left(now, *call);
+            self.desks.left(now.mono, *call);
         }
     }
 

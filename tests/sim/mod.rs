@@ -2,6 +2,7 @@
 //! phones and people who misbehave, all from one seed.
 //!
 //! A failing seed runs once more and prints the last events of those concerned, and the command that replays it.
+//! `JIESU_SIM_WATCH` adds words to be looked for in the events, parted by semicolons.
 //! `JIESU_SIM_SEED` is the first seed, `JIESU_SIM_SEEDS` says how many and `JIESU_SIM_MINUTES` how long; `JIESU_SOAK=1`
 //! runs 100 days.
 //!

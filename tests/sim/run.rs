@@ -161,11 +161,14 @@ fn explain(seed: u64, lasts: Duration, world: &mut World, rates: &str) {
     eprintln!("replay: JIESU_SIM_SEED={seed} JIESU_SIM_MINUTES={minutes} cargo test --test tests sim:: -- --nocapture");
 }
 
-/// What the failure's text names: Call-IDs of citizens, contacts, calls and legs.
+/// What the failure's text names: Call-IDs of citizens, contacts, calls and legs; and what `JIESU_SIM_WATCH` adds, parted
+/// by semicolons.
 fn words(text: &str) -> Vec<String> {
+    let added = std::env::var("JIESU_SIM_WATCH").unwrap_or_default();
     let mut words: Vec<String> = text
         .split(['"', ' ', '(', ')', ',', '[', ']'])
         .filter(|word| word.contains("@10.") || word.starts_with("js0") || word.starts_with("10."))
+        .chain(added.split(';').filter(|word| !word.is_empty()))
         .map(str::to_owned)
         .collect();
     for (before, after) in [("ContactId(", ")"), ("AgentId(", ")"), ("CallId {", "}"), ("leg ", " "), ("LegId(", ")")] {

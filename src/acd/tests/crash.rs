@@ -365,3 +365,16 @@ fn agents_kept_one_by_one_go_on_with_the_calls_they_have() {
     bench.ended(2, 1);
     assert_eq!(bench.offers(), [(6, 1)]);
 }
+
+/// A shard went back to before two of its callers were in the line, one of whom was being rung for.
+#[test]
+fn who_is_not_told_of_is_offered_nobody_on_the_way_out() {
+    let mut bench = Bench::with_ready(site(), &[0]);
+    bench.enqueue(1, 0);
+    bench.enqueue(2, 0);
+    assert_eq!(bench.offers(), []);
+    let shard = call(1).shard;
+    bench.handle(Event::Adopt { shard, live: Vec::new(), own: Vec::new() });
+    assert_eq!(bench.offers(), [], "an offer to a caller who leaves is taken back by nobody");
+    assert_eq!(bench.state(0), AgentState::Ready);
+}

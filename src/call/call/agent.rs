@@ -83,13 +83,14 @@ impl Call {
     ) {
         match &self.state {
             State::Waiting => {}
+            // A new owner of the queues had let them go, and then heard from us that they wait.
+            State::Apologising => return self.acd(Acd::Ended { lease }, out),
             // Crossed with our own Cancel or a late answer: the ACD frees the lease when it hears of that.
             State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }
             | State::Ringing { .. }
             | State::Talking { .. }
-            | State::Apologising
             | State::Ending => return,
         }
         let name = self.agent_name(lease.agent);
@@ -218,9 +219,10 @@ impl Call {
     /// Our want of ports is not the agent's fault: the booking is given back without blame, and the caller asks again.
     pub(super) fn no_port_for_agent(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
         match self.state {
-            State::Ringing { leg: ringing, .. } if ringing == leg => {
+            State::Ringing { lease, leg: ringing } if ringing == leg => {
                 self.book.attempted(now, AttemptOutcome::Unreachable);
-                self.acd(Acd::Cancel { call: self.id }, out);
+                // Said of this booking alone: a later one may be under way to us, and must not end unheard.
+                self.acd(Acd::Ended { lease }, out);
                 self.enter(now, State::Waiting, PORT_WAIT_MAX, out);
             }
             State::Opening { .. }

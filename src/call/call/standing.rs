@@ -187,9 +187,12 @@ impl Call {
 
     pub(super) fn finish(&mut self, now: Now, end: End, out: &mut Vec<Command>) {
         match &self.state {
-            State::Waiting | State::Ringing { .. } => self.acd(Acd::Cancel { call: self.id }, out),
+            // One who was let go may be in the line again, if that crossed with our word to a new owner.
+            State::Waiting | State::Ringing { .. } | State::Apologising => {
+                self.acd(Acd::Cancel { call: self.id }, out);
+            }
             State::Talking { lease, .. } => self.acd(Acd::Ended { lease: *lease }, out),
-            State::Opening { .. } | State::Connecting | State::Ivr { .. } | State::Apologising => {}
+            State::Opening { .. } | State::Connecting | State::Ivr { .. } => {}
             State::Ending => return,
         }
         if self.book.record.recording.is_some() {

@@ -369,9 +369,23 @@ fn our_want_of_ports_blames_no_agent() {
     world.calls.handle(world.now, Event::Acd(Acd::Offer { call, lease: LEASE, ring_until }), &mut world.out);
     let Some(Command::OpenPort { leg, .. }) = world.out.pop() else { panic!("a port is asked for") };
     let refused = world.tell(Event::PortRefused { leg });
-    assert!(matches!(acd(&refused)[..], [ToAcd::Cancel { .. }]), "{refused:?}");
+    // Not the caller's leaving, which would also end a later booking that is under way.
+    assert!(matches!(acd(&refused)[..], [ToAcd::Ended { lease: LEASE }]), "{refused:?}");
     let again = world.pass(Duration::from_secs(1));
     assert!(matches!(acd(&again)[..], [ToAcd::Enqueue(_)]), "{again:?}");
+}
+
+/// Our word that they wait crossed with the owner's that they cannot: it may hold them in a line they have left.
+#[test]
+fn who_was_let_go_holds_no_agent() {
+    let mut world = World::new();
+    let call = world.queued();
+    world.tell(Event::Acd(Acd::Released { call, why: Released::NoAgents }));
+    let ring_until = world.now.mono + Duration::from_secs(20);
+    let offered = world.tell(Event::Acd(Acd::Offer { call, lease: LEASE, ring_until }));
+    assert!(matches!(acd(&offered)[..], [ToAcd::Ended { lease: LEASE }]), "{offered:?}");
+    let over = world.tell(Event::HangUp { call });
+    assert!(matches!(acd(&over)[..], [ToAcd::Cancel { .. }]), "{over:?}");
 }
 
 #[test]

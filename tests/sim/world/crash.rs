@@ -73,7 +73,7 @@ impl World {
         self.note(|| format!("shard {shard} crashes"));
         self.figures.crashes += 1;
         self.figures.stale += u64::from(stale);
-        self.ledger.crash(self.now.mono, ShardId(shard as u8));
+        self.ledger.crash(self.now, ShardId(shard as u8));
         self.dead = Some(Dead { shard, snapshot: read, stale });
         let down = self.dice.ms(0, 4_000);
         self.after(down, Happening::Restore(shard));
