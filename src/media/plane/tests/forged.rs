@@ -125,7 +125,7 @@ fn lying_reports_change_nothing_but_figures_and_those_stay_possible() {
     let sounds = stage.heard_by(A);
     assert!(sounds.len() >= 500);
     assert_one_line(&sounds);
-    let last = stage.reports.iter().filter(|(_, leg, _)| *leg == A).next_back().unwrap();
+    let last = stage.reports.iter().rfind(|(_, leg, _)| *leg == A).unwrap();
     assert!(last.0 + 7_000 > stage.now.mono.ms(), "reports go on");
     assert_eq!(stage.counters(A).mos_received, Some(441));
     assert!(!stage.counters(A).one_way());
