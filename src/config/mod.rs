@@ -18,6 +18,7 @@ mod prompts;
 mod queues;
 pub mod scenario;
 mod schema;
+mod sound;
 mod source;
 mod trunks;
 

@@ -167,7 +167,7 @@ impl Action {
 }
 
 /// A party of a conference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Party {
     /// Its leg.
     pub leg: LegId,
@@ -187,7 +187,7 @@ impl Party {
 }
 
 /// Who hears a party of a conference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HeardBy {
     /// All others.
     All,
@@ -198,7 +198,8 @@ pub enum HeardBy {
 }
 
 /// The parties of one conference, at most [`Parties::MAX`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Party>", into = "Vec<Party>")]
 pub struct Parties(Vec<Party>);
 
 /// Why these are no parties of a conference.
@@ -232,6 +233,19 @@ impl Parties {
     /// They, in the given order.
     pub fn iter(&self) -> impl Iterator<Item = &Party> {
         self.0.iter()
+    }
+}
+
+impl TryFrom<Vec<Party>> for Parties {
+    type Error = PartiesError;
+    fn try_from(parties: Vec<Party>) -> Result<Parties, PartiesError> {
+        Parties::new(parties)
+    }
+}
+
+impl From<Parties> for Vec<Party> {
+    fn from(parties: Parties) -> Vec<Party> {
+        parties.0
     }
 }
 

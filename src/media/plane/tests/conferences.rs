@@ -1,7 +1,7 @@
 //! Three and more parties, measured on the samples that each is sent.
 
 use super::*;
-use crate::media::event::{HeardBy, Parties, Party, PartyName, Tone};
+use crate::media::event::{HeardBy, Marks, Parties, Party, PartyName, Tone};
 
 const C: LegId = LegId::outgoing(ShardId(3), 2);
 const D: LegId = LegId::outgoing(ShardId(3), 3);
@@ -381,4 +381,36 @@ fn parties_come_and_go_and_the_end_leaves_nothing() {
     }
     let counts = stage.plane.counts();
     assert_eq!((counts.legs, counts.bridges, counts.conferences, stage.plane.next_deadline()), (0, 0, 0, None));
+}
+
+#[test]
+fn a_conference_goes_on_after_the_process_has_died() {
+    let parties = [Party::new(A), Party { gain_db: 6, ..Party::new(B) }, Party::new(C)];
+    let mut stage = Stage::four();
+    let opened = stage.now;
+    let mut phones = [A, B, C].map(|leg| Phone::new(leg, hiss(leg.0, 9), |_| Some(0)));
+    stage.confer(&parties);
+    stage.talk(1_000, &mut phones);
+    let last = [A, B, C].map(|leg| stage.heard_by(leg).last().unwrap().header);
+    let marks: Marks = stage.plane.marks(stage.now.mono).into_iter().collect();
+    let kept = postcard::to_stdvec(&Parties::new(parties.to_vec()).unwrap()).unwrap();
+
+    stage.plane = Plane::new(library(), 9);
+    stage.talk(500, &mut phones);
+    for leg in [A, B, C] {
+        let (remote, mark) = (Some(remote(leg)), marks.get(&leg).copied());
+        stage.act(Action::Reopen { leg, seed: leg.0, opened, remote, mark });
+    }
+    let parties: Parties = postcard::from_bytes(&kept).unwrap();
+    stage.act(Action::Conference { citizen: A, parties });
+    stage.talk(1_000, &mut phones);
+    for (leg, last) in [A, B, C].into_iter().zip(last) {
+        let sounds = stage.heard_by(leg);
+        let first = sounds[0].header;
+        assert_eq!(first.ssrc, last.ssrc);
+        assert!((1..5_000).contains(&first.sequence.wrapping_sub(last.sequence)), "numbers go on");
+        let later = first.timestamp.wrapping_sub(last.timestamp) as usize / 8;
+        assert!((500..600).contains(&later), "the gap is as long as it was: {later} ms");
+        assert!(longest_gap(&stream(&sounds[5..])) == 0, "{leg:?} hears the others");
+    }
 }
