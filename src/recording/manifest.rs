@@ -3,6 +3,7 @@
 //! An entry is one line of JSON. Its `previous` is the SHA-256 of the line before, so that a line changed, taken out or
 //! put in later breaks the chain; [`verify`] gives the hash of the last line, to be compared with one kept elsewhere.
 
+use super::marks::Mark;
 use crate::base::{ContactId, RecordingId, Wall};
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -64,6 +65,9 @@ pub struct Recorded {
     pub sha256: Digest,
     /// Whether sound was lost by our fault.
     pub damaged: bool,
+    /// Silences that were made on purpose. Entries of before there were any have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
 }
 
 /// Where a site's chain stands.
@@ -222,6 +226,7 @@ mod tests {
             bytes: 32_058,
             sha256: Digest::of(b"sound"),
             damaged: false,
+            marks: Vec::new(),
         }
     }
 

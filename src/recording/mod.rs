@@ -5,6 +5,7 @@
 
 pub mod format;
 pub mod manifest;
+pub mod marks;
 mod session;
 pub mod timeline;
 

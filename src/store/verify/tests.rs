@@ -51,6 +51,7 @@ fn entry(fact: &Stamped) -> Option<Recorded> {
         bytes: finished.bytes,
         sha256: serde_json::from_str(&format!("\"{}\"", finished.sha256)).unwrap(),
         damaged: false,
+        marks: Vec::new(),
     })
 }
 
