@@ -18,11 +18,13 @@ use std::time::{Duration, Instant};
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PTIME: Duration = Duration::from_millis(20);
 const FRAME: usize = 160;
-/// A quarter of the loudest, -12 dBFS; each has a whole number of periods in a frame.
+/// A quarter of the loudest, -12 dBFS.
 const LEVEL: f64 = 8_192.0;
-const CITIZEN_HZ: f64 = 400.0;
-const AGENT_HZ: f64 = 1_000.0;
-const LEAD_HZ: f64 = 1_800.0;
+/// Each has a whole number of periods in 100 ms and together they have none shorter: what A-law adds to their sum is spread
+/// over many pitches instead of falling on one of them.
+const CITIZEN_HZ: f64 = 410.0;
+const AGENT_HZ: f64 = 1_030.0;
+const LEAD_HZ: f64 = 1_810.0;
 
 fn leg(number: u64) -> LegId {
     LegId::incoming(ShardId(0), number)
