@@ -10,6 +10,7 @@ mod edge;
 mod events;
 mod faults;
 mod fuzz;
+mod recordings;
 mod robust;
 mod sim;
 mod sip;

@@ -288,6 +288,7 @@ fn manifest() -> Vec<u8> {
         bytes: 960_058,
         sha256: Digest::of(b"sound"),
         damaged: false,
+        repaired: count == 2,
     };
     let lines: Vec<Vec<u8>> = (1..4).map(|count| chain.append(recorded(count))).collect();
     lines.join(&b'\n')
