@@ -180,3 +180,72 @@ fn secret(check: &mut Check<'_>, raw: &schema::Archive, root: &Path) -> Option<S
     });
     secret.map_err(|message: String| check.wrong(&place.span(), message, cure)).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::config::tests::{copy, problems};
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn with(section: &str) -> TempDir {
+        let dir = copy(false);
+        let path = dir.path().join("jiesu.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(dir.path().join("key"), "very-secret\nsecond line\n").unwrap();
+        fs::write(path, format!("{text}\n[archive]\n{section}\n")).unwrap();
+        dir
+    }
+
+    fn archive(section: &str) -> Archive {
+        let config = Config::load(&with(section).path().join("jiesu.toml"));
+        config.unwrap_or_else(|errors| panic!("{section}: {errors}")).archive.unwrap()
+    }
+
+    #[test]
+    fn a_directory_and_a_service_become_settings() {
+        let plain = archive("url = \"file:///mnt/archive\"");
+        assert_eq!((plain.target, plain.format), (Target::Folder("/mnt/archive".into()), Format::Wav));
+        assert_eq!((plain.jobs_max, plain.keep_local), (1, None));
+        let text = "url = \"s3://hotline/12345/\"\nendpoint = \"https://s3.example/\"\nregion = \"cn-north-1\"\n\
+                    access_key = \"AKID\"\nsecret_key_file = \"key\"\nformat = \"opus\"\nkeep_local_days = 90";
+        let service = archive(text);
+        assert_eq!(service.format, Format::Opus { bits_per_s: 48_000 });
+        assert_eq!(service.keep_local, Some(Duration::from_secs(90 * 86_400)));
+        let told = format!("{service:?}");
+        let Target::S3(bucket) = service.target else { panic!("{told}") };
+        assert_eq!((&*bucket.name, &*bucket.prefix), ("hotline", "12345"));
+        assert_eq!(bucket.endpoint.as_deref(), Some("https://s3.example"));
+        assert!(&*bucket.secret_key.0 == "very-secret" && !told.contains("very-secret"), "{told}");
+    }
+
+    #[test]
+    fn every_mistake_has_its_place_and_cure() {
+        let service = "url = \"s3://hotline\"\naccess_key = \"AKID\"\n";
+        let cases = [
+            ("url = \"ftp://x\"", "is no place for an archive", "s3://BUCKET"),
+            ("url = \"file://relative\"", "names no directory", "file:///DIRECTORY"),
+            ("url = \"s3://Hotline_1/x\"", "cannot name a bucket", "s3://BUCKET"),
+            ("url = \"file:///x\"\nregion = \"y\"", "only an S3 service has this", "take it away"),
+            ("url = \"file:///x\"\nformat = \"opsu\"", "unknown format \"opsu\"", "did you mean \"opus\"?"),
+            ("url = \"file:///x\"\njobs_max = 0", "0 is out of bounds", "from 1 to 16"),
+            ("url = \"s3://hotline\"\nsecret_key_file = \"key\"", "the service needs a key", "access_key"),
+            (service, "the service needs a secret key", "secret_key_file"),
+            (&format!("{service}secret_key_env = \"JIESU_NO_SUCH\""), "the environment has no JIESU_NO_SUCH", "PATH"),
+            (&format!("{service}secret_key_file = \"nowhere\""), "cannot be read", "secret_key_env"),
+            (
+                &format!("{service}secret_key_file = \"key\"\nendpoint = \"s3.example\""),
+                "is no address of a service",
+                "https://s3.example",
+            ),
+        ];
+        for (section, message, cure) in cases {
+            let told = problems(&with(section));
+            assert_eq!(told.len(), 1, "{section}: {told:#?}");
+            let placed =
+                told[0].starts_with("jiesu.toml:") && told[0].split(':').nth(2).unwrap().parse::<u32>().is_ok();
+            assert!(placed && told[0].contains(message) && told[0].contains(cure), "{section}: {told:#?}");
+        }
+    }
+}
