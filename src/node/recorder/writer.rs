@@ -246,7 +246,7 @@ impl Recording {
     fn write(&mut self, shared: &Shared, sealer: &SyncSender<ToSealer>, command: &Command) -> io::Result<()> {
         if self.file.is_none() {
             let (file, slot) = self.opened.create(shared)?;
-            let file = SoundFile::new(self.announced(sealer, file));
+            let file = SoundFile::new(self.announced(sealer, self.opened.place, file));
             (self.file, self.slot) = (Some(file), Some(slot));
         }
         let file = self.file.as_mut().expect("just opened");
@@ -267,7 +267,7 @@ impl Recording {
         let place = shared.folders.beside(self.opened.place, now).ok_or(io::ErrorKind::StorageFull)?;
         let there = Opened { place, ..self.opened.clone() };
         let (file, noted) = there.create_in(shared)?;
-        let file = self.announced(sealer, file);
+        let file = self.announced(sealer, place, file);
         let (file, whole) = before.copied_to(file);
         self.damaged |= !whole;
         let gone = std::mem::replace(&mut self.opened, there);
@@ -277,9 +277,9 @@ impl Recording {
     }
 
     /// Tells the sealer of a new file.
-    fn announced(&self, sealer: &SyncSender<ToSealer>, file: File) -> Arc<File> {
+    fn announced(&self, sealer: &SyncSender<ToSealer>, place: Place, file: File) -> Arc<File> {
         let file = Arc::new(file);
-        let (recording, place) = (self.opened.fact.recording, self.opened.place);
+        let recording = self.opened.fact.recording;
         tell(sealer, ToSealer::Opened { recording, place, file: file.clone() });
         file
     }
@@ -296,21 +296,25 @@ impl Opened {
         let name = names.into_iter().find(|name| !taken(name)).ok_or(io::ErrorKind::AlreadyExists)?;
         self.fact.path = name.into();
         let now = (shared.clock)().mono;
-        let mut last = io::ErrorKind::NotFound.into();
+        let mut failed = None;
         for place in folders.in_turn(now) {
             self.place = place;
-            match self.create_in(shared) {
+            let created = self.create_in(shared);
+            // What failed last is the caller's to tell.
+            if let Some(error) = failed.take() {
+                shared.disk_error("create", &error);
+            }
+            match created {
                 Ok(created) => return Ok(created),
                 Err(error) => {
-                    shared.disk_error("create", &error);
                     folders.pass_over(place, now);
-                    last = error;
+                    failed = Some(error);
                 }
             }
         }
         // The next try begins anew, with the first name.
         self.fact.path = first;
-        Err(last)
+        Err(failed.expect("there is a directory, and it failed"))
     }
 
     /// Creates the file in its directory. The note comes first, so that no crash leaves a file of which nobody knows; a file
