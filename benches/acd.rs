@@ -31,6 +31,7 @@ fn site(mint: &mut Mint, profiles: u32) -> Settings {
         wait_max: Some(Duration::from_secs(3_600)),
         waiting_max: usize::MAX,
         no_agents: NoAgents::Wait,
+        routing: Routing::default(),
     };
     // The last skill is nobody's: its queue can never be served.
     let mut skill = || (SkillId((mint.random() % (SKILLS - 1)) as u8), 5 + (mint.random() % 5) as u8);

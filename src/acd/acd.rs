@@ -1,13 +1,15 @@
 //! The front door: every event about a site's queues and agents comes in here, and what follows from it goes out.
 //!
-//! Owns the callers' side of the machine: entering the line, waiting too long, leaving. The agents' side is in
+//! Owns the callers' side of the machine: entering the line and leaving it; what happens to those who wait is in `overflow`. The agents' side is in
 //! `agent`, the meeting of both in `pairing`. Each event is handled to its end in one step, so between two events
 //! nobody is idle beside a caller they can serve.
 
 use super::agent::Agent;
-use super::event::{Command, Enqueue, Event, Lease, NoAgents, QueueSettings, Released, Settings};
-use super::idle::Idle;
+use super::estimate::Flow;
+use super::event::{Command, Enqueue, Event, Lease, QueueSettings, Released, Settings};
+use super::idle::{Idle, Tally};
 use super::line::{Caller, Line, Place, Standing};
+use super::overflow::Entry;
 use super::skills::{Need, Skills, common};
 use crate::base::wheel::Wheel;
 use crate::base::{AgentId, CallId, Mono, Now, QueueId};
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 /// Highest number of agents a process may know; events about ids beyond it are dropped.
 pub(super) const AGENTS_MAX: usize = 1 << 20;
+const DAY_MS: i64 = 86_400_000;
 /// Deadlines are rounded up to this.
 const STEP: Duration = Duration::from_millis(1);
 
@@ -26,8 +29,16 @@ pub(super) enum Timer {
     Lease(Lease),
     /// An agent's wrap-up is over.
     WrapUp(AgentId),
-    /// A caller has waited for long enough.
+    /// Something changes for a caller who waits.
     Wait(CallId),
+}
+
+/// What a queue remembers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Course {
+    /// Whom it rang last.
+    pub(super) last: Option<u32>,
+    pub(super) flow: Flow,
 }
 
 /// All queues and agents of one site.
@@ -58,6 +69,10 @@ pub struct Acd {
     /// By need: how many agents able to serve it are logged in.
     pub(super) present: Vec<usize>,
     pub(super) wheel: Wheel<Timer>,
+    /// By queue.
+    pub(super) flows: Vec<Course>,
+    /// The site's day, counted from 1970.
+    pub(super) day: i64,
     due: Vec<Timer>,
 }
 
@@ -66,7 +81,7 @@ impl Acd {
     pub fn new(settings: Arc<Settings>, epoch: u32) -> Acd {
         let skills = Skills::of(&settings);
         let mut acd = Acd {
-            idle: Idle::new(skills.teams),
+            idle: Idle::new(skills.teams, &settings),
             line: Line::new(skills.needs, settings.queues.len()),
             present: vec![0; skills.needs],
             skills,
@@ -76,6 +91,8 @@ impl Acd {
             agents: Vec::new(),
             booked: 0,
             wheel: Wheel::new(STEP),
+            flows: vec![Course::default(); settings.queues.len()],
+            day: 0,
             due: Vec::new(),
             settings,
         };
@@ -85,6 +102,7 @@ impl Acd {
 
     /// Takes one event to its end.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Command>) {
+        self.turn_day(now);
         let now = now.mono;
         match event {
             Event::Enqueue(caller) => self.enqueue(now, &caller, out),
@@ -105,6 +123,7 @@ impl Acd {
 
     /// Does what is due at `now`.
     pub fn expire(&mut self, now: Now, out: &mut Vec<Command>) {
+        self.turn_day(now);
         let now = now.mono;
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(now, &mut due);
@@ -113,10 +132,20 @@ impl Acd {
             match timer {
                 Timer::Lease(lease) => self.rang_out(now, lease, out),
                 Timer::WrapUp(agent) => self.wrapped_up(now, agent, out),
-                Timer::Wait(call) => self.waited_too_long(call, out),
+                Timer::Wait(call) => self.waited(now, call, out),
             }
         }
         self.due = due;
+    }
+
+    /// At the site's midnight agents' talks are counted from nothing again.
+    fn turn_day(&mut self, now: Now) {
+        let day = (now.wall.0 + i64::from(self.settings.utc_offset_s) * 1_000).div_euclid(DAY_MS);
+        if day != self.day {
+            self.day = day;
+            self.agents.iter_mut().for_each(|agent| agent.tally = Tally { day, ..Tally::default() });
+            self.recount();
+        }
     }
 
     /// When [`Acd::expire`] wants to be called next.
@@ -129,7 +158,7 @@ impl Acd {
     pub(super) fn enqueue(&mut self, now: Mono, caller: &Enqueue, out: &mut Vec<Command>) {
         if let Some(slot) = self.line.tenant(caller.call) {
             let present = self.line.caller(slot);
-            if present.call == caller.call && present.queue == Some(caller.queue) {
+            if present.call == caller.call && present.asked == Some(caller.queue) {
                 return;
             }
             // Another generation in this slot is a call that is over: its shard has given the slot away.
@@ -143,40 +172,17 @@ impl Acd {
         let slot = self.line.admit(Caller {
             call: caller.call,
             contact: caller.contact,
+            asked: Some(caller.queue),
             queue: Some(caller.queue),
+            stage: 0,
+            priority: caller.priority,
             place: Place::of(queue, caller.priority, caller.since, ticket),
             since: caller.since,
             wait_until: queue.wait_max.map(|longest| caller.since + longest),
             timer: None,
             standing: Standing::Between,
         });
-        let room = self.line.waiting(caller.queue) < queue.waiting_max;
-        self.seat(now, slot, room, out);
-    }
-
-    /// Finds the place of a caller who has none: beside an agent, in the line, or out. An idle agent goes before every
-    /// reason to refuse.
-    pub(super) fn seat(&mut self, now: Mono, slot: u32, room: bool, out: &mut Vec<Command>) {
-        let caller = self.line.caller(slot);
-        let Some(need) = caller.queue.and_then(|queue| self.skills.need_of(queue)) else {
-            return self.release(slot, Released::QueueGone, out);
-        };
-        if let Some(agent) = self.idle.longest(self.skills.able(need)) {
-            self.idle.leave(agent);
-            return self.offer(now, agent, slot, out);
-        }
-        if self.present[need] == 0 && self.queue_of(slot).no_agents == NoAgents::Release {
-            return self.release(slot, Released::NoAgents, out);
-        }
-        if caller.wait_until.is_some_and(|until| until <= now) {
-            return self.release(slot, Released::WaitedTooLong, out);
-        }
-        if !room {
-            return self.release(slot, Released::Full, out);
-        }
-        let timer = caller.wait_until.map(|until| (until, Timer::Wait(caller.call)));
-        self.line.caller_mut(slot).timer = timer.map(|(until, timer)| self.wheel.set(until, timer));
-        self.line.line_up(slot, need);
+        self.seat(now, slot, Entry::New, out);
     }
 
     /// Takes a waiting caller out of the order, to be offered or released.
@@ -218,31 +224,8 @@ impl Acd {
         }
     }
 
-    fn waited_too_long(&mut self, call: CallId, out: &mut Vec<Command>) {
-        let Some(slot) = self.line.find(call) else { return };
-        match self.line.caller(slot).standing {
-            Standing::Waiting => {
-                self.lift(slot);
-                self.release(slot, Released::WaitedTooLong, out);
-            }
-            // Offered by an earlier timer of this very look: the offer goes on.
-            Standing::Between | Standing::Offered(_) => {}
-        }
-    }
-
-    /// Nobody is left for `need`: those leave whose queues do not wait for nobody.
-    fn nobody_left(&mut self, need: Need, out: &mut Vec<Command>) {
-        let leaving: Vec<u32> = self.line.bucket(need).map(|(_, slot)| slot).collect();
-        for slot in leaving {
-            if self.queue_of(slot).no_agents == NoAgents::Release {
-                self.lift(slot);
-                self.release(slot, Released::NoAgents, out);
-            }
-        }
-    }
-
     /// Counts an agent's logging in or out in every need they can serve.
-    pub(super) fn count_present(&mut self, agent: AgentId, logged_in: bool, out: &mut Vec<Command>) {
+    pub(super) fn count_present(&mut self, now: Mono, agent: AgentId, logged_in: bool, out: &mut Vec<Command>) {
         let Some(team) = self.skills.team_of(agent) else { return };
         let serves = self.skills.serves(team);
         let mut emptied = Vec::new();
@@ -256,8 +239,8 @@ impl Acd {
                 }
             }
         }
-        for need in emptied {
-            self.nobody_left(need, out);
+        if !emptied.is_empty() {
+            self.nobody_left(now, &emptied, out);
         }
     }
 
@@ -277,8 +260,9 @@ impl Acd {
 
     /// The need of a caller whose queue exists.
     pub(super) fn need_of(&self, slot: u32) -> Need {
-        let queue = self.line.caller(slot).queue.and_then(|queue| self.skills.need_of(queue));
-        queue.expect("who waits has a queue")
+        let caller = self.line.caller(slot);
+        let needs = self.skills.needs_of(caller.queue.expect("who waits has a queue"));
+        needs[usize::from(caller.stage)]
     }
 
     /// The settings of the queue of a caller whose queue exists.

@@ -7,6 +7,7 @@ use super::acd::Acd;
 use super::agent::{Booking, Next, State};
 use super::event::{Command, Enqueue, Lease};
 use super::line::Standing;
+use super::overflow::Entry;
 use crate::base::{AgentId, CallId, Mono, Now, ShardId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -128,7 +129,7 @@ impl Acd {
                 let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
                 self.line.caller_mut(slot).standing = Standing::Between;
                 self.unbook(now, lease.agent, out);
-                self.seat(now, slot, true, out);
+                self.seat(now, slot, Entry::Back, out);
             }
             State::Talking(_) => self.ended(now, lease, out),
             State::Offline | State::NotReady { .. } | State::Ready | State::WrapUp { .. } => {}
@@ -165,7 +166,7 @@ impl Acd {
         self.enter(now, id, State::Talking(booking), Some(caller.contact), out);
         if let Some(slot) = bumped {
             self.line.caller_mut(slot).standing = Standing::Between;
-            self.seat(now, slot, true, out);
+            self.seat(now, slot, Entry::Back, out);
         }
     }
 }

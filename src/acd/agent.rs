@@ -16,6 +16,8 @@
 
 use super::acd::{AGENTS_MAX, Acd, Timer};
 use super::event::{AgentChange, AgentState, Command, Declined, Lease, Want};
+use super::idle::Tally;
+use super::overflow::Entry;
 use super::skills::Team;
 use crate::base::wheel::TimerId;
 use crate::base::{AgentId, CallId, ContactId, Mono};
@@ -132,13 +134,23 @@ pub(super) struct Agent {
     pub(super) own_calls: Vec<CallId>,
     /// Place in the order of idle agents; kept through an offer that comes to nothing by the caller.
     pub(super) turn: u64,
+    /// What they did today.
+    pub(super) tally: Tally,
     /// Set exactly in `Offered` and `WrapUp`.
     pub(super) timer: Option<TimerId>,
 }
 
 impl Default for Agent {
     fn default() -> Self {
-        Agent { state: State::Offline, since: Mono(0), phone_up: false, own_calls: Vec::new(), turn: 0, timer: None }
+        Agent {
+            state: State::Offline,
+            since: Mono(0),
+            phone_up: false,
+            own_calls: Vec::new(),
+            turn: 0,
+            tally: Tally::default(),
+            timer: None,
+        }
     }
 }
 
@@ -316,7 +328,7 @@ impl Acd {
         let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
         self.line.caller_mut(slot).standing = super::line::Standing::Between;
         self.free(now, id, next.or(Next::paused(reason)), (Turn::New, Some(contact)), out);
-        self.seat(now, slot, true, out);
+        self.seat(now, slot, Entry::Back, out);
     }
 
     /// Frees an offered agent whose caller is gone.
@@ -362,10 +374,16 @@ impl Acd {
         }
         match self.line.first(self.skills.serves(team)) {
             Some(slot) => {
+                if let Some(queue) = self.line.caller(slot).queue {
+                    self.flows[queue.index()].flow.taken(now);
+                }
                 self.lift(slot);
                 self.offer(now, id, slot, out);
             }
-            None => self.idle.join(id, team, self.agents[id.index()].turn),
+            None => {
+                let agent = &self.agents[id.index()];
+                self.idle.join(id, team, agent.turn, agent.tally);
+            }
         }
     }
 
@@ -389,11 +407,16 @@ impl Acd {
         self.booked -= usize::from(old.booking().is_some());
         // Not every new state looks new from outside.
         if from != to {
+            if matches!(old, State::Talking(_)) {
+                agent.tally.talk += now.since(agent.since);
+            }
+            agent.tally.calls += u32::from(matches!(agent.state, State::Talking(_)));
+            agent.tally.day = self.day;
             agent.since = now;
             out.push(Command::Agent(AgentChange { agent: id, from, to, contact }));
         }
         if was_in != is_in {
-            self.count_present(id, is_in, out);
+            self.count_present(now, id, is_in, out);
         }
     }
 

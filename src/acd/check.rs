@@ -68,10 +68,10 @@ impl Acd {
 
     fn check_callers(&self) -> usize {
         let mut timers = 0;
-        for (_, caller) in self.line.callers() {
+        for (slot, caller) in self.line.callers() {
             let timed = match caller.standing {
                 Standing::Between => unreachable!("the line was checked for them"),
-                Standing::Waiting => caller.wait_until.is_some(),
+                Standing::Waiting => self.due(slot).is_some(),
                 Standing::Offered(lease) => {
                     let booking = self.agents[lease.agent.index()].state.booking();
                     let offered = booking.is_some_and(|booking| booking.lease == lease && booking.call == caller.call);

@@ -237,6 +237,8 @@ pub struct Settings {
     pub queues: Vec<QueueSettings>,
     /// Those who may log in.
     pub agents: Vec<AgentSettings>,
+    /// By how many seconds the site's clock is ahead of UTC: talks are counted from its midnight.
+    pub utc_offset_s: i32,
 }
 
 /// One queue.
@@ -260,6 +262,77 @@ pub struct QueueSettings {
     pub waiting_max: usize,
     /// What to do while nobody who could answer is logged in.
     pub no_agents: NoAgents,
+    /// Who is chosen, and what becomes of callers for whom nobody comes.
+    pub routing: Routing,
+}
+
+/// How the callers of a queue find their agent, and where they go when nobody comes.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Routing {
+    /// Who among several idle agents.
+    pub strategy: Strategy,
+    /// Before the strategy: agents who meet the first of these go before those who meet the second, and so on; those who
+    /// meet none come last.
+    pub ranks: Vec<Vec<(SkillId, u8)>>,
+    /// What is asked for instead after so much waiting, in order of time.
+    pub relax: Vec<Relax>,
+    /// Looked at in this order whenever nobody is idle for a caller; the first that applies counts. The queues they name
+    /// must lead nowhere in a circle: after as many moves as there are queues the caller waits.
+    pub overflow: Vec<Overflow>,
+}
+
+/// Which of several idle agents of equal rank takes a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Whoever became ready first.
+    #[default]
+    LongestIdle,
+    /// Fewest talks since midnight, then longest idle.
+    LeastCalls,
+    /// Least time talking since midnight, then longest idle.
+    LeastTalk,
+    /// The next by number after the one this queue rang last.
+    RoundRobin,
+    /// The lowest number.
+    TopDown,
+    /// Whose levels lie closest above what the queue asks for, then longest idle.
+    MostFitting,
+    /// By lot; an agent's levels in the queue's skills, added up, are the chances.
+    Weighted,
+}
+
+/// A lesser need after some waiting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Relax {
+    /// Since the caller began to wait.
+    pub after: Duration,
+    /// Skills asked for from then on.
+    pub skills: Vec<(SkillId, u8)>,
+}
+
+/// A way out of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// Applies then.
+    pub when: When,
+    /// The queue to go to, waiting time kept; `None` releases the caller.
+    pub to: Option<QueueId>,
+}
+
+/// When a caller for whom nobody is idle leaves a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// After so much waiting in all.
+    Waited(Duration),
+    /// On coming in, when so many or more wait there.
+    Length(usize),
+    /// On coming in, when the middle of the expected wait is longer. Unknown is not longer.
+    Expected(Duration),
+    /// While nobody who could answer is logged in.
+    NobodyLoggedIn,
+    /// On coming in.
+    NobodyReady,
 }
 
 /// What a queue does while nobody who could answer is logged in.

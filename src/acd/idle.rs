@@ -1,10 +1,14 @@
 //! The idle agents of each team, longest idle first: doubly linked lists threaded through one table.
 //!
-//! Joining, leaving and finding cost O(1) beyond the scan of a bit row. Owns only the order; who may be idle is decided
-//! by the agent's state.
+//! Joining, leaving and finding cost O(1) beyond the scan of a bit row; strategies that look at something else have orders
+//! of their own beside. Owns only the order; who may be idle is decided by the agent's state.
 
+use super::event::{Settings, Strategy};
+use super::order::{Order, Pool};
 use super::skills::{Bits, Team, common};
 use crate::base::AgentId;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 const NOBODY: u32 = u32::MAX;
 const EMPTY: u64 = u64::MAX;
@@ -30,16 +34,48 @@ pub(super) struct Idle {
     turns: Vec<u64>,
     /// One row: the teams in which somebody is idle.
     some: Bits,
+    /// Kept beside the lists only if some queue's strategy looks at them.
+    calls: Option<Order>,
+    talk: Option<Order>,
+    number: Option<Order>,
+    pool: Option<Pool>,
+}
+
+/// What an agent has done since midnight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tally {
+    /// Which day that was, counted from 1970.
+    pub(super) day: i64,
+    pub(super) calls: u32,
+    pub(super) talk: Duration,
+}
+
+/// What decides among the idle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice<'a> {
+    pub(super) strategy: Strategy,
+    /// By team; empty when all are the same.
+    pub(super) grades: &'a [u32],
+    /// Whom the queue rang last.
+    pub(super) last: Option<u32>,
+    /// For the lot.
+    pub(super) draw: u64,
 }
 
 impl Idle {
     /// Nobody is idle in any of `teams` teams.
-    pub(super) fn new(teams: usize) -> Self {
+    pub(super) fn new(teams: usize, settings: &Settings) -> Self {
+        let uses = |wanted: &[Strategy]| settings.queues.iter().any(|queue| wanted.contains(&queue.routing.strategy));
+        let order = |wanted: &[Strategy]| uses(wanted).then(|| Order::new(teams));
         Idle {
             links: Vec::new(),
             ends: vec![(NOBODY, NOBODY); teams],
             turns: vec![EMPTY; teams],
             some: Bits::new(1, teams),
+            calls: order(&[Strategy::LeastCalls]),
+            talk: order(&[Strategy::LeastTalk]),
+            number: order(&[Strategy::RoundRobin, Strategy::TopDown]),
+            pool: uses(&[Strategy::Weighted]).then(|| Pool::new(teams)),
         }
     }
 
@@ -48,9 +84,40 @@ impl Idle {
         self.links.resize(self.links.len().max(agents), UNLINKED);
     }
 
+    /// Whom a queue of this kind takes among these teams.
+    pub(super) fn choose(&self, able: &[u64], choice: Choice<'_>) -> Option<AgentId> {
+        let Choice { strategy, grades, last, draw } = choice;
+        let grade = |team: Team| grades.get(team).copied().unwrap_or(0);
+        let teams = || common(able, self.some.row(0));
+        let least = |order: &Option<Order>, after: Option<u32>| {
+            let order = order.as_ref().expect("an order is kept for every strategy in use");
+            teams()
+                .filter_map(|team| Some((grade(team), order.first(team, after)?)))
+                .min()
+                .map(|(_, first)| first.agent)
+        };
+        let agent = match strategy {
+            Strategy::LongestIdle if grades.is_empty() => return self.longest(able),
+            Strategy::LongestIdle | Strategy::MostFitting => {
+                let team = teams().min_by_key(|&team| (grade(team), self.turns[team]))?;
+                self.ends[team].0
+            }
+            Strategy::LeastCalls => least(&self.calls, None)?,
+            Strategy::LeastTalk => least(&self.talk, None)?,
+            Strategy::TopDown => least(&self.number, None)?,
+            Strategy::RoundRobin => least(&self.number, last)?,
+            Strategy::Weighted => {
+                let pool = self.pool.as_ref().expect("a pool is kept for the lot");
+                let teams: Vec<Team> = teams().collect();
+                pool.draw(&teams, grades, draw)?
+            }
+        };
+        Some(AgentId(agent))
+    }
+
     /// Puts `agent` into the list of `team` by `turn`. A new turn is the highest and goes last at once; a kept one was
     /// the first when its agent was booked, so few can stand before it.
-    pub(super) fn join(&mut self, agent: AgentId, team: Team, turn: u64) {
+    pub(super) fn join(&mut self, agent: AgentId, team: Team, turn: u64, tally: Tally) {
         debug_assert!(!self.holds(agent), "an agent is idle once");
         let (first, last) = self.ends[team];
         let (before, after) = if last == NOBODY || self.links[last as usize].turn < turn {
@@ -66,6 +133,16 @@ impl Idle {
         self.connect(team, before, agent.0);
         self.connect(team, agent.0, after);
         self.note(team);
+        let talk = u64::try_from(tally.talk.as_nanos()).unwrap_or(u64::MAX);
+        let keys = [u64::from(tally.calls), talk, u64::from(agent.0)];
+        for (order, key) in [&mut self.calls, &mut self.talk, &mut self.number].into_iter().zip(keys) {
+            if let Some(order) = order {
+                order.join(team, agent.0, (key, turn));
+            }
+        }
+        if let Some(pool) = &mut self.pool {
+            pool.join(team, agent.0);
+        }
     }
 
     /// Takes `agent` out of their list.
@@ -75,6 +152,12 @@ impl Idle {
         let team = link.team as usize;
         self.connect(team, link.before, link.after);
         self.note(team);
+        for order in [&mut self.calls, &mut self.talk, &mut self.number].into_iter().flatten() {
+            order.leave(team, agent.0);
+        }
+        if let Some(pool) = &mut self.pool {
+            pool.leave(team, agent.0);
+        }
     }
 
     /// The longest idle agent among these teams.
@@ -110,6 +193,10 @@ impl Idle {
                 !listed.is_empty(),
                 "the bit of team {team}"
             );
+            for order in [&self.calls, &self.talk, &self.number].into_iter().flatten() {
+                assert_eq!(order.len(team), listed.len(), "who is idle in team {team} stands in every order");
+            }
+            assert!(self.pool.as_ref().is_none_or(|pool| pool.len(team) == listed.len()), "the pool of team {team}");
         }
     }
 
@@ -137,10 +224,10 @@ mod tests {
 
     #[test]
     fn the_longest_idle_of_the_able_teams_is_found() {
-        let mut idle = Idle::new(70);
+        let mut idle = Idle::new(70, &Settings::default());
         idle.grow(10);
         for (agent, team, turn) in [(1, 0, 10), (2, 69, 11), (3, 0, 12), (4, 69, 5)] {
-            idle.join(AgentId(agent), team, turn);
+            idle.join(AgentId(agent), team, turn, Tally::default());
             idle.check();
         }
         assert_eq!(idle.longest(&[1, 0]), Some(AgentId(1)));
@@ -149,7 +236,7 @@ mod tests {
         idle.check();
         assert_eq!(idle.longest(&[1, 1 << 5]), Some(AgentId(1)));
         idle.leave(AgentId(1));
-        idle.join(AgentId(1), 0, 10);
+        idle.join(AgentId(1), 0, 10, Tally::default());
         idle.check();
         assert_eq!(idle.of(0).map(|(agent, _)| agent.0).collect::<Vec<_>>(), [1, 3], "a kept turn is a kept place");
         assert_eq!(idle.longest(&[2, 0]), None);

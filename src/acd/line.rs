@@ -53,13 +53,19 @@ pub(super) enum Standing {
 pub(super) struct Caller {
     pub(super) call: CallId,
     pub(super) contact: ContactId,
-    /// `None` once a reload took the queue away while an agent was being rung.
+    /// As the call asked; `None` once a reload took it away.
+    pub(super) asked: Option<QueueId>,
+    /// Where they stand; `None` once a reload took the queue away while an agent was being rung.
     pub(super) queue: Option<QueueId>,
+    /// How many of the queue's lesser needs are in force.
+    pub(super) stage: u8,
+    /// Of their own.
+    pub(super) priority: u8,
     pub(super) place: Place,
     pub(super) since: Mono,
-    /// When waiting ends; applies only while nobody is rung for them.
+    /// When waiting ends by the queue's limit; applies only while nobody is rung for them.
     pub(super) wait_until: Option<Mono>,
-    /// Set exactly while they wait with a `wait_until`.
+    /// Set exactly while they wait and time will change something.
     pub(super) timer: Option<TimerId>,
     pub(super) standing: Standing,
 }
@@ -288,7 +294,10 @@ mod tests {
         line.admit(Caller {
             call: CallId { shard: ShardId(1), slot, generation: 0 },
             contact: ContactId(u128::from(slot)),
+            asked: Some(QueueId(0)),
             queue: Some(QueueId(0)),
+            stage: 0,
+            priority: 0,
             place,
             since: Mono(0),
             wait_until: None,

@@ -95,7 +95,7 @@ impl Pool {
         let parts = best.map(|&team| (&self.teams[team], u64::from(grades[team] & 0xffff)));
         let whole: u64 = parts.clone().map(|(agents, chances)| agents.len() as u64 * chances).sum();
         // The top of a product of 128 bits: even, without a division.
-        let mut left = (u128::from(draw) * u128::from(whole) >> 64) as u64;
+        let mut left = ((u128::from(draw) * u128::from(whole)) >> 64) as u64;
         for (agents, chances) in parts {
             let part = agents.len() as u64 * chances;
             if left < part {

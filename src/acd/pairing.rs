@@ -1,21 +1,47 @@
 //! The offer: one agent booked for one caller, in one step.
 //!
-//! Who takes whom is decided by two look-ups that mirror each other: a caller who comes in takes the longest idle of
-//! the teams able to serve the need (`Idle::longest`), an agent who becomes ready takes the lowest place among the
-//! needs of the team (`Line::first`). Since every event ends with one of them whenever somebody came free on either
+//! Who takes whom is decided by two look-ups that mirror each other: a caller who comes in takes, of the idle agents able to
+//! serve the need, the one whom the queue's strategy names ([`Acd::choose`]); an agent who becomes ready takes the lowest
+//! place among the needs of the team (`Line::first`), whatever the strategy: it decides among agents, never among callers. Since every event ends with one of them whenever somebody came free on either
 //! side, there is never an idle agent beside a caller they can serve, and nothing has to be searched twice.
 
 use super::acd::{Acd, Timer};
 use super::agent::{Booking, Next, State};
-use super::event::{Command, Lease};
+use super::event::{Command, Lease, Strategy};
+use super::idle::Choice;
 use super::line::Standing;
-use crate::base::{AgentId, Mono};
+use super::skills::Need;
+use crate::base::{AgentId, Mint, Mono, QueueId};
 
 impl Acd {
+    /// Whom `queue` takes among the idle who can serve `need`.
+    pub(super) fn choose(&self, queue: QueueId, need: Need) -> Option<AgentId> {
+        let able = self.skills.able(need);
+        let strategy = self.settings.queues[queue.index()].routing.strategy;
+        if strategy == Strategy::LongestIdle && self.skills.grades(queue).is_empty() {
+            return self.idle.longest(able);
+        }
+        // The lot of a lease follows from its number, so that there is nothing to remember and a replay draws the same.
+        let draw = match strategy {
+            Strategy::Weighted => Mint::new(0, [u64::from(self.epoch), self.leases]).random(),
+            Strategy::LongestIdle
+            | Strategy::LeastCalls
+            | Strategy::LeastTalk
+            | Strategy::RoundRobin
+            | Strategy::TopDown
+            | Strategy::MostFitting => 0,
+        };
+        let grades = self.skills.grades(queue);
+        self.idle.choose(able, Choice { strategy, grades, last: self.flows[queue.index()].last, draw })
+    }
+
     /// Books `agent`, who is Ready and out of the idle order, for the caller in `slot`, who is out of their bucket.
     pub(super) fn offer(&mut self, now: Mono, agent: AgentId, slot: u32, out: &mut Vec<Command>) {
         self.leases += 1;
         let lease = Lease { epoch: self.epoch, number: self.leases, agent };
+        if let Some(course) = self.line.caller(slot).queue.and_then(|queue| self.flows.get_mut(queue.index())) {
+            course.last = Some(agent.0);
+        }
         let queue = self.queue_of(slot);
         let (ring_until, wrap_up) = (now + queue.ring_max, queue.wrap_up);
         let caller = self.line.caller_mut(slot);

@@ -4,11 +4,12 @@
 //! Queues are recognised by name, since their numbers follow the order of configuration. Places are not recomputed: a
 //! new priority is for those who come after. An offer goes on ringing even if its queue or the agent's skill is gone.
 
-use super::acd::Acd;
+use super::acd::{Acd, Course};
 use super::agent::State;
 use super::event::{Command, Settings};
 use super::idle::Idle;
 use super::line::Standing;
+use super::overflow::Entry;
 use super::skills::Skills;
 use crate::base::{AgentId, Mono, QueueId};
 use std::collections::BTreeMap;
@@ -22,7 +23,16 @@ impl Acd {
         let slots: Vec<u32> = self.line.callers().map(|(slot, _)| slot).collect();
         for slot in slots {
             let caller = self.line.caller_mut(slot);
-            caller.queue = caller.queue.and_then(|queue| renamed[queue.index()]);
+            caller.asked = caller.asked.and_then(|queue| renamed[queue.index()]);
+            // One who had moved to a queue that is gone goes back to where they came from.
+            caller.queue = caller.queue.and_then(|queue| renamed[queue.index()]).or(caller.asked);
+        }
+        let courses = std::mem::take(&mut self.flows);
+        self.flows.resize(self.settings.queues.len(), Course::default());
+        for (course, queue) in courses.into_iter().zip(&renamed) {
+            if let Some(queue) = queue {
+                self.flows[queue.index()] = course;
+            }
         }
         self.rebuild(now, Vec::new(), out);
     }
@@ -43,14 +53,14 @@ impl Acd {
         self.retire(now, &mut order, out);
         order.sort_unstable_by_key(|&slot| self.line.caller(slot).place);
         for slot in order {
-            self.seat(now, slot, true, out);
+            self.seat(now, slot, Entry::Back, out);
         }
     }
 
     /// Counts who is logged in, and lines the ready agents up by their turns.
-    fn recount(&mut self) {
+    pub(super) fn recount(&mut self) {
         self.present = vec![0; self.skills.needs];
-        self.idle = Idle::new(self.skills.teams);
+        self.idle = Idle::new(self.skills.teams, &self.settings);
         self.idle.grow(self.agents.len());
         let mut ready = Vec::new();
         for (id, agent) in (0u32..).map(AgentId).zip(&self.agents) {
@@ -61,12 +71,12 @@ impl Acd {
                 }
             }
             if agent.state == State::Ready {
-                ready.push((agent.turn, id, team));
+                ready.push((agent.turn, id, team, agent.tally));
             }
         }
-        ready.sort_unstable();
-        for (turn, id, team) in ready {
-            self.idle.join(id, team, turn);
+        ready.sort_unstable_by_key(|&(turn, id, ..)| (turn, id));
+        for (turn, id, team, tally) in ready {
+            self.idle.join(id, team, turn, tally);
         }
     }
 

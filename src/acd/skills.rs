@@ -1,9 +1,9 @@
 //! Who can serve what, worked out once per configuration so that nothing compares skills while calls come in.
 //!
-//! Queues that ask for the same skills share one *need*; agents who can serve exactly the same needs form one *team*.
-//! Both are dense numbers. Knows nothing of states or callers.
+//! Queues that ask for the same skills share one *need*; agents who can serve exactly the same needs, and whom no queue ranks
+//! differently, form one *team*. Both are dense numbers. Knows nothing of states or callers.
 
-use super::event::Settings;
+use super::event::{QueueSettings, Settings, Strategy};
 use crate::base::{AgentId, QueueId, SkillId};
 use std::collections::BTreeMap;
 
@@ -66,7 +66,10 @@ pub(super) struct Skills {
     pub(super) needs: usize,
     /// How many teams there are.
     pub(super) teams: usize,
-    need_of: Vec<Need>,
+    /// By queue and stage of waiting.
+    needs_of: Vec<Vec<Need>>,
+    /// By queue: what an agent of each team is to it, the lowest first; empty where all are the same.
+    grades: Vec<Vec<u32>>,
     team_of: Vec<Option<Team>>,
     /// By team: the needs it can serve.
     serves: Bits,
@@ -78,35 +81,60 @@ impl Skills {
     /// Compares every agent with every need.
     pub(super) fn of(settings: &Settings) -> Self {
         let mut needs: Vec<Vec<(SkillId, u8)>> = Vec::new();
-        let need_of: Vec<Need> =
-            settings.queues.iter().map(|queue| number(&mut needs, canonical(&queue.skills))).collect();
-        let mut rows: BTreeMap<Vec<u64>, Team> = BTreeMap::new();
+        let mut stages = |queue: &QueueSettings| {
+            let relaxed = queue.routing.relax.iter().map(|relax| &relax.skills);
+            [&queue.skills].into_iter().chain(relaxed).map(|skills| number(&mut needs, canonical(skills))).collect()
+        };
+        let needs_of: Vec<Vec<Need>> = settings.queues.iter().map(&mut stages).collect();
+        // Agents alike serve the same needs and are the same to every queue that grades.
+        let mut rows: BTreeMap<(Vec<u64>, Vec<u32>), Team> = BTreeMap::new();
         let mut team_of = Vec::new();
         for agent in &settings.agents {
             let mut row = Bits::new(1, needs.len());
             for (need, asked) in needs.iter().enumerate() {
                 row.put(0, need, meets(&agent.skills, asked));
             }
+            let grade = |(queue, needs): (&QueueSettings, &Vec<Need>)| {
+                let serves = needs.iter().any(|&need| row.bits[need / 64] >> (need % 64) & 1 == 1);
+                if serves && is_graded(queue) { grade(queue, &agent.skills) } else { 0 }
+            };
+            let grades = settings.queues.iter().zip(&needs_of).map(grade).collect();
             let next = rows.len();
-            let team = *rows.entry(row.bits).or_insert(next);
+            let team = *rows.entry((row.bits, grades)).or_insert(next);
             let at = agent.agent.index();
             team_of.resize(team_of.len().max(at + 1), None);
             team_of[at] = Some(team);
         }
         let mut serves = Bits::new(rows.len(), needs.len());
         let mut able = Bits::new(needs.len(), rows.len());
-        for (row, &team) in &rows {
+        let graded = |queue: &QueueSettings| if is_graded(queue) { vec![0; rows.len()] } else { Vec::new() };
+        let mut grades: Vec<Vec<u32>> = settings.queues.iter().map(graded).collect();
+        for ((row, own), &team) in &rows {
             for need in common(row, row) {
                 serves.put(team, need, true);
                 able.put(need, team, true);
             }
+            for (by_team, &grade) in grades.iter_mut().zip(own).filter(|(by_team, _)| !by_team.is_empty()) {
+                by_team[team] = grade;
+            }
         }
-        Skills { needs: needs.len(), teams: rows.len(), need_of, team_of, serves, able }
+        Skills { needs: needs.len(), teams: rows.len(), needs_of, grades, team_of, serves, able }
     }
 
-    /// What `queue` asks for; `None` when there is no such queue.
+    /// What `queue` asks for at first; `None` when there is no such queue.
     pub(super) fn need_of(&self, queue: QueueId) -> Option<Need> {
-        self.need_of.get(queue.index()).copied()
+        self.needs_of(queue).first().copied()
+    }
+
+    /// What `queue` asks for, by stage of waiting; nothing when there is no such queue.
+    pub(super) fn needs_of(&self, queue: QueueId) -> &[Need] {
+        self.needs_of.get(queue.index()).map_or(&[], |needs| needs)
+    }
+
+    /// What each team is to `queue`: rank in the upper half, in the lower the distance (most fitting) or the chances
+    /// (weighted). Empty when all are the same.
+    pub(super) fn grades(&self, queue: QueueId) -> &[u32] {
+        self.grades.get(queue.index()).map_or(&[], |grades| grades)
     }
 
     /// The team of `agent`; `None` when the settings do not list them.
@@ -123,6 +151,37 @@ impl Skills {
     pub(super) fn able(&self, need: Need) -> &[u64] {
         self.able.row(need)
     }
+}
+
+/// Whether a queue tells one able agent from another by skills.
+fn is_graded(queue: &QueueSettings) -> bool {
+    !queue.routing.ranks.is_empty() || matches!(queue.routing.strategy, Strategy::MostFitting | Strategy::Weighted)
+}
+
+/// Rank in the upper half, what the strategy looks at in the lower.
+pub(super) fn grade(queue: &QueueSettings, own: &[(SkillId, u8)]) -> u32 {
+    let ranks = &queue.routing.ranks;
+    let rank = ranks.iter().position(|asked| meets(own, asked)).unwrap_or(ranks.len()) as u32;
+    let level =
+        |skill| own.iter().filter(|(held, _)| *held == skill).map(|(_, level)| u32::from(*level)).max().unwrap_or(0);
+    let fine = match queue.routing.strategy {
+        // One level too few, which only a relaxed need lets in, is further off than all that are too many.
+        Strategy::MostFitting => queue
+            .skills
+            .iter()
+            .map(|&(skill, asked)| {
+                let (level, asked) = (level(skill), u32::from(asked));
+                if level >= asked { level - asked } else { 256 * (asked - level) }
+            })
+            .sum(),
+        Strategy::Weighted => queue.skills.iter().map(|&(skill, _)| level(skill)).sum::<u32>().max(1),
+        Strategy::LongestIdle
+        | Strategy::LeastCalls
+        | Strategy::LeastTalk
+        | Strategy::RoundRobin
+        | Strategy::TopDown => 0,
+    };
+    rank << 16 | fine.min(0xffff)
 }
 
 /// The same need written in one way: by skill, each once with the highest level asked for.

@@ -5,17 +5,19 @@
 //! nothing. What happened between the snapshot and the crash is told by the shards ([`Acd::adopt`]).
 
 use super::Live;
-use super::acd::{Acd, Timer};
+use super::acd::{Acd, Course, Timer};
 use super::agent::{Agent, OWN_CALL, State};
-use super::event::{Command, Enqueue, Lease, Settings};
+use super::estimate::Flow;
+use super::event::{Command, Enqueue, Lease, QueueSettings, Settings};
+use super::idle::Tally;
 use super::line::{Caller, Place, Standing};
 use super::reload::numbers;
-use crate::base::{AgentId, CallId, ContactId, Mono, Now};
+use crate::base::{AgentId, CallId, ContactId, Mono, Now, QueueId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Version written; older ones stay readable.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// All that a new owner needs besides the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +26,10 @@ pub struct Snapshot {
     epoch: u32,
     turns: u64,
     tickets: u64,
+    day: i64,
     agents: Vec<KeptAgent>,
     callers: Vec<KeptCaller>,
+    queues: Vec<KeptQueue>,
 }
 
 /// One agent.
@@ -37,13 +41,23 @@ pub struct KeptAgent {
     phone_up: bool,
     turn: u64,
     own_calls: Vec<CallId>,
+    tally: Tally,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KeptQueue {
+    queue: Box<str>,
+    last: Option<u32>,
+    flow: Flow,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct KeptCaller {
     call: CallId,
     contact: ContactId,
+    asked: Option<Box<str>>,
     queue: Option<Box<str>>,
+    priority: u8,
     place: Place,
     since: Mono,
     wait_until: Option<Mono>,
@@ -91,7 +105,17 @@ impl Snapshot {
         };
         let agents: Vec<KeptAgent> = agents.into_iter().map(&mut take_up).collect();
         let turns = agents.iter().map(|kept| kept.turn).max().unwrap_or(0);
-        Snapshot { version: VERSION, epoch: 0, turns, tickets: callers.len() as u64, agents, callers }
+        let day = agents.iter().map(|kept| kept.tally.day).max().unwrap_or(0);
+        Snapshot {
+            version: VERSION,
+            epoch: 0,
+            turns,
+            tickets: callers.len() as u64,
+            day,
+            agents,
+            callers,
+            queues: Vec::new(),
+        }
     }
 }
 
@@ -100,12 +124,18 @@ fn kept_caller(caller: &Enqueue, (lease, ticket): (Lease, u64), settings: &Setti
     Some(KeptCaller {
         call: caller.call,
         contact: caller.contact,
+        asked: Some(queue.name.clone()),
         queue: Some(queue.name.clone()),
+        priority: caller.priority,
         place: Place::of(queue, caller.priority, caller.since, ticket),
         since: caller.since,
         wait_until: queue.wait_max.map(|longest| caller.since + longest),
         lease: Some(lease),
     })
+}
+
+fn kept_queue((queue, course): (&QueueSettings, &Course)) -> KeptQueue {
+    KeptQueue { queue: queue.name.clone(), last: course.last, flow: course.flow.clone() }
 }
 
 impl KeptAgent {
@@ -118,9 +148,10 @@ impl KeptAgent {
 impl Acd {
     /// What must survive of one agent; `None` for one who is not known.
     pub fn kept_agent(&self, id: AgentId) -> Option<KeptAgent> {
-        let Agent { state, since, phone_up, turn, own_calls, .. } = self.agents.get(id.index())?;
+        let Agent { state, since, phone_up, turn, own_calls, tally, .. } = self.agents.get(id.index())?;
         let (state, own_calls) = (state.clone(), own_calls.clone());
-        Some(KeptAgent { agent: id, state, since: *since, phone_up: *phone_up, turn: *turn, own_calls })
+        let (since, phone_up, turn, tally) = (*since, *phone_up, *turn, *tally);
+        Some(KeptAgent { agent: id, state, since, phone_up, turn, own_calls, tally })
     }
 
     /// Everything that must survive, callers in order of their places.
@@ -136,6 +167,7 @@ impl Acd {
             phone_up: agent.phone_up,
             turn: agent.turn,
             own_calls: agent.own_calls.clone(),
+            tally: agent.tally,
         });
         let mut callers: Vec<KeptCaller> = self.line.callers().map(|(_, caller)| self.kept(caller)).collect();
         callers.sort_unstable_by_key(|caller| caller.place);
@@ -144,16 +176,29 @@ impl Acd {
             epoch: self.epoch,
             turns: self.turns,
             tickets: self.line.tickets(),
+            day: self.day,
             agents: agents.collect(),
             callers,
+            // Only those that remember something.
+            queues: self
+                .settings
+                .queues
+                .iter()
+                .zip(&self.flows)
+                .filter(|(_, course)| **course != Course::default())
+                .map(kept_queue)
+                .collect(),
         }
     }
 
     fn kept(&self, caller: &Caller) -> KeptCaller {
+        let name = |queue: QueueId| self.settings.queues[queue.index()].name.clone();
         KeptCaller {
             call: caller.call,
             contact: caller.contact,
-            queue: caller.queue.map(|queue| self.settings.queues[queue.index()].name.clone()),
+            asked: caller.asked.map(name),
+            queue: caller.queue.map(name),
+            priority: caller.priority,
             place: caller.place,
             since: caller.since,
             wait_until: caller.wait_until,
@@ -182,6 +227,12 @@ impl Acd {
         }
         let mut acd = Acd::new(settings, epoch.max(snapshot.epoch.saturating_add(1)));
         acd.turns = snapshot.turns;
+        acd.day = snapshot.day;
+        for kept in snapshot.queues {
+            if let Some(queue) = numbers(&acd.settings).get(&*kept.queue).copied() {
+                acd.flows[queue.index()] = Course { last: kept.last, flow: kept.flow };
+            }
+        }
         acd.line.resume(snapshot.tickets);
         for kept in snapshot.agents {
             acd.take_up_agent(kept)?;
@@ -222,6 +273,7 @@ impl Acd {
             phone_up: kept.phone_up,
             own_calls: kept.own_calls,
             turn: kept.turn,
+            tally: if kept.tally.day == self.day { kept.tally } else { Tally::default() },
             timer,
         };
         Ok(())
@@ -243,11 +295,16 @@ impl Acd {
                 Standing::Offered(lease)
             }
         };
-        let queue = kept.queue.and_then(|name| numbers(&self.settings).get(&*name).copied());
+        let number = |name: Option<Box<str>>| numbers(&self.settings).get(&*name?).copied();
+        let asked = number(kept.asked);
+        let queue = number(kept.queue).or(asked);
         let slot = self.line.admit(Caller {
             call: kept.call,
             contact: kept.contact,
+            asked,
             queue,
+            stage: 0,
+            priority: kept.priority,
             place: kept.place,
             since: kept.since,
             wait_until: kept.wait_until,
@@ -266,6 +323,20 @@ impl Acd {
             State::Offline | State::NotReady { .. } | State::Ready | State::Talking(_) | State::WrapUp { .. } => false,
         };
         if self.agents.iter().any(alone) { Err(RestoreError::Damaged) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+impl Acd {
+    /// Queue and place of one caller who waits or is rung for.
+    pub(super) fn place(&self, call: CallId) -> Option<(Option<QueueId>, Place)> {
+        let caller = self.line.caller(self.line.find(call)?);
+        Some((caller.queue, caller.place))
+    }
+
+    /// The same of all.
+    pub(super) fn places(&self) -> Vec<(CallId, (Option<QueueId>, Place))> {
+        self.line.callers().map(|(_, caller)| (caller.call, (caller.queue, caller.place))).collect()
     }
 }
 

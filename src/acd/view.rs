@@ -2,6 +2,7 @@
 
 use super::acd::Acd;
 use super::agent::State;
+use super::estimate::Expected;
 use super::event::{AgentState, Lease};
 use super::line::Standing;
 use super::skills::common;
@@ -49,6 +50,8 @@ pub struct Position {
     pub ahead: Option<usize>,
     /// Since when they wait.
     pub since: Mono,
+    /// How long from now, if agents go on taking from this queue as they did; `None` while too little is known.
+    pub expected: Option<Expected>,
 }
 
 /// What stands in an ACD: all of it but the agents comes back to zero when nobody calls.
@@ -114,14 +117,20 @@ impl Acd {
     /// Where `call` stands; `None` when it is not in the line. Walks those ahead.
     pub fn position(&self, call: CallId) -> Option<Position> {
         let caller = self.line.caller(self.line.find(call)?);
-        let ahead = match (caller.standing, caller.queue.and_then(|queue| self.skills.need_of(queue))) {
-            (Standing::Waiting, Some(need)) => {
-                let before = self.line.bucket(need).take_while(|(place, _)| *place < caller.place);
-                Some(before.filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue).count())
+        let ahead = match (caller.standing, caller.queue.map(|queue| self.skills.needs_of(queue))) {
+            (Standing::Waiting, Some(needs)) => {
+                // Those who have waited longer may ask for less already and stand in another bucket.
+                let mut needs = needs.to_vec();
+                needs.sort_unstable();
+                needs.dedup();
+                let before = |need| self.line.bucket(need).take_while(move |(place, _)| *place < caller.place);
+                let ahead = needs.into_iter().flat_map(before);
+                Some(ahead.filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue).count())
             }
             (Standing::Waiting | Standing::Offered(_) | Standing::Between, _) => None,
         };
-        Some(Position { queue: caller.queue, ahead, since: caller.since })
+        let expected = caller.queue.zip(ahead).and_then(|(queue, ahead)| self.expected(queue, ahead + 1));
+        Some(Position { queue: caller.queue, ahead, since: caller.since, expected })
     }
 
     /// The epoch of the leases given now.

@@ -17,6 +17,7 @@ mod problem;
 mod profiles;
 mod prompts;
 mod queues;
+mod routing;
 pub mod scenario;
 mod schema;
 mod source;
@@ -108,7 +109,8 @@ impl Config {
     /// What the ACD of `site` is told, but for its agents.
     pub fn acd(&self, site: SiteId) -> acd::event::Settings {
         let queues = self.queues[site.index()].iter().map(|queue| queue.settings.clone()).collect();
-        acd::event::Settings { site, queues, agents: Vec::new() }
+        let utc_offset_s = self.sites[site.index()].time_zone.to_offset(jiff::Timestamp::now()).seconds();
+        acd::event::Settings { site, queues, agents: Vec::new(), utc_offset_s }
     }
 
     /// What the calls of each shard are told, but for the agents. A shard's share of `calls_max` is its part of the node.
@@ -279,5 +281,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod routing_tests;
 #[cfg(test)]
 mod trunk_tests;

@@ -3,15 +3,18 @@
 use super::node::{Site, Sites, site_of};
 use super::problem::{Problem, suggest};
 use super::prompts::Prompts;
+use super::routing;
 use super::schema;
 use super::source::{Check, Source};
 use crate::acd::event::{NoAgents, QueueSettings};
 use crate::base::{PromptId, QueueId, SiteId, SkillId};
 use crate::call::event::QueueVoice;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use toml::Spanned;
 
 /// Levels of a skill.
-pub(super) const LEVELS: RangeInclusive<u64> = 1..=9;
+const LEVELS: RangeInclusive<u64> = 1..=9;
 
 /// One queue.
 #[derive(Clone, Debug)]
@@ -41,6 +44,7 @@ pub(super) fn check(
         }
         of_site.push(queue);
     }
+    routing::resolve(&mut check, raw, sites, &mut queues);
     queues
 }
 
@@ -51,7 +55,7 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
     }
     let settings = QueueSettings {
         name: name.clone(),
-        skills: site.map(|site| skills(check, raw, site)).unwrap_or_default(),
+        skills: site.map(|site| skills(check, raw.skills.get_ref(), site)).unwrap_or_default(),
         priority: check.bounded(raw.priority.as_ref(), 0, 0..=100) as u8,
         ageing: check.seconds(raw.ageing_s.as_ref(), 10, 1..=3_600),
         ring_max: check.seconds(raw.ring_max_s.as_ref(), 15, 3..=180),
@@ -59,6 +63,7 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
         wait_max: raw.wait_max_s.as_ref().map(|wait| check.seconds(Some(wait), 600, 1..=86_400)),
         waiting_max: check.bounded(raw.waiting_max.as_ref(), 1_000, 1..=100_000) as usize,
         no_agents: raw.no_agents.unwrap_or(NoAgents::Wait),
+        routing: site.map(|site| routing::routing(check, raw, site)).unwrap_or_default(),
     };
     let voice = QueueVoice {
         name,
@@ -70,9 +75,14 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
     Queue { settings, voice }
 }
 
-fn skills(check: &mut Check<'_>, raw: &schema::Queue, site: &Site) -> Vec<(SkillId, u8)> {
+/// Skills by name with their levels.
+pub(super) fn skills(
+    check: &mut Check<'_>,
+    raw: &BTreeMap<schema::Text, Spanned<u64>>,
+    site: &Site,
+) -> Vec<(SkillId, u8)> {
     let mut skills = Vec::new();
-    for (name, level) in raw.skills.get_ref() {
+    for (name, level) in raw {
         let level = check.bounded(Some(level), 1, LEVELS) as u8;
         match site.skill(name.get_ref()) {
             Some(skill) => skills.push((skill, level)),

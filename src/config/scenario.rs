@@ -4,7 +4,7 @@ use super::problem::suggest;
 use super::schema::Text;
 use super::source::{Check, Reading, Source};
 use super::{Config, ConfigErrors, Site};
-use crate::base::{QueueId, SiteId, SkillId};
+use crate::base::{QueueId, SiteId};
 use crate::simulate::chance::Law;
 use crate::simulate::scenario::{Group, Rate, Redial, SLOT, SLOTS, Scenario, Stream};
 use crate::simulate::staffing::Target;
@@ -204,17 +204,7 @@ impl Config {
 }
 
 fn group(check: &mut Check<'_>, site: &Site, raw: &RawGroup) -> Group {
-    let mut skills: Vec<(SkillId, u8)> = Vec::new();
-    for (name, level) in &raw.skills {
-        let level = check.bounded(Some(level), 1, super::queues::LEVELS) as u8;
-        match site.skill(name.get_ref()) {
-            Some(skill) => skills.push((skill, level)),
-            None => {
-                let cure = suggest(name.get_ref(), site.skills.iter().map(|skill| &**skill));
-                check.wrong(&name.span(), format!("unknown skill \"{}\"", name.get_ref()), cure);
-            }
-        }
-    }
+    let skills = super::queues::skills(check, &raw.skills, site);
     let mut agents = [0usize; SLOTS];
     for shift in &raw.shift {
         let (from, until) = (time(check, &shift.from), time(check, &shift.until));

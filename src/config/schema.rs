@@ -299,11 +299,43 @@ pub(super) struct Queue {
     pub wait_max_s: Option<Count>,
     pub waiting_max: Option<Count>,
     pub no_agents: Option<crate::acd::event::NoAgents>,
+    pub strategy: Option<crate::acd::event::Strategy>,
+    #[serde(default)]
+    pub ranks: Vec<BTreeMap<Text, Count>>,
+    #[serde(default)]
+    pub relax: Vec<Relax>,
+    #[serde(default)]
+    pub overflow: Vec<Spanned<Overflow>>,
     #[serde(default)]
     pub auto_answer: bool,
     pub announcement: Option<Text>,
     pub music: Text,
     pub apology: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Relax {
+    pub after_s: Count,
+    pub skills: Spanned<BTreeMap<Text, Count>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Overflow {
+    pub waited_s: Option<Count>,
+    pub length: Option<Count>,
+    pub expected_s: Option<Count>,
+    pub nobody: Option<Nobody>,
+    pub to: Option<Text>,
+}
+
+/// Whom an overflow looks for in vain.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Nobody {
+    LoggedIn,
+    Ready,
 }
 
 /// `ivr-flows/numbers.toml`.

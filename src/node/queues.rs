@@ -172,6 +172,7 @@ mod tests {
             wait_max: None,
             waiting_max: 10,
             no_agents: NoAgents::Wait,
+            routing: Default::default(),
         };
         let agent = |agent: &u32| AgentSettings { agent: AgentId(*agent), skills: Vec::new() };
         Arc::new(Settings { queues: vec![queue], agents: agents.iter().map(agent).collect(), ..Settings::default() })

@@ -9,7 +9,7 @@ use super::chance::Law;
 use super::run::Run;
 use super::scenario::{Group, Rate, Scenario, Stream};
 use super::theory;
-use crate::acd::event::{NoAgents, QueueSettings};
+use crate::acd::event::{NoAgents, QueueSettings, Routing};
 use crate::base::QueueId;
 use std::time::Duration;
 
@@ -256,5 +256,6 @@ fn plain_queue() -> QueueSettings {
         wait_max: None,
         waiting_max: usize::MAX,
         no_agents: NoAgents::Wait,
+        routing: Routing::default(),
     }
 }

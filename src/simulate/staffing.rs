@@ -55,11 +55,11 @@ pub fn needed(scenario: &Scenario, group: usize, target: Target) -> (Vec<Needed>
         if reached {
             break;
         }
-        for slot in 0..SLOTS {
+        for (slot, agents) in agents.iter_mut().enumerate().filter(|(slot, _)| short[*slot]) {
             let first = slot == 0 || !short[slot - 1];
-            if short[slot] && (first || agents[slot] < by_formula[slot] as usize) {
+            if first || *agents < by_formula[slot] as usize {
                 let lack = target.share - seen[slot].service_level();
-                agents[slot] += ((agents[slot] as f64).sqrt() / 3.0 * lack).ceil().max(1.0) as usize;
+                *agents += ((*agents as f64).sqrt() / 3.0 * lack).ceil().max(1.0) as usize;
             }
         }
     }

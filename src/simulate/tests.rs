@@ -8,8 +8,7 @@ use super::proof::{Cell, Model, Verdict, compare, figures, table};
 use super::scenario::{Group, Rate, Redial, SLOT, SLOTS, Scenario, Stream};
 use super::staffing::{Target, needed};
 use super::theory;
-use crate::acd::event::NoAgents;
-use crate::acd::event::QueueSettings;
+use crate::acd::event::{NoAgents, QueueSettings, Routing};
 use crate::base::{Mono, QueueId, SkillId};
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ fn queue(name: &str, skill: u8) -> QueueSettings {
         wait_max: Some(Duration::from_secs(600)),
         waiting_max: 1_000,
         no_agents: NoAgents::Wait,
+        routing: Routing::default(),
     }
 }
 

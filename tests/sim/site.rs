@@ -161,10 +161,11 @@ impl Plan {
             wait_max: self.wait_max,
             waiting_max: self.waiting_max,
             no_agents: self.no_agents,
+            routing: Default::default(),
         };
         let people = self.people.iter().filter(|person| person.employed && person.site == site);
         let agents = people.map(|it| AgentSettings { agent: it.agent, skills: it.skills.clone() }).collect();
-        AcdSettings { site, queues: queues.iter().map(queue).collect(), agents }
+        AcdSettings { site, queues: queues.iter().map(queue).collect(), agents, utc_offset_s: 0 }
     }
 }
 

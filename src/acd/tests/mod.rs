@@ -28,6 +28,7 @@ pub(super) fn queue(name: &str, skills: &[(SkillId, u8)]) -> QueueSettings {
         wait_max: None,
         waiting_max: 1_000,
         no_agents: NoAgents::Wait,
+        routing: Routing::default(),
     }
 }
 

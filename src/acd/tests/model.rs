@@ -2,8 +2,9 @@
 
 use super::super::agent::{PHONE_LOST as PHONE, REJECTED, RONA};
 use super::super::event::*;
-use crate::base::{AgentId, CallId, Mono};
+use crate::base::{AgentId, CallId, Mono, Now, SkillId};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a step decides about callers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,12 +52,22 @@ struct Agent {
     state: State,
     up: bool,
     turn: u64,
+    calls: u32,
+    talk: Duration,
+    talking_since: Mono,
 }
 
+#[derive(Clone)]
 struct Caller {
     call: CallId,
+    asked: usize,
     queue: usize,
+    priority: u8,
+    since: Mono,
+    /// How many of the queue's lesser needs are in force.
+    stage: usize,
     place: (i128, u64),
+    /// When something changes, and in which order among equals.
     until: Option<(Mono, u64)>,
     lease: Option<Lease>,
 }
@@ -67,19 +78,52 @@ pub(super) struct Model {
     callers: Vec<Caller>,
     count: u64,
     leases: u64,
+    day: i64,
+    /// By queue: whom it rang last.
+    last: Vec<Option<usize>>,
     pub(super) decided: Vec<Decision>,
+    /// What the machine under test decided: the model cannot know how a lot falls, only who takes part.
+    pub(super) drawn: Vec<Decision>,
 }
 
 impl Model {
     /// Agent ids must be 0, 1, 2 ….
     pub(super) fn new(settings: Arc<Settings>) -> Model {
-        let agent =
-            |settings: &AgentSettings| Agent { settings: settings.clone(), state: State::Offline, up: false, turn: 0 };
+        let agent = |settings: &AgentSettings| Agent {
+            settings: settings.clone(),
+            state: State::Offline,
+            up: false,
+            turn: 0,
+            calls: 0,
+            talk: Duration::ZERO,
+            talking_since: Mono(0),
+        };
         let agents = settings.agents.iter().map(agent).collect();
-        Model { settings, agents, callers: Vec::new(), count: 0, leases: 0, decided: Vec::new() }
+        let last = vec![None; settings.queues.len()];
+        Model {
+            settings,
+            agents,
+            callers: Vec::new(),
+            count: 0,
+            leases: 0,
+            day: 0,
+            last,
+            decided: Vec::new(),
+            drawn: Vec::new(),
+        }
     }
 
-    pub(super) fn handle(&mut self, now: Mono, event: &Event) {
+    fn turn_day(&mut self, now: Now) {
+        let day = (now.wall.0 + i64::from(self.settings.utc_offset_s) * 1_000).div_euclid(86_400_000);
+        if day != self.day {
+            self.day = day;
+            self.agents.iter_mut().for_each(|agent| (agent.calls, agent.talk) = (0, Duration::ZERO));
+        }
+    }
+
+    pub(super) fn handle(&mut self, now: Now, event: &Event) {
+        self.turn_day(now);
+        let now = now.mono;
         match event {
             Event::Enqueue(caller) => self.enqueue(now, caller),
             Event::Cancel { call } => self.leave(now, *call, false),
@@ -90,6 +134,8 @@ impl Model {
                     let caller = self.callers.iter().position(|caller| caller.lease == Some(*lease)).unwrap();
                     let queue = self.callers.remove(caller).queue;
                     self.agents[at].state = State::Talking { lease: *lease, queue, next };
+                    self.agents[at].calls += 1;
+                    self.agents[at].talking_since = now;
                 }
             }
             Event::Declined { lease, why } => {
@@ -116,7 +162,9 @@ impl Model {
         }
     }
 
-    pub(super) fn expire(&mut self, now: Mono) {
+    pub(super) fn expire(&mut self, now: Now) {
+        self.turn_day(now);
+        let now = now.mono;
         let mut due: Vec<Due> = Vec::new();
         for (at, agent) in self.agents.iter().enumerate() {
             if let State::Offered { until, .. } | State::WrapUp { until } = agent.state {
@@ -141,9 +189,10 @@ impl Model {
                     _ => {}
                 },
                 (None, Some(call)) => {
-                    let waiting = |caller: &Caller| caller.call == call && caller.lease.is_none();
-                    if let Some(at) = self.callers.iter().position(waiting) {
-                        self.release(at, "waited too long");
+                    let due = |caller: &&Caller| caller.until.is_some_and(|(until, _)| until <= now);
+                    let waiting = |caller: &&Caller| caller.call == call && caller.lease.is_none();
+                    if self.callers.iter().filter(waiting).any(|caller| due(&caller)) {
+                        self.settle(now, call, false);
                     }
                 }
                 (None, None) => {}
@@ -154,72 +203,128 @@ impl Model {
     fn enqueue(&mut self, now: Mono, wish: &Enqueue) {
         let same = |caller: &&Caller| (caller.call.shard, caller.call.slot) == (wish.call.shard, wish.call.slot);
         if let Some(old) = self.callers.iter().find(same) {
-            if old.call == wish.call && old.queue == wish.queue.index() {
+            if old.call == wish.call && old.asked == wish.queue.index() {
                 return;
             }
             self.leave(now, old.call, true);
         }
-        let Some(queue) = self.settings.queues.get(wish.queue.index()) else {
+        let asked = wish.queue.index();
+        if asked >= self.settings.queues.len() {
             self.decided.push(Decision::Released(wish.call, "queue gone"));
             return;
-        };
-        let bonus = i128::from(queue.priority as u64 + u64::from(wish.priority)) * queue.ageing.as_nanos() as i128;
-        let room = self.waiting(wish.queue.index()) < queue.waiting_max;
-        let until = queue.wait_max.map(|longest| wish.since + longest);
+        }
         self.count += 1;
-        self.callers.push(Caller {
+        let mut caller = Caller {
             call: wish.call,
-            queue: wish.queue.index(),
-            place: (i128::from(wish.since.0) - bonus, self.count),
-            until: until.map(|until| (until, 0)),
+            asked,
+            queue: asked,
+            priority: wish.priority,
+            since: wish.since,
+            stage: 0,
+            place: (0, self.count),
+            until: None,
             lease: None,
-        });
-        self.settle(now, wish.call, room);
+        };
+        caller.place.0 = self.key(&caller);
+        self.callers.push(caller);
+        self.settle(now, wish.call, true);
     }
 
-    fn waiting(&self, queue: usize) -> usize {
-        self.callers.iter().filter(|caller| caller.queue == queue && caller.lease.is_none()).count()
+    fn key(&self, caller: &Caller) -> i128 {
+        let queue = &self.settings.queues[caller.queue];
+        let points = i128::from(queue.priority) + i128::from(caller.priority);
+        i128::from(caller.since.0) - points * queue.ageing.as_nanos() as i128
     }
 
-    fn able(&self, agent: usize, queue: usize) -> bool {
+    /// How many others wait in `queue`.
+    fn others(&self, queue: usize, call: CallId) -> usize {
+        let other = |caller: &&Caller| caller.queue == queue && caller.lease.is_none() && caller.call != call;
+        self.callers.iter().filter(other).count()
+    }
+
+    fn meets(&self, agent: usize, asked: &[(SkillId, u8)]) -> bool {
         let has = &self.agents[agent].settings.skills;
-        let asked = &self.settings.queues[queue].skills;
         asked.iter().all(|(skill, level)| has.iter().any(|(own, at)| own == skill && at >= level))
     }
 
-    fn settle(&mut self, now: Mono, call: CallId, room: bool) {
-        self.pair(now);
-        let waiting = |caller: &Caller| caller.call == call && caller.lease.is_none();
-        let Some(at) = self.callers.iter().position(waiting) else {
-            return;
-        };
-        let queue = self.callers[at].queue;
-        let anybody = (0..self.agents.len()).any(|id| self.agents[id].state != State::Offline && self.able(id, queue));
-        if !anybody && self.settings.queues[queue].no_agents == NoAgents::Release {
-            self.release(at, "no agents");
-        } else if self.callers[at].until.is_some_and(|(until, _)| until <= now) {
-            self.release(at, "waited too long");
-        } else if !room {
-            self.release(at, "full");
-        } else if let Some((until, _)) = self.callers[at].until {
+    fn able(&self, agent: usize, caller: &Caller) -> bool {
+        let queue = &self.settings.queues[caller.queue];
+        let relaxed = caller.stage.checked_sub(1).map(|at| &queue.routing.relax[at].skills);
+        self.meets(agent, relaxed.unwrap_or(&queue.skills))
+    }
+
+    fn anybody(&self, caller: &Caller) -> bool {
+        (0..self.agents.len()).any(|id| self.agents[id].state != State::Offline && self.able(id, caller))
+    }
+
+    /// Where does a caller who has no place go? `new` tells that they come in.
+    fn settle(&mut self, now: Mono, call: CallId, mut new: bool) {
+        loop {
+            let at = self.callers.iter().position(|caller| caller.call == call).unwrap();
+            let settings = self.settings.clone();
+            let queue = &settings.queues[self.callers[at].queue];
+            let (relax, since) = (&queue.routing.relax, self.callers[at].since);
+            self.callers[at].stage = relax.iter().filter(|relax| since + relax.after <= now).count();
+            self.pair(now);
+            let caller = self.callers[at].clone();
+            if caller.lease.is_some() {
+                return;
+            }
+            let others = self.others(caller.queue, call);
+            let way = queue.routing.overflow.iter().find(|overflow| match overflow.when {
+                When::Waited(longest) => since + longest <= now,
+                When::Length(length) => new && others >= length,
+                When::Expected(_) => panic!("the model knows no estimates"),
+                When::NobodyLoggedIn => !self.anybody(&caller),
+                When::NobodyReady => new,
+            });
+            match way {
+                Some(Overflow { to: Some(to), .. }) => {
+                    new = true;
+                    self.callers[at].queue = to.index();
+                    self.callers[at].place.0 = self.key(&self.callers[at]);
+                    continue;
+                }
+                Some(Overflow { when: When::Waited(_), .. }) => return self.release(at, "waited too long"),
+                Some(Overflow { when: When::Length(_) | When::Expected(_), .. }) => return self.release(at, "full"),
+                Some(Overflow { when: When::NobodyLoggedIn | When::NobodyReady, .. }) => {
+                    return self.release(at, "no agents");
+                }
+                None => {}
+            }
+            if !self.anybody(&caller) && queue.no_agents == NoAgents::Release {
+                return self.release(at, "no agents");
+            } else if queue.wait_max.is_some_and(|longest| since + longest <= now) {
+                return self.release(at, "waited too long");
+            } else if new && others >= queue.waiting_max {
+                return self.release(at, "full");
+            }
+            let mut moments: Vec<Mono> = relax.iter().map(|relax| since + relax.after).collect();
+            moments.extend(queue.routing.overflow.iter().filter_map(|overflow| match overflow.when {
+                When::Waited(longest) => Some(since + longest),
+                _ => None,
+            }));
+            moments.extend(queue.wait_max.map(|longest| since + longest));
             self.count += 1;
-            self.callers[at].until = Some((until, self.count));
+            let until = moments.into_iter().filter(|&moment| moment > now).min();
+            self.callers[at].until = until.map(|until| (until, self.count));
+            return;
         }
     }
 
-    /// While there is a pair: the first caller who can have anybody, and the longest idle of those.
+    /// While there is a pair: the first caller who can have anybody, and whom their queue prefers.
     fn pair(&mut self, now: Mono) {
         loop {
-            let mut best: Option<((i128, u64), u64, usize, usize)> = None;
-            for (at, caller) in self.callers.iter().enumerate().filter(|(_, caller)| caller.lease.is_none()) {
-                for (id, agent) in self.agents.iter().enumerate() {
-                    if agent.state == State::Ready && self.able(id, caller.queue) {
-                        let pair = (caller.place, agent.turn, at, id);
-                        best = Some(best.map_or(pair, |best| best.min(pair)));
-                    }
-                }
-            }
-            let Some((_, _, at, id)) = best else { return };
+            let ready = |id: &usize| self.agents[*id].state == State::Ready;
+            let choice = |caller: &Caller| -> Vec<usize> {
+                (0..self.agents.len()).filter(ready).filter(|&id| self.able(id, caller)).collect()
+            };
+            let served = |at: &usize| self.callers[*at].lease.is_none() && !choice(&self.callers[*at]).is_empty();
+            let Some(at) = (0..self.callers.len()).filter(served).min_by_key(|&at| self.callers[at].place) else {
+                return;
+            };
+            let id = self.preferred(&self.callers[at], choice(&self.callers[at]));
+            self.last[self.callers[at].queue] = Some(id);
             self.leases += 1;
             self.count += 1;
             let lease = Lease { epoch: 1, number: self.leases, agent: AgentId(id as u32) };
@@ -228,6 +333,41 @@ impl Model {
             self.agents[id].state = State::Offered { lease, until, next: None };
             self.decided.push(Decision::Offer(self.callers[at].call, lease.agent));
         }
+    }
+
+    /// By rank first, then by the queue's strategy.
+    fn preferred(&self, caller: &Caller, mut able: Vec<usize>) -> usize {
+        let queue = &self.settings.queues[caller.queue];
+        let ranks = &queue.routing.ranks;
+        let rank = |id: usize| ranks.iter().position(|asked| self.meets(id, asked)).unwrap_or(ranks.len());
+        let best = able.iter().map(|&id| rank(id)).min().unwrap();
+        able.retain(|&id| rank(id) == best);
+        let level = |id: usize, skill: SkillId| {
+            let held = self.agents[id].settings.skills.iter().find(|(held, _)| *held == skill);
+            held.map_or(0, |(_, level)| i32::from(*level))
+        };
+        let distance = |id: usize| -> i32 {
+            let gap = |&(skill, asked): &(SkillId, u8)| level(id, skill) - i32::from(asked);
+            queue.skills.iter().map(gap).map(|gap| if gap < 0 { -256 * gap } else { gap }).sum()
+        };
+        let (agents, able) = (&self.agents, able.into_iter());
+        let chosen = match queue.routing.strategy {
+            Strategy::LongestIdle => able.min_by_key(|&id| agents[id].turn),
+            Strategy::LeastCalls => able.min_by_key(|&id| (agents[id].calls, agents[id].turn)),
+            Strategy::LeastTalk => able.min_by_key(|&id| (agents[id].talk, agents[id].turn)),
+            Strategy::RoundRobin => {
+                let last = self.last[caller.queue];
+                able.min_by_key(|&id| (last.is_some_and(|last| id <= last), id))
+            }
+            Strategy::TopDown => able.min(),
+            Strategy::MostFitting => able.min_by_key(|&id| (distance(id), agents[id].turn)),
+            Strategy::Weighted => {
+                let drawn = |id: &usize| self.drawn.contains(&Decision::Offer(caller.call, AgentId(*id as u32)));
+                let mut able = able;
+                able.find(drawn)
+            }
+        };
+        chosen.expect("the lot fell on somebody who takes part")
     }
 
     fn release(&mut self, at: usize, why: &'static str) {
@@ -257,7 +397,7 @@ impl Model {
             let call = caller.call;
             self.become_next(now, id, &next.unwrap_or(Want::NotReady { reason: reason.into() }), true);
             self.callers.push(Caller { lease: None, ..caller });
-            self.settle(now, call, true);
+            self.settle(now, call, false);
         }
     }
 
@@ -269,6 +409,8 @@ impl Model {
             }
             State::Talking { queue, next, .. } => {
                 let wrap_up = self.settings.queues[queue].wrap_up;
+                let talked = now.since(self.agents[id].talking_since);
+                self.agents[id].talk += talked;
                 if next.is_some() || wrap_up.is_zero() {
                     return self.become_next(now, id, &next.unwrap_or(Want::Ready), true);
                 }
@@ -316,18 +458,20 @@ impl Model {
             self.count += 1;
             self.agents[id].turn = self.count;
         }
-        while let Some(at) = self.forsaken() {
-            self.release(at, "no agents");
+        let mut forsaken: Vec<_> = self.callers.iter().filter(|caller| self.is_forsaken(caller)).collect();
+        forsaken.sort_by_key(|caller| caller.place);
+        let forsaken: Vec<CallId> = forsaken.into_iter().map(|caller| caller.call).collect();
+        for call in forsaken {
+            self.settle(now, call, false);
         }
         self.pair(now);
     }
 
-    fn forsaken(&self) -> Option<usize> {
-        self.callers.iter().position(|caller| {
-            let anybody = |id: usize| self.agents[id].state != State::Offline && self.able(id, caller.queue);
-            let leaves = self.settings.queues[caller.queue].no_agents == NoAgents::Release;
-            caller.lease.is_none() && leaves && !(0..self.agents.len()).any(anybody)
-        })
+    fn is_forsaken(&self, caller: &Caller) -> bool {
+        let queue = &self.settings.queues[caller.queue];
+        let elsewhere = |overflow: &Overflow| overflow.when == When::NobodyLoggedIn;
+        let leaves = queue.no_agents == NoAgents::Release || queue.routing.overflow.iter().any(elsewhere);
+        caller.lease.is_none() && leaves && !self.anybody(caller)
     }
 
     fn holder(&self, lease: Lease) -> Option<usize> {

@@ -138,31 +138,144 @@ fn in_order(mut decided: Vec<Decision>) -> Vec<Decision> {
     decided
 }
 
+/// A site where every queue has a way on: one strategy, ranks, lesser needs and overflow in a chain.
+pub(super) fn routed_site(strategy: Strategy) -> Settings {
+    let need = |skills: &[(u8, u8)]| -> Vec<(SkillId, u8)> {
+        skills.iter().map(|&(id, level)| (SkillId(id), level)).collect()
+    };
+    let relax = |s, skills: &[(u8, u8)]| Relax { after: Duration::from_secs(s), skills: need(skills) };
+    let over = |when, to: Option<u16>| Overflow { when, to: to.map(QueueId) };
+    let mut settings = mixed_site(0);
+    settings.utc_offset_s = 79_200;
+    let queues = &mut settings.queues;
+    queues.iter_mut().for_each(|queue| queue.routing.strategy = strategy);
+    queues[0].routing.ranks = vec![need(&[(0, 6)]), need(&[(1, 3)])];
+    queues[1].routing.overflow = vec![over(When::Waited(Duration::from_secs(12)), Some(0))];
+    queues[2].no_agents = NoAgents::Wait;
+    queues[2].routing.relax = vec![relax(6, &[(1, 3)]), relax(15, &[(0, 1)])];
+    queues[2].routing.overflow = vec![over(When::NobodyLoggedIn, Some(0))];
+    queues[3].routing.relax = vec![relax(9, &[(0, 2)])];
+    queues[3].routing.overflow =
+        vec![over(When::Length(1), Some(2)), over(When::Waited(Duration::from_secs(40)), None)];
+    queues[4].routing.overflow = vec![over(When::NobodyReady, Some(5))];
+    queues[5].wait_max = Some(Duration::from_secs(25));
+    settings
+}
+
+const STRATEGIES: [Strategy; 7] = [
+    Strategy::LongestIdle,
+    Strategy::LeastCalls,
+    Strategy::LeastTalk,
+    Strategy::RoundRobin,
+    Strategy::TopDown,
+    Strategy::MostFitting,
+    Strategy::Weighted,
+];
+
+/// Throws the same events at both and compares each step; returns how many offers there were.
+fn agree(settings: Settings, seed: u64, steps: u32) -> usize {
+    let settings = Arc::new(settings);
+    let (mut acd, mut model) = (Acd::new(settings.clone(), 1), Model::new(settings));
+    let (mut dice, mut out, mut offered) = (Dice::new(seed), Vec::new(), 0);
+    let mut compare = |out: &[Command], model: &mut Model, what: &dyn std::fmt::Debug| {
+        let theirs = in_order(std::mem::take(&mut model.decided));
+        assert_eq!(in_order(decisions(out)), theirs, "seed {seed} {what:?}");
+        offered += offers(out).len();
+    };
+    for step in 0..steps {
+        let event = dice.event();
+        out.clear();
+        acd.handle(dice.now, event.clone(), &mut out);
+        model.drawn = decisions(&out);
+        model.handle(dice.now, &event);
+        dice.hear(&out);
+        compare(&out, &mut model, &(step, &event));
+        dice.pass();
+        out.clear();
+        acd.expire(dice.now, &mut out);
+        model.drawn = decisions(&out);
+        model.expire(dice.now);
+        dice.hear(&out);
+        compare(&out, &mut model, &(step, "time"));
+        if step % 64 == 0 {
+            acd.check();
+        }
+    }
+    offered
+}
+
 #[test]
 fn every_decision_is_the_plain_models() {
     for seed in 0..4 {
-        let settings = Arc::new(mixed_site(0));
-        let (mut acd, mut model) = (Acd::new(settings.clone(), 1), Model::new(settings));
-        let (mut dice, mut out, mut offered) = (Dice::new(seed), Vec::new(), 0);
-        for step in 0..25_000 {
-            let event = dice.event();
-            out.clear();
-            acd.handle(dice.now, event.clone(), &mut out);
-            model.handle(dice.now.mono, &event);
-            dice.hear(&out);
-            offered += offers(&out).len();
-            let theirs = in_order(std::mem::take(&mut model.decided));
-            assert_eq!(in_order(decisions(&out)), theirs, "seed {seed} step {step} {event:?}");
-            dice.pass();
-            out.clear();
-            acd.expire(dice.now, &mut out);
-            model.expire(dice.now.mono);
-            dice.hear(&out);
-            offered += offers(&out).len();
-            let theirs = in_order(std::mem::take(&mut model.decided));
-            assert_eq!(in_order(decisions(&out)), theirs, "seed {seed} step {step}: time");
-        }
+        let offered = agree(mixed_site(0), seed, 25_000);
         assert!(offered > 3_000, "a run that decides little proves little: {offered}");
+    }
+}
+
+#[test]
+fn every_decision_of_every_strategy_is_the_plain_models() {
+    for (seed, strategy) in (10..).zip(STRATEGIES) {
+        let offered = agree(routed_site(strategy), seed, 20_000);
+        assert!(offered > 3_000, "{strategy:?}: a run that decides little proves little: {offered}");
+    }
+}
+
+/// The key of a caller's place is fixed when they come into a queue: no reload moves anybody before anybody else.
+#[test]
+fn a_reload_changes_nobodys_place_in_the_queue() {
+    let mut dice = Dice::new(77);
+    let mut acd = Acd::new(Arc::new(routed_site(Strategy::LeastCalls)), 1);
+    let (mut out, mut compared) = (Vec::new(), 0);
+    for step in 0..20_000usize {
+        out.clear();
+        acd.handle(dice.now, dice.event(), &mut out);
+        dice.pass();
+        acd.expire(dice.now, &mut out);
+        dice.hear(&out);
+        if step % 50 == 0 {
+            let places = acd.places();
+            out.clear();
+            let mut settings = routed_site(STRATEGIES[step / 50 % STRATEGIES.len()]);
+            settings.queues.iter_mut().for_each(|queue| queue.priority = dice.below(40) as u8);
+            acd.handle(dice.now, Event::Configure(Arc::new(settings)), &mut out);
+            acd.check();
+            dice.hear(&out);
+            for (call, before) in places {
+                // Whom new ways out moved to another queue has the place that this queue gives.
+                if let Some((queue, place)) = acd.place(call).filter(|(queue, _)| *queue == before.0) {
+                    assert_eq!((queue, place), before, "step {step} {call:?}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 1_000, "{compared} compared");
+}
+
+#[test]
+fn lots_fall_by_the_agents_levels() {
+    let mut settings = Settings { queues: vec![queue("q", &[(SkillId(0), 1)])], ..Settings::default() };
+    settings.queues[0].wrap_up = Duration::ZERO;
+    settings.queues[0].routing.strategy = Strategy::Weighted;
+    let agents = (0u32..).zip([1u8, 3, 6]);
+    settings.agents =
+        agents.map(|(id, level)| AgentSettings { agent: AgentId(id), skills: vec![(SkillId(0), level)] }).collect();
+    let (mut acd, mut out, dice) = (Acd::new(Arc::new(settings), 1), Vec::new(), Dice::new(0));
+    for agent in (0..3).map(AgentId) {
+        acd.handle(dice.now, Event::Phone { agent, up: true }, &mut out);
+        acd.handle(dice.now, Event::Want { agent, state: Want::Ready }, &mut out);
+    }
+    let mut rung = [0u32; 3];
+    for _ in 0..20_000 {
+        out.clear();
+        let since = dice.now.mono;
+        let caller = Enqueue { call: call(0), contact: contact(0), queue: QueueId(0), priority: 0, since };
+        acd.handle(dice.now, Event::Enqueue(caller), &mut out);
+        rung[offers(&out)[0].1 as usize] += 1;
+        acd.handle(dice.now, Event::Cancel { call: call(0) }, &mut out);
+    }
+    for (rung, expected) in rung.into_iter().zip([2_000u32, 6_000, 12_000]) {
+        assert!(rung.abs_diff(expected) < 300, "{rung} of {expected}");
     }
 }
 

@@ -298,7 +298,7 @@ fn caller_table() -> Vec<(&'static str, Input, [Then; 4])> {
         (
             "reload without the queue",
             event(Event::Configure(Arc::new(without))),
-            [NO_CALLER, Moves("queue_gone out"), Remembered, ANSWERED],
+            [NO_CALLER, Moves("queue_gone out"), Remembered, Remembered],
         ),
     ]
 }

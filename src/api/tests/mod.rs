@@ -137,9 +137,11 @@ fn configuration() -> Delta {
         wait_max: None,
         waiting_max: 10,
         no_agents: crate::acd::event::NoAgents::Wait,
+        routing: Default::default(),
     };
-    let acd =
-        |site, name: &str| Arc::new(AcdSettings { site: SiteId(site), queues: vec![queue(name)], agents: vec![] });
+    let acd = |site, name: &str| {
+        Arc::new(AcdSettings { site: SiteId(site), queues: vec![queue(name)], agents: vec![], utc_offset_s: 0 })
+    };
     Delta::Configure { calls: Arc::new(calls), acd: vec![acd(0, "fz-general"), acd(1, "ly-general")] }
 }
 

@@ -22,6 +22,7 @@ fn queue(name: &str, skill: u8, level: u8) -> QueueSettings {
         wait_max: None,
         waiting_max: 100,
         no_agents: NoAgents::Wait,
+        routing: Default::default(),
     }
 }
 
@@ -38,7 +39,8 @@ fn configure(agents: &[(SiteId, &str)]) -> Delta {
         ids.map(|(agent, _)| AgentSettings { agent, skills: vec![(SkillId(0), 5)] }).collect()
     };
     let queues = vec![queue("general", 0, 1), queue("experts", 0, 9)];
-    let acd = [FZ, LY].map(|site| Arc::new(AcdSettings { site, queues: queues.clone(), agents: of(site) }));
+    let acd =
+        [FZ, LY].map(|site| Arc::new(AcdSettings { site, queues: queues.clone(), agents: of(site), utc_offset_s: 0 }));
     Delta::Configure { calls: Arc::new(calls), acd: acd.into() }
 }
 

@@ -1,0 +1,111 @@
+//! Routing of a queue in `sip-profiles/queues.toml`: strategy, ranks, lesser needs, overflow.
+//!
+//! Overflow is resolved after all queues are known; a chain that leads back to where it began is refused.
+
+use super::node::{Site, Sites};
+use super::problem::suggest;
+use super::queues::{Queue, find, skills};
+use super::schema::{self, Nobody};
+use super::source::Check;
+use crate::acd;
+use crate::acd::event::{Overflow, Relax, Routing, When};
+use crate::base::{QueueId, SiteId};
+use std::time::Duration;
+
+/// Ranks of one queue, and lesser needs.
+const STEPS_MAX: usize = 16;
+
+/// All but overflow.
+pub(super) fn routing(check: &mut Check<'_>, raw: &schema::Queue, site: &Site) -> Routing {
+    for (what, count) in [("ranks", raw.ranks.len()), ("relax", raw.relax.len()), ("overflow", raw.overflow.len())] {
+        if count > STEPS_MAX {
+            check.wrong(&raw.name.span(), format!("{count} entries of {what}"), format!("{STEPS_MAX} at most"));
+        }
+    }
+    let ranks = raw.ranks.iter().map(|rank| skills(check, rank, site)).collect();
+    let mut asked = skills(check, raw.skills.get_ref(), site);
+    let mut before = Duration::ZERO;
+    let mut relax = Vec::new();
+    for raw in &raw.relax {
+        let after = check.seconds(Some(&raw.after_s), 1, 1..=86_400);
+        if after <= before {
+            check.wrong(&raw.after_s.span(), "not later than the one before", "put lesser needs in order of after_s");
+        }
+        let lesser = skills(check, raw.skills.get_ref(), site);
+        // Whoever met the greater need must meet the lesser one, or waiting would make a caller harder to serve.
+        if !acd::meets(&asked, &lesser) {
+            let cure = "ask for the same skills or fewer, each at the same level or lower, than before";
+            check.wrong(&raw.skills.span(), "this asks for more than before", cure);
+        }
+        relax.push(Relax { after, skills: lesser.clone() });
+        (asked, before) = (lesser, after);
+    }
+    Routing { strategy: raw.strategy.unwrap_or_default(), ranks, relax, overflow: Vec::new() }
+}
+
+/// Fills in where queues overflow to.
+pub(super) fn resolve(check: &mut Check<'_>, raw: &[schema::Queue], sites: Sites<'_>, queues: &mut [Vec<Queue>]) {
+    for raw in raw {
+        let site = sites.list.iter().position(|site| *site.code == **raw.site.get_ref());
+        let Some(site) = site.and_then(|site| u16::try_from(site).ok()).map(SiteId) else { continue };
+        let Some(from) = find(queues, site, raw.name.get_ref()) else { continue };
+        for rule in &raw.overflow {
+            let Some(overflow) = overflow(check, rule, site, queues) else { continue };
+            if let Some(to) = overflow.to.filter(|&to| leads(&queues[site.index()], to, from)) {
+                let queue = |id: QueueId| &*queues[site.index()][id.index()].settings.name;
+                let message = format!("queue \"{}\" overflows into itself through \"{}\"", queue(from), queue(to));
+                let span = rule.get_ref().to.as_ref().map_or(rule.span(), |to| to.span());
+                check.wrong(&span, message, "let the chain end in a queue that does not lead back, or leave out `to`");
+                continue;
+            }
+            queues[site.index()][from.index()].settings.routing.overflow.push(overflow);
+        }
+    }
+}
+
+fn overflow(
+    check: &mut Check<'_>,
+    rule: &toml::Spanned<schema::Overflow>,
+    site: SiteId,
+    queues: &[Vec<Queue>],
+) -> Option<Overflow> {
+    let raw = rule.get_ref();
+    let seconds = |check: &mut Check<'_>, count| check.seconds(Some(count), 1, 1..=86_400);
+    let when = match (&raw.waited_s, &raw.length, &raw.expected_s, raw.nobody) {
+        (Some(waited), None, None, None) => When::Waited(seconds(check, waited)),
+        (None, Some(length), None, None) => When::Length(check.bounded(Some(length), 1, 1..=100_000) as usize),
+        (None, None, Some(expected), None) => When::Expected(seconds(check, expected)),
+        (None, None, None, Some(Nobody::LoggedIn)) => When::NobodyLoggedIn,
+        (None, None, None, Some(Nobody::Ready)) => When::NobodyReady,
+        _ => {
+            let cure = "write exactly one of waited_s, length, expected_s, nobody = \"logged_in\" | \"ready\"";
+            check.wrong(&rule.span(), "an overflow needs one condition", cure);
+            return None;
+        }
+    };
+    let Some(name) = &raw.to else { return Some(Overflow { when, to: None }) };
+    let to = find(queues, site, name.get_ref());
+    if to.is_none() {
+        let known = queues[site.index()].iter().map(|queue| &*queue.settings.name);
+        let cure = suggest(name.get_ref(), known);
+        check.wrong(&name.span(), format!("unknown queue \"{}\"", name.get_ref()), cure);
+        return None;
+    }
+    Some(Overflow { when, to })
+}
+
+/// Whether callers who go to `from` can come to `to`. Chains known so far lead nowhere in a circle.
+fn leads(queues: &[Queue], from: QueueId, to: QueueId) -> bool {
+    let next = |queue: QueueId| queues[queue.index()].settings.routing.overflow.iter().filter_map(|rule| rule.to);
+    let mut seen = vec![false; queues.len()];
+    let mut open = vec![from];
+    while let Some(queue) = open.pop() {
+        if queue == to {
+            return true;
+        }
+        if !std::mem::replace(&mut seen[queue.index()], true) {
+            open.extend(next(queue));
+        }
+    }
+    false
+}

@@ -1,0 +1,139 @@
+//! Routing of queues and scenarios: what they mean, and each mistake at its place with its cure.
+
+use super::tests::{copy, problems};
+use super::*;
+use crate::acd::event::{Overflow, Strategy, When};
+use std::fs;
+use std::time::Duration;
+
+const QUEUES: &str = "sip-profiles/queues.toml";
+const SCENARIO: &str = "docs/simulation/capital-day.toml";
+
+fn queue(name: &str, rest: &str) -> String {
+    let voice = "music = \"music-on-hold\"\napology = \"apology\"\n";
+    format!("[[queue]]\nsite = \"fuzhou\"\nname = \"{name}\"\nskills = {{ social = 3 }}\n{rest}\n{voice}")
+}
+
+/// The shipped queues with three more of fuzhou behind them, the first of them on line 1 of what is added.
+fn with(rests: [&str; 3]) -> (tempfile::TempDir, usize) {
+    let dir = copy(false);
+    let path = dir.path().join(QUEUES);
+    let mut text = fs::read_to_string(&path).unwrap();
+    let before = text.lines().count();
+    for (name, rest) in ["a", "b", "c"].into_iter().zip(rests) {
+        text += &queue(name, rest);
+    }
+    fs::write(path, text).unwrap();
+    (dir, before)
+}
+
+#[test]
+fn routing_becomes_the_acds_settings() {
+    let rules = "overflow = [{ length = 9, to = \"b\" }, { expected_s = 300, to = \"c\" }, { waited_s = 60 }]";
+    let skills = "strategy = \"least_talk\"\nranks = [{ social = 7 }, { social = 5, general = 1 }]\n\
+                  relax = [{ after_s = 30, skills = { social = 1 } }, { after_s = 60, skills = {} }]";
+    let nobody = "overflow = [{ nobody = \"logged_in\", to = \"综合\" }, { nobody = \"ready\", to = \"c\" }]";
+    let (dir, _) = with([rules, nobody, skills]);
+    let config = Config::load(&dir.path().join("jiesu.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    let site = config.acd(SiteId(0));
+    assert_eq!(site.utc_offset_s, 8 * 3_600);
+    let [.., a, b, c] = &site.queues[..] else { panic!("three more") };
+    let id = |name| config.queue_id(SiteId(0), name);
+    let rule = |when, to| Overflow { when, to };
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        a.routing.overflow,
+        [
+            rule(When::Length(9), id("b")),
+            rule(When::Expected(seconds(300)), id("c")),
+            rule(When::Waited(seconds(60)), None)
+        ]
+    );
+    assert_eq!(b.routing.overflow, [rule(When::NobodyLoggedIn, id("综合")), rule(When::NobodyReady, id("c"))]);
+    assert_eq!((c.routing.strategy, a.routing.strategy), (Strategy::LeastTalk, Strategy::LongestIdle));
+    let [general, social] = ["general", "social"].map(|name| config.skill_id(SiteId(0), name).unwrap());
+    assert_eq!(c.routing.ranks, [vec![(social, 7)], vec![(general, 1), (social, 5)]]);
+    let relax: Vec<_> = c.routing.relax.iter().map(|relax| (relax.after.as_secs(), &relax.skills[..])).collect();
+    assert_eq!(relax, [(30, &[(social, 1)][..]), (60, &[])]);
+}
+
+#[test]
+fn each_mistake_of_routing_is_told_at_its_place_with_its_cure() {
+    for (rests, line, message, cure) in [
+        (
+            ["overflow = [{ length = 1, to = \"a\" }]", "", ""],
+            5,
+            "overflows into itself through \"a\"",
+            "does not lead back",
+        ),
+        (
+            [
+                "overflow = [{ length = 1, to = \"b\" }]",
+                "overflow = [{ length = 1, to = \"c\" }]",
+                "overflow = [{ length = 1, to = \"a\" }]",
+            ],
+            19,
+            "queue \"c\" overflows into itself through \"a\"",
+            "does not lead back",
+        ),
+        (["overflow = [{ length = 1, to = \"d\" }]", "", ""], 5, "unknown queue \"d\"", "Known"),
+        (["overflow = [{ to = \"b\" }]", "", ""], 5, "needs one condition", "exactly one"),
+        (["overflow = [{ length = 1, waited_s = 2 }]", "", ""], 5, "needs one condition", "exactly one"),
+        (["overflow = [{ waited_s = 0 }]", "", ""], 5, "0 is out of bounds", "from 1 to"),
+        (["strategy = \"longest\"", "", ""], 5, "unknown value `longest`", "longest_idle"),
+        (["ranks = [{ socia = 3 }]", "", ""], 5, "unknown skill \"socia\"", "social"),
+        (["relax = [{ after_s = 9, skills = { social = 4 } }]", "", ""], 5, "asks for more", "same level or lower"),
+        (["relax = [{ after_s = 9, skills = { general = 1 } }]", "", ""], 5, "asks for more", "same skills or fewer"),
+        (
+            ["relax = [{ after_s = 9, skills = { social = 2 } }, { after_s = 9, skills = {} }]", "", ""],
+            5,
+            "not later than",
+            "in order",
+        ),
+    ] {
+        let (dir, before) = with(rests);
+        let told = problems(&dir);
+        let place = format!("{QUEUES}:{}:", before + line);
+        let [one] = &told[..] else { panic!("{rests:?}: {told:#?}") };
+        assert!(one.starts_with(&place) && one.contains(message) && one.contains(cure), "{rests:?}: {one}");
+    }
+}
+
+#[test]
+fn the_shipped_scenario_is_a_day_of_a_capital() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let config = Config::load(&root.join("jiesu.toml")).unwrap();
+    let plan = config.scenario(&root.join(SCENARIO)).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!((plan.scenario.expected() - 56_000.0).abs() < 1e-6);
+    assert_eq!((plan.target.share, plan.target.within), (0.95, Duration::from_secs(15)));
+    assert!((300..=400).contains(&plan.scenario.groups[0].size()), "{}", plan.scenario.groups[0].size());
+}
+
+#[test]
+fn each_mistake_of_a_scenario_is_told_at_its_place() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let config = Config::load(&root.join("jiesu.toml")).unwrap();
+    let shipped = fs::read_to_string(root.join(SCENARIO)).unwrap();
+    let dir = copy(false);
+    let path = dir.path().join("day.toml");
+    for (from, to, message) in [
+        ("site = \"fuzhou\"", "site = \"fuzho\"", "unknown site \"fuzho\""),
+        ("queue = \"综合\"", "queue = \"综\"", "unknown queue \"综\""),
+        ("     6,  5,", "     6,", "a curve of 47 numbers"),
+        ("variation = 1.0 }", "stages = 2 }", "a log_normal law needs a variation"),
+        ("mean_s = 2 }", "mean_s = -2 }", "mean_s must lie from"),
+        ("general = 5", "genera = 5", "unknown skill \"genera\""),
+        ("\"24:00\"", "\"24:30\"", "\"24:30\" is no time of the day"),
+        ("percent = 40", "percent = 140", "140 is out of bounds"),
+        ("seed = 1", "sed = 1", "unknown key `sed`"),
+    ] {
+        assert!(shipped.contains(from), "{from}");
+        fs::write(&path, shipped.replacen(from, to, 1)).unwrap();
+        let line = shipped.lines().position(|line| line.contains(from)).unwrap() + 1;
+        let errors = config.scenario(&path).expect_err(to);
+        let one = errors.0[0].to_string();
+        assert!(errors.0.len() == 1 && one.contains(message), "{to}: {errors}");
+        // A curve is placed where its list begins.
+        assert!(message.contains("curve") || one.contains(&format!("day.toml:{line}:")), "{to}: {one}");
+    }
+}
