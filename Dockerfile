@@ -1,6 +1,7 @@
 # The engine in an image of its own: built from source, run with the shipped configuration.
 FROM rust:1.95-bookworm AS build
 WORKDIR /jiesu
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 COPY . .
 RUN cargo build --release --locked
 

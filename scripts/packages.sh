@@ -4,8 +4,8 @@
 set -eu
 
 case "${1:-}" in
-run) wanted="cc:gcc" ;;
-test) wanted="cc:gcc sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng sox:sox strace:strace openssl:openssl node:nodejs npm:npm" ;;
+run) wanted="cc:gcc cmake:cmake" ;;
+test) wanted="cc:gcc cmake:cmake sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng sox:sox strace:strace openssl:openssl node:nodejs npm:npm" ;;
 *) echo "usage: packages.sh run|test" >&2; exit 2 ;;
 esac
 

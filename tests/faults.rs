@@ -1,6 +1,7 @@
 //! Disk, database and ports taken away in mid-call: calls go on, alarms are counted, and what comes back catches up.
 
 use crate::support::api::Api;
+use crate::support::disk::SmallDisk;
 use crate::support::eventually;
 use crate::support::hotline::{Hotline, folder};
 use crate::support::sipp::ports;
@@ -10,8 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// From a full disk to its alarm.
@@ -20,40 +20,6 @@ const ALARM_MAX: Duration = Duration::from_secs(1);
 const REPLAY_MAX: Duration = Duration::from_secs(60);
 /// For what follows by itself.
 const CATCH_UP_MAX: Duration = Duration::from_secs(20);
-
-/// A file system of its own, small enough to be filled. Only root can make one.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> SmallDisk {
-        fs::create_dir_all(at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output();
-        let done = mounted.is_ok_and(|output| output.status.success());
-        assert!(done, "no file system can be mounted: run the tests as root, or by `unshare --map-root-user --mount`");
-        SmallDisk(at.into())
-    }
-
-    /// Takes all the room that is left.
-    fn fill(&self) {
-        let mut file = fs::File::options().create(true).append(true).open(self.filler()).unwrap();
-        while file.write_all(&[0; 4_096]).is_ok() {}
-    }
-
-    fn clear(&self) {
-        fs::remove_file(self.filler()).unwrap();
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: the engine may still have files open.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// The database, held by somebody else who writes.
 struct Away {
@@ -228,11 +194,17 @@ fn what_a_crash_leaves_is_told_and_cut_headers_are_mended_on_request() {
         assert!(said.contains(part), "no {part:?} in\n{said}");
     }
     let before = fs::read(&sound).unwrap();
-    assert!(hotline.engine.folder.run(&["verify", "--repair"]).1.contains("(mended)"));
+    let said = hotline.engine.folder.run(&["verify", "--repair"]).1;
+    for part in ["has no end (its header was mended, it is sealed, and the manifest says so)", "(mended)"] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    let manifest = fs::read_to_string(hotline.engine.recordings().join("fuzhou/manifest.jsonl")).unwrap();
+    assert!(manifest.lines().last().is_some_and(|line| line.contains("\"repaired\":true")), "{manifest}");
     let after = fs::read(&sound).unwrap();
     assert_eq!(before[58..after.len()], after[58..], "only the header, and half a sample at the end");
     wav::Stereo::read(&after);
-    assert!(!hotline.engine.folder.run(&["verify"]).1.contains("header"));
+    let said = hotline.engine.folder.run(&["verify"]).1;
+    assert!(!said.contains("header") && !said.contains("recording "), "{said}");
     hotline.start_again();
     hotline
         .lead

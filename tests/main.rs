@@ -11,6 +11,7 @@ mod edge;
 mod events;
 mod faults;
 mod fuzz;
+mod recordings;
 mod robust;
 mod sim;
 mod sip;

@@ -322,7 +322,8 @@ fn with_music(settings: &Settings) -> Cost {
 fn through_engine(record: bool) -> Cost {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
     let root = folder.path().to_owned();
-    let recording = recorder::Settings { root, threads: 2, recordings_max: CALLS, running: BTreeSet::new() };
+    let recording =
+        recorder::Settings { folders: vec![root], threads: 2, recordings_max: CALLS, running: BTreeSet::new() };
     let recorder = Recorder::start(recording, clock::now, Arc::new(|_, _| {})).expect("the recorder starts");
     let settings = Settings { threads: 1, pin: false, prompts: Arc::default(), seed: 1 };
     let taps = || {

@@ -9,7 +9,7 @@ use super::may::{Action, Object};
 use super::problem::{Problem, Problems};
 use crate::net::connections;
 use crate::node::internals::{Internals, QueueFigures, ShardFigures, TrunkFigures};
-use crate::node::media;
+use crate::node::{archive, media};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -117,7 +117,7 @@ const MEDIA: [Family<media::Figures>; 14] = [
     ("media_receives_failed_total", Counter, "Failed reads of media sockets.", |thread| thread.receives_failed as f64),
 ];
 
-const NODE: [Family<Internals>; 35] = [
+const NODE: [Family<Internals>; 36] = [
     ("uptime_seconds", Gauge, "Since the start.", |all| all.uptime_s as f64),
     ("facts_told_total", Counter, "Facts told to the journal.", |all| all.facts.told as f64),
     ("facts_lost_total", Counter, "Facts that found no room in the journal.", |all| all.facts.refused as f64),
@@ -136,6 +136,9 @@ const NODE: [Family<Internals>; 35] = [
     ("recorder_refused_total", Counter, "Recordings refused.", |all| all.recorder.faults.refused as f64),
     ("recorder_disk_errors_total", Counter, "File operations of the recorder that failed.", |all| {
         all.recorder.faults.disk as f64
+    }),
+    ("recorder_directories_failing", Gauge, "Directories that recordings could not be written to of late.", |all| {
+        all.recorder.failing as f64
     }),
     ("packets_dropped_total", Counter, "SIP datagrams dropped because their shard was behind.", |all| {
         all.faults.packets_dropped as f64
@@ -205,6 +208,17 @@ const CONNECTIONS: [Family<connections::Counts>; 14] = [
 /// One sample: what its labels say, and where its value is read.
 type Labelled<'a, T> = (Vec<(&'static str, String)>, &'a T);
 
+/// The archive of recordings, where there is one.
+const ARCHIVE: [Family<archive::Figures>; 7] = [
+    ("archive_waiting", Gauge, "Finished recordings that are not in the archive yet.", |all| all.waiting as f64),
+    ("archive_oldest_seconds", Gauge, "Since the end of the recording that waits longest.", |all| all.oldest_s as f64),
+    ("archive_stuck", Gauge, "Whether that is longer than configured.", |all| f64::from(u8::from(all.stuck))),
+    ("archive_done_total", Counter, "Recordings archived and read back.", |all| all.done as f64),
+    ("archive_failed_total", Counter, "Attempts to archive that came to nothing.", |all| all.failed as f64),
+    ("archive_bytes_total", Counter, "Bytes of objects archived and read back.", |all| all.bytes as f64),
+    ("archive_removed_total", Counter, "Local files removed after their time.", |all| all.removed as f64),
+];
+
 fn write(all: &Internals) -> String {
     let mut text = String::new();
     let numbered = |label: &'static str, number: usize| vec![(label, number.to_string())];
@@ -217,6 +231,8 @@ fn write(all: &Internals) -> String {
     let media: Vec<Labelled<'_, media::Figures>> =
         all.media.iter().enumerate().map(|(number, it)| (numbered("thread", number), it)).collect();
     families(&mut text, &NODE, &[(Vec::new(), all)]);
+    let archive: Vec<Labelled<'_, archive::Figures>> = all.archive.iter().map(|it| (Vec::new(), it)).collect();
+    families(&mut text, &ARCHIVE, &archive);
     families(&mut text, &CONNECTIONS, &[(Vec::new(), &all.connections)]);
     families(&mut text, &SHARDS, &shards);
     families(&mut text, &QUEUES, &queues);

@@ -5,6 +5,7 @@
 //! lock over a wait, and never answers without a bound on body, time and number at once.
 
 pub mod agents;
+mod archived;
 pub mod audit;
 pub mod auth;
 pub mod bans;
@@ -21,6 +22,7 @@ pub mod metrics;
 pub mod orders;
 mod page;
 pub mod paging;
+pub mod peaks;
 pub mod problem;
 pub mod queues;
 pub mod recordings;
@@ -30,6 +32,7 @@ use crate::acd::event::Want;
 use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
 use crate::edge::event::{Ban, Source};
+use crate::node::archive::Archive;
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Live, Snapshot};
@@ -98,9 +101,10 @@ pub struct Node {
     pub live: Arc<Live>,
     /// Records.
     pub store: Store,
-
-    /// Below it stands one folder for each site, named by its code.
-    pub recordings_root: PathBuf,
+    /// Where recordings are whose files are gone; `None`: nowhere.
+    pub archive: Option<Archive>,
+    /// Below each of them stands one folder for each site, named by its code.
+    pub recordings_roots: Vec<PathBuf>,
     /// Who may ask; replaced by a reload.
     pub tokens: Arc<ArcSwap<Vec<TokenSettings>>>,
     /// Ends a call.
@@ -216,6 +220,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::one))
         .routes(routes!(recordings::audio))
+        .routes(routes!(peaks::peaks))
         .routes(routes!(audit::list))
         .routes(routes!(events::follow));
     // Where scrapers look for it by default.

@@ -99,9 +99,14 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
+    /// 500; the log tells more under the request id.
+    pub(super) fn fault() -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a fault of ours")
+    }
+
     /// What a panic becomes; the panic hook has logged it.
     pub(super) fn of_panic(_: Box<dyn std::any::Any + Send>) -> Response {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a fault of ours").into_response()
+        Problem::fault().into_response()
     }
 }
 

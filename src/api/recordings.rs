@@ -2,9 +2,10 @@
 //!
 //! Sound is served from its file with ranges (RFC 9110 section 14), so that a player can seek and knows the length.
 //! The entity tag is the SHA-256 of the finished file; a file still being written has none and is served as far as it
-//! is.
+//! is. A recording whose file is gone is served from the archive, as it is kept there.
 
 use super::Api;
+use super::archived;
 use super::auth::{Caller, Site};
 use super::may::{Action, Object};
 use super::paging::{Paged, id, optional_id, page};
@@ -65,12 +66,15 @@ pub async fn one(
     Ok(Json(row))
 }
 
-/// The sound of one recording. Knows `Range`, `If-Range`, `If-None-Match` and `HEAD`.
+/// The sound of one recording: WAV, or what the archive keeps (`audio/ogg`: Ogg Opus). Knows `Range`, `If-Range`,
+/// `If-None-Match` and `HEAD`.
 #[utoipa::path(get, path = "/recordings/{id}/audio", tag = "recordings", params(("id" = String, Path), SiteQuery),
     security(("bearer" = [])),
     responses((status = 200, description = "the whole file", body = Vec<u8>, content_type = "audio/wav"),
         (status = 206, description = "the range asked for", body = Vec<u8>, content_type = "audio/wav"),
         (status = 304, description = "as known"),
+        (status = 410, description = "neither here nor in the archive any more",
+            content_type = "application/problem+json", body = super::problem::Body9457),
         (status = 416, description = "no such range", content_type = "application/problem+json",
             body = super::problem::Body9457), Problems))]
 pub async fn audio(
@@ -81,28 +85,40 @@ pub async fn audio(
     mut request: Request,
 ) -> Result<Response, Problem> {
     let (site, row) = read(&api, &caller, &recording, &query).await?;
-    let path = file(&api.node.recordings_root, &site.code, &row.path).ok_or_else(Problem::not_found)?;
-    let tag = row.sha256.and_then(|sha256| HeaderValue::try_from(format!("\"{sha256}\"")).ok());
+    let Some(path) = local_file(&api.node.recordings_roots, &site.code, &row.path) else {
+        return archived::audio(api.node.archive.as_ref(), &row, request).await;
+    };
+    let tag = row.tag();
     let fresh = is_fresh(request.headers(), tag.as_ref());
     settle_range(&mut request, tag.as_ref());
-    let mut response = if fresh {
+    let response = if fresh {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let served = ServeFile::new(path).try_call(request).await;
         served.map_err(|_| Problem::busy("the file cannot be read now"))?.into_response()
     };
+    Ok(described(response, "audio/wav", tag))
+}
+
+/// Says what it is, and who may keep it.
+pub(super) fn described(mut response: Response, kind: &'static str, tag: Option<HeaderValue>) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     // A citizen's voice stays out of shared caches, and each use is asked for and audited again.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if let Some(tag) = tag {
         headers.insert(header::ETAG, tag);
     }
-    Ok(response)
+    response
 }
 
 /// Looks a recording up for somebody who may read it, and tells the audit.
-async fn read(api: &Api, caller: &Caller, recording: &str, query: &SiteQuery) -> Result<(Site, RecordingRow), Problem> {
+pub(super) async fn read(
+    api: &Api,
+    caller: &Caller,
+    recording: &str,
+    query: &SiteQuery,
+) -> Result<(Site, RecordingRow), Problem> {
     let (site, _) = caller.one_site(Action::RecordingRead, query.site.as_deref())?;
     let row = api.node.store.site(&site.code).recording(id::<RecordingId>(recording)?).await?;
     let row = row.ok_or_else(Problem::not_found)?;
@@ -112,10 +128,34 @@ async fn read(api: &Api, caller: &Caller, recording: &str, query: &SiteQuery) ->
     Ok((site, row))
 }
 
-/// The file below the site's folder; `None` when the stored path would lead out of it.
-fn file(root: &FilePath, site: &str, path: &str) -> Option<PathBuf> {
+/// What a client may know of a recording's content.
+pub(super) trait Tagged {
+    /// The entity tag: the SHA-256 of the finished file.
+    fn tag(&self) -> Option<HeaderValue>;
+    /// That of its object in the archive.
+    fn archive_tag(&self) -> Option<HeaderValue>;
+}
+
+impl Tagged for RecordingRow {
+    fn tag(&self) -> Option<HeaderValue> {
+        quoted(self.sha256.as_deref()?)
+    }
+
+    fn archive_tag(&self) -> Option<HeaderValue> {
+        quoted(self.archive_sha256.as_deref()?)
+    }
+}
+
+fn quoted(sha256: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("\"{sha256}\"")).ok()
+}
+
+/// The file below the site's folder, in whichever directory it lies; `None` when it lies in none, or when the stored path
+/// would lead out of the site's folder.
+pub(super) fn local_file(roots: &[PathBuf], site: &str, path: &str) -> Option<PathBuf> {
     let inside = |part: &str| FilePath::new(part).components().all(|part| matches!(part, Component::Normal(_)));
-    (inside(site) && inside(path)).then(|| root.join(site).join(path))
+    let mut places = roots.iter().map(|root| root.join(site).join(path));
+    (inside(site) && inside(path)).then(|| places.find(|path| path.is_file())).flatten()
 }
 
 /// RFC 9110 section 13.1.2: whether the client has this very file already.
@@ -131,7 +171,7 @@ pub(super) fn is_fresh(headers: &HeaderMap, tag: Option<&HeaderValue>) -> bool {
 }
 
 /// Takes away what must not or need not be heeded, so that only one plain range of the same file is left.
-fn settle_range(request: &mut Request, tag: Option<&HeaderValue>) {
+pub(super) fn settle_range(request: &mut Request, tag: Option<&HeaderValue>) {
     // Section 13.1.5: another file than the client began with is sent whole.
     let changed = request.headers().get(header::IF_RANGE).is_some_and(|known| Some(known) != tag);
     // Section 14.2: only GET has ranges, unknown units are ignored, and several ranges may be.
@@ -152,10 +192,20 @@ mod tests {
 
     #[test]
     fn a_path_never_leads_out_of_the_sites_folder() {
-        let root = FilePath::new("/rec");
-        assert_eq!(file(root, "fz", "2026/11/a.wav"), Some(PathBuf::from("/rec/fz/2026/11/a.wav")));
+        let folder = tempfile::tempdir().unwrap();
+        let roots = [folder.path().join("one"), folder.path().join("two")];
+        for root in &roots {
+            std::fs::create_dir_all(root.join("fz/2026")).unwrap();
+        }
+        std::fs::create_dir_all(folder.path().join("one/ly")).unwrap();
+        let files = ["one/fz/2026/a.wav", "two/fz/2026/a.wav", "two/fz/2026/b.wav", "one/ly/a.wav", "a.wav"]
+            .map(|file| folder.path().join(file));
+        files.iter().for_each(|file| std::fs::write(file, "").unwrap());
+        assert_eq!(local_file(&roots, "fz", "2026/a.wav").as_ref(), Some(&files[0]));
+        assert_eq!(local_file(&roots, "fz", "2026/b.wav").as_ref(), Some(&files[2]));
+        assert_eq!(local_file(&roots, "fz", "2026/c.wav"), None);
         for (site, path) in [("fz", "../ly/a.wav"), ("fz", "/etc/passwd"), ("..", "a.wav"), ("fz", "a/../../b")] {
-            assert_eq!(file(root, site, path), None, "{site} {path}");
+            assert_eq!(local_file(&roots, site, path), None, "{site} {path}");
         }
     }
 

@@ -74,6 +74,9 @@ impl Cli {
             Command::Serve { file, demo } => serve::run(file.config.clone(), load(&file)?, demo),
             Command::Check { file } => {
                 let config = load(&file)?;
+                if !config.unusable.is_empty() {
+                    return Err(ConfigErrors(config.unusable).into());
+                }
                 let (sites, listeners, trunks) = (config.sites.len(), config.listeners.len(), config.trunks.len());
                 println!("{}: good ({sites} sites, {listeners} listeners, {trunks} trunks)", file.config.display());
                 Ok(())

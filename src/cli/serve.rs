@@ -18,6 +18,9 @@ pub(super) fn run(path: PathBuf, config: Config, demo: bool) -> anyhow::Result<(
     let filter = EnvFilter::try_new(&config.node.log).context("[node] log is no tracing filter")?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     log_panics();
+    for problem in &config.unusable {
+        tracing::error!("{problem}");
+    }
     // As many workers as shards: a message from task to task then rarely has to wake another processor, which costs more
     // than handling it.
     let runtime =
@@ -127,7 +130,8 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
     api::Node {
         live: node.live().clone(),
         store: node.store().clone(),
-        recordings_root: node.config().node.recordings.clone(),
+        archive: node.archive(),
+        recordings_roots: node.config().node.recordings.clone(),
         tokens: Arc::new(ArcSwap::from_pointee(tokens)),
         hang_up: Arc::new(move |call| ok(hang_up(call))),
         dial: Arc::new(node.dial()),

@@ -1,15 +1,17 @@
 //! `jiesu verify`: whether calls, orders, recordings, files, manifest and journal agree.
 
-use crate::base::Wall;
+use crate::base::fact::Stamped;
+use crate::base::{Fact, FactId, Mint, Wall};
 use crate::config::{Config, Site};
 use crate::node::clock;
-use crate::node::recorder::mend;
+use crate::node::recorder::{mend, seal_left};
 use crate::store::verify::{Difference, Scope};
 use crate::store::{Store, journal};
 use anyhow::{Context, bail};
 use clap::Args;
 use jiff::ToSpan;
 use jiff::civil::Date;
+use std::path::Path;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -25,7 +27,8 @@ pub(super) struct Arguments {
     /// Beside a running engine: calls older than this are over, whatever their record says.
     #[arg(long, default_value_t = 12)]
     live_h_max: u16,
-    /// Mend headers of sound files that a crash has cut. Nothing else is ever changed.
+    /// While no engine runs: mend headers of sound files that a crash has cut, and seal their recordings. Nothing else is
+    /// ever changed.
     #[arg(long)]
     repair: bool,
 }
@@ -74,17 +77,41 @@ async fn verify(config: &Config, store: &Store, site: &Site, arguments: &Argumen
     };
     let mut left = 0;
     for difference in store.verify(&scope).await? {
-        let mended = match &difference {
-            Difference::Header(path) if arguments.repair => {
-                mend(path).with_context(|| path.display().to_string())?;
-                true
-            }
-            _ => false,
-        };
-        println!("{} {difference}{}", site.code, if mended { " (mended)" } else { "" });
-        left += usize::from(!mended);
+        let done = if arguments.repair && !running { repair(&scope, store, &difference).await? } else { None };
+        println!("{} {difference}{}", site.code, done.unwrap_or_default());
+        left += usize::from(done.is_none());
     }
     Ok(left)
+}
+
+/// What was done about it, if anything can be.
+async fn repair(scope: &Scope<'_>, store: &Store, difference: &Difference) -> anyhow::Result<Option<&'static str>> {
+    match difference {
+        Difference::Header(path) => {
+            mend(path).with_context(|| path.display().to_string())?;
+            Ok(Some(" (mended)"))
+        }
+        Difference::RecordingWithoutEnd(recording, path) => {
+            let root = scope.recordings.iter().find(|root| root.join(scope.site).join(path).exists());
+            let Some(root) = root else { return Ok(None) };
+            seal((scope, root), store, recording).await.with_context(|| format!("recording {recording}")).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Seals what a crash left open: the file, the chain and the row then say the same.
+async fn seal((scope, root): (&Scope<'_>, &Path), store: &Store, recording: &str) -> anyhow::Result<&'static str> {
+    let row = store.site(scope.site).recording(recording.parse()?).await?.context("its row has just gone")?;
+    let (fact, repaired) = seal_left(root, scope.site, &row.fact()?)?;
+    let at = clock::now().wall;
+    let id = FactId(Mint::new(0, [getrandom::u64()?, getrandom::u64()?]).mint(at));
+    store.apply(&[Stamped { id, at, site: scope.site.into(), fact: Fact::Recording(Box::new(fact)) }]).await?;
+    Ok(if repaired {
+        " (its header was mended, it is sealed, and the manifest says so)"
+    } else {
+        " (it is sealed as far as it came)"
+    })
 }
 
 /// From the first moment of the first day to the first after the last one.

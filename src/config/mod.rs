@@ -7,6 +7,7 @@
 //!
 //! Dense ids come from order: sites by `[[site]]`, queues by `[[queue]]` within their site, skills and prompts by name.
 
+pub mod archive;
 pub mod certificates;
 mod dialling;
 mod listeners;
@@ -54,6 +55,8 @@ pub struct Config {
     pub overload: Overload,
     /// How sessions are kept alive.
     pub session: SessionTimers,
+    /// Where recordings are kept after their end; `None`: nowhere else.
+    pub archive: Option<archive::Archive>,
     /// By [`SiteId`].
     pub sites: Vec<Site>,
     /// Where SIP is spoken.
@@ -62,6 +65,8 @@ pub struct Config {
     pub trunks: Vec<TrunkSettings>,
     /// The same trunks with their limits, by [`TrunkId`](crate::base::TrunkId).
     pub profiles: Vec<trunk::event::Profile>,
+    /// Directories of recordings that cannot be written to now: to be told, though an engine may start without one.
+    pub unusable: Vec<Problem>,
     dialling: Arc<trunk::Dialling>,
     queues: Vec<Vec<queues::Queue>>,
     numbers: Numbers,
@@ -168,6 +173,7 @@ impl Config {
             ("[journal]", self.journal == new.journal),
             ("[database]", self.database == new.database),
             ("[overload]", self.overload == new.overload),
+            ("[archive]", self.archive == new.archive),
             ("[[site]]", self.sites == new.sites),
             ("ivr-flows/prompts", self.prompts == new.prompts),
         ];
@@ -224,8 +230,12 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let main = Source::open(path, "name the file with --config PATH", problems);
     let listeners = listeners::read(&sip.join("listeners"), root, problems);
     let (trunks, profiles) = trunks::read((root, &sip.join("trunks")), &listeners, problems);
+    let mut unusable = Vec::new();
     let (main, whole) = main.map_or((None, false), |source| {
         let reading: Reading<schema::Main> = source.read(problems);
+        if let Some(raw) = &reading.value {
+            unusable = node::unusable(&source, &raw.node, root);
+        }
         if let Some(raw) = &reading.value {
             let mut check = source::Check { source: &source, problems };
             node::check_emergency_trunks(&mut check, &raw.overload, &trunks);
@@ -257,10 +267,12 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         registrar: main.registrar,
         overload: main.overload,
         session: main.session,
+        archive: main.archive,
         sites: main.sites,
         listeners,
         trunks,
         profiles,
+        unusable,
         dialling,
         queues,
         numbers,

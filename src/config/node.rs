@@ -1,5 +1,6 @@
 //! `jiesu.toml`: the node, its API, journal, registrar and sites.
 
+use super::archive::{self, Archive};
 use super::problem::{Problem, suggest};
 use super::schema;
 use super::source::{Check, Reading, Source};
@@ -41,8 +42,8 @@ pub struct Node {
     pub name: Box<str>,
     /// Where the engine keeps what it writes.
     pub data_dir: PathBuf,
-    /// Where recordings go.
-    pub recordings: PathBuf,
+    /// Where recordings go: to the second while the first is full or fails. One or two.
+    pub recordings: Vec<PathBuf>,
     /// Signalling threads (≥ 1).
     pub shards: usize,
     /// Media threads (≥ 1).
@@ -162,6 +163,7 @@ pub(super) struct Main {
     pub registrar: Registrar,
     pub overload: Overload,
     pub session: SessionTimers,
+    pub archive: Option<Archive>,
     pub sites: Vec<Site>,
 }
 
@@ -189,6 +191,7 @@ pub(super) fn check(
         registrar: registrar(&mut check, &raw.registrar),
         overload: overload(&mut check, &raw.overload),
         session: session(&mut check, &raw.session),
+        archive: archive::check(&mut check, raw.archive.as_ref(), root),
         node,
         sites,
     })
@@ -217,7 +220,7 @@ fn node(check: &mut Check<'_>, raw: &schema::Node, root: &Path) -> Node {
     let data_dir = root.join(&raw.data_dir);
     Node {
         name: name.as_str().into(),
-        recordings: raw.recordings.as_ref().map_or_else(|| data_dir.join("recordings"), |dir| root.join(dir)),
+        recordings: recordings(check, raw, &data_dir, root),
         data_dir,
         shards: threads(check.bounded(raw.shards.as_ref(), 0, 0..=64)),
         media_threads: threads(check.bounded(raw.media_threads.as_ref(), 0, 0..=64)),
@@ -226,6 +229,51 @@ fn node(check: &mut Check<'_>, raw: &schema::Node, root: &Path) -> Node {
         calls_max,
         drain_max: check.seconds(raw.drain_s_max.as_ref(), 300, 0..=86_400),
         log: raw.log.as_ref().map_or("info", |log| log.get_ref()).into(),
+    }
+}
+
+fn recordings(check: &mut Check<'_>, raw: &schema::Node, data_dir: &Path, root: &Path) -> Vec<PathBuf> {
+    let first = raw.recordings.as_ref().map_or_else(|| data_dir.join("recordings"), |dir| root.join(dir.get_ref()));
+    let mut folders = vec![first];
+    if let Some(second) = &raw.recordings_second {
+        let folder = root.join(second.get_ref());
+        if folder == folders[0] {
+            let cure = "name a directory on another disk, or leave recordings_second out";
+            check.wrong(&second.span(), "recordings_second is the same directory as recordings", cure);
+        } else {
+            folders.push(folder);
+        }
+    }
+    folders
+}
+
+/// Directories of recordings that could not be written to now. No mistake of the file: an engine starts as long as one of
+/// them works.
+pub(super) fn unusable(source: &Source, raw: &schema::Node, root: &Path) -> Vec<Problem> {
+    // The first is made when it is missing; the second is most likely another disk, which is then not mounted.
+    let named = [(&raw.recordings, true), (&raw.recordings_second, false)];
+    let named = named.into_iter().filter_map(|(folder, made)| folder.as_ref().map(|folder| (folder, made)));
+    let problem = |(folder, made): (&schema::Text, bool)| {
+        let path = root.join(folder.get_ref());
+        let message = format!("recordings cannot be written to \"{}\": {}", folder.get_ref(), obstacle(&path, made)?);
+        let cure = "mount the disk or make the directory, and let the engine's user write there";
+        Some(source.problem(&folder.span(), message, cure))
+    };
+    named.filter_map(problem).collect()
+}
+
+/// What keeps us from writing to a directory; one that will be made is as good as the first above it that is there.
+fn obstacle(path: &Path, made: bool) -> Option<String> {
+    let there = if made { path.ancestors().find(|path| path.exists() || path.as_os_str().is_empty())? } else { path };
+    // A relative path of one part has no directory above it but the current one.
+    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    match std::fs::metadata(there) {
+        Err(error) => Some(error.to_string()),
+        Ok(found) if !found.is_dir() => Some("it is no directory".into()),
+        Ok(_) => {
+            use rustix::fs::{Access, access};
+            access(there, Access::WRITE_OK | Access::EXEC_OK).err().map(|error| error.to_string())
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) struct Main {
     pub overload: Overload,
     #[serde(default)]
     pub session: Session,
+    pub archive: Option<Archive>,
     pub site: Vec<Site>,
 }
 
@@ -35,7 +36,8 @@ pub(super) struct Node {
     pub name: Text,
     #[serde(default = "data")]
     pub data_dir: String,
-    pub recordings: Option<String>,
+    pub recordings: Option<Text>,
+    pub recordings_second: Option<Text>,
     pub shards: Option<Count>,
     pub media_threads: Option<Count>,
     pub rtp_address: Option<Text>,
@@ -98,6 +100,24 @@ pub(super) struct Registrar {
 pub(super) struct Session {
     pub expires_s: Option<Count>,
     pub min_se_s: Option<Count>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Archive {
+    pub url: Text,
+    pub endpoint: Option<Text>,
+    pub region: Option<Text>,
+    pub virtual_hosted: Option<bool>,
+    pub access_key: Option<Text>,
+    pub secret_key_file: Option<Text>,
+    pub secret_key_env: Option<Text>,
+    pub format: Option<Text>,
+    pub opus_kbit_s: Option<Count>,
+    pub jobs_max: Option<Count>,
+    pub attempt_s_max: Option<Count>,
+    pub stuck_after_h: Option<Count>,
+    pub keep_local_days: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -59,7 +59,7 @@ fn the_shipped_configuration_loads_and_means_what_it_says() {
     assert_eq!((config.site_id("fuzhou"), config.site_id("quanzhou")), (Some(SiteId(0)), Some(SiteId(1))));
     assert_eq!((config.node.name.as_ref(), config.node.rtp_ports.clone()), ("node-1", 10_000..=29_999));
     assert!(config.node.shards >= 1 && config.node.media_threads >= 1);
-    assert_eq!(config.node.recordings, shipped().join("data/recordings"));
+    assert_eq!(config.node.recordings, [shipped().join("data/recordings")]);
     assert_eq!(config.journal.dir, shipped().join("data/journal"));
     assert_eq!(config.database, shipped().join("data/jiesu.db"));
 

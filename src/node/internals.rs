@@ -7,7 +7,7 @@ use super::facts::FactWriter;
 use super::live::Live;
 use super::recorder::Gauge;
 use super::wires::{Wires, lock};
-use super::{edge, facts, media, process, recorder};
+use super::{archive, edge, facts, media, process, recorder};
 use crate::base::{Mono, Now};
 use crate::net::{connections, ports};
 use crate::trunk::event::{Usage, View};
@@ -42,6 +42,8 @@ pub struct Internals {
     pub facts: FactFigures,
     /// The recorder.
     pub recorder: recorder::Counts,
+    /// The archive of recordings; `null` when there is none.
+    pub archive: Option<archive::Figures>,
     /// Who is heard and which new calls are taken.
     pub edge: edge::Figures,
     /// What went wrong between the parts.
@@ -293,6 +295,7 @@ pub(super) struct Sources {
     pub(super) acds: Vec<Arc<Mutex<acd::Counts>>>,
     pub(super) media: Vec<Arc<Mutex<media::Figures>>>,
     pub(super) recorder: Gauge,
+    pub(super) archive: Option<archive::Archive>,
     pub(super) facts: FactWriter,
     pub(super) facts_refused: Arc<AtomicU64>,
     pub(super) runtime: Handle,
@@ -335,6 +338,7 @@ impl Sources {
             acds,
             media,
             recorder,
+            archive: self.archive.as_ref().map(archive::Archive::figures),
             process,
         }
     }

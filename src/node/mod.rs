@@ -3,6 +3,7 @@
 //! Owns the life of the process: start in order, reload, drain, stop. Decides nothing about a call.
 
 mod alarm;
+pub mod archive;
 pub mod clock;
 pub mod dial;
 pub mod edge;

@@ -5,16 +5,19 @@
 //! fact. Media never waits: what a full channel cannot take is lost, counted and marks its recordings damaged, but the
 //! start and the end of a recording are kept and given again. Disk errors never reach the call.
 //!
-//! Below the root, by site: `YYYY/MM/DD/<contact>.wav` and `.json` beside it, and `manifest.jsonl` (the chain); for all
+//! There may be two directories: while the first fails, recordings go on in the second ([`folders`]).
+//!
+//! Below each directory, by site: `YYYY/MM/DD/<contact>.wav` and `.json` beside it, and `manifest.jsonl` (the chain); for all
 //! sites `open.jsonl`, a note of each recording that is not sealed yet: what a crash leaves is found there.
 
+mod folders;
 mod ledger;
 mod notes;
 mod seal;
 mod sound_file;
 mod writer;
 
-pub use seal::mend_at as mend;
+pub use seal::{mend_at as mend, seal_left};
 
 use super::alarm::Alarm;
 use crate::base::{Fact, Now, RecordingId};
@@ -38,8 +41,8 @@ const NICE: i32 = 5;
 /// What the recorder needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the sites' folders stand.
-    pub root: PathBuf,
+    /// Where the sites' folders stand: the first that works is used.
+    pub folders: Vec<PathBuf>,
     /// Writer threads, at least [`THREADS_MIN`].
     pub threads: usize,
     /// Most recordings at once, those included that wait to be sealed. Beyond it calls go unrecorded.
@@ -71,6 +74,8 @@ pub struct Faults {
 pub struct Counts {
     /// Recordings begun and not yet sealed.
     pub unsealed: usize,
+    /// Directories that failed within the last half minute, and that recordings are kept away from if there is another.
+    pub failing: usize,
     /// What went wrong so far.
     pub faults: Faults,
 }
@@ -82,9 +87,10 @@ impl Gauge {
     /// How it stands now.
     pub fn counts(&self) -> Counts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Shared { alive, batches_lost, refused, disk, .. } = &*self.0;
+        let Shared { alive, batches_lost, refused, disk, folders, clock, .. } = &*self.0;
         let faults = Faults { batches_lost: batches_lost.count(), refused: read(refused), disk: disk.count() };
-        Counts { unsealed: alive.load(Ordering::Relaxed), faults }
+        let failing = folders.passed_over(clock().mono);
+        Counts { unsealed: alive.load(Ordering::Relaxed), failing, faults }
     }
 }
 
@@ -106,7 +112,7 @@ struct Shared {
     settings: Settings,
     clock: Clock,
     facts: Facts,
-    notes: notes::Notes,
+    folders: folders::Folders,
     /// Recordings that go on as soon as media say so. What nobody takes up is sealed after a while.
     running: Mutex<BTreeMap<RecordingId, (notes::Slot, notes::Opened)>>,
     /// Recordings begun and not yet sealed.
@@ -141,24 +147,25 @@ struct Lane {
 impl Recorder {
     /// Starts the threads. What a crash left open is repaired, sealed and told as damaged, on the sealing thread.
     pub fn start(settings: Settings, clock: Clock, facts: Facts) -> io::Result<Recorder> {
-        std::fs::create_dir_all(&settings.root)?;
-        let (notes, left) = notes::Notes::open(&settings.root)?;
+        let disk = Alarm::default();
+        let (folders, left) = folders::Folders::open(&settings.folders, &disk)?;
+        let left = folders::once(&folders, left);
         let goes_on = |opened: &notes::Opened| settings.running.contains(&opened.fact.recording);
         let (running, left_open): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, opened)| goes_on(opened));
         let running = running.into_iter().map(|(slot, opened)| (opened.fact.recording, (slot, opened))).collect();
         let writers = settings.threads.max(THREADS_MIN);
-        // Each recording sends two messages in its life, so there is room for all that are admitted.
-        let (to_sealer, jobs) = sync_channel(2 * settings.recordings_max);
+        // Each recording sends three messages in its life at most, so there is room for all that are admitted.
+        let (to_sealer, jobs) = sync_channel(3 * settings.recordings_max);
         let shared = Arc::new(Shared {
             settings,
             clock,
             facts,
-            notes,
+            folders,
             running: Mutex::new(running),
             alive: AtomicUsize::new(0),
             batches_lost: Alarm::default(),
             refused: AtomicU64::new(0),
-            disk: Alarm::default(),
+            disk,
         });
         let mut recorder = Recorder { shared: shared.clone(), lanes: Vec::new(), threads: Vec::new() };
         for number in 0..writers {

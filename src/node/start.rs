@@ -3,6 +3,7 @@
 //! Start: store, journal, prompts, sockets, media threads, recorder, then shards and ACD owners; only then is anything
 //! received. Stop: no new calls, running ones finish within their bound, facts reach SQL, files are sealed.
 
+use super::archive::{self, Archive};
 use super::clock;
 use super::edge::{self, Edge};
 use super::facts::{self, FactWriter, Refused};
@@ -107,6 +108,9 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// The archive's settings, or its directory.
+    #[error("[archive]: {0}")]
+    Archive(#[from] object_store::Error),
     /// Threads or random numbers.
     #[error("the system refused what the engine needs: {0}")]
     System(#[from] io::Error),
@@ -119,6 +123,7 @@ pub struct Node {
     wires: Arc<Wires>,
     facts: FactWriter,
     recorder: Recorder,
+    archive: Option<(Archive, archive::Worker)>,
     keeper: Keeper,
     media: Arc<MediaThreads>,
     acd_counts: Vec<Arc<Mutex<acd::Counts>>>,
@@ -182,6 +187,7 @@ impl Node {
         });
         let mut node = Node {
             acd_counts: config.sites.iter().map(|_| Arc::default()).collect(),
+            archive: start_archive(&config, &store, (wires.clone(), seed))?,
             current: Arc::new(Current::new(&config, &listeners)),
             listening: listeners.listening(),
             listeners: Arc::new(Mutex::new(listeners)),
@@ -421,6 +427,11 @@ impl Node {
         }
     }
 
+    /// The archive of recordings, if there is one.
+    pub fn archive(&self) -> Option<Archive> {
+        self.archive.as_ref().map(|(archive, _)| archive.clone())
+    }
+
     /// Shows what stands inside; what belongs to HTTP is left at zero.
     pub fn internals(&self) -> impl Fn() -> Internals + Send + Sync + 'static {
         let sources = Sources {
@@ -429,6 +440,7 @@ impl Node {
             acds: self.acd_counts.clone(),
             media: self.media.figures().to_vec(),
             recorder: self.recorder.gauge(),
+            archive: self.archive(),
             facts: self.facts.clone(),
             facts_refused: self.facts_refused.clone(),
             runtime: Handle::current(),
@@ -462,8 +474,11 @@ impl Node {
             let _ = task.await;
         }
         save_registrations(&self.wires);
-        let (media, recorder, keeper) = (self.media, self.recorder, self.keeper);
+        let (media, recorder, keeper, archive) = (self.media, self.recorder, self.keeper, self.archive);
         let stopped = tokio::task::spawn_blocking(move || {
+            if let Some((_, worker)) = archive {
+                worker.stop();
+            }
             drop(media);
             recorder.stop();
             keeper.stop();
@@ -711,13 +726,32 @@ fn start_recorder(
         tell(Stamped { id, at, site: site.into(), fact });
     });
     let settings = recorder::Settings {
-        root: config.node.recordings.clone(),
+        folders: config.node.recordings.clone(),
         threads: RECORDER_THREADS,
         recordings_max: config.node.calls_max * 2,
         running,
     };
-    let folder = config.node.recordings.display().to_string();
+    let names: Vec<String> = config.node.recordings.iter().map(|folder| folder.display().to_string()).collect();
+    let folder = names.join(" and ");
     Recorder::start(settings, clock::now, facts).map_err(|error| StartError::Recordings { folder, error })
+}
+
+fn start_archive(
+    config: &Config,
+    store: &Store,
+    (wires, seed): (Arc<Wires>, [u64; 2]),
+) -> Result<Option<(Archive, archive::Worker)>, StartError> {
+    let Some(configured) = config.archive.clone() else { return Ok(None) };
+    let archive = Archive::open(&configured)?;
+    let mint = Mutex::new(Mint::new(STREAM_BEYOND_SHARDS + 16_384, seed));
+    let audit = Box::new(move |site: &str, audit: Audit| {
+        let at = clock::now().wall;
+        let id = FactId(lock(&mint).mint(at));
+        (wires.facts)(Stamped { id, at, site: site.into(), fact: Fact::Audit(Box::new(audit)) });
+    });
+    let (folders, store) = (config.node.recordings.clone(), store.clone());
+    let worker = archive::Worker::start(archive.clone(), archive::Settings { configured, folders, store, audit })?;
+    Ok(Some((archive, worker)))
 }
 
 /// A shard's own slice of the media ports: whole pairs, none shared.

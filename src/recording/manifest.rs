@@ -68,6 +68,9 @@ pub struct Recorded {
     /// Silences that were made on purpose. Entries of before there were any have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<Mark>,
+    /// Whether a crash had cut the file, so that the sizes in its header were written anew from its length.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub repaired: bool,
 }
 
 /// Where a site's chain stands.
@@ -227,6 +230,7 @@ mod tests {
             sha256: Digest::of(b"sound"),
             damaged: false,
             marks: Vec::new(),
+            repaired: false,
         }
     }
 
@@ -249,6 +253,18 @@ mod tests {
         lines.push(later.append(recorded(6)));
         assert_eq!(verified(&lines), Ok(later));
         assert_eq!(read(&lines[5]).expect("an entry").recorded, recorded(6));
+    }
+
+    /// Lines are hashed as they are: what older programs wrote keeps its meaning and its hash.
+    #[test]
+    fn a_repair_is_said_and_lines_of_before_it_could_be_are_as_they_were() {
+        let mut chain = Chain::EMPTY;
+        let plain = chain.append(recorded(1));
+        assert!(!String::from_utf8_lossy(&plain).contains("repaired"));
+        assert!(!read(&plain).expect("an entry").recorded.repaired);
+        let line = chain.append(Recorded { repaired: true, ..recorded(2) });
+        assert!(String::from_utf8_lossy(&line).contains("\"repaired\":true"));
+        assert!(read(&line).expect("an entry").recorded.repaired);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Recordings: taps of both sides of a contact go in, the bytes of a stereo A-law WAV come out.
 //!
 //! [`Session`] is one recording; it places packets on our clock ([`timeline`]) and writes pieces of a file whose header
-//! is [`format`]'s; [`manifest`] chains what was recorded. Never opens a file: the shell carries out the commands.
+//! is [`format`]'s; [`manifest`] chains what was recorded, [`peaks`] are its picture. Never opens a file: the shell
+//! carries out the commands.
 
 pub mod format;
 pub mod manifest;
 pub mod marks;
+pub mod peaks;
 mod session;
 pub mod timeline;
 

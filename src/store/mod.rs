@@ -6,6 +6,7 @@
 
 pub mod agent_states;
 pub mod agents;
+pub mod archive;
 pub mod audit;
 pub mod blocked;
 mod bulk;
@@ -184,7 +185,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 8] = [
+    const STEPS: [(&str, &str); 9] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
@@ -193,6 +194,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("signalled", include_str!("../../migrations/0006_signalled.sql")),
         ("outbound calls", include_str!("../../migrations/0007_outbound.sql")),
         ("blocked", include_str!("../../migrations/0008_blocked.sql")),
+        ("archive", include_str!("../../migrations/0009_archive.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

@@ -4,7 +4,7 @@ use super::bulk::{Bound, Bulk};
 use super::page::{Page, of_site, turn_to};
 use super::{Site, StoreError};
 use crate::base::fact::RecordingFact;
-use crate::base::{ContactId, RecordingId};
+use crate::base::{ContactId, RecordingId, Wall};
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
 
@@ -33,6 +33,40 @@ pub struct RecordingRow {
     pub sha256: Option<String>,
     /// Whether samples were lost to a fault of ours.
     pub damaged: Option<bool>,
+    /// When its object in the archive was read back.
+    pub archived: Option<i64>,
+    /// Name of the object.
+    pub archive_object: Option<String>,
+    /// What the object holds: `wav` (the file as it was), `opus`.
+    pub archive_format: Option<String>,
+    /// Size of the object.
+    pub archive_bytes: Option<i64>,
+    /// SHA-256 of the object in hexadecimal.
+    pub archive_sha256: Option<String>,
+    /// When the local file was removed.
+    pub local_removed: Option<i64>,
+}
+
+/// A row whose ids or numbers are none: nobody but this program writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the row of the recording is damaged")]
+pub struct Damaged;
+
+impl RecordingRow {
+    /// The telling that this row is from, without what is known at its end.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn fact(&self) -> Result<RecordingFact, Damaged> {
+        Ok(RecordingFact {
+            recording: self.id.parse().map_err(|_| Damaged)?,
+            revision: u32::try_from(self.revision).map_err(|_| Damaged)?,
+            contact: self.contact.parse().map_err(|_| Damaged)?,
+            path: self.path.as_str().into(),
+            started: Wall(self.started),
+            finished: None,
+        })
+    }
 }
 
 impl Site<'_> {

@@ -289,6 +289,7 @@ fn manifest() -> Vec<u8> {
         sha256: Digest::of(b"sound"),
         damaged: false,
         marks: Vec::new(),
+        repaired: count == 2,
     };
     let lines: Vec<Vec<u8>> = (1..4).map(|count| chain.append(recorded(count))).collect();
     lines.join(&b'\n')

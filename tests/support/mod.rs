@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod baresip;
+pub mod disk;
 pub mod engine;
 pub mod hotline;
 pub mod phone;

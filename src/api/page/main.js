@@ -4,7 +4,7 @@ import { Board } from "./board.js";
 import { Chart } from "./chart.js";
 import { at, h, icon, span, tick, timer } from "./dom.js";
 import { Refused, follow } from "./events.js";
-import { Player } from "./player.js";
+import { Player, fineness } from "./player.js";
 import { switchLanguage, translate, word } from "./words.js";
 
 const KEPT = "jiesu.token";
@@ -229,12 +229,14 @@ async function readRecords() {
 async function play(call, asked) {
   player.chosen ||= asked;
   const title = () => `${word(player.chosen ? "recording" : "newest")} · ${number(call.caller)} → ${call.agent ?? "–"} · ${span(call.ended - call.offered)}`;
-  const bytes = async () => {
-    const answer = await ask(`/recordings/${call.recording}/audio?site=${encodeURIComponent(call.site)}`);
+  const of = async (what) => {
+    const answer = await ask(`/recordings/${call.recording}/${what}site=${encodeURIComponent(call.site)}`);
     if (!answer.ok) throw new Error(String(answer.status));
-    return answer.arrayBuffer();
+    return answer;
   };
-  const loaded = player.load(bytes, call.recording, title, asked);
+  const bytes = async () => (await of("audio?")).arrayBuffer();
+  const peaks = async () => (await of(`peaks?per_second=${fineness(call.ended - call.offered)}&`)).json();
+  const loaded = player.load(bytes, peaks, call.recording, title, asked);
   drawRecords();
   await loaded;
 }

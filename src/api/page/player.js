@@ -1,9 +1,13 @@
-// The player: a recording fetched with the token, its two channels drawn, and the browser's own audio controls.
+// The player: a recording and its peaks fetched with the token, both channels drawn, and the browser's own audio controls.
 
 import { at, h, s } from "./dom.js";
 import { word } from "./words.js";
 
 const COLUMNS = 400;
+const LOUDEST = 32_256;
+
+/** Windows a second that give a recording of this length about as many columns as are drawn. */
+export const fineness = (ms) => Math.min(100, Math.max(1, Math.ceil((COLUMNS * 1_000) / Math.max(ms, 1))));
 
 export class Player {
   #url = null;
@@ -32,20 +36,20 @@ export class Player {
     at("lanes").textContent = `${word("left")} · ${word("right")}`;
   }
 
-  /** Loads a recording; plays it when somebody asked for that. */
-  async load(fetchBytes, recording, title, play) {
+  /** Loads a recording; plays it when somebody asked for that. A picture that cannot be had leaves the sound alone. */
+  async load(fetchBytes, fetchPeaks, recording, title, play) {
     at("player").hidden = false;
     at("unplayed").hidden = true;
     this.recording = recording;
     try {
-      const bytes = await fetchBytes();
+      const [bytes, picture] = await Promise.all([fetchBytes(), fetchPeaks().catch(() => ({ peaks: [] }))]);
       if (this.recording !== recording) return;
       if (this.#url) URL.revokeObjectURL(this.#url);
       this.#url = URL.createObjectURL(new Blob([bytes], { type: "audio/wav" }));
       this.#title = title;
       this.name();
       at("audio").src = this.#url;
-      at("wave").replaceChildren(wave(bytes), h("span", { class: "head" }));
+      at("wave").replaceChildren(wave(picture), h("span", { class: "head" }));
       if (play) await at("audio").play();
     } catch (error) {
       if (error.name === "NotAllowedError" || error.name === "AbortError") return;
@@ -63,40 +67,20 @@ export class Player {
   }
 }
 
-/** Peaks of both channels: the citizen grows up from the middle, the others down. */
-function wave(buffer) {
-  const sound = samples(new DataView(buffer));
-  const frames = Math.floor(sound.length / 2);
-  const column = Math.max(1, Math.ceil(frames / COLUMNS));
-  const peak = (from, side) => {
-    let most = 0;
-    for (let frame = from; frame < Math.min(from + column, frames); frame++) most = Math.max(most, loudness(sound[2 * frame + side]));
-    return Math.max(0.4, 38 * Math.sqrt(most)).toFixed(1);
+/** Both channels from the middle: the citizen grows up, the others down. Of several windows a column shows the loudest. */
+function wave({ peaks }) {
+  const column = Math.max(1, Math.ceil(peaks.length / COLUMNS));
+  const columns = Math.max(1, Math.ceil(peaks.length / column));
+  const height = (place, side) => {
+    const most = Math.max(...peaks.slice(place * column, (place + 1) * column).map((peak) => peak[side]));
+    return Math.max(0.4, 38 * Math.sqrt(most / LOUDEST)).toFixed(1);
   };
   const bars = (side, sign) => {
     let path = "";
-    for (let place = 0; place * column < frames; place++) path += `M${place} 42v${sign}${peak(place * column, side)}h.7v${sign ? "" : "-"}${peak(place * column, side)}z`;
+    for (let place = 0; place * column < peaks.length; place++) path += `M${place} 42v${sign}${height(place, side)}h.7v${sign ? "" : "-"}${height(place, side)}z`;
     return path;
   };
-  return s("svg", { viewBox: `0 0 ${COLUMNS} 84`, preserveAspectRatio: "none" },
+  return s("svg", { viewBox: `0 0 ${columns} 84`, preserveAspectRatio: "none" },
     s("path", { class: "left", d: bars(0, "-") }), s("path", { class: "right", d: bars(1, "") }),
-    s("line", { class: "middle", x1: 0, x2: COLUMNS, y1: 42, y2: 42 }));
-}
-
-/** The data chunk of a RIFF file; its size may be of a file still being written. */
-function samples(view) {
-  const name = (place) => String.fromCharCode(...new Uint8Array(view.buffer, place, 4));
-  for (let place = 12; place + 8 <= view.byteLength;) {
-    const size = view.getUint32(place + 4, true);
-    if (name(place) === "data") return new Uint8Array(view.buffer, place + 8, Math.min(size, view.byteLength - place - 8));
-    place += 8 + size + (size % 2);
-  }
-  return new Uint8Array();
-}
-
-/** G.711 A-law, 0 to 1. */
-function loudness(byte) {
-  const code = byte ^ 0x55;
-  const [segment, step] = [(code >> 4) & 7, code & 15];
-  return (segment ? ((step << 4) + 0x108) << (segment - 1) : (step << 4) + 8) / 32768;
+    s("line", { class: "middle", x1: 0, x2: columns, y1: 42, y2: 42 }));
 }

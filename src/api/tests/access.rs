@@ -57,7 +57,7 @@ async fn every_route_wants_a_token_and_a_right() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 24);
+    assert_eq!(checked, 25);
     assert!(site.asked.lock().unwrap().hung_up.is_empty());
     assert!(site.asked.lock().unwrap().wanted.is_empty() && site.asked.lock().unwrap().dialled.is_empty());
 }
@@ -102,6 +102,7 @@ async fn what_is_absent_answers_like_what_is_foreign() {
         (format!("/calls/{}", contact(0)), format!("/calls/{}", ContactId(9)), "ly-team_lead"),
         (format!("/orders/{}", order(0)), "/orders/nonsense".into(), "ly-dispatcher"),
         (format!("/recordings/{}/audio", recording(0)), format!("/recordings/{}/audio", RecordingId(9)), "ly-qc"),
+        (format!("/recordings/{}/peaks", recording(0)), format!("/recordings/{}/peaks", RecordingId(9)), "ly-qc"),
         ("/queues?site=fz".into(), "/queues?site=xx".into(), "ly-admin"),
     ];
     for (foreign, absent, token) in pairs {

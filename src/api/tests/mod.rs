@@ -238,7 +238,8 @@ async fn two_sites() -> Two {
     let node = Node {
         live,
         store,
-        recordings_root: folder.path().to_owned(),
+        archive: None,
+        recordings_roots: vec![folder.path().join("first"), folder.path().to_owned()],
         tokens: Arc::new(ArcSwap::from_pointee(tokens())),
         hang_up: Arc::new(move |call| {
             let mut asked = hang_up.lock().unwrap();

@@ -235,6 +235,7 @@ async fn the_description_is_openapi_3_1_and_whole() {
         "/recordings",
         "/recordings/{id}",
         "/recordings/{id}/audio",
+        "/recordings/{id}/peaks",
         "/trunks",
     ]
     .map(|path| format!("/api/v1{path}"))

@@ -4,6 +4,7 @@
 //! systems remember what was deleted: after a flood of short calls ext4 passes over thousands of freed inodes for each
 //! file created, at ten times the cost.
 
+use super::folders::Place;
 use crate::base::fact::RecordingFact;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -31,6 +32,9 @@ pub(super) struct Opened {
     pub(super) site: Box<str>,
     /// As told at its start.
     pub(super) fact: RecordingFact,
+    /// In which directory: that of the notes it stands in.
+    #[serde(skip)]
+    pub(super) place: Place,
 }
 
 /// Where a note stands, counted from 0.

@@ -5,6 +5,7 @@
 //! between repeats steps but loses and doubles nothing. The disk is slow to sync and quick at all else, so whatever waits
 //! is sealed together: the files of a group are synced at once, and its entries are one write and one sync.
 
+use super::folders::Place;
 use super::ledger::Ledger;
 use super::notes::{Opened, Slot};
 use super::{Shared, stand_back};
@@ -49,6 +50,8 @@ pub(super) enum ToSealer {
     Opened {
         /// Whose.
         recording: RecordingId,
+        /// In which directory.
+        place: Place,
         /// The sound.
         file: Arc<File>,
     },
@@ -83,6 +86,8 @@ struct Whole<'a> {
     job: &'a mut Job,
     file: Arc<File>,
     samples: u64,
+    /// Whether a crash had cut it.
+    repaired: bool,
 }
 
 /// State of the thread.
@@ -98,7 +103,7 @@ pub(super) struct Sealer {
     forsaken: Option<Instant>,
     open: BTreeMap<RecordingId, Synced>,
     due: VecDeque<(Instant, RecordingId)>,
-    ledgers: BTreeMap<Box<str>, Ledger>,
+    ledgers: BTreeMap<(Place, Box<str>), Ledger>,
     /// What a file is read into to be hashed.
     piece: Box<[u8]>,
 }
@@ -106,6 +111,8 @@ pub(super) struct Sealer {
 /// An open file.
 struct Synced {
     file: Arc<File>,
+    /// In which directory.
+    place: Place,
     /// Whether its note is on disk: writers do not wait for that.
     noted: bool,
 }
@@ -115,7 +122,7 @@ impl Sealer {
         Sealer {
             shared,
             inbox,
-            jobs: left_open.into_iter().map(Job::left).collect(),
+            jobs: left_open.into_iter().map(|(slot, opened)| Job::left((Some(slot), opened))).collect(),
             later: VecDeque::new(),
             next_group: Instant::now(),
             forsaken: Some(Instant::now() + TAKEN_UP_WITHIN),
@@ -169,15 +176,18 @@ impl Sealer {
 
     fn seal_forsaken(&mut self) {
         let forsaken = std::mem::take(&mut *lock(&self.shared.running));
-        self.jobs.extend(forsaken.into_values().map(Job::left));
+        self.jobs.extend(forsaken.into_values().map(|(slot, opened)| Job::left((Some(slot), opened))));
     }
 
     fn take(&mut self, message: ToSealer) {
         match message {
-            ToSealer::Opened { recording, file } => {
+            ToSealer::Opened { recording, place, file } => {
                 // Spread over the whole period by what is random in the id, so that files are not synced all at once.
                 let spread = SYNC_EVERY.mul_f64(f64::from(recording.0 as u16) / 65536.0);
-                self.open.insert(recording, Synced { file, noted: false });
+                if self.open.insert(recording, Synced { file, place, noted: false }).is_some() {
+                    // It went to another directory, and is due when it was.
+                    return;
+                }
                 let due = Instant::now() + spread;
                 let at = self.due.partition_point(|(other, _)| *other <= due);
                 self.due.insert(at, (due, recording));
@@ -203,34 +213,39 @@ impl Sealer {
         let Some(first) = live.first().and_then(|(_, recording)| self.open.get(recording)) else {
             return false;
         };
-        let (file, noted) = (first.file.clone(), first.noted);
+        let (file, place, noted) = (first.file.clone(), first.place, first.noted);
+        // Those of another directory, which may be another file system, have their turn next.
+        let (mut live, others): (Vec<_>, Vec<_>) =
+            live.into_iter().partition(|(_, recording)| self.open[recording].place == place);
+        others.into_iter().rev().for_each(|waits| self.due.push_front(waits));
         let synced = if live.len() < SYNC_ALL_FROM {
             live.drain(1..).rev().for_each(|waits| self.due.push_front(waits));
             file.sync_data()
         } else {
             rustix::fs::syncfs(&file).map_err(io::Error::from)
         };
-        let synced = if noted { synced } else { synced.and(self.sync_notes()) };
+        let synced = if noted { synced } else { synced.and(self.sync_notes(place)) };
         if let Err(error) = synced {
             self.shared.disk_error("sync", &error);
+            self.shared.folders.pass_over(place, (self.shared.clock)().mono);
         }
         // All periods are equal, so the back of the queue is the right place.
         self.due.extend(live.into_iter().map(|(_, recording)| (now + SYNC_EVERY, recording)));
         true
     }
 
-    fn sync_notes(&mut self) -> io::Result<()> {
-        self.shared.notes.sync()?;
+    fn sync_notes(&mut self, place: Place) -> io::Result<()> {
+        self.shared.folders.notes(place).sync()?;
         // Whose opening was told had its note written before.
-        self.open.values_mut().for_each(|open| open.noted = true);
+        self.open.values_mut().filter(|open| open.place == place).for_each(|open| open.noted = true);
         Ok(())
     }
 
     /// Seals the next group, if anything waits. What fails is tried again later.
     fn seal_some(&mut self, now: Instant) -> bool {
-        let mut sites: BTreeMap<Box<str>, Vec<Job>> = BTreeMap::new();
+        let mut sites: BTreeMap<(Place, Box<str>), Vec<Job>> = BTreeMap::new();
         for job in self.jobs.drain(..self.jobs.len().min(GROUP_MAX)) {
-            sites.entry(job.opened.site.clone()).or_default().push(job);
+            sites.entry((job.opened.place, job.opened.site.clone())).or_default().push(job);
         }
         if sites.is_empty() {
             return false;
@@ -240,7 +255,8 @@ impl Sealer {
             // Notes taken away before are gone for good before the manifest grows: those that a power cut leaves are of
             // its last lines, and are found there.
             let group = jobs[0].opened.fact.recording.0;
-            let chained = fenced("sealer", group, || self.sync_notes().and_then(|()| self.chain_in(&site, &mut jobs)));
+            let chained =
+                fenced("sealer", group, || self.sync_notes(site.0).and_then(|()| self.chain_in(&site, &mut jobs)));
             match chained {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.shared.disk_error("seal", &error),
@@ -255,8 +271,8 @@ impl Sealer {
 
     /// Makes the files of one site whole and appends them to its manifest, in their order, but for those the run before
     /// had in it just before it died. A file that fails leaves its job without a line and the others alone.
-    fn chain_in(&mut self, site: &str, jobs: &mut [Job]) -> io::Result<()> {
-        let folder = self.shared.settings.root.join(site);
+    fn chain_in(&mut self, site: &(Place, Box<str>), jobs: &mut [Job]) -> io::Result<()> {
+        let folder = self.shared.folders.of_site(site.0, &site.1);
         let shared = self.shared.clone();
         let (ledger, piece) = self.ledger(site, &folder)?;
         let failed = |error: io::Error| shared.disk_error("seal", &error);
@@ -286,7 +302,7 @@ impl Sealer {
     }
 
     /// After a panic in a group: each of it by itself, so that the one at fault keeps no other from its seal.
-    fn chain_in_alone(&mut self, site: &str, jobs: &mut [Job]) {
+    fn chain_in_alone(&mut self, site: &(Place, Box<str>), jobs: &mut [Job]) {
         for job in jobs {
             let which = job.opened.fact.recording.0;
             let chained = fenced("sealer", which, || self.chain_in(site, std::slice::from_mut(job)));
@@ -311,11 +327,11 @@ impl Sealer {
         }
     }
 
-    /// The manifest of a site, and what files are read into.
-    fn ledger(&mut self, site: &str, folder: &Path) -> io::Result<(&mut Ledger, &mut [u8])> {
+    /// The manifest of a site in a directory, and what files are read into.
+    fn ledger(&mut self, site: &(Place, Box<str>), folder: &Path) -> io::Result<(&mut Ledger, &mut [u8])> {
         if !self.ledgers.contains_key(site) {
             fs::create_dir_all(folder)?;
-            self.ledgers.insert(site.into(), Ledger::open(folder)?);
+            self.ledgers.insert(site.clone(), Ledger::open(folder)?);
         }
         Ok((self.ledgers.get_mut(site).expect("just opened"), &mut self.piece))
     }
@@ -323,8 +339,8 @@ impl Sealer {
 
 impl Job {
     /// A recording that a crash left open.
-    fn left((slot, opened): (Slot, Opened)) -> Job {
-        Job { opened, slot: Some(slot), finished: None, counted: false, file: None, line: None }
+    fn left((slot, opened): (Option<Slot>, Opened)) -> Job {
+        Job { opened, slot, finished: None, counted: false, file: None, line: None }
     }
 }
 
@@ -340,13 +356,14 @@ impl Whole<'_> {
                 Arc::new(in_folder(&wav, || open.open(&wav))?)
             }
         };
-        let samples = mend(&file)?;
-        Ok(Whole { job, file, samples })
+        let Mended { samples, changed } = mend(&file)?;
+        let repaired = changed && !job.counted;
+        Ok(Whole { job, file, samples, repaired })
     }
 
     /// Says what it holds.
     fn recorded(&self, piece: &mut [u8]) -> io::Result<Recorded> {
-        let Opened { site, fact } = &self.job.opened;
+        let Opened { site, fact, .. } = &self.job.opened;
         let samples = self.samples;
         let length = Duration::from_nanos(samples * 1_000_000_000 / u64::from(SAMPLE_HZ));
         let whole = self.job.finished.as_ref().filter(|finished| finished.samples == samples);
@@ -362,6 +379,7 @@ impl Whole<'_> {
             sha256: hash(&self.file, piece)?,
             damaged: whole.is_none_or(|finished| finished.damaged),
             marks: whole.map(|finished| finished.marks.clone()).unwrap_or_default(),
+            repaired: self.repaired,
         })
     }
 }
@@ -370,33 +388,68 @@ impl Whole<'_> {
 /// long as the note stands, the next start writes it again.
 fn write_beside(shared: &Shared, job: &Job, line: &[u8]) -> io::Result<RecordingFact> {
     let recorded = read(line).map_err(io::Error::other)?.recorded;
-    let wav = shared.settings.root.join(&*recorded.site).join(&*recorded.path);
+    let wav = shared.folders.of_site(job.opened.place, &recorded.site).join(&*recorded.path);
     fs::write(wav.with_extension("json"), line)?;
-    job.slot.map_or(Ok(()), |slot| shared.notes.clear(slot))?;
+    job.slot.map_or(Ok(()), |slot| shared.folders.notes(job.opened.place).clear(slot))?;
     Ok(finished_fact(&job.opened.fact, &recorded))
 }
 
-/// Makes the header of a file that nobody writes agree with its length; gives the samples of each channel.
+/// Makes the header of a file that nobody writes agree with its length.
 ///
 /// # Errors
 /// What the system says.
-pub fn mend_at(path: &Path) -> io::Result<u64> {
-    mend(&OpenOptions::new().read(true).write(true).open(path)?)
+pub fn mend_at(path: &Path) -> io::Result<()> {
+    mend(&OpenOptions::new().read(true).write(true).open(path)?).map(|_| ())
 }
 
-/// Makes the header agree with the length of the file, after whatever happened; gives the samples of each channel.
-fn mend(file: &File) -> io::Result<u64> {
+/// Seals a recording that a crash left open and that no engine writes: header, manifest, entry beside the file. Gives the
+/// fact to be told, and whether the header was written anew. What the next start does for recordings that have a note,
+/// with the same result, so that both may be done.
+///
+/// # Errors
+/// What the system says.
+pub fn seal_left(root: &Path, site: &str, begun: &RecordingFact) -> io::Result<(RecordingFact, bool)> {
+    let folder = root.join(site);
+    let mut ledger = Ledger::open(&folder)?;
+    let line = match ledger.find(begun) {
+        Some(line) => line.to_vec(),
+        None => {
+            // A file that is not there is no recording of silence here: the row says nothing of a note.
+            let file = OpenOptions::new().read(true).write(true).open(folder.join(&*begun.path))?;
+            let mut job = Job::left((None, Opened { site: site.into(), fact: begun.clone(), place: Place::default() }));
+            job.file = Some(Arc::new(file));
+            let whole = Whole::make(&mut job, &folder)?;
+            whole.file.sync_all()?;
+            let entry = whole.recorded(&mut vec![0; PIECE_BYTES])?;
+            ledger.append([entry])?.pop().expect("one entry, one line")
+        }
+    };
+    let recorded = read(&line).map_err(io::Error::other)?.recorded;
+    fs::write(folder.join(&*recorded.path).with_extension("json"), &line)?;
+    Ok((finished_fact(begun, &recorded), recorded.repaired))
+}
+
+/// What was found and done.
+struct Mended {
+    /// Of each channel.
+    samples: u64,
+    changed: bool,
+}
+
+/// Makes the header agree with the length of the file, after whatever happened.
+fn mend(file: &File) -> io::Result<Mended> {
     let length = file.metadata()?.len();
     let frames = format::frames_in(length);
     let mut found = vec![0; format::HEADER_BYTES as usize];
     let read = file.read_at(&mut found, 0)?;
-    if format::parse(&found[..read]) != Ok(frames) {
+    let (cut, torn) = (format::parse(&found[..read]) != Ok(frames), length != format::bytes_of(frames));
+    if cut {
         file.write_all_at(&format::header(frames), 0)?;
     }
-    if length != format::bytes_of(frames) {
+    if torn {
         file.set_len(format::bytes_of(frames))?;
     }
-    Ok(frames)
+    Ok(Mended { samples: frames, changed: cut || torn })
 }
 
 /// The sizes in the header stand before the sound and are known after it, so this cannot run along with the writing.

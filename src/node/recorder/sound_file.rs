@@ -28,6 +28,22 @@ impl SoundFile {
         SoundFile { file, end: if frames == 0 { 0 } else { format::bytes_of(frames) } }
     }
 
+    /// The same sound in a new, empty file, and whether all of it: from where it cannot be read or written, silence follows
+    /// with the next write.
+    pub(super) fn copied_to(&self, file: Arc<File>) -> (SoundFile, bool) {
+        let mut copy = SoundFile::new(file);
+        let mut piece = [0; PIECE.len()];
+        while copy.end < self.end {
+            let length = (self.end - copy.end).min(PIECE.len() as u64) as usize;
+            let read = self.file.read_exact_at(&mut piece[..length], copy.end);
+            if read.and_then(|()| copy.file.write_all_at(&piece[..length], copy.end)).is_err() {
+                return (copy, false);
+            }
+            copy.end += length as u64;
+        }
+        (copy, true)
+    }
+
     /// Writes `bytes` at `offset`; what is missing before it becomes silence.
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.fill_to(offset)?;

@@ -1,5 +1,6 @@
 //! The recorder as a whole, on real files below a temporary folder. Waits for facts, never for time.
 
+use super::folders::Place;
 use super::ledger::Ledger;
 use super::notes::{BLANK, NAME as NOTES, Notes, Opened, SLOT_BYTES};
 use super::*;
@@ -34,8 +35,11 @@ fn bench_on(root: TempDir, clock: Clock) -> Bench {
 
 fn bench_after(root: TempDir, clock: Clock, running: BTreeSet<RecordingId>) -> Bench {
     let (to, facts) = std::sync::mpsc::channel();
-    let settings =
-        Settings { root: root.path().join("recordings"), threads: 2, recordings_max: RECORDINGS_MAX, running };
+    // The second is there only for tests that make it.
+    let folders = ["recordings", "second"].map(|name| root.path().join(name));
+    let folders = folders.into_iter().enumerate().filter(|(place, path)| *place == 0 || path.exists());
+    let folders = folders.map(|(_, path)| path).collect();
+    let settings = Settings { folders, threads: 2, recordings_max: RECORDINGS_MAX, running };
     let tell = move |site: &str, fact: Fact| {
         let Fact::Recording(fact) = fact else { panic!("facts of recordings only") };
         // A test that has seen enough no longer listens.
@@ -206,6 +210,33 @@ fn what_a_crash_leaves_is_playable_and_sealed_by_the_next_start() {
     before.recorder.stop();
 }
 
+/// `jiesu verify --repair` and then the next start: one line of the manifest, said to be repaired, and the same fact.
+#[test]
+fn what_a_crash_leaves_can_be_sealed_before_the_next_start() {
+    let bench = bench();
+    bench.recorder.intake().give([start(1), audio(1, Channel::Citizen, 0), audio(1, Channel::Citizen, 60)]);
+    let begun = bench.next_fact();
+    let after = TempDir::new().expect("a folder");
+    let root = after.path().join("recordings");
+    copy(&bench.root.path().join("recordings"), &root);
+    bench.recorder.stop();
+    let wav = root.join("hefei").join(&*begun.path);
+    let mut cut = format::header(0).to_vec();
+    cut.extend([SILENCE; 16_001]);
+    fs::write(&wav, &cut).expect("a file");
+
+    let (told, repaired) = seal_left(&root, "hefei", &begun).expect("sealed");
+    let finished = told.finished.clone().expect("finished");
+    assert_eq!((repaired, told.revision, finished.duration_ms, finished.damaged), (true, 2, 1_000, true));
+    assert_eq!(*finished.sha256, Digest::of(&fs::read(&wav).expect("the file")).to_string());
+    assert_eq!(seal_left(&root, "hefei", &begun).expect("sealed").0, told);
+    let next = bench_on(after, || Now { mono: Mono(0), wall: Wall(0) });
+    assert_eq!(next.finished(1), told);
+    let manifest = fs::read(next.site().join(NAME)).expect("a manifest");
+    assert!(read(lines(&manifest).last().expect("a line")).expect("an entry").recorded.repaired);
+    assert_eq!((verified(&next.site()).number, notes_in(&root)), (1, 0));
+}
+
 #[test]
 fn a_disk_error_marks_the_recording_and_writing_goes_on_when_it_is_over() {
     let bench = bench();
@@ -298,6 +329,7 @@ fn a_manifest_goes_on_after_whatever_a_crash_left_of_it() {
         sha256: Digest::NONE,
         damaged: false,
         marks: Vec::new(),
+        repaired: false,
     };
     let mut ledger = Ledger::open(folder.path()).expect("a manifest");
     // More than the tail that is read again.
@@ -471,7 +503,7 @@ fn notes_take_the_first_free_slot_and_what_a_crash_tore_is_one() {
     let opened = |key: u128, site: &str| {
         let (recording, contact, path) = (RecordingId(key), ContactId(key), "x.wav".into());
         let fact = RecordingFact { recording, revision: 1, contact, path, started: Wall(0), finished: None };
-        Opened { site: site.into(), fact }
+        Opened { site: site.into(), fact, place: Place::default() }
     };
     let (notes, left) = Notes::open(folder.path()).expect("notes");
     assert!(left.is_empty());
@@ -501,7 +533,7 @@ fn a_recording_of_a_process_that_died_goes_on_in_its_file() {
     for key in [1, 2, 3] {
         let (recording, contact, path) = (RecordingId(key), ContactId(key + 1_000), format!("{key}.wav").into());
         let fact = RecordingFact { recording, revision: 1, contact, path, started: START.wall, finished: None };
-        notes.write(&Opened { site: "hefei".into(), fact }).expect("written");
+        notes.write(&Opened { site: "hefei".into(), fact, place: Place::default() }).expect("written");
         // One second, told as nothing by its header, and half a frame.
         let mut file = format::header(0).to_vec();
         file.resize(format::bytes_of(8_000) as usize + 1, 0x33);
@@ -525,4 +557,63 @@ fn a_recording_of_a_process_that_died_goes_on_in_its_file() {
     recorder.stop();
     let forsaken = facts.try_iter().find(|(_, fact)| fact.recording == RecordingId(2)).expect("nobody took it up");
     assert_eq!(forsaken.1.finished.expect("its end").duration_ms, 1_000);
+}
+
+/// A bench with a second directory. A folder where the file of `contact` would be keeps it out of the first one.
+fn bench_of_two() -> Bench {
+    let root = TempDir::new().expect("a folder");
+    fs::create_dir_all(root.path().join("second")).expect("a folder");
+    bench_on(root, || Now { mono: Mono::from_ms(1_000), wall: Wall(0) })
+}
+
+/// While the first directory takes no files, what is new goes to the second, with its own chain and notes.
+#[test]
+fn while_the_first_directory_fails_new_recordings_go_to_the_second() {
+    let bench = bench_of_two();
+    fs::write(bench.site(), "in the way of the site's folder").expect("written");
+    let mut intake = bench.recorder.intake();
+    intake.give([start(1), audio(1, Channel::Citizen, 0), finish(1, 1_000)]);
+    let told = bench.finished(1);
+    let finished = told.finished.expect("finished");
+    assert_eq!((finished.damaged, finished.duration_ms), (false, 1_000));
+    let second = bench.root.path().join("second");
+    let file = fs::read(second.join("hefei").join(&*told.path)).expect("the file");
+    assert_eq!(*finished.sha256, Digest::of(&file).to_string());
+    assert_eq!((verified(&second.join("hefei")).number, notes_in(&second)), (1, 0));
+    let counts = bench.recorder.gauge().counts();
+    assert_eq!((counts.failing, counts.faults.disk), (1, 1));
+    // It is passed over now: nothing is tried there for the next recording.
+    intake.give([start(2), finish(2, 20)]);
+    assert!(second.join("hefei").join(&*bench.finished(2).path).exists());
+    assert_eq!(bench.recorder.gauge().counts().faults.disk, 1);
+    bench.recorder.stop();
+}
+
+/// A crash on the way from one directory to the other: the longer file is sealed, the other one goes with its note.
+#[test]
+fn a_recording_that_a_crash_left_in_both_directories_is_sealed_once() {
+    for (first, second, stays) in [(800u64, 500u64, 0), (500, 800, 1)] {
+        let root = TempDir::new().expect("a folder");
+        let folders = ["recordings", "second"].map(|name| root.path().join(name));
+        let contact = ContactId(1_001);
+        let path: Box<str> = "2026/11/22/x.wav".into();
+        let (recording, started) = (RecordingId(1), START.wall);
+        let fact = RecordingFact { recording, revision: 1, contact, path: path.clone(), started, finished: None };
+        for (folder, frames) in folders.iter().zip([first, second]) {
+            fs::create_dir_all(folder.join("hefei/2026/11/22")).expect("a folder");
+            let (notes, _) = Notes::open(folder).expect("the notes");
+            let opened = Opened { site: "hefei".into(), fact: fact.clone(), place: Place::default() };
+            notes.write(&opened).expect("written");
+            let sound = vec![SILENCE; 2 * frames as usize];
+            fs::write(folder.join("hefei").join(&*path), [&format::header(frames)[..], &sound].concat())
+                .expect("a file");
+        }
+        let bench = bench_on(root, || Now { mono: Mono(0), wall: Wall(0) });
+        assert_eq!(bench.finished(1).finished.expect("finished").duration_ms, 100);
+        bench.recorder.stop();
+        let there = folders.each_ref().map(|folder| folder.join("hefei").join(&*path).exists());
+        assert_eq!(there, [stays == 0, stays == 1]);
+        assert_eq!(folders.each_ref().map(|folder| notes_in(folder)), [0, 0]);
+        assert!(bench.facts.try_recv().is_err(), "told once");
+    }
 }

@@ -1,5 +1,6 @@
 //! A writer thread: runs the machines of its recordings and carries out what they command.
 
+use super::folders::{self, Place};
 use super::notes::{Opened, Slot};
 use super::seal::{ToSealer, in_folder};
 use super::sound_file::SoundFile;
@@ -131,7 +132,7 @@ impl Writer {
         };
         let mut commands = Vec::new();
         let session = Session::begin(&start, &mut commands);
-        let opened = Opened { site: start.site, fact };
+        let opened = Opened { site: start.site, fact, place: Place::default() };
         let mut recording = Recording { session, opened, slot: None, file: None, damaged: false, deadline: None };
         recording.carry_out(&self.shared, &self.sealer, &mut commands);
         self.opened(recording);
@@ -140,7 +141,7 @@ impl Writer {
     /// A recording of a process that died goes on behind what is written; the gap is silence, by our fault. One whose file
     /// cannot be opened is sealed as far as it came.
     fn go_on(&mut self, start: &RecordingStart, slot: Slot, opened: Opened) {
-        let path = self.shared.settings.root.join(&*opened.site).join(&*opened.fact.path);
+        let path = self.shared.folders.file(&opened);
         let found = OpenOptions::new().read(true).write(true).open(path);
         let (file, length) = match found.and_then(|file| file.metadata().map(|it| (file, it.len()))) {
             Ok(found) => found,
@@ -150,7 +151,8 @@ impl Writer {
             }
         };
         let file = Arc::new(file);
-        tell(&self.sealer, ToSealer::Opened { recording: start.recording, file: file.clone() });
+        let place = opened.place;
+        tell(&self.sealer, ToSealer::Opened { recording: start.recording, place, file: file.clone() });
         let frames = format::frames_in(length);
         let session = Session::resume(start, frames);
         let file = Some(SoundFile::written(file, frames));
@@ -159,7 +161,7 @@ impl Writer {
     }
 
     fn opened(&mut self, recording: Recording) {
-        let Opened { site, fact } = &recording.opened;
+        let Opened { site, fact, .. } = &recording.opened;
         (self.shared.facts)(site, Fact::Recording(Box::new(fact.clone())));
         let key = fact.recording;
         self.open.insert(key, recording);
@@ -235,50 +237,99 @@ impl Recording {
         for command in commands.drain(..) {
             if let Command::Finished(end) = command {
                 finished = Some(end);
-            } else if let Err(error) = self.write(shared, sealer, command) {
-                self.damaged = true;
+            } else if let Err(error) = self.write(shared, sealer, &command) {
                 shared.disk_error("write", &error);
+                let elsewhere = self.move_on(shared, sealer).and_then(|()| self.write(shared, sealer, &command));
+                self.damaged |= elsewhere.is_err();
             }
         }
         finished
     }
 
-    fn write(&mut self, shared: &Shared, sealer: &SyncSender<ToSealer>, command: Command) -> io::Result<()> {
+    fn write(&mut self, shared: &Shared, sealer: &SyncSender<ToSealer>, command: &Command) -> io::Result<()> {
         if self.file.is_none() {
             let (file, slot) = self.opened.create(shared)?;
-            let file = Arc::new(file);
-            tell(sealer, ToSealer::Opened { recording: self.opened.fact.recording, file: file.clone() });
-            (self.file, self.slot) = (Some(SoundFile::new(file)), Some(slot));
+            let file = SoundFile::new(self.announced(sealer, self.opened.place, file));
+            (self.file, self.slot) = (Some(file), Some(slot));
         }
         let file = self.file.as_mut().expect("just opened");
         match command {
-            Command::Write { offset, bytes } => file.write(offset, &bytes),
+            Command::Write { offset, bytes } => file.write(*offset, bytes),
             Command::Fill { offset, length } => file.fill_to(offset + length),
-            Command::Sizes { frames, header } => file.patch(frames, &header),
+            Command::Sizes { frames, header } => file.patch(*frames, header),
             Command::Finished(_) => Ok(()),
         }
+    }
+
+    /// Goes on in another directory that works, under the same name, with all that is written so far. What cannot be read
+    /// any more becomes silence.
+    fn move_on(&mut self, shared: &Shared, sealer: &SyncSender<ToSealer>) -> io::Result<()> {
+        let now = (shared.clock)().mono;
+        let (Some(before), Some(slot)) = (&self.file, self.slot) else { return Err(io::ErrorKind::NotFound.into()) };
+        shared.folders.pass_over(self.opened.place, now);
+        let place = shared.folders.beside(self.opened.place, now).ok_or(io::ErrorKind::StorageFull)?;
+        let there = Opened { place, ..self.opened.clone() };
+        let (file, noted) = there.create_in(shared)?;
+        let file = self.announced(sealer, place, file);
+        let (file, whole) = before.copied_to(file);
+        self.damaged |= !whole;
+        let gone = std::mem::replace(&mut self.opened, there);
+        (self.file, self.slot) = (Some(file), Some(noted));
+        folders::forget(&shared.folders, slot, &gone);
+        Ok(())
+    }
+
+    /// Tells the sealer of a new file.
+    fn announced(&self, sealer: &SyncSender<ToSealer>, place: Place, file: File) -> Arc<File> {
+        let file = Arc::new(file);
+        let recording = self.opened.fact.recording;
+        tell(sealer, ToSealer::Opened { recording, place, file: file.clone() });
+        file
     }
 }
 
 impl Opened {
-    /// Creates the file under the first name that is free. The note comes first, so that no crash leaves a file of which
-    /// nobody knows; a file that is noted and missing is made by the next start.
+    /// Creates the file under the first name that is free in all directories, in the first of them that takes it.
     fn create(&mut self, shared: &Shared) -> io::Result<(File, Slot)> {
-        let folder = shared.settings.root.join(&*self.site);
         let first: Box<str> = self.fact.path.clone();
+        let folders = &shared.folders;
         let names = (1..=FILES_PER_CONTACT_MAX).map(|number| numbered(&first, number));
         // Nobody else writes here: what is free now is free at its creation.
-        let name = names.map(|name| (folder.join(&name), name)).find(|(path, _)| !path.exists());
-        let (path, name) = name.ok_or(io::ErrorKind::AlreadyExists)?;
+        let taken = |name: &String| folders.places().any(|it| folders.of_site(it, &self.site).join(name).exists());
+        let name = names.into_iter().find(|name| !taken(name)).ok_or(io::ErrorKind::AlreadyExists)?;
         self.fact.path = name.into();
-        let created = shared.notes.write(self).and_then(|slot| {
+        let now = (shared.clock)().mono;
+        let mut failed = None;
+        for place in folders.in_turn(now) {
+            self.place = place;
+            let created = self.create_in(shared);
+            // What failed last is the caller's to tell.
+            if let Some(error) = failed.take() {
+                shared.disk_error("create", &error);
+            }
+            match created {
+                Ok(created) => return Ok(created),
+                Err(error) => {
+                    folders.pass_over(place, now);
+                    failed = Some(error);
+                }
+            }
+        }
+        // The next try begins anew, with the first name.
+        self.fact.path = first;
+        Err(failed.expect("there is a directory, and it failed"))
+    }
+
+    /// Creates the file in its directory. The note comes first, so that no crash leaves a file of which nobody knows; a file
+    /// that is noted and missing is made by the next start.
+    fn create_in(&self, shared: &Shared) -> io::Result<(File, Slot)> {
+        let (path, notes) = (shared.folders.file(self), shared.folders.notes(self.place));
+        notes.write(self).and_then(|slot| {
             match in_folder(&path, || OpenOptions::new().read(true).write(true).create_new(true).open(&path)) {
                 Ok(file) => Ok((file, slot)),
-                Err(error) => shared.notes.clear(slot).and(Err(error)),
+                Err(error) => notes.clear(slot).and(Err(error)),
             }
-        });
-        // The next try begins anew, with the first name.
-        created.inspect_err(|_| self.fact.path = first)
+        })
     }
 }
 

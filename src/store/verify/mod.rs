@@ -23,8 +23,8 @@ pub struct Scope<'a> {
     pub from: Wall,
     /// First moment after it.
     pub to: Wall,
-    /// Below it stands the site's folder.
-    pub recordings: &'a Path,
+    /// Below each of them stands a folder of the site, with a manifest of its own.
+    pub recordings: &'a [PathBuf],
     /// Folder of the journal.
     pub journal: &'a Path,
     /// What has no end and began before this is over, whatever its record says.
@@ -46,8 +46,8 @@ pub enum Difference {
     RecordingMissing(String, String),
     /// A call that must be over has no end.
     CallWithoutEnd(String),
-    /// A recording that must be over has no end.
-    RecordingWithoutEnd(String),
+    /// A recording that must be over has no end: its id and its file. May be sealed, when no engine writes it.
+    RecordingWithoutEnd(String, String),
     /// A recording's file is not there.
     FileMissing(String, String),
     /// A file has another length than its recording says, in bytes: told, found.
@@ -62,6 +62,8 @@ pub enum Difference {
     Chain(Broken),
     /// A finished recording is not in the manifest.
     NotInManifest(String),
+    /// The manifest has a recording, with its file, of which there is no row.
+    EntryWithoutRow(String, String),
     /// The manifest says something else of a recording than its row.
     ManifestDiffers(String),
     /// The journal holds a newer telling than SQL, which said that it had taken it: kind and id.
@@ -78,7 +80,7 @@ impl fmt::Display for Difference {
             Difference::CallMissing(order, call) => write!(f, "order {order}: its call {call} is missing"),
             Difference::RecordingMissing(of, recording) => write!(f, "{of}: its recording {recording} is missing"),
             Difference::CallWithoutEnd(call) => write!(f, "call {call}: has no end and is not live"),
-            Difference::RecordingWithoutEnd(recording) => write!(f, "recording {recording}: has no end"),
+            Difference::RecordingWithoutEnd(recording, _) => write!(f, "recording {recording}: has no end"),
             Difference::FileMissing(recording, path) => write!(f, "recording {recording}: its file {path} is missing"),
             Difference::FileLength(path, told, found) => write!(f, "file {path}: {found} bytes, {told} were recorded"),
             Difference::FileChanged(path) => write!(f, "file {path}: its SHA-256 is another than was recorded"),
@@ -86,6 +88,9 @@ impl fmt::Display for Difference {
             Difference::Header(path) => write!(f, "file {}: its header was cut by a crash", path.display()),
             Difference::Chain(broken) => write!(f, "{broken}"),
             Difference::NotInManifest(recording) => write!(f, "recording {recording}: is not in the manifest"),
+            Difference::EntryWithoutRow(recording, path) => {
+                write!(f, "recording {recording}: is in the manifest with its file {path}, but not in the database")
+            }
             Difference::ManifestDiffers(recording) => write!(f, "recording {recording}: the manifest says otherwise"),
             Difference::FactNotStored(kind, id) => write!(f, "{kind} {id}: the journal knows more than the database"),
             Difference::JournalDamaged(places) => write!(f, "journal: {places} damaged places"),

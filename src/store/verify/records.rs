@@ -103,7 +103,7 @@ pub(super) async fn recordings(
             next(rows.len(), rows.last().map(|row| &*row.id)).filter(|id: &RecordingId| id.0 >= born(Wall(oldest)));
         for row in rows.into_iter().filter(|row| row.started >= oldest) {
             if row.sha256.is_none() && in_scope(scope, &row) && row.started < scope.over_before.0 {
-                found.push(Difference::RecordingWithoutEnd(row.id.clone()));
+                found.push(Difference::RecordingWithoutEnd(row.id.clone(), row.path.clone()));
             }
             all.insert(row.path.clone(), row);
         }

@@ -52,6 +52,7 @@ fn entry(fact: &Stamped) -> Option<Recorded> {
         sha256: serde_json::from_str(&format!("\"{}\"", finished.sha256)).unwrap(),
         damaged: false,
         marks: Vec::new(),
+        repaired: false,
     })
 }
 
@@ -83,7 +84,8 @@ impl World {
     }
 
     async fn differences(&self, running: bool) -> Vec<Difference> {
-        let (recordings, journal) = (self.folder.path().join("recordings"), self.folder.path().join("journal"));
+        let recordings = ["recordings", "second"].map(|name| self.folder.path().join(name));
+        let journal = self.folder.path().join("journal");
         let (from, to) = (Wall(sample::START), Wall(sample::START + 60_000));
         let scope = Scope { site: "a", from, to, recordings: &recordings, journal: &journal, over_before: to, running };
         self.store.verify(&scope).await.unwrap()
@@ -135,6 +137,7 @@ async fn every_way_in_which_tables_can_disagree_is_told() {
                 missing(format!("call {}", call(3))),
                 missing(format!("order {}", order(3))),
                 Difference::FileUnknown("2026/05/28/3.wav".into()),
+                Difference::EntryWithoutRow(recording(3), "2026/05/28/3.wav".into()),
                 Difference::FactNotStored("recording", recording(3)),
             ]
         }),
@@ -186,7 +189,8 @@ async fn a_file_cut_by_a_crash_is_told_unless_it_may_be_growing() {
     let mut bytes = sound(2);
     bytes.extend([0; 333]);
     fs::write(world.wav(2), bytes).unwrap();
-    let expected = [Difference::RecordingWithoutEnd(recording(2)), Difference::Header(world.wav(2))];
+    let cut = Difference::RecordingWithoutEnd(recording(2), "2026/05/28/2.wav".into());
+    let expected = [cut, Difference::Header(world.wav(2))];
     assert_eq!(world.differences(false).await, expected);
     assert_eq!(world.differences(true).await, expected[..1]);
     fs::write(world.wav(8), b"RIFF").unwrap();
