@@ -199,6 +199,13 @@ impl Leg {
         self.close(out);
     }
 
+    /// Whatever the user agent and the media know of it, it is no more.
+    pub(super) fn abandon(&mut self, out: &mut Vec<Command>) {
+        self.dialog = Dialog::Gone;
+        out.push(Command::Sip(Sip::HangUp { leg: self.id, q850: NETWORK_OUT_OF_ORDER }));
+        out.push(Command::Media(Media::Close { leg: self.id }));
+    }
+
     /// Closes the port; nothing more is heard or said.
     pub(super) fn close(&mut self, out: &mut Vec<Command>) {
         if self.port.take().is_some() {
@@ -207,5 +214,7 @@ impl Leg {
     }
 }
 
+/// Q.850.
+const NETWORK_OUT_OF_ORDER: u8 = 38;
 /// A quiet leg is asked at most this often whether it is still there.
 const PROBE_EVERY: Duration = Duration::from_secs(60);

@@ -11,6 +11,17 @@ use serde::{Deserialize, Serialize};
 /// More than a call can have told between the last snapshot and a crash.
 const LOST_REVISIONS_MAX: u32 = 1 << 10;
 
+/// Tells what time to note for what happens in a call: the wall clock's as it was when the call came, and from then on
+/// that of the clock that never jumps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock(Now);
+
+impl Clock {
+    pub(super) fn at(self, now: Now) -> Wall {
+        self.0.wall + now.mono.since(self.0.mono)
+    }
+}
+
 /// The book of one call. Its times are those of the wall clock as it was when the call came, and from then on of the clock
 /// that never jumps: whoever sets the wall clock in mid-call changes no length of the call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,7 +79,11 @@ impl Book {
 
     /// The time to be noted for what happens now.
     pub(super) fn time(&self, now: Now) -> Wall {
-        self.came.wall + now.mono.since(self.came.mono)
+        self.clock().at(now)
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        Clock(self.came)
     }
 
     pub(super) fn contact(&self) -> ContactId {

@@ -5,7 +5,6 @@ use crate::acd::event::Event as Acd;
 use crate::base::fact::{End, EndedBy};
 use crate::base::{LegId, Now};
 use crate::call::event::Command;
-use crate::call::leg::{Dialog, Leg};
 use crate::media::event::Action as Media;
 use crate::sip::event::{Action as Sip, Ending};
 
@@ -29,7 +28,7 @@ impl Call {
             out.push(Command::Sip(Sip::Respond { leg: citizen, status: 500, sdp: None, q850, retry_after_s: None }));
         }
         for leg in std::iter::once(&mut self.citizen).chain(&mut self.agents) {
-            abandon(leg, out);
+            leg.abandon(out);
         }
         self.enter(now, State::Ending, LINGER_MAX, out);
     }
@@ -46,10 +45,4 @@ impl Call {
             self.agent_ended(now, leg, Ending::Ours, out);
         }
     }
-}
-
-fn abandon(leg: &mut Leg, out: &mut Vec<Command>) {
-    leg.dialog = Dialog::Gone;
-    out.push(Command::Sip(Sip::HangUp { leg: leg.id, q850: NETWORK_OUT_OF_ORDER }));
-    out.push(Command::Media(Media::Close { leg: leg.id }));
 }
