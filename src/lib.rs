@@ -24,6 +24,8 @@ pub mod simulate;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod workorder;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod figures;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod trunk;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod call;

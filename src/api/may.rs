@@ -51,8 +51,10 @@ pub enum Action {
     AgentRead,
     /// Set an agent's state.
     AgentSet,
-    /// See a queue's figures.
+    /// See a queue as it stands.
     QueueRead,
+    /// See the figures of past calls.
+    FiguresRead,
     /// See a live call.
     LiveRead,
     /// End a live call.
@@ -142,7 +144,7 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 48] = [
+const GRANTS: [(Role, Action, Grant); 53] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
@@ -155,6 +157,7 @@ const GRANTS: [(Role, Action, Grant); 48] = [
     (Role::TeamLead, Action::AgentRead, SITE),
     (Role::TeamLead, Action::AgentSet, SITE),
     (Role::TeamLead, Action::QueueRead, SITE),
+    (Role::TeamLead, Action::FiguresRead, SITE),
     (Role::TeamLead, Action::TrunkRead, SITE),
     (Role::TeamLead, Action::LiveRead, SITE),
     (Role::TeamLead, Action::CallHangUp, SITE),
@@ -163,6 +166,7 @@ const GRANTS: [(Role, Action, Grant); 48] = [
     (Role::TeamLead, Action::CallRead, SITE),
     (Role::TeamLead, Action::OrderRead, SITE),
     (Role::TeamLead, Action::RecordingRead, SITE),
+    (Role::Qc, Action::FiguresRead, SITE),
     (Role::Qc, Action::CallRead, SITE_MASKED),
     (Role::Qc, Action::OrderRead, SITE_MASKED),
     (Role::Qc, Action::RecordingRead, SITE_MASKED),
@@ -179,6 +183,7 @@ const GRANTS: [(Role, Action, Grant); 48] = [
     (Role::CallbackAgent, Action::CallHangUp, OWN),
     (Role::CallbackAgent, Action::CallDial, OWN),
     (Role::CallbackAgent, Action::EventRead, OWN_MASKED),
+    (Role::Supervisor, Action::FiguresRead, SITE),
     (Role::Supervisor, Action::OrderRead, SITE),
     (Role::Admin, Action::NodeRead, SITE),
     (Role::Admin, Action::BanRead, SITE),
@@ -186,8 +191,10 @@ const GRANTS: [(Role, Action, Grant); 48] = [
     (Role::Admin, Action::TrunkRead, SITE),
     (Role::Admin, Action::AgentRead, SITE),
     (Role::Admin, Action::QueueRead, SITE),
+    (Role::Admin, Action::FiguresRead, SITE),
     (Role::Admin, Action::EventRead, SITE),
     (Role::Auditor, Action::AuditRead, SITE),
+    (Role::Province, Action::FiguresRead, SITE),
     (Role::Province, Action::CallRead, SITE_MASKED),
     (Role::Province, Action::OrderRead, SITE_MASKED),
     (Role::Province, Action::RecordingRead, SITE_MASKED),
@@ -243,6 +250,7 @@ impl Action {
             Action::AgentRead => "agent.read",
             Action::AgentSet => "agent.set",
             Action::QueueRead => "queue.read",
+            Action::FiguresRead => "figures.read",
             Action::LiveRead => "live.read",
             Action::CallHangUp => "call.hang_up",
             Action::CallDial => "call.dial",
@@ -269,7 +277,7 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 15] = [
+    const ACTIONS: [Action; 16] = [
         Action::NodeRead,
         Action::BanRead,
         Action::BanLift,
@@ -277,6 +285,7 @@ mod tests {
         Action::AgentRead,
         Action::AgentSet,
         Action::QueueRead,
+        Action::FiguresRead,
         Action::LiveRead,
         Action::CallHangUp,
         Action::CallDial,
@@ -290,18 +299,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, "....ooSoooomm.."),
-        (Role::TeamLead, "...SSSSSSSSSSS."),
-        (Role::Qc, "...........MMM."),
-        (Role::Dispatcher, "............S.."),
-        (Role::Handler, "..............."),
-        (Role::Expert, "....oo.oooo...."),
-        (Role::SubCenter, "..............."),
-        (Role::CallbackAgent, "....oo.moom...."),
-        (Role::Supervisor, "............S.."),
-        (Role::Admin, "SSSSS.S...S...."),
-        (Role::Auditor, "..............S"),
-        (Role::Province, "...........MMM."),
+        (Role::Agent, "....ooS.oooomm.."),
+        (Role::TeamLead, "...SSSSSSSSSSSS."),
+        (Role::Qc, ".......S....MMM."),
+        (Role::Dispatcher, ".............S.."),
+        (Role::Handler, "................"),
+        (Role::Expert, "....oo..oooo...."),
+        (Role::SubCenter, "................"),
+        (Role::CallbackAgent, "....oo..moom...."),
+        (Role::Supervisor, ".......S.....S.."),
+        (Role::Admin, "SSSSS.SS...S...."),
+        (Role::Auditor, "...............S"),
+        (Role::Province, ".......S....MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

@@ -11,6 +11,7 @@ pub mod bans;
 pub mod calls;
 pub mod dial;
 pub mod events;
+pub mod figures;
 pub mod health;
 pub mod idempotency;
 mod listen;
@@ -132,6 +133,7 @@ pub struct Api {
     ids: Mutex<Mint>,
     answers: idempotency::Answers<Asked>,
     requests: Semaphore,
+    figures: Semaphore,
     streams: Arc<Semaphore>,
     strangers: Mutex<VecDeque<Instant>>,
 }
@@ -169,6 +171,7 @@ pub fn router(node: Node) -> Router {
         ids: Mutex::new(Mint::new(0, node.seed)),
         answers: idempotency::Answers::default(),
         requests: Semaphore::new(REQUESTS_MAX),
+        figures: Semaphore::new(figures::FIGURES_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         strangers: Mutex::default(),
         node,
@@ -201,6 +204,9 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(agents::set_state))
         .routes(routes!(queues::list))
         .routes(routes!(trunks::list))
+        .routes(routes!(figures::of_calls))
+        .routes(routes!(figures::of_agents))
+        .routes(routes!(figures::answer_rate))
         .routes(routes!(live_calls::list))
         .routes(routes!(live_calls::hang_up))
         .routes(routes!(calls::list, dial::dial))

@@ -11,6 +11,7 @@ pub mod blocked;
 mod bulk;
 pub mod calls;
 mod facts;
+pub mod figures;
 pub mod journal;
 pub mod orders;
 pub mod page;

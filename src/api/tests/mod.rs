@@ -2,6 +2,7 @@
 
 mod access;
 mod events;
+mod figures;
 mod recordings;
 mod routes;
 
