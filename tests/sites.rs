@@ -104,7 +104,7 @@ fn walk(stranger: &Api, ids: &Ids, secret: &[&str]) -> usize {
             "calls" => &ids.contacts,
             "orders" => &[ids.order],
             "recordings" => &[ids.recording],
-            "queues" | "audit" => &[""],
+            "queues" | "audit" | "figures" => &[""],
             // Sources of SIP are the whole node's: refused to every token of one city.
             "bans" => &["127.0.0.1"],
             other => panic!("route /{other} is new: say what of it belongs to a site"),

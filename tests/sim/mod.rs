@@ -48,6 +48,8 @@ use world::Figures;
 const THREADS: usize = 2;
 /// After so many failing seeds no other is begun.
 const FAILURES_MAX: usize = 6;
+/// A long run tells how far it is after so many seeds.
+const TOLD_EVERY: u64 = 25;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -65,27 +67,32 @@ fn every_seed_keeps_every_law() {
         Some(seed) => seed..seed + many.unwrap_or(1),
         None => 0..many.unwrap_or(if is_soak() { 100 } else { 30 }),
     };
-    let (started, next, failed) = (Instant::now(), AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
-    let work = || {
-        let mut sum = Figures::default();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || failed.lock().expect("runs catch panics").len() >= FAILURES_MAX {
-                return sum;
+    let (started, next) = (Instant::now(), AtomicU64::new(seeds.start));
+    let (failed, sum) = (Mutex::new(Vec::new()), Mutex::new((0, Figures::default())));
+    let work = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= seeds.end || failed.lock().expect("runs catch panics").len() >= FAILURES_MAX {
+            return;
+        }
+        match run::run(seed, |dice| Rates::draw(dice, Duration::from_secs(minutes * 60))) {
+            Ok(figures) => {
+                let (seeds, sum) = &mut *sum.lock().expect("runs catch panics");
+                *seeds += 1;
+                sum.add(&figures);
+                if *seeds % TOLD_EVERY == 0 {
+                    println!("{seeds} seeds so far: {}", sum.sentence(started.elapsed()));
+                }
             }
-            match run::run(seed, |dice| Rates::draw(dice, Duration::from_secs(minutes * 60))) {
-                Ok(figures) => sum.add(&figures),
-                Err(text) => failed.lock().expect("runs catch panics").push((seed, text)),
-            }
+            Err(text) => failed.lock().expect("runs catch panics").push((seed, text)),
         }
     };
-    let mut sum = Figures::default();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
         for thread in threads {
-            sum.add(&thread.join().unwrap_or_else(|failure| std::panic::resume_unwind(failure)));
+            thread.join().unwrap_or_else(|failure| std::panic::resume_unwind(failure));
         }
     });
+    let (_, sum) = sum.into_inner().expect("runs catch panics");
     println!("{} seeds: {}", seeds.end - seeds.start, sum.sentence(started.elapsed()));
     println!("ended: {:?}", sum.ended);
     let failed = failed.into_inner().expect("runs catch panics");
