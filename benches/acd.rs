@@ -27,6 +27,7 @@ fn site(mint: &mut Mint, profiles: u32) -> Settings {
         priority: (skill % 3) as u8,
         ageing: Duration::from_secs(10),
         ring_max: Duration::from_secs(15),
+        misses_max: 1,
         wrap_up: Duration::ZERO,
         wait_max: Some(Duration::from_secs(3_600)),
         waiting_max: usize::MAX,

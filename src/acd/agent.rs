@@ -134,6 +134,8 @@ pub(super) struct Agent {
     pub(super) own_calls: Vec<CallId>,
     /// Place in the order of idle agents; kept through an offer that comes to nothing by the caller.
     pub(super) turn: u64,
+    /// Calls in a row that rang out.
+    pub(super) misses: u8,
     /// What they did today.
     pub(super) tally: Tally,
     /// Set exactly in `Offered` and `WrapUp`.
@@ -148,6 +150,7 @@ impl Default for Agent {
             phone_up: false,
             own_calls: Vec::new(),
             turn: 0,
+            misses: 0,
             tally: Tally::default(),
             timer: None,
         }
@@ -208,7 +211,7 @@ impl Acd {
             }
             State::Offered { booking, .. } => {
                 out.push(Command::Revoke { call: booking.call, lease: booking.lease });
-                self.give_back(now, id, PHONE_LOST, out);
+                self.give_back(now, id, Next::paused(PHONE_LOST), out);
             }
             State::Offline | State::NotReady { .. } | State::Talking(_) | State::WrapUp { .. } => {}
         }
@@ -230,7 +233,7 @@ impl Acd {
             }
             State::Offered { booking, .. } if busy => {
                 out.push(Command::Revoke { call: booking.call, lease: booking.lease });
-                self.give_back(now, id, OWN_CALL, out);
+                self.give_back(now, id, Next::paused(OWN_CALL), out);
             }
             State::NotReady { reason } if !busy && **reason == *OWN_CALL => {
                 self.free(now, id, Next::Ready, (Turn::New, None), out);
@@ -253,6 +256,7 @@ impl Acd {
                 let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
                 self.line.dismiss(slot);
                 let contact = booking.contact;
+                self.agents[id.index()].misses = 0;
                 self.enter(now, id, State::Talking(booking), Some(contact), out);
             }
             // Said twice.
@@ -267,14 +271,11 @@ impl Acd {
     pub(super) fn declined(&mut self, now: Mono, lease: Lease, why: Declined, out: &mut Vec<Command>) {
         let Some(id) = self.holder(lease) else { return };
         match &self.agents[id.index()].state {
-            State::Offered { .. } => {
-                let reason = match why {
-                    Declined::Rejected => REJECTED,
-                    Declined::NoAnswer => RONA,
-                    Declined::Unreachable => PHONE_LOST,
-                };
-                self.give_back(now, id, reason, out);
-            }
+            State::Offered { .. } => match why {
+                Declined::Rejected => self.give_back(now, id, Next::paused(REJECTED), out),
+                Declined::NoAnswer => self.missed(now, id, out),
+                Declined::Unreachable => self.give_back(now, id, Next::paused(PHONE_LOST), out),
+            },
             State::Talking(_) => self.ended(now, lease, out),
             State::Offline | State::NotReady { .. } | State::Ready | State::WrapUp { .. } => {
                 unreachable!("the holder of a lease is booked")
@@ -310,7 +311,7 @@ impl Acd {
         let Some(id) = self.holder(lease) else { return };
         if let State::Offered { booking, .. } = &self.agents[id.index()].state {
             out.push(Command::Revoke { call: booking.call, lease });
-            self.give_back(now, id, RONA, out);
+            self.missed(now, id, out);
         }
     }
 
@@ -321,13 +322,31 @@ impl Acd {
         }
     }
 
-    /// Pauses an offered agent for `reason`, or as they asked, and gives the caller their old place back.
-    pub(super) fn give_back(&mut self, now: Mono, id: AgentId, reason: &str, out: &mut Vec<Command>) {
+    /// A call rang out. The last that the caller's queue forgives pauses the agent, and they begin anew afterwards; before
+    /// that they stand last among the idle.
+    fn missed(&mut self, now: Mono, id: AgentId, out: &mut Vec<Command>) {
+        let agent = &mut self.agents[id.index()];
+        let booking = agent.state.booking().expect("only an offer is missed");
+        let queue = self.line.find(booking.call).and_then(|slot| self.line.caller(slot).queue);
+        let misses_max =
+            queue.and_then(|queue| self.settings.queues.get(queue.index())).map_or(1, |queue| queue.misses_max);
+        agent.misses = agent.misses.saturating_add(1);
+        let next = if agent.misses >= misses_max {
+            agent.misses = 0;
+            Next::paused(RONA)
+        } else {
+            Next::Ready
+        };
+        self.give_back(now, id, next, out);
+    }
+
+    /// Leaves an offered agent for `otherwise`, or as they asked, and gives the caller their old place back.
+    fn give_back(&mut self, now: Mono, id: AgentId, otherwise: Next, out: &mut Vec<Command>) {
         let booking = self.agents[id.index()].state.booking().expect("only an offer is given back");
         let (contact, next) = (booking.contact, booking.next.clone());
         let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
         self.line.caller_mut(slot).standing = super::line::Standing::Between;
-        self.free(now, id, next.or(Next::paused(reason)), (Turn::New, Some(contact)), out);
+        self.free(now, id, next.or(otherwise), (Turn::New, Some(contact)), out);
         self.seat(now, slot, Entry::Back, out);
     }
 

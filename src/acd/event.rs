@@ -254,6 +254,8 @@ pub struct QueueSettings {
     pub ageing: Duration,
     /// How long an agent's phone may ring.
     pub ring_max: Duration,
+    /// An agent who lets so many calls in a row ring out is paused (at least 1).
+    pub misses_max: u8,
     /// Wrap-up after a call of this queue; zero for none.
     pub wrap_up: Duration,
     /// Longest wait; `None` waits for ever.

@@ -4,7 +4,7 @@
 //! of their own beside. Owns only the order; who may be idle is decided by the agent's state.
 
 use super::event::{Settings, Strategy};
-use super::order::{Order, Pool};
+use super::order::{Order, Orders};
 use super::skills::{Bits, Team, common};
 use crate::base::AgentId;
 use serde::{Deserialize, Serialize};
@@ -35,10 +35,7 @@ pub(super) struct Idle {
     /// One row: the teams in which somebody is idle.
     some: Bits,
     /// Kept beside the lists only if some queue's strategy looks at them.
-    calls: Option<Order>,
-    talk: Option<Order>,
-    number: Option<Order>,
-    pool: Option<Pool>,
+    orders: Option<Box<Orders>>,
 }
 
 /// What an agent has done since midnight.
@@ -65,17 +62,12 @@ pub(super) struct Choice<'a> {
 impl Idle {
     /// Nobody is idle in any of `teams` teams.
     pub(super) fn new(teams: usize, settings: &Settings) -> Self {
-        let uses = |wanted: &[Strategy]| settings.queues.iter().any(|queue| wanted.contains(&queue.routing.strategy));
-        let order = |wanted: &[Strategy]| uses(wanted).then(|| Order::new(teams));
         Idle {
             links: Vec::new(),
             ends: vec![(NOBODY, NOBODY); teams],
             turns: vec![EMPTY; teams],
             some: Bits::new(1, teams),
-            calls: order(&[Strategy::LeastCalls]),
-            talk: order(&[Strategy::LeastTalk]),
-            number: order(&[Strategy::RoundRobin, Strategy::TopDown]),
-            pool: uses(&[Strategy::Weighted]).then(|| Pool::new(teams)),
+            orders: Orders::new(teams, settings).map(Box::new),
         }
     }
 
@@ -89,8 +81,9 @@ impl Idle {
         let Choice { strategy, grades, last, draw } = choice;
         let grade = |team: Team| grades.get(team).copied().unwrap_or(0);
         let teams = || common(able, self.some.row(0));
-        let least = |order: &Option<Order>, after: Option<u32>| {
-            let order = order.as_ref().expect("an order is kept for every strategy in use");
+        let orders = self.orders.as_deref();
+        let least = |order: Option<&Order>, after: Option<u32>| {
+            let order = order.expect("an order is kept for every strategy in use");
             teams()
                 .filter_map(|team| Some((grade(team), order.first(team, after)?)))
                 .min()
@@ -102,14 +95,13 @@ impl Idle {
                 let team = teams().min_by_key(|&team| (grade(team), self.turns[team]))?;
                 self.ends[team].0
             }
-            Strategy::LeastCalls => least(&self.calls, None)?,
-            Strategy::LeastTalk => least(&self.talk, None)?,
-            Strategy::TopDown => least(&self.number, None)?,
-            Strategy::RoundRobin => least(&self.number, last)?,
+            Strategy::LeastCalls => least(orders.and_then(|orders| orders.calls.as_ref()), None)?,
+            Strategy::LeastTalk => least(orders.and_then(|orders| orders.talk.as_ref()), None)?,
+            Strategy::TopDown => least(orders.and_then(|orders| orders.number.as_ref()), None)?,
+            Strategy::RoundRobin => least(orders.and_then(|orders| orders.number.as_ref()), last)?,
             Strategy::Weighted => {
-                let pool = self.pool.as_ref().expect("a pool is kept for the lot");
-                let teams: Vec<Team> = teams().collect();
-                pool.draw(&teams, grades, draw)?
+                let pool = orders.and_then(|orders| orders.pool.as_ref()).expect("a pool is kept for the lot");
+                pool.draw(teams(), grades, draw)?
             }
         };
         Some(AgentId(agent))
@@ -133,15 +125,8 @@ impl Idle {
         self.connect(team, before, agent.0);
         self.connect(team, agent.0, after);
         self.note(team);
-        let talk = u64::try_from(tally.talk.as_nanos()).unwrap_or(u64::MAX);
-        let keys = [u64::from(tally.calls), talk, u64::from(agent.0)];
-        for (order, key) in [&mut self.calls, &mut self.talk, &mut self.number].into_iter().zip(keys) {
-            if let Some(order) = order {
-                order.join(team, agent.0, (key, turn));
-            }
-        }
-        if let Some(pool) = &mut self.pool {
-            pool.join(team, agent.0);
+        if let Some(orders) = &mut self.orders {
+            orders.join(team, agent.0, turn, tally);
         }
     }
 
@@ -152,15 +137,13 @@ impl Idle {
         let team = link.team as usize;
         self.connect(team, link.before, link.after);
         self.note(team);
-        for order in [&mut self.calls, &mut self.talk, &mut self.number].into_iter().flatten() {
-            order.leave(team, agent.0);
-        }
-        if let Some(pool) = &mut self.pool {
-            pool.leave(team, agent.0);
+        if let Some(orders) = &mut self.orders {
+            orders.leave(team, agent.0);
         }
     }
 
     /// The longest idle agent among these teams.
+    #[inline]
     pub(super) fn longest(&self, able: &[u64]) -> Option<AgentId> {
         let team = common(able, self.some.row(0)).min_by_key(|&team| self.turns[team])?;
         Some(AgentId(self.ends[team].0))
@@ -193,10 +176,9 @@ impl Idle {
                 !listed.is_empty(),
                 "the bit of team {team}"
             );
-            for order in [&self.calls, &self.talk, &self.number].into_iter().flatten() {
-                assert_eq!(order.len(team), listed.len(), "who is idle in team {team} stands in every order");
+            if let Some(orders) = &self.orders {
+                assert!(orders.hold(team, listed.len()), "who is idle in team {team} stands in every order");
             }
-            assert!(self.pool.as_ref().is_none_or(|pool| pool.len(team) == listed.len()), "the pool of team {team}");
         }
     }
 

@@ -40,11 +40,12 @@ impl Bits {
 }
 
 /// The columns in which both rows say yes, in ascending order.
-pub(super) fn common<'a>(one: &'a [u64], other: &'a [u64]) -> impl Iterator<Item = usize> + 'a {
+pub(super) fn common<'a>(one: &'a [u64], other: &'a [u64]) -> impl Iterator<Item = usize> + Clone + 'a {
     one.iter().zip(other).enumerate().flat_map(|(at, (one, other))| Ones(one & other).map(move |bit| at * 64 + bit))
 }
 
 /// The set bits of one word, lowest first.
+#[derive(Clone)]
 struct Ones(u64);
 
 impl Iterator for Ones {

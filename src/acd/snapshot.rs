@@ -40,6 +40,7 @@ pub struct KeptAgent {
     since: Mono,
     phone_up: bool,
     turn: u64,
+    misses: u8,
     own_calls: Vec<CallId>,
     tally: Tally,
 }
@@ -148,10 +149,10 @@ impl KeptAgent {
 impl Acd {
     /// What must survive of one agent; `None` for one who is not known.
     pub fn kept_agent(&self, id: AgentId) -> Option<KeptAgent> {
-        let Agent { state, since, phone_up, turn, own_calls, tally, .. } = self.agents.get(id.index())?;
+        let Agent { state, since, phone_up, turn, misses, own_calls, tally, .. } = self.agents.get(id.index())?;
         let (state, own_calls) = (state.clone(), own_calls.clone());
-        let (since, phone_up, turn, tally) = (*since, *phone_up, *turn, *tally);
-        Some(KeptAgent { agent: id, state, since, phone_up, turn, own_calls, tally })
+        let (since, phone_up, turn, misses, tally) = (*since, *phone_up, *turn, *misses, *tally);
+        Some(KeptAgent { agent: id, state, since, phone_up, turn, misses, own_calls, tally })
     }
 
     /// Everything that must survive, callers in order of their places.
@@ -166,6 +167,7 @@ impl Acd {
             since: agent.since,
             phone_up: agent.phone_up,
             turn: agent.turn,
+            misses: agent.misses,
             own_calls: agent.own_calls.clone(),
             tally: agent.tally,
         });
@@ -234,7 +236,10 @@ impl Acd {
             }
         }
         acd.line.resume(snapshot.tickets);
-        for kept in snapshot.agents {
+        // Of offers that end at one moment the earlier made ends first, as it would have.
+        let mut agents = snapshot.agents;
+        agents.sort_by_key(|kept| kept.state.booking().map(|booking| booking.lease));
+        for kept in agents {
             acd.take_up_agent(kept)?;
         }
         let mut standing = Vec::new();
@@ -273,6 +278,7 @@ impl Acd {
             phone_up: kept.phone_up,
             own_calls: kept.own_calls,
             turn: kept.turn,
+            misses: kept.misses,
             tally: if kept.tally.day == self.day { kept.tally } else { Tally::default() },
             timer,
         };

@@ -59,6 +59,7 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
         priority: check.bounded(raw.priority.as_ref(), 0, 0..=100) as u8,
         ageing: check.seconds(raw.ageing_s.as_ref(), 10, 1..=3_600),
         ring_max: check.seconds(raw.ring_max_s.as_ref(), 15, 3..=180),
+        misses_max: check.bounded(raw.misses_max.as_ref(), 1, 1..=10) as u8,
         wrap_up: check.seconds(raw.wrap_up_s.as_ref(), 0, 0..=3_600),
         wait_max: raw.wait_max_s.as_ref().map(|wait| check.seconds(Some(wait), 600, 1..=86_400)),
         waiting_max: check.bounded(raw.waiting_max.as_ref(), 1_000, 1..=100_000) as usize,

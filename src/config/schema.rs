@@ -295,6 +295,7 @@ pub(super) struct Queue {
     pub priority: Option<Count>,
     pub ageing_s: Option<Count>,
     pub ring_max_s: Option<Count>,
+    pub misses_max: Option<Count>,
     pub wrap_up_s: Option<Count>,
     pub wait_max_s: Option<Count>,
     pub waiting_max: Option<Count>,

@@ -168,6 +168,7 @@ mod tests {
             priority: 0,
             ageing: Duration::from_secs(10),
             ring_max: Duration::from_secs(15),
+            misses_max: 1,
             wrap_up: Duration::ZERO,
             wait_max: None,
             waiting_max: 10,

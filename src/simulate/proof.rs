@@ -252,6 +252,7 @@ fn plain_queue() -> QueueSettings {
         priority: 0,
         ageing: NO_AGEING,
         ring_max: Duration::from_secs(15),
+        misses_max: 1,
         wrap_up: Duration::ZERO,
         wait_max: None,
         waiting_max: usize::MAX,

@@ -21,6 +21,7 @@ fn queue(name: &str, skill: u8) -> QueueSettings {
         priority: 0,
         ageing: Duration::from_secs(10),
         ring_max: Duration::from_secs(15),
+        misses_max: 1,
         wrap_up: Duration::from_secs(30),
         wait_max: Some(Duration::from_secs(600)),
         waiting_max: 1_000,

@@ -157,6 +157,7 @@ impl Plan {
             priority: 10,
             ageing: Duration::from_secs(2),
             ring_max: self.ring_max,
+            misses_max: 1 + (self.ring_max.as_secs() % 3) as u8,
             wrap_up: self.wrap_up,
             wait_max: self.wait_max,
             waiting_max: self.waiting_max,

@@ -63,6 +63,35 @@ fn complaint_3_two_agents_never_answer_one_call() {
 }
 
 #[test]
+fn an_agent_is_paused_after_as_many_misses_in_a_row_as_the_queue_says() {
+    let mut settings = site();
+    settings.queues[0].misses_max = 3;
+    let mut bench = Bench::with_ready(settings, &[0, 1]);
+    bench.enqueue(1, 0);
+    for (agent, number) in [(1, 2), (0, 3), (1, 4)] {
+        bench.advance(RING);
+        assert_eq!(
+            (bench.offers(), bench.acd.agent(AgentId(agent)).unwrap().lease),
+            (vec![(1, agent)], Some(lease(number, agent)))
+        );
+        assert_eq!(bench.state(1 - agent), AgentState::Ready, "who missed fewer waits behind the others");
+    }
+    bench.answered(4, 1);
+    bench.enqueue(2, 0);
+    assert_eq!(bench.offers(), [(2, 0)]);
+    bench.declined(5, 0, Declined::NoAnswer);
+    assert_eq!((bench.state(0), bench.offers()), (paused("rona"), vec![]), "the third in a row");
+    bench.ended(4, 1);
+    bench.advance(WRAP_UP);
+    assert_eq!(bench.offers(), [(2, 1)]);
+    bench.declined(6, 1, Declined::NoAnswer);
+    assert_eq!(bench.offers(), [(2, 1)], "an answer begins the count anew");
+    bench.want(0, Want::Ready);
+    bench.declined(7, 1, Declined::Rejected);
+    assert_eq!((bench.state(1), bench.offers()), (paused("rejected"), vec![(2, 0)]), "a refusal pauses at once");
+}
+
+#[test]
 fn complaint_4_when_the_caller_is_gone_nobody_rings() {
     let mut bench = Bench::with_ready(site(), &[0, 1]);
     bench.enqueue(1, 0);

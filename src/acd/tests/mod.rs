@@ -24,6 +24,7 @@ pub(super) fn queue(name: &str, skills: &[(SkillId, u8)]) -> QueueSettings {
         priority: 0,
         ageing: Duration::from_secs(10),
         ring_max: RING,
+        misses_max: 1,
         wrap_up: WRAP_UP,
         wait_max: None,
         waiting_max: 1_000,

@@ -52,6 +52,7 @@ struct Agent {
     state: State,
     up: bool,
     turn: u64,
+    misses: u8,
     calls: u32,
     talk: Duration,
     talking_since: Mono,
@@ -94,6 +95,7 @@ impl Model {
             state: State::Offline,
             up: false,
             turn: 0,
+            misses: 0,
             calls: 0,
             talk: Duration::ZERO,
             talking_since: Mono(0),
@@ -135,18 +137,16 @@ impl Model {
                     let queue = self.callers.remove(caller).queue;
                     self.agents[at].state = State::Talking { lease: *lease, queue, next };
                     self.agents[at].calls += 1;
+                    self.agents[at].misses = 0;
                     self.agents[at].talking_since = now;
                 }
             }
             Event::Declined { lease, why } => {
                 let Some(at) = self.holder(*lease) else { return };
-                let reason = match why {
-                    Declined::Rejected => REJECTED,
-                    Declined::NoAnswer => RONA,
-                    Declined::Unreachable => PHONE,
-                };
-                match self.agents[at].state {
-                    State::Offered { .. } => self.back(now, at, reason),
+                match (&self.agents[at].state, why) {
+                    (State::Offered { .. }, Declined::Rejected) => self.back(now, at, REJECTED),
+                    (State::Offered { .. }, Declined::NoAnswer) => self.missed(now, at, *lease),
+                    (State::Offered { .. }, Declined::Unreachable) => self.back(now, at, PHONE),
                     _ => self.ended(now, at, *lease),
                 }
             }
@@ -181,7 +181,7 @@ impl Model {
                     State::Offered { lease, until: present, .. } if present == until => {
                         let caller = self.callers.iter().find(|caller| caller.lease == Some(lease)).unwrap();
                         self.decided.push(Decision::Revoke(caller.call, lease.agent));
-                        self.back(now, at, RONA);
+                        self.missed(now, at, lease);
                     }
                     State::WrapUp { until: present } if present == until => {
                         self.become_next(now, at, &Want::Ready, true)
@@ -390,12 +390,27 @@ impl Model {
         }
     }
 
+    fn missed(&mut self, now: Mono, id: usize, lease: Lease) {
+        let caller = self.callers.iter().find(|caller| caller.lease == Some(lease)).unwrap();
+        let misses_max = self.settings.queues[caller.queue].misses_max;
+        self.agents[id].misses += 1;
+        if self.agents[id].misses < misses_max {
+            return self.back_to(now, id, &Want::Ready);
+        }
+        self.agents[id].misses = 0;
+        self.back(now, id, RONA);
+    }
+
     fn back(&mut self, now: Mono, id: usize, reason: &str) {
+        self.back_to(now, id, &Want::NotReady { reason: reason.into() });
+    }
+
+    fn back_to(&mut self, now: Mono, id: usize, otherwise: &Want) {
         if let State::Offered { lease, next, .. } = self.agents[id].state.clone() {
             let at = self.callers.iter().position(|caller| caller.lease == Some(lease)).unwrap();
             let caller = self.callers.remove(at);
             let call = caller.call;
-            self.become_next(now, id, &next.unwrap_or(Want::NotReady { reason: reason.into() }), true);
+            self.become_next(now, id, &next.unwrap_or(otherwise.clone()), true);
             self.callers.push(Caller { lease: None, ..caller });
             self.settle(now, call, false);
         }

@@ -36,6 +36,9 @@ pub(super) fn mixed_site(variant: u64) -> Settings {
     queues[3].waiting_max = 2;
     queues[4].wait_max = Some(Duration::from_secs(60));
     queues[5].ageing = Duration::from_secs(1);
+    for (at, queue) in (1u8..).zip(&mut queues) {
+        queue.misses_max = 1 + at % 3;
+    }
     if variant % 2 == 1 {
         queues.swap(0, 3);
         queues.remove(2);

@@ -133,6 +133,7 @@ fn configuration() -> Delta {
         priority: 0,
         ageing: std::time::Duration::ZERO,
         ring_max: std::time::Duration::from_secs(20),
+        misses_max: 1,
         wrap_up: std::time::Duration::ZERO,
         wait_max: None,
         waiting_max: 10,

@@ -18,6 +18,7 @@ fn queue(name: &str, skill: u8, level: u8) -> QueueSettings {
         priority: 0,
         ageing: Duration::from_secs(1),
         ring_max: Duration::from_secs(20),
+        misses_max: 1,
         wrap_up: Duration::ZERO,
         wait_max: None,
         waiting_max: 100,
