@@ -2,6 +2,7 @@
 
 mod baresip;
 mod calls;
+mod conference;
 mod conformance;
 mod crash;
 mod demo;

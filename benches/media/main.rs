@@ -8,7 +8,7 @@ mod ring;
 
 use hdrhistogram::Histogram;
 use jiesu::base::{ContactId, LegId, MediaThreadId, Mono, PromptId, RecordingId, ShardId};
-use jiesu::media::event::{Action, RecordingStart, Remote, Tap};
+use jiesu::media::event::{Action, Parties, Party, RecordingStart, Remote, Tap, Track};
 use jiesu::media::rtp::Header;
 use jiesu::media::{Kind, Library, Plane, Prompt, Sink};
 use jiesu::net::ports::Ports;
@@ -39,6 +39,8 @@ fn main() {
     pure("relay", Codec::Pcma, false);
     pure("relay between the laws", Codec::Pcmu, false);
     pure("relay and record", Codec::Pcma, true);
+    mixed(3);
+    mixed(16);
     let tick = |ms| Duration::from_millis(ms);
     let mut ways: Vec<(&str, Way)> = vec![
         ("engine: relay", Way::Engine { record: false }),
@@ -112,7 +114,8 @@ fn pure(name: &str, second: Codec, record: bool) {
         plane.handle(start, Action::Connect { leg, remote: remote(address(index), codec(index)) }, &mut out);
         if record && index.is_multiple_of(2) {
             let (recording, contact) = (RecordingId(index as u128), ContactId(0));
-            let recording = RecordingStart { recording, contact, site: "a".into(), started: start };
+            let recording =
+                RecordingStart { recording, contact, site: "a".into(), started: start, track: Track::Journey };
             plane.handle(start, Action::Record { citizen: leg, recording }, &mut out);
         }
     }
@@ -138,6 +141,44 @@ fn pure(name: &str, second: Codec, record: bool) {
     let (median, p99) = (histogram.value_at_quantile(0.5), histogram.value_at_quantile(0.99));
     println!(
         "row\tplane: {name}, median / p99\t{median} / {p99} ns\t–\tof a packet, over rounds of {LEGS}; n={ROUNDS_PURE}"
+    );
+}
+
+/// Nanoseconds a packet in conferences of so many, all of whom speak at once: received, mixed for all others and sent.
+fn mixed(parties: usize) {
+    let mut plane = Plane::new(Arc::new(Library::new()), 1);
+    let (mut out, start) = (Sink::new(), clock::now());
+    let address = |index: usize| SocketAddr::from(([10, 0, 0, 1], 10_000 + 2 * index as u16));
+    let legs = LEGS / parties * parties;
+    for index in 0..legs {
+        let leg = leg(index);
+        plane.handle(start, Action::Open { leg, seed: index as u64 }, &mut out);
+        plane.handle(start, Action::Connect { leg, remote: remote(address(index), Codec::Pcma) }, &mut out);
+    }
+    for first in (0..legs).step_by(parties) {
+        let all = (first..first + parties).map(|index| Party::new(leg(index))).collect();
+        let parties = Parties::new(all).expect("16 are allowed");
+        plane.handle(start, Action::Conference { citizen: leg(first), parties }, &mut out);
+    }
+    let mut histogram: Histogram<u64> = Histogram::new(3).expect("three digits are allowed");
+    let (mut bytes, mut sent) = (Vec::new(), 0);
+    for round in 0..ROUNDS_PURE {
+        let now = start.after(PTIME * u32::from(round));
+        let began = Instant::now();
+        for index in 0..legs {
+            packet(8, round, &mut bytes);
+            plane.receive(now, leg(index), Kind::Rtp, address(index), &bytes, &mut out);
+        }
+        plane.tick(now, &mut out);
+        let spent = began.elapsed();
+        sent += out.datagrams().filter(|datagram| datagram.kind == Kind::Rtp).count();
+        out.clear();
+        histogram.record(spent.as_nanos() as u64 / legs as u64).expect("a packet takes no hour");
+    }
+    assert!(sent >= legs * (usize::from(ROUNDS_PURE) - 2), "every frame is sent");
+    let (median, p99) = (histogram.value_at_quantile(0.5), histogram.value_at_quantile(0.99));
+    println!(
+        "row\tplane: mix of {parties}, median / p99\t{median} / {p99} ns\t–\tof a packet, over rounds of {legs}; n={ROUNDS_PURE}"
     );
 }
 
@@ -303,7 +344,8 @@ fn through_engine(record: bool) -> Cost {
         tell(Message::Action(Action::Connect { leg, remote }));
         if record && index.is_multiple_of(2) {
             let (recording, contact) = (RecordingId(index as u128), ContactId(index as u128));
-            let recording = RecordingStart { recording, contact, site: "a".into(), started: clock::now() };
+            let recording =
+                RecordingStart { recording, contact, site: "a".into(), started: clock::now(), track: Track::Journey };
             tell(Message::Action(Action::Record { citizen: leg, recording }));
         }
     }

@@ -90,7 +90,7 @@ const SHARDS: [Family<ShardFigures>; 10] = [
     ("ports_ready", Gauge, "Media port pairs to be had.", |shard| shard.ports.ready as f64),
 ];
 
-const MEDIA: [Family<media::Figures>; 8] = [
+const MEDIA: [Family<media::Figures>; 14] = [
     ("media_legs", Gauge, "Open legs.", |thread| thread.legs as f64),
     ("media_bridges", Gauge, "Pairs of legs that hear each other.", |thread| thread.bridges as f64),
     ("media_recordings", Gauge, "Running recordings.", |thread| thread.recordings as f64),
@@ -98,6 +98,20 @@ const MEDIA: [Family<media::Figures>; 8] = [
     ("media_packets_out_total", Counter, "Packets sent.", |thread| thread.packets_out as f64),
     ("media_packets_dropped_total", Counter, "Packets not believed or for no leg.", |thread| {
         thread.packets_dropped as f64
+    }),
+    ("media_conferences", Gauge, "Conferences of three and more.", |thread| thread.conferences as f64),
+    ("media_legs_closed_total", Counter, "Legs that have closed.", |thread| thread.legs_closed as f64),
+    ("media_packets_lost_total", Counter, "Packets to us that were lost, of closed legs.", |thread| {
+        thread.packets_lost as f64
+    }),
+    ("media_packets_far_lost_total", Counter, "Packets of ours reported as lost, of closed legs.", |thread| {
+        thread.packets_far_lost as f64
+    }),
+    ("media_legs_one_way_total", Counter, "Legs that were spoken to and never spoke.", |thread| {
+        thread.legs_one_way as f64
+    }),
+    ("media_legs_poor_total", Counter, "Legs with a mean opinion score below 3.6 on either way.", |thread| {
+        thread.legs_poor as f64
     }),
     ("media_sends_failed_total", Counter, "Packets the system did not take.", |thread| thread.sends_failed as f64),
     ("media_receives_failed_total", Counter, "Failed reads of media sockets.", |thread| thread.receives_failed as f64),

@@ -49,6 +49,8 @@ const APOLOGY_MAX: Duration = Duration::from_secs(30);
 const LINGER_MAX: Duration = Duration::from_secs(70);
 /// Neither RTP nor RTCP for so long: the far end is asked whether it is still there.
 const QUIET_MAX: Duration = Duration::from_secs(30);
+/// A leg that sends nothing for so long is given up, though its dialog stands: the call was one-way, and nobody hangs up.
+const MUTE_MAX: Duration = Duration::from_secs(600);
 
 /// Q.850: normal call clearing.
 pub(super) const NORMAL: u8 = 16;

@@ -275,7 +275,7 @@ impl Calls {
             Media::Closed { leg, counters: _ } => {
                 self.with_leg(now, leg, out, |call, out| call.media_lost(now, leg, out));
             }
-            Media::Heard { leg: _ } => {}
+            Media::Heard { leg: _ } | Media::DigitsSent { leg: _ } => {}
         }
     }
 

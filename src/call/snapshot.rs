@@ -19,7 +19,7 @@ use crate::base::snapshot::Snapshot;
 use crate::base::{
     CallId, ContactId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
 };
-use crate::media::event::{Action as Media, Marks, RecordingStart};
+use crate::media::event::{Action as Media, Marks, RecordingStart, Track};
 use crate::{ivr, trunk};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -318,7 +318,8 @@ impl Call {
         }
         if let (Some(started), Some(recording)) = (opened, self.book.record.recording) {
             let site = self.settings.sites[self.site.index()].code.clone();
-            let recording = RecordingStart { recording, contact: self.book.contact(), site, started };
+            let (contact, track) = (self.book.contact(), Track::Journey);
+            let recording = RecordingStart { recording, contact, site, started, track };
             out.push(Command::Media(Media::Record { citizen: self.citizen.id, recording }));
         }
     }

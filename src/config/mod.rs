@@ -20,6 +20,7 @@ mod queues;
 mod routing;
 pub mod scenario;
 mod schema;
+mod sound;
 mod source;
 mod trunks;
 

@@ -2,15 +2,11 @@
 
 use super::problem::{Problem, suggest};
 use super::schema;
+use super::sound::{self, RATE, SoundError};
 use super::source::{Check, files};
 use crate::base::PromptId;
 use crate::ivr::flow::PROMPT_S_MAX;
-use hound::{SampleFormat, WavReader, WavSpec};
 use std::path::{Path, PathBuf};
-
-/// The only form in which prompts come: telephone quality, linear.
-const SPEC: WavSpec =
-    WavSpec { channels: 1, sample_rate: 8_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
 
 /// One file; its place in [`Prompts`] is its [`PromptId`].
 #[derive(Clone, Debug, PartialEq)]
@@ -47,36 +43,24 @@ pub(super) fn scan(folder: &Path, problems: &mut Vec<Problem>) -> Prompts {
     Prompts { folder: folder.into(), list }
 }
 
-/// Opens a prompt and tells how many samples it has.
+/// Tells how many samples a prompt will have, by its header.
 fn header(path: &Path) -> Result<u32, Problem> {
-    let reader = WavReader::open(path).map_err(|error| unreadable(path, &error))?;
-    let wrong = |message: String, cure: String| Problem { path: path.into(), at: None, message, cure };
-    let spec = reader.spec();
-    if spec != SPEC {
-        let WavSpec { channels, sample_rate, bits_per_sample, .. } = spec;
-        let message = format!(
-            "{sample_rate} Hz, {channels} channel(s), {bits_per_sample} bit: prompts are 8000 Hz, mono, 16 bit"
-        );
-        return Err(wrong(message, convert(path)));
-    }
-    if reader.duration() == 0 {
-        return Err(wrong("holds no sound".into(), "record it again, or remove it".into()));
-    }
-    Ok(reader.duration())
+    let samples = sound::length(path).map_err(|error| unfit(path, &error))?;
+    Ok(u32::try_from(samples).unwrap_or(u32::MAX))
 }
 
-fn unreadable(path: &Path, error: &hound::Error) -> Problem {
-    Problem {
-        path: path.into(),
-        at: None,
-        message: format!("is no WAV that can be played: {error}"),
-        cure: convert(path),
-    }
+fn unfit(path: &Path, error: &SoundError) -> Problem {
+    let cure = match error {
+        SoundError::Empty => "record it again, or remove it".into(),
+        SoundError::Unreadable(_) => "make it readable for the user that the engine runs as".into(),
+        SoundError::Foreign(_) | SoundError::Rate(_) | SoundError::Channels(_) => convert(path),
+    };
+    Problem { path: path.into(), at: None, message: error.to_string(), cure }
 }
 
 fn convert(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().display();
-    format!("convert it: sox {name} -r 8000 -c 1 -b 16 -e signed-integer new.wav && mv new.wav {name}")
+    format!("convert it: sox {name} -r {RATE} -c 1 -b 16 -e signed-integer new.wav && mv new.wav {name}")
 }
 
 impl Prompts {
@@ -107,7 +91,7 @@ impl Prompts {
 
     /// Spoken prompts have a longest length, music has none: a flow waits for their end.
     pub fn check_lengths(&self, music: &[PromptId], problems: &mut Vec<Problem>) {
-        let longest = PROMPT_S_MAX * u64::from(SPEC.sample_rate);
+        let longest = PROMPT_S_MAX * u64::from(RATE);
         for (prompt, id) in self.list.iter().zip(0..) {
             if u64::from(prompt.samples) > longest && !music.contains(&PromptId(id)) {
                 let message = format!("is longer than {PROMPT_S_MAX} s");
@@ -120,7 +104,5 @@ impl Prompts {
 
 /// Reads the samples of a prompt.
 pub(super) fn load(path: &Path) -> Result<Vec<i16>, Problem> {
-    header(path)?;
-    let reader = WavReader::open(path).map_err(|error| unreadable(path, &error))?;
-    reader.into_samples().collect::<Result<_, _>>().map_err(|error| unreadable(path, &error))
+    sound::load(path).map_err(|error| unfit(path, &error))
 }

@@ -333,7 +333,7 @@ fn missing_files_are_told() {
 }
 
 #[test]
-fn prompts_must_be_telephone_sound() {
+fn prompts_must_be_sound() {
     let spoil = |name: &str, bytes: &[u8]| {
         let dir = copy(true);
         fs::write(dir.path().join("ivr-flows/prompts").join(name), bytes).unwrap();
@@ -352,10 +352,12 @@ fn prompts_must_be_telephone_sound() {
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
-    let wide = hound::WavSpec { channels: 2, sample_rate: 44_100, ..good };
+    let [slow, round] =
+        [(1, 4_000), (6, 48_000)].map(|(channels, sample_rate)| hound::WavSpec { channels, sample_rate, ..good });
     let convert = "sox apology.wav -r 8000 -c 1 -b 16 -e signed-integer new.wav";
     let cases = [
-        (wav(wide, 2), "44100 Hz, 2 channel(s), 16 bit: prompts are 8000 Hz, mono, 16 bit", convert),
+        (wav(slow, 4_000), "has 4000 Hz: from 8000 to 192000 can be played", convert),
+        (wav(round, 48_000), "has 6 channels: only mono and stereo can be played", convert),
         (b"ID3".to_vec(), "is no WAV that can be played", convert),
         (wav(good, 0), "holds no sound", "record it again"),
         (wav(good, 121 * 8_000), "is longer than 120 s", "only a queue's music may be longer"),
@@ -368,6 +370,11 @@ fn prompts_must_be_telephone_sound() {
     let dir = copy(true);
     fs::write(dir.path().join("ivr-flows/prompts/music-on-hold.wav"), wav(good, 121 * 8_000)).unwrap();
     assert!(Config::load(&dir.path().join(MAIN)).is_ok(), "music may be long");
+    let wide = hound::WavSpec { channels: 2, sample_rate: 44_100, ..good };
+    fs::write(dir.path().join("ivr-flows/prompts/apology.wav"), wav(wide, 2 * 44_100)).unwrap();
+    let config = Config::load(&dir.path().join(MAIN)).unwrap();
+    let (id, _) = config.prompts().into_iter().find(|(_, path)| path.ends_with("apology.wav")).unwrap();
+    assert_eq!(config.load_prompts().unwrap()[id.index()].len(), 8_000, "any rate is brought to ours");
 }
 
 #[test]

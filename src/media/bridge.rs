@@ -22,6 +22,8 @@ pub struct Relay {
     anchor: Option<Anchor>,
     /// When the last packet passed, or the bridge began.
     last: Mono,
+    /// The first packet joins on what was sent before.
+    joins: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +44,12 @@ struct Anchor {
 impl Relay {
     /// Nothing has passed yet.
     pub fn new(now: Mono) -> Relay {
-        Relay { anchor: None, last: now }
+        Relay { anchor: None, last: now, joins: false }
+    }
+
+    /// What passes first follows what was sent last, as if it had passed, too.
+    pub fn joining(now: Mono) -> Relay {
+        Relay { anchor: None, last: now, joins: true }
     }
 
     /// Whether nothing has passed for so long that the listener must be given silence. The source is then anchored anew.
@@ -52,6 +59,12 @@ impl Relay {
             self.anchor = None;
         }
         starving
+    }
+
+    /// The listener is given something else, at `now` still: the source is anchored anew afterwards.
+    pub fn interrupt(&mut self, now: Mono) {
+        self.anchor = None;
+        self.last = now;
     }
 
     /// Finds the place of a packet on `line` and returns its header; `None` for one that has no place any more.
@@ -66,7 +79,11 @@ impl Relay {
     ) -> Option<Header> {
         self.last = now;
         if self.anchor.as_ref().is_none_or(|anchor| anchor.is_left_by(now, packet, samples.is_some())) {
-            line.interrupt();
+            if std::mem::take(&mut self.joins) {
+                line.join_on(now);
+            } else {
+                line.interrupt();
+            }
             self.anchor = Some(Anchor {
                 ssrc: packet.ssrc,
                 sequence_shift: line.next_sequence().wrapping_sub(packet.sequence),

@@ -1,5 +1,7 @@
 //! What goes into the media plane and what comes out. Plain data, so that media may one day run in its own process.
 
+use super::dtmf;
+pub use super::tone::Tone;
 use crate::base::{ContactId, LegId, Mono, Now, PromptId, RecordingId};
 use crate::sdp::Codec;
 use bytes::Bytes;
@@ -67,22 +69,71 @@ pub enum Action {
         /// Either one.
         leg: LegId,
     },
-    /// Record the contact's journey: what comes from `citizen` goes left, all it is sent goes right. A recording that a
-    /// process left open when it died goes on in its file.
+    /// A tone, as with `Play`; [`Notice::Played`] tells its end unless it repeats.
+    Tone {
+        /// The leg.
+        leg: LegId,
+        /// Comes back in [`Notice::Played`].
+        play: u32,
+        /// Which.
+        tone: Tone,
+        /// Again and again.
+        repeat: bool,
+    },
+    /// The conference that goes by the name of the citizen's leg has these parties from now on, and no others: who joins
+    /// leaves their bridge, who is not named any more hears silence, a conference of nobody is over. All legs are on one
+    /// thread; one that is not here, or no more, is left out. Parties hear what is played to them besides what is said.
+    /// A [`Action::Bridge`] of two of its parties ends it without a gap, and relays again.
+    Conference {
+        /// Whose contact it belongs to; a party, too, only if named.
+        citizen: LegId,
+        /// All of them.
+        parties: Parties,
+    },
+    /// Press these keys, in the way that was negotiated with the leg; what it would hear otherwise is lost meanwhile.
+    /// They follow what is being pressed already. [`Notice::DigitsSent`] tells their end.
+    SendDigits {
+        /// The leg.
+        leg: LegId,
+        /// What to press.
+        digits: Digits,
+    },
+    /// Keep the leg's digits out of its recording from now on, or no more: their place is a silence that is marked.
+    HideDigits {
+        /// The leg that is recorded.
+        leg: LegId,
+        /// Whether to hide them.
+        hide: bool,
+    },
+    /// Record what comes from a leg (left) and all it is sent (right): the contact's journey through the citizen's leg, and
+    /// the track of another party of a conference through that one's. A recording that a process left open when it died
+    /// goes on in its file.
     Record {
-        /// The citizen's leg.
+        /// The leg: the citizen's, or that of the party.
         citizen: LegId,
         /// What and where.
         recording: RecordingStart,
     },
     /// End the recording; the file is as long as from `Record` to here.
     StopRecording {
-        /// The citizen's leg, as in `Record`.
+        /// The leg, as in `Record`.
         citizen: LegId,
         /// Which.
         recording: RecordingId,
         /// Where it ends: the call's own instant, however late the media thread hears of it.
         at: Now,
+    },
+    /// Keep nothing from now on, but the silence and why.
+    PauseRecording {
+        /// The leg, as in `Record`.
+        citizen: LegId,
+        /// Goes into the manifest.
+        reason: Reason,
+    },
+    /// Keep what comes and is sent again.
+    ResumeRecording {
+        /// The leg, as in `Record`.
+        citizen: LegId,
     },
     /// Close the port and forget the leg. [`Notice::Closed`] follows.
     Close {
@@ -100,11 +151,147 @@ impl Action {
             | Action::Connect { leg, .. }
             | Action::Play { leg, .. }
             | Action::Stop { leg }
+            | Action::Tone { leg, .. }
+            | Action::SendDigits { leg, .. }
+            | Action::HideDigits { leg, .. }
             | Action::Unbridge { leg }
             | Action::Close { leg } => *leg,
             Action::Bridge { a, .. } => *a,
-            Action::Record { citizen, .. } | Action::StopRecording { citizen, .. } => *citizen,
+            Action::Conference { citizen, .. }
+            | Action::Record { citizen, .. }
+            | Action::StopRecording { citizen, .. }
+            | Action::PauseRecording { citizen, .. }
+            | Action::ResumeRecording { citizen } => *citizen,
         }
+    }
+}
+
+/// A party of a conference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party {
+    /// Its leg.
+    pub leg: LegId,
+    /// Who hears what it says.
+    pub heard_by: HeardBy,
+    /// How much louder the others hear it, in dB: -30 to 12, beyond which it is brought within.
+    pub gain_db: i8,
+    /// Nobody hears it.
+    pub muted: bool,
+}
+
+impl Party {
+    /// One that all others hear as it is.
+    pub fn new(leg: LegId) -> Party {
+        Party { leg, heard_by: HeardBy::All, gain_db: 0, muted: false }
+    }
+}
+
+/// Who hears a party of a conference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HeardBy {
+    /// All others.
+    All,
+    /// A whisper: this leg and no other.
+    Only(LegId),
+    /// It listens in.
+    Nobody,
+}
+
+/// The parties of one conference, at most [`Parties::MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Party>", into = "Vec<Party>")]
+pub struct Parties(Vec<Party>);
+
+/// Why these are no parties of a conference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartiesError {
+    /// There is no more room.
+    #[error("a conference has at most {} parties", Parties::MAX)]
+    TooMany,
+    /// Nobody sits in two places.
+    #[error("a leg is named twice")]
+    Twice,
+}
+
+impl Parties {
+    /// Most parties of a conference.
+    pub const MAX: usize = 16;
+
+    /// Checks their number and that each is named once.
+    pub fn new(mut parties: Vec<Party>) -> Result<Parties, PartiesError> {
+        if parties.len() > Parties::MAX {
+            return Err(PartiesError::TooMany);
+        }
+        let twice = |(place, party): (usize, &Party)| parties[..place].iter().any(|other| other.leg == party.leg);
+        if parties.iter().enumerate().any(twice) {
+            return Err(PartiesError::Twice);
+        }
+        parties.iter_mut().for_each(|party| party.gain_db = party.gain_db.clamp(-30, 12));
+        Ok(Parties(parties))
+    }
+
+    /// They, in the given order.
+    pub fn iter(&self) -> impl Iterator<Item = &Party> {
+        self.0.iter()
+    }
+}
+
+impl TryFrom<Vec<Party>> for Parties {
+    type Error = PartiesError;
+    fn try_from(parties: Vec<Party>) -> Result<Parties, PartiesError> {
+        Parties::new(parties)
+    }
+}
+
+impl From<Parties> for Vec<Party> {
+    fn from(parties: Parties) -> Vec<Party> {
+        parties.0
+    }
+}
+
+/// Keys to be pressed, at most [`Digits::MAX`], each for 40 ms to 5 s with as much between them (ITU-T Q.24).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digits {
+    codes: Box<[u8]>,
+    on_ms: u16,
+    off_ms: u16,
+}
+
+/// Why keys cannot be pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DigitsError {
+    /// None, or too many.
+    #[error("between 1 and {} digits can be sent at once", Digits::MAX)]
+    Count,
+    /// Not a key of a telephone.
+    #[error("only 0-9, *, # and A-D are digits")]
+    Symbol,
+    /// Too short to be heard, or endless.
+    #[error("a digit and its pause last from 40 to 5000 ms each")]
+    Length,
+}
+
+impl Digits {
+    /// Most keys at once.
+    pub const MAX: usize = 64;
+
+    /// Keys `0`–`9`, `*`, `#`, `A`–`D`, each pressed for `on_ms` with `off_ms` after it.
+    pub fn new(symbols: &str, on_ms: u16, off_ms: u16) -> Result<Digits, DigitsError> {
+        let codes: Option<Box<[u8]>> = symbols.bytes().map(dtmf::code).collect();
+        let codes = codes.ok_or(DigitsError::Symbol)?;
+        if codes.is_empty() || codes.len() > Digits::MAX {
+            return Err(DigitsError::Count);
+        }
+        let lengths = 40..=5_000;
+        if !lengths.contains(&on_ms) || !lengths.contains(&off_ms) {
+            return Err(DigitsError::Length);
+        }
+        Ok(Digits { codes, on_ms, off_ms })
+    }
+
+    /// The codes of RFC 4733 §3.2, and milliseconds on and off.
+    pub fn presses(&self) -> (&[u8], u16, u16) {
+        (&self.codes, self.on_ms, self.off_ms)
     }
 }
 
@@ -138,6 +325,57 @@ pub struct RecordingStart {
     pub site: Box<str>,
     /// First sample, on both clocks.
     pub started: Now,
+    /// Which of the contact's.
+    pub track: Track,
+}
+
+/// Which sound of a contact a recording holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Track {
+    /// What the citizen said and heard, from beginning to end.
+    #[default]
+    Journey,
+    /// What another party said and heard, whispers included.
+    Party(PartyName),
+}
+
+/// The name of a party as a part of a file's name: 1 to 32 letters, digits, `-` and `_`, the first a letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Box<str>", into = "Box<str>")]
+pub struct PartyName(Box<str>);
+
+/// Not such a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a party's name has 1 to {} letters, digits, - or _, the first a letter", PartyName::MAX)]
+pub struct PartyNameError;
+
+impl PartyName {
+    /// Longest, in bytes.
+    pub const MAX: usize = 32;
+
+    /// As it stands in a file's name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<Box<str>> for PartyName {
+    type Error = PartyNameError;
+    fn try_from(text: Box<str>) -> Result<PartyName, PartyNameError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
+        if first && text.len() <= PartyName::MAX && text.bytes().all(allowed) {
+            Ok(PartyName(text))
+        } else {
+            Err(PartyNameError)
+        }
+    }
+}
+
+impl From<PartyName> for Box<str> {
+    fn from(name: PartyName) -> Box<str> {
+        name.0
+    }
 }
 
 /// What the plane tells a call.
@@ -156,6 +394,11 @@ pub enum Notice {
         leg: LegId,
         /// Which.
         digit: u8,
+    },
+    /// All keys of the last [`Action::SendDigits`] were pressed; also told when the leg was put on hold before.
+    DigitsSent {
+        /// The leg.
+        leg: LegId,
     },
     /// Neither RTP nor RTCP for this long (first told after 10 s, then each 10 s). Held legs are exempt.
     Quiet {
@@ -191,6 +434,24 @@ pub struct Counters {
     pub jitter_us: u32,
     /// Packets from strangers, malformed ones and unknown payload types: dropped.
     pub dropped: u64,
+    /// Lost of ours, as the other side last reported; never more than were sent.
+    pub far_lost: u64,
+    /// Interarrival jitter in microseconds, as it last reported.
+    pub far_jitter_us: u32,
+    /// There and back in microseconds, from RTCP; `None` as long as no report allowed it.
+    pub round_trip_us: Option<u32>,
+    /// How what came sounds behind a phone's concealment, as a mean opinion score in hundredths (ITU-T G.107); `None`
+    /// if nothing came.
+    pub mos_received: Option<u16>,
+    /// The same of what was sent; `None` if the other side reports nothing.
+    pub mos_sent: Option<u16>,
+}
+
+impl Counters {
+    /// Whether the leg was spoken to and never spoke: one side of it heard nothing.
+    pub fn one_way(&self) -> bool {
+        self.sent > 0 && self.received == 0
+    }
 }
 
 /// What the plane gives the recorder. All taps of one recording come in order from one thread.
@@ -200,6 +461,24 @@ pub enum Tap {
     Start(RecordingStart),
     /// A packet's worth of sound.
     Audio(Audio),
+    /// Sound that must not be kept, given already or still to come.
+    Hide(Hidden),
+    /// From here on nothing is kept, until [`Tap::Resume`].
+    Pause {
+        /// Which.
+        recording: RecordingId,
+        /// From when.
+        at: Mono,
+        /// For those who will ask.
+        reason: Reason,
+    },
+    /// Sound is kept again.
+    Resume {
+        /// Which.
+        recording: RecordingId,
+        /// From when.
+        at: Mono,
+    },
     /// The recording ends; silence is filled up to here.
     Finish {
         /// Which.
@@ -232,8 +511,54 @@ pub struct Audio {
     pub payload: Bytes,
 }
 
+/// A stretch of a source's sound that must not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Which recording.
+    pub recording: RecordingId,
+    /// Whose side.
+    pub channel: Channel,
+    /// When this became known.
+    pub at: Mono,
+    /// The source, as in [`Audio`].
+    pub ssrc: u32,
+    /// First sample, as a time stamp of the source.
+    pub from: u32,
+    /// The first one behind.
+    pub to: u32,
+}
+
+/// Why a recording pauses, as it is written beside the sound: 1 to 64 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Box<str>", into = "Box<str>")]
+pub struct Reason(Box<str>);
+
+/// No reason, or a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a reason has between 1 and {} bytes", Reason::MAX)]
+pub struct ReasonError;
+
+impl Reason {
+    /// Longest, in bytes.
+    pub const MAX: usize = 64;
+}
+
+impl TryFrom<Box<str>> for Reason {
+    type Error = ReasonError;
+    fn try_from(text: Box<str>) -> Result<Reason, ReasonError> {
+        if (1..=Reason::MAX).contains(&text.len()) { Ok(Reason(text)) } else { Err(ReasonError) }
+    }
+}
+
+impl From<Reason> for Box<str> {
+    fn from(reason: Reason) -> Box<str> {
+        reason.0
+    }
+}
+
 /// A side of the stereo file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// Left: what came from the citizen.
     Citizen,

@@ -37,6 +37,26 @@ pub fn decode(codec: Codec, bytes: &[u8]) -> Vec<i16> {
     }
 }
 
+/// As [`decode`], into `samples` of the same length.
+pub fn decode_into(codec: Codec, bytes: &[u8], samples: &mut [i16]) {
+    let decoded = match codec {
+        Codec::Pcma => pcma::PcmaDecoder::new().decode_into(bytes, samples),
+        Codec::Pcmu => pcmu::PcmuDecoder::new().decode_into(bytes, samples),
+    };
+    decoded.expect("a sample for each byte");
+}
+
+/// As [`encode`], behind what `out` holds already.
+pub fn encode_onto(codec: Codec, samples: &[i16], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + samples.len(), 0);
+    let encoded = match codec {
+        Codec::Pcma => pcma::PcmaEncoder::new().encode_into(samples, &mut out[start..]),
+        Codec::Pcmu => pcmu::PcmuEncoder::new().encode_into(samples, &mut out[start..]),
+    };
+    encoded.expect("a byte for each sample");
+}
+
 /// The two conversions between the laws, one byte for one byte.
 #[derive(Clone, Debug)]
 pub struct Laws {

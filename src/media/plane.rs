@@ -4,17 +4,21 @@
 //! one deadline each; a tick looks through the deadlines, which for the legs of a thread is cheaper than moving fifty
 //! timers a second for every leg through a wheel, and needs no memory. Owns no socket, reads no clock, never logs.
 
-use super::event::{Action, Counters, Mark};
+use super::conference::Conference;
+use super::event::{Action, Counters, Mark, Notice};
 use super::g711::Laws;
-use super::port::Port;
+use super::port::{Link, Port};
 use super::prompt::Library;
 use super::rtcp::ReportBlock;
 use super::sink::{Kind, Sink};
 use crate::base::map::KeyedMap;
 use crate::base::{LegId, Mono, Now, RecordingId};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+mod conferences;
 
 const NEVER: Mono = Mono(u64::MAX);
 
@@ -28,6 +32,9 @@ pub struct Plane {
     /// Beside `legs`: when each has something to do.
     due: Vec<Mono>,
     free: Vec<u32>,
+    conferences: Vec<Option<Conference>>,
+    /// Which conference is whose.
+    names: BTreeMap<LegId, u32>,
     strays: u64,
     /// Whose tick is under way.
     ticking: Option<LegId>,
@@ -40,6 +47,8 @@ pub struct Counts {
     pub legs: usize,
     /// Pairs that hear each other.
     pub bridges: usize,
+    /// Conferences.
+    pub conferences: usize,
     /// Legs with a prompt or music.
     pub playing: usize,
     /// Running recordings.
@@ -70,6 +79,8 @@ impl Plane {
             legs: Vec::new(),
             due: Vec::new(),
             free: Vec::new(),
+            conferences: Vec::new(),
+            names: BTreeMap::new(),
             strays: 0,
             ticking: None,
         }
@@ -87,25 +98,43 @@ impl Plane {
             Action::Reopen { leg, seed, opened, remote, mark } => {
                 self.open(leg, || Port::reopened(leg, (seed, opened), mark, now));
                 self.change(leg, |port, slot, _| {
-                    remote.into_iter().for_each(|remote| port.connect(now.mono, remote, slot as usize));
+                    if let Some(remote) = remote {
+                        port.connect(now.mono, remote, slot as usize);
+                    }
                     mark.iter().for_each(|mark| port.believed(mark));
                 });
             }
             Action::Bridge { a, b } => self.bridge(now.mono, a, b),
             Action::Unbridge { leg } => {
                 if let Some(slot) = self.slot(leg) {
-                    self.unbridge(slot);
+                    self.unlink(now.mono, slot);
                 }
             }
             Action::StopRecording { citizen, recording, at } => self.stop_recording(at, citizen, recording, out),
             Action::Close { leg } => self.close(now, leg, out),
             Action::Connect { leg, remote } => {
-                self.change(leg, |port, slot, _| port.connect(now.mono, remote, slot as usize));
+                self.change(leg, |port, slot, _| {
+                    if port.connect(now.mono, remote, slot as usize) {
+                        out.notices.push(Notice::DigitsSent { leg });
+                    }
+                });
             }
+            Action::Tone { leg, play, tone, repeat } => {
+                self.change(leg, |port, _, _| port.play_tone(play, tone, repeat));
+            }
+            Action::Conference { citizen, parties } => self.confer(now.mono, citizen, &parties),
+            Action::SendDigits { leg, digits } => self.change(leg, |port, _, _| port.send_digits(&digits)),
+            Action::HideDigits { leg, hide } => self.change(leg, |port, _, _| port.hide_digits(hide)),
             Action::Play { leg, play, prompts, repeat } => {
                 self.change(leg, |port, _, library| port.play(library, play, prompts, repeat));
             }
             Action::Stop { leg } => self.change(leg, |port, _, _| port.stop()),
+            Action::PauseRecording { citizen, reason } => {
+                self.change(citizen, |port, _, _| port.pause_recording(now.mono, reason, out));
+            }
+            Action::ResumeRecording { citizen } => {
+                self.change(citizen, |port, _, _| port.resume_recording(now.mono, out));
+            }
             Action::Record { citizen, recording } => {
                 self.change(citizen, |port, _, _| port.record(now, recording, out))
             }
@@ -126,12 +155,26 @@ impl Plane {
                 None
             }
         };
-        let peer = port.peer;
+        let link = port.link;
         self.due[slot as usize] = port.deadline();
-        if let (Some(heard), Some(peer)) = (heard, peer) {
-            let listener = live(&mut self.legs, peer);
-            listener.relay(now, &heard, &self.laws, out);
-            self.due[peer as usize] = listener.deadline();
+        let Some(heard) = heard else { return };
+        match link {
+            Link::Alone => {}
+            Link::Bridge(peer) => {
+                let both = self.legs.get_disjoint_mut([slot as usize, peer as usize]);
+                let [Some(speaker), Some(listener)] = both.expect("nobody is bridged with itself") else {
+                    panic!("both ends of a bridge are live")
+                };
+                speaker.news_for(listener).iter().for_each(|&key| listener.follow(key));
+                listener.relay(now, &heard, &self.laws, out);
+                self.due[peer as usize] = listener.deadline();
+            }
+            Link::Conference(room) => {
+                if let (Some((codec, packet)), Some(conference)) = (heard.sound(), &mut self.conferences[room as usize])
+                {
+                    conference.hear(now.mono, slot, packet.ssrc, packet.timestamp, codec, packet.payload);
+                }
+            }
         }
     }
 
@@ -146,6 +189,7 @@ impl Plane {
                 *due = port.deadline();
             }
         }
+        self.converse(now, out);
         self.ticking = None;
     }
 
@@ -156,7 +200,7 @@ impl Plane {
 
     /// When [`Plane::tick`] has something to do next.
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.due.iter().copied().min().filter(|&due| due < NEVER)
+        self.due.iter().copied().chain(self.conference_due()).min().filter(|&due| due < NEVER)
     }
 
     /// Closes every leg: the thread ends.
@@ -177,7 +221,8 @@ impl Plane {
         let count = |what: fn(&Port) -> bool| self.legs.iter().flatten().filter(|port| what(port)).count();
         Counts {
             legs: self.slots.len(),
-            bridges: count(|port| port.peer.is_some()) / 2,
+            bridges: count(|port| matches!(port.link, Link::Bridge(_))) / 2,
+            conferences: self.conferences.iter().flatten().count(),
             playing: count(Port::plays),
             recordings: count(|port| port.recording().is_some()),
             strays: self.strays,
@@ -203,15 +248,16 @@ impl Plane {
             };
             assert_eq!(self.slot(port.leg()), Some(slot as u32), "{:?} is found where it is", port.leg());
             assert_eq!(self.due[slot], port.deadline(), "{:?} is woken when it wants", port.leg());
-            if let Some(peer) = port.peer {
+            if let Link::Bridge(peer) = port.link {
                 let other = self.legs[peer as usize].as_ref().expect("a peer is a live leg");
                 assert_ne!(peer as usize, slot, "{:?} does not hear itself", port.leg());
-                assert_eq!(other.peer, Some(slot as u32), "{:?} and its peer hear each other", port.leg());
+                assert_eq!(other.link, Link::Bridge(slot as u32), "{:?} and its peer hear each other", port.leg());
             }
             if let Some(recording) = port.recording() {
                 assert!(recordings.insert(recording), "{recording:?} runs on one leg");
             }
         }
+        self.check_conferences();
         assert!(self.free.iter().all(|&slot| self.legs[slot as usize].is_none()), "free slots are empty");
     }
 
@@ -243,27 +289,6 @@ impl Plane {
         self.slots.insert(leg, slot);
     }
 
-    fn bridge(&mut self, now: Mono, a: LegId, b: LegId) {
-        let (Some(a), Some(b)) = (self.slot(a), self.slot(b)) else {
-            return;
-        };
-        if a == b || live(&mut self.legs, a).peer == Some(b) {
-            return;
-        }
-        for (slot, peer) in [(a, b), (b, a)] {
-            self.unbridge(slot);
-            live(&mut self.legs, slot).join(now, peer);
-        }
-    }
-
-    fn unbridge(&mut self, slot: u32) {
-        let port = live(&mut self.legs, slot);
-        if let Some(peer) = port.peer {
-            port.leave();
-            live(&mut self.legs, peer).leave();
-        }
-    }
-
     fn stop_recording(&mut self, at: Now, citizen: LegId, recording: RecordingId, out: &mut Sink) {
         let Some(&slot) = self.slots.at(&citizen) else { return };
         let port = live(&mut self.legs, slot);
@@ -274,7 +299,7 @@ impl Plane {
 
     fn close(&mut self, now: Now, leg: LegId, out: &mut Sink) {
         let Some(slot) = self.slots.remove(&leg) else { return };
-        self.unbridge(slot);
+        self.unlink(now.mono, slot);
         let port = self.legs[slot as usize].take().expect("a named slot holds its leg");
         self.due[slot as usize] = NEVER;
         self.free.push(slot);

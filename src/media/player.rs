@@ -5,6 +5,7 @@
 
 use super::g711;
 use super::prompt::{Library, Prompt};
+use super::tone::Tone;
 use crate::base::PromptId;
 use crate::sdp::Codec;
 
@@ -28,6 +29,12 @@ impl Player {
         Player { play, ids, prompts, repeat, index: 0, offset: 0 }
     }
 
+    /// At the start of a tone.
+    pub fn tone(play: u32, tone: Tone, repeat: bool) -> Player {
+        let (ids, prompts) = (Vec::new(), vec![Prompt::tone(tone)]);
+        Player { play, ids, prompts, repeat, index: 0, offset: 0 }
+    }
+
     /// The name of this play.
     pub fn play(&self) -> u32 {
         self.play
@@ -45,7 +52,7 @@ impl Player {
 
     /// Whether this is music made of just these prompts.
     pub fn is_music_of(&self, ids: &[PromptId]) -> bool {
-        self.repeat && self.ids == ids
+        self.repeat && !ids.is_empty() && self.ids == ids
     }
 
     /// Appends the next `samples` bytes, silence after the end. True once the last sample has been given.

@@ -4,25 +4,30 @@
 //! what its peer says. Knows nothing of other legs but that it has a peer; the plane brings the two together.
 
 use super::bridge::Relay;
-use super::dtmf;
-use super::event::{Audio, Channel, Counters, Mark, Notice, RecordingStart, Remote, Tap};
-use super::g711::{Laws, SAMPLES_PER_MS, silence};
+use super::dtmf::keys::Keys;
+use super::dtmf::listen::Listener;
+use super::dtmf::{Key, Way};
+use super::emodel::Rating;
+use super::event::{Counters, Digits, Mark, Notice, Remote};
+use super::g711::SAMPLES_PER_MS;
 use super::latch::Latch;
-use super::pace::{Pace, Turn};
+use super::pace::Pace;
 use super::player::Player;
 use super::prompt::Library;
-use super::quality::{Arrival, Quality};
-use super::rtcp::{Compound, Control, ReportBlock, Sent};
-use super::rtp::{HEADER_LEN, Header, Line, Packet};
+use super::quality::Quality;
+use super::rtcp::{Control, ReportBlock, Sent};
+use super::rtp::Line;
 use super::sink::{Kind, Sink};
+use super::tone::Tone;
 use super::watch::Watch;
-use crate::base::{LegId, Mono, Now, PromptId, RecordingId};
-use crate::sdp::{Codec, Direction};
-use bytes::Bytes;
+use crate::base::{LegId, Mono, Now, PromptId};
+use crate::sdp::Direction;
 use std::time::Duration;
 
 /// Bounds of [`Remote::ptime_ms`]; others are brought within.
 const PTIME_MS: std::ops::RangeInclusive<u8> = 10..=60;
+/// Samples of the longest packet of ours.
+const PACKET_SAMPLES_MAX: usize = *PTIME_MS.end() as usize * SAMPLES_PER_MS as usize;
 
 /// A leg.
 #[derive(Clone, Debug)]
@@ -36,33 +41,43 @@ pub struct Port {
     player: Option<Player>,
     /// Music that was interrupted, at its place.
     music: Option<Player>,
-    /// Slot of the leg it is bridged with.
-    pub(super) peer: Option<u32>,
+    /// Whom it hears.
+    pub(super) link: Link,
     relay: Relay,
-    digits: dtmf::Receiver,
+    /// Source and end of the newest sound that came.
+    newest: Option<(u32, u32)>,
+    /// What a conference said and no packet was full of yet.
+    pending: Vec<i16>,
+    /// What is played is taken from here.
+    played: Vec<u8>,
+    digits: Listener,
+    /// What the last packet told of digits.
+    news: Vec<Key>,
+    /// Digits on their way out.
+    keys: Keys,
+    /// Whether digits are kept out of the recording.
+    hides_digits: bool,
+    /// The next frame of a conference joins on what was sent before.
+    joins: bool,
     quality: Quality,
     control: Control,
     watch: Watch,
-    recording: Option<RecordingId>,
+    recording: Option<Recording>,
     received: u64,
     sent: u64,
     octets: u64,
     dropped: u64,
 }
 
-/// What a believed packet carries for the peer.
-#[derive(Clone, Copy, Debug)]
-pub struct Heard<'a> {
-    packet: Packet<'a>,
-    content: Content,
-}
-
+/// Whom a leg hears. Others are known by their slots in the plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Content {
-    Sound(Codec),
-    Event,
-    /// A payload type that was not negotiated.
-    Unknown,
+pub enum Link {
+    /// Nobody but us.
+    Alone,
+    /// This leg, whose packets are relayed.
+    Bridge(u32),
+    /// The parties of this conference.
+    Conference(u32),
 }
 
 /// Whether a leg of this direction may send.
@@ -73,38 +88,20 @@ fn sends(direction: Direction) -> bool {
     }
 }
 
-/// Whether what it hears counts.
-fn receives(direction: Direction) -> bool {
-    match direction {
-        Direction::SendRecv | Direction::RecvOnly => true,
-        Direction::SendOnly | Direction::Inactive => false,
-    }
+fn period_of(remote: &Remote) -> Duration {
+    Duration::from_millis(u64::from(remote.ptime_ms.clamp(*PTIME_MS.start(), *PTIME_MS.end())))
 }
 
-/// A tap of one packet; `line` is its SSRC, sequence number and time stamp.
-fn audio(
-    recording: RecordingId,
-    channel: Channel,
-    at: Mono,
-    line: (u32, u16, u32),
-    codec: Codec,
-    payload: Bytes,
-) -> Tap {
-    let (ssrc, sequence, timestamp) = line;
-    Tap::Audio(Audio { recording, channel, at, ssrc, sequence, timestamp, codec, payload })
+fn way_of(remote: &Remote) -> Way {
+    remote.telephone_event.map_or(Way::Tones, Way::Events)
 }
 
-impl Content {
-    fn of(remote: &Remote, packet: &Packet<'_>) -> Content {
-        if packet.payload_type == remote.payload_type {
-            Content::Sound(remote.codec)
-        } else if Some(packet.payload_type) == remote.telephone_event {
-            Content::Event
-        } else {
-            Content::Unknown
-        }
-    }
-}
+mod receive;
+mod send;
+mod tap;
+
+pub use receive::Heard;
+use tap::Recording;
 
 impl Port {
     /// A leg with a port and nobody at the other end.
@@ -118,9 +115,16 @@ impl Port {
             pace: None,
             player: None,
             music: None,
-            peer: None,
+            link: Link::Alone,
             relay: Relay::new(now.mono),
-            digits: dtmf::Receiver::default(),
+            newest: None,
+            pending: Vec::new(),
+            played: Vec::new(),
+            digits: Listener::default(),
+            news: Vec::new(),
+            keys: Keys::default(),
+            hides_digits: false,
+            joins: false,
             quality: Quality::default(),
             control: Control::new(seed, now),
             watch: Watch::new(now.mono),
@@ -158,11 +162,6 @@ impl Port {
         self.leg
     }
 
-    /// What is being recorded through it.
-    pub fn recording(&self) -> Option<RecordingId> {
-        self.recording
-    }
-
     /// Whether a prompt or music is set.
     pub fn plays(&self) -> bool {
         self.player.is_some()
@@ -170,12 +169,24 @@ impl Port {
 
     /// The figures of now.
     pub fn counters(&self) -> Counters {
+        let (far, trip) = self.far();
+        let far_lost = far.map_or(0, |block| u64::try_from(block.lost).unwrap_or(0).min(self.sent));
+        let lost = self.quality.lost();
+        let mos = |lost: u64, of: u64| {
+            let loss = lost as f64 / of.max(1) as f64;
+            (Rating::new(loss, true, trip.unwrap_or_default() / 2).mos() * 100.0).round() as u16
+        };
         Counters {
             received: self.received,
             sent: self.sent,
-            lost: self.quality.lost(),
+            lost,
             jitter_us: self.quality.jitter_us(),
             dropped: self.dropped,
+            far_lost,
+            far_jitter_us: far.map_or(0, |block| block.jitter.saturating_mul(1_000 / SAMPLES_PER_MS)),
+            round_trip_us: trip.map(|trip| u32::try_from(trip.as_micros()).unwrap_or(u32::MAX)),
+            mos_received: (self.received > 0).then(|| mos(lost, lost + self.received)),
+            mos_sent: far.filter(|_| self.sent > 0).map(|_| mos(far_lost, self.sent)),
         }
     }
 
@@ -190,24 +201,30 @@ impl Port {
         [pace, self.control.deadline(), self.watch.deadline()].into_iter().flatten().min().unwrap_or(Mono(u64::MAX))
     }
 
-    /// The other side is known or has changed. `stagger` spreads legs over time.
-    pub fn connect(&mut self, now: Mono, remote: Remote, stagger: usize) {
+    /// The other side is known or has changed. `stagger` spreads legs over time. True if digits that were to be sent
+    /// will not be.
+    pub fn connect(&mut self, now: Mono, remote: Remote, stagger: usize) -> bool {
         self.rtp.name(remote.rtp);
         self.rtcp.name(remote.rtcp);
         if self.remote == Some(remote) {
             // A refreshed session: nothing but the latch begins anew.
-            return;
+            return false;
         }
         self.watch.expect(now, remote.direction == Direction::SendRecv);
-        let period = Duration::from_millis(u64::from(remote.ptime_ms.clamp(*PTIME_MS.start(), *PTIME_MS.end())));
+        if self.remote.as_ref().map(way_of) != Some(way_of(&remote)) {
+            self.digits = Listener::new(way_of(&remote));
+        }
+        let period = period_of(&remote);
         let pace = self.pace.take().filter(|pace| pace.period() == period);
-        if sends(remote.direction) {
+        if sends(remote.direction) && !matches!(self.link, Link::Conference(_)) {
             self.pace = pace.or_else(|| {
                 self.line.interrupt();
                 Some(Pace::start(now, period, stagger))
             });
         }
         self.remote = Some(remote);
+        // Who is held hears no digits, and none that were meant for before.
+        !sends(remote.direction) && self.keys.clear()
     }
 
     /// Plays `prompts` from now on, or after the bridge.
@@ -225,31 +242,51 @@ impl Port {
         self.music = self.player.take().filter(Player::repeats).or(self.music.take());
     }
 
+    /// A tone from now on, as with [`Port::play`].
+    pub fn play_tone(&mut self, play: u32, tone: Tone, repeat: bool) {
+        self.stop();
+        self.player = Some(Player::tone(play, tone, repeat));
+    }
+
     /// Joins the leg in `slot`.
     pub fn join(&mut self, now: Mono, slot: u32) {
         self.stop();
-        self.peer = Some(slot);
+        self.link = Link::Bridge(slot);
         self.relay = Relay::new(now);
     }
 
-    /// Leaves its peer.
-    pub fn leave(&mut self) {
-        self.peer = None;
+    /// Joins the leg in `slot`, whose sound was heard up to its newest packet: it goes on without a seam.
+    pub fn join_on(&mut self, now: Mono, slot: u32, own: usize) {
+        self.link = Link::Bridge(slot);
+        self.relay = Relay::joining(now);
+        self.start_pace(now, own);
+    }
+
+    /// Joins a conference, which asks it to speak from now on. Prompts go on.
+    pub fn confer(&mut self, room: u32) {
+        self.link = Link::Conference(room);
+        self.pace = None;
+        self.joins = true;
+    }
+
+    /// Leaves its peer, or its conference.
+    pub fn leave(&mut self, now: Mono, own: usize) {
+        if let Link::Conference(_) = self.link {
+            self.start_pace(now, own);
+        }
+        self.link = Link::Alone;
         self.line.interrupt();
     }
 
-    /// Begins a recording of what comes and what is sent; one that ran is finished first.
-    pub fn record(&mut self, now: Now, start: RecordingStart, out: &mut Sink) {
-        self.stop_recording(now, out);
-        self.recording = Some(start.recording);
-        out.taps.push(Tap::Start(start));
+    /// Source and end of the newest sound of it that its peer was sent, if it has one.
+    pub fn heard(&self) -> Option<(u32, u32)> {
+        self.newest.filter(|_| matches!(self.link, Link::Bridge(_)))
     }
 
-    /// Ends the recording, if there is one.
-    pub fn stop_recording(&mut self, now: Now, out: &mut Sink) {
-        if let Some(recording) = self.recording.take() {
-            out.taps.push(Tap::Finish { recording, at: now.mono });
-        }
+    fn start_pace(&mut self, now: Mono, stagger: usize) {
+        self.pending.clear();
+        let sending = self.remote.filter(|remote| sends(remote.direction));
+        self.pace = sending.map(|remote| Pace::start(now, period_of(&remote), stagger));
     }
 
     /// Says good-bye and gives the last figures.
@@ -265,168 +302,20 @@ impl Port {
         out.notices.push(Notice::Closed { leg: self.leg, counters: self.counters() });
     }
 
-    /// A datagram came to the RTP port. Returns what the peer is to hear of it.
-    pub fn receive<'a>(
-        &mut self,
-        now: Now,
-        from: std::net::SocketAddr,
-        bytes: &'a [u8],
-        out: &mut Sink,
-    ) -> Option<Heard<'a>> {
-        let heard = self.believe(now, from, bytes, out);
-        self.dropped += u64::from(heard.is_none());
-        let (heard, arrival) = heard?;
-        let remote = self.remote?;
-        if heard.content == Content::Unknown {
-            self.dropped += 1;
-            return Some(heard);
-        }
-        self.received += 1;
-        if !receives(remote.direction) || arrival == Arrival::Duplicate {
-            return None;
-        }
-        match heard.content {
-            Content::Sound(codec) => self.tap_received(now, &heard.packet, codec, out),
-            Content::Event => {
-                let leg = self.leg;
-                let tell = |digit| out.notices.push(Notice::Digit { leg, digit });
-                self.digits.receive(heard.packet.timestamp, heard.packet.payload, tell);
-            }
-            Content::Unknown => {}
-        }
-        Some(heard)
+    /// Passes on a digit of the peer.
+    pub fn follow(&mut self, key: Key) {
+        self.keys.follow(key);
     }
 
-    /// Whether the packet is one, comes from where it should and belongs to the source's line of numbers.
-    fn believe<'a>(
-        &mut self,
-        now: Now,
-        from: std::net::SocketAddr,
-        bytes: &'a [u8],
-        out: &mut Sink,
-    ) -> Option<(Heard<'a>, Arrival)> {
-        let remote = self.remote?;
-        let packet = Packet::read(bytes).ok().filter(|packet| !packet.payload.is_empty())?;
-        let content = Content::of(&remote, &packet);
-        if !self.rtp.admits(from, content != Content::Unknown) {
-            return None;
-        }
-        self.hear(now.mono, out);
-        self.control.flow(now.mono);
-        let stamp = matches!(content, Content::Sound(_)).then_some(packet.timestamp);
-        let arrival = self.quality.arrive(now.mono, packet.ssrc, packet.sequence, stamp);
-        match arrival {
-            Arrival::First => self.digits = dtmf::Receiver::default(),
-            Arrival::Next | Arrival::Late | Arrival::Duplicate => {}
-            Arrival::Stray => return None,
-        }
-        Some((Heard { packet, content }, arrival))
+    /// Presses keys.
+    pub fn send_digits(&mut self, digits: &Digits) {
+        let (codes, on_ms, off_ms) = digits.presses();
+        self.keys.press(codes.iter().copied(), on_ms, off_ms);
     }
 
-    /// A datagram came to the RTCP port.
-    pub fn receive_control(&mut self, now: Now, from: std::net::SocketAddr, bytes: &[u8], out: &mut Sink) {
-        let Ok(compound) = Compound::read(bytes, self.line.ssrc()) else {
-            self.dropped += 1;
-            return;
-        };
-        if !self.rtcp.admits(from, true) {
-            self.dropped += 1;
-            return;
-        }
-        self.hear(now.mono, out);
-        self.control.hear(now.mono, &compound);
-    }
-
-    /// Sends what the peer heard.
-    pub fn relay(&mut self, now: Now, heard: &Heard<'_>, laws: &Laws, out: &mut Sink) {
-        let Some(remote) = self.remote.filter(|remote| sends(remote.direction)) else {
-            return;
-        };
-        let Some(to) = self.rtp.destination() else { return };
-        let packet = &heard.packet;
-        let (codec, samples, payload_type) = match (heard.content, remote.telephone_event) {
-            (Content::Sound(codec), _) => (codec, Some(packet.payload.len() as u32), remote.payload_type),
-            (Content::Event, Some(payload_type)) => (remote.codec, None, payload_type),
-            (Content::Event, None) | (Content::Unknown, _) => return self.relay.withhold(packet),
-        };
-        let Some(header) = self.relay.pass(now.mono, packet, samples, payload_type, &mut self.line) else {
-            return;
-        };
-        let (_, bytes) = out.datagram(self.leg, Kind::Rtp, to, |bytes| {
-            header.write(bytes);
-            // Events travel as they are: `codec` is then the listener's own.
-            laws.transcode(codec, remote.codec, packet.payload, bytes);
-        });
-        let octets = bytes.len() - HEADER_LEN;
-        self.count(now.mono, octets);
-        if samples.is_some() {
-            self.tap_sent(now.mono, &header, remote.codec, out);
-        }
-    }
-
-    /// Does what is due by `now`.
-    pub fn tick(&mut self, now: Now, out: &mut Sink) {
-        while let Some(turn) = self.pace.as_mut().and_then(|pace| pace.take(now.mono)) {
-            self.take_turn(turn, out);
-        }
-        if self.control.deadline().is_some_and(|due| due <= now.mono) {
-            self.report(now.mono, out);
-        }
-        if let Some(silent) = self.watch.look(now.mono) {
-            out.notices.push(Notice::Quiet { leg: self.leg, silent });
-        }
-    }
-
-    /// One packet of our own: prompt, music or silence, unless the peer is speaking.
-    fn take_turn(&mut self, turn: Turn, out: &mut Sink) {
-        let (Some(remote), Some(to)) = (self.remote, self.rtp.destination()) else {
-            return;
-        };
-        if self.peer.is_some() && !self.relay.starves(turn.at) {
-            return;
-        }
-        if turn.skipped {
-            self.line.interrupt();
-        }
-        let period_ms = self.pace.as_ref().map_or(0, |pace| pace.period().as_millis());
-        let samples = SAMPLES_PER_MS as usize * period_ms as usize;
-        let player = self.player.as_mut().filter(|_| self.peer.is_none());
-        let sounding = player.is_some();
-        let header = self.line.next(turn.at, samples as u32, remote.payload_type);
-        let (finished, _) = out.datagram(self.leg, Kind::Rtp, to, |bytes| {
-            header.write(bytes);
-            match player {
-                Some(player) => player.fill(remote.codec, samples, bytes),
-                None => {
-                    bytes.resize(bytes.len() + samples, silence(remote.codec));
-                    false
-                }
-            }
-        });
-        if sounding {
-            self.tap_sent(turn.at, &header, remote.codec, out);
-        }
-        self.count(turn.at, samples);
-        if finished && let Some(player) = self.player.take() {
-            out.notices.push(Notice::Played { leg: self.leg, play: player.play() });
-        }
-    }
-
-    fn tap_received(&self, now: Now, packet: &Packet<'_>, codec: Codec, out: &mut Sink) {
-        if let Some(recording) = self.recording {
-            let line = (packet.ssrc, packet.sequence, packet.timestamp);
-            let payload = out.keep(packet.payload);
-            out.taps.push(audio(recording, Channel::Citizen, now.mono, line, codec, payload));
-        }
-    }
-
-    /// Taps the datagram that was just added.
-    fn tap_sent(&self, at: Mono, header: &Header, codec: Codec, out: &mut Sink) {
-        if let Some(recording) = self.recording {
-            let line = (header.ssrc, header.sequence, header.timestamp);
-            let payload = out.keep_last(HEADER_LEN);
-            out.taps.push(audio(recording, Channel::Others, at, line, codec, payload));
-        }
+    /// Keeps digits out of the recording, or no more.
+    pub fn hide_digits(&mut self, hide: bool) {
+        self.hides_digits = hide;
     }
 
     fn report(&mut self, now: Mono, out: &mut Sink) {

@@ -3,9 +3,10 @@
 //! Reading files is the shell's; here sound is already in memory and never copied but into packets.
 
 use super::g711;
+use super::tone::Tone;
 use crate::base::PromptId;
 use crate::sdp::Codec;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// One recording to play.
 #[derive(Clone, Debug)]
@@ -18,6 +19,13 @@ impl Prompt {
     /// From linear sound at 8 kHz.
     pub fn new(samples: &[i16]) -> Prompt {
         Prompt { alaw: g711::encode(Codec::Pcma, samples).into(), mulaw: g711::encode(Codec::Pcmu, samples).into() }
+    }
+
+    /// One period of a tone.
+    pub fn tone(tone: Tone) -> Prompt {
+        static TONES: LazyLock<[Prompt; Tone::ALL.len()]> =
+            LazyLock::new(|| Tone::ALL.map(|tone| Prompt::new(&tone.samples())));
+        TONES[tone as usize].clone()
     }
 
     /// The whole of it, a byte a sample.

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// RFC 3550 §6.2: the minimum interval; half of it before the first report.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// The longest round trip that is believed.
+const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
 /// RFC 3550 §6.3.1: e − 3/2, in millionths.
 const COMPENSATION_MILLIONTHS: u64 = 1_218_280;
 /// From 1900 (NTP) to 1970 (RFC 3550 §4).
@@ -270,7 +272,9 @@ impl Control {
                 let trip = middle.wrapping_sub(block.last_sr).wrapping_sub(block.delay);
                 // A far clock that rounds up makes a trip of less than nothing.
                 let trip = (trip as i32).max(0).unsigned_abs();
-                self.round_trip = Some(Duration::from_nanos((u64::from(trip) * 1_000_000_000) >> 16));
+                let trip = Duration::from_nanos((u64::from(trip) * 1_000_000_000) >> 16);
+                // Who tells of longer ones is wrong, or lies.
+                self.round_trip = Some(trip).filter(|trip| *trip <= ROUND_TRIP_MAX).or(self.round_trip);
             }
         }
     }

@@ -14,6 +14,8 @@ const NS_PER_SAMPLE: u64 = 1_000_000_000 / SAMPLES_PER_SECOND as u64;
 
 /// A line tells at most one packet in so many milliseconds.
 const PACKET_MS_MIN: u8 = 10;
+/// Two packets, in samples: what a line lags behind the clock at a time so that no gap is told where there is none.
+const JOIN_MAX: u32 = SAMPLES_PER_SECOND / 25;
 /// A larger jump would look like another source to the other side (RFC 3550 A.1: `MAX_DROPOUT` is 3,000).
 const SKIPPED_MAX: u16 = 2_500;
 
@@ -160,6 +162,14 @@ impl Line {
             return self.floor;
         }
         timestamp
+    }
+
+    /// What follows joins on what was sent last, if that ended just before `at`: the line lags behind the clock by so much.
+    pub fn join_on(&mut self, at: Mono) {
+        let behind = self.timestamp_at(at).wrapping_sub(self.floor);
+        if (1..=JOIN_MAX).contains(&behind) {
+            self.zero = self.zero.wrapping_sub(behind);
+        }
     }
 
     /// The header of a packet of our own making: `samples` long, sent at `at`.

@@ -96,6 +96,8 @@ pub struct Figures {
     pub legs: usize,
     /// Pairs that hear each other.
     pub bridges: usize,
+    /// Conferences.
+    pub conferences: usize,
     /// Legs with a prompt or music.
     pub playing: usize,
     /// Running recordings.
@@ -108,10 +110,36 @@ pub struct Figures {
     pub packets_out: u64,
     /// Packets that were not believed, of legs that have closed, and those for no leg.
     pub packets_dropped: u64,
+    /// Legs that have closed.
+    pub legs_closed: u64,
+    /// Packets to us that were lost, of legs that have closed.
+    pub packets_lost: u64,
+    /// Packets of ours that the other sides reported as lost, of legs that have closed.
+    pub packets_far_lost: u64,
+    /// Legs that were spoken to and never spoke.
+    pub legs_one_way: u64,
+    /// Legs that sounded poor on either way: many would be dissatisfied ([`MOS_POOR`]).
+    pub legs_poor: u64,
     /// Packets that the system did not take.
     pub sends_failed: u64,
     /// Reads of a socket that failed.
     pub receives_failed: u64,
+}
+
+/// Below this mean opinion score, in hundredths, many are dissatisfied: R = 70 (ITU-T G.107 Annex B).
+pub const MOS_POOR: u16 = 360;
+
+impl Figures {
+    /// A leg has closed.
+    fn count(&mut self, leg: &Counters) {
+        self.legs_closed += 1;
+        self.packets_dropped += leg.dropped;
+        self.packets_lost += leg.lost;
+        self.packets_far_lost += leg.far_lost;
+        self.legs_one_way += u64::from(leg.one_way());
+        let poor = [leg.mos_received, leg.mos_sent].into_iter().flatten().any(|mos| mos < MOS_POOR);
+        self.legs_poor += u64::from(poor);
+    }
 }
 
 /// The running threads. Dropping this closes every leg, finishes every recording and waits for the threads' end.
@@ -253,6 +281,7 @@ impl<N: Fn(Notice), T: FnMut(&mut Vec<Tap>), M: Fn(Vec<(LegId, Mark)>)> Worker<N
         let told = Figures {
             legs: counts.legs,
             bridges: counts.bridges,
+            conferences: counts.conferences,
             playing: counts.playing,
             recordings: counts.recordings,
             sockets: self.sockets.slots.len() * 2,
@@ -403,7 +432,7 @@ impl<N: Fn(Notice), T: FnMut(&mut Vec<Tap>), M: Fn(Vec<(LegId, Mark)>)> Worker<N
         self.send();
         for notice in self.sink.notices.drain(..) {
             if let Notice::Closed { counters, .. } = &notice {
-                self.figures.packets_dropped += counters.dropped;
+                self.figures.count(counters);
             }
             (self.notices)(notice);
         }

@@ -241,7 +241,7 @@ impl Lane {
         let Message::Batch(Batch { taps, mut damaged }) = refused else { unreachable!("a batch was offered") };
         let given = taps.len();
         let keep = |tap: &Tap| match tap {
-            Tap::Start(_) | Tap::Finish { .. } => true,
+            Tap::Start(_) | Tap::Hide(_) | Tap::Pause { .. } | Tap::Resume { .. } | Tap::Finish { .. } => true,
             Tap::Audio(audio) => {
                 damaged.insert(audio.recording);
                 false
@@ -258,7 +258,8 @@ fn recording_of(tap: &Tap) -> RecordingId {
     match tap {
         Tap::Start(start) => start.recording,
         Tap::Audio(audio) => audio.recording,
-        Tap::Finish { recording, .. } => *recording,
+        Tap::Hide(hidden) => hidden.recording,
+        Tap::Pause { recording, .. } | Tap::Resume { recording, .. } | Tap::Finish { recording, .. } => *recording,
     }
 }
 

@@ -603,6 +603,7 @@ fn post_notice(shards: &[ToShard], notice: crate::media::event::Notice) {
     let leg = match &notice {
         Notice::Played { leg, .. }
         | Notice::Digit { leg, .. }
+        | Notice::DigitsSent { leg }
         | Notice::Quiet { leg, .. }
         | Notice::Heard { leg }
         | Notice::Closed { leg, .. } => *leg,

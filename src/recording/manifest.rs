@@ -3,6 +3,7 @@
 //! An entry is one line of JSON. Its `previous` is the SHA-256 of the line before, so that a line changed, taken out or
 //! put in later breaks the chain; [`verify`] gives the hash of the last line, to be compared with one kept elsewhere.
 
+use super::marks::Mark;
 use crate::base::{ContactId, RecordingId, Wall};
 use core::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -67,6 +68,9 @@ pub struct Recorded {
     /// Whether a crash had cut the file, so that the sizes in its header were written anew from its length.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub repaired: bool,
+    /// Silences that were made on purpose. Entries of before there were any have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<Mark>,
 }
 
 /// Where a site's chain stands.
@@ -226,6 +230,7 @@ mod tests {
             sha256: Digest::of(b"sound"),
             damaged: false,
             repaired: false,
+            marks: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod format;
 pub mod manifest;
+pub mod marks;
 pub mod peaks;
 mod session;
 pub mod timeline;

@@ -103,6 +103,14 @@ impl Timeline {
     }
 }
 
+impl Timeline {
+    /// Where the sample of this time stamp belongs, if its source is known.
+    pub fn position(&self, ssrc: u32, timestamp: u32) -> Option<i64> {
+        let track = [&self.current, &self.previous].into_iter().flatten().find(|track| track.ssrc == ssrc)?;
+        Some(track.position + i64::from(timestamp.wrapping_sub(track.timestamp).cast_signed()))
+    }
+}
+
 impl Track {
     /// A time line that starts with the arrival of `packet`.
     fn begin(packet: &Packet) -> Track {

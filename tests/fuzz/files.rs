@@ -289,6 +289,7 @@ fn manifest() -> Vec<u8> {
         sha256: Digest::of(b"sound"),
         damaged: false,
         repaired: count == 2,
+        marks: Vec::new(),
     };
     let lines: Vec<Vec<u8>> = (1..4).map(|count| chain.append(recorded(count))).collect();
     lines.join(&b'\n')

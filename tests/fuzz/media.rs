@@ -3,8 +3,9 @@
 use super::mutate::{Kind, as_it_is};
 use super::script::{Script, scripts};
 use jiesu::base::{ContactId, LegId, Mono, Now, PromptId, RecordingId, ShardId, Wall};
-use jiesu::media::dtmf::Receiver;
-use jiesu::media::event::{Action, RecordingStart, Remote};
+use jiesu::media::dtmf::Key;
+use jiesu::media::dtmf::events::Receiver;
+use jiesu::media::event::{Action, RecordingStart, Remote, Track};
 use jiesu::media::rtcp::{Compound, ReportBlock, Sender, write_bye, write_report};
 use jiesu::media::rtp::{Header, Packet};
 use jiesu::media::{Kind as Port, Library, Plane, Prompt, Sink};
@@ -53,9 +54,12 @@ pub fn packet(bytes: &[u8]) {
         assert_eq!(Packet::read(&again), Ok(packet));
         let (mut receiver, mut digits) = (Receiver::default(), 0);
         for _ in 0..2 {
-            receiver.receive(timestamp, payload, |digit| {
-                assert!(b"0123456789*#ABCD".contains(&digit));
-                digits += 1;
+            receiver.receive(timestamp, payload, |key| match key {
+                Key::Down { code } => {
+                    assert!(code < 16);
+                    digits += 1;
+                }
+                Key::Held { .. } | Key::Up { .. } => {}
             });
         }
         assert!(digits <= payload.len() / 4, "a repetition is no new digit");
@@ -214,7 +218,13 @@ impl Stage {
             }
             8 => Action::Record {
                 citizen: leg,
-                recording: RecordingStart { recording, contact: ContactId(1), site: "fz".into(), started: self.now },
+                recording: RecordingStart {
+                    recording,
+                    contact: ContactId(1),
+                    site: "fz".into(),
+                    started: self.now,
+                    track: Track::Journey,
+                },
             },
             _ => Action::StopRecording { citizen: leg, recording, at: self.now },
         });

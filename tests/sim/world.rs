@@ -510,25 +510,14 @@ impl World {
     }
 
     fn order_media(&mut self, shard: usize, action: Action) {
-        let leg = match &action {
-            Action::Open { leg, .. }
-            | Action::Reopen { leg, .. }
-            | Action::Connect { leg, .. }
-            | Action::Play { leg, .. }
-            | Action::Stop { leg }
-            | Action::Unbridge { leg }
-            | Action::Close { leg } => *leg,
-            Action::Bridge { a, b } => {
-                let plane = |leg: &LegId| self.ports.get(leg).map(|port| port.plane);
-                assert_eq!(plane(a), plane(b), "a bridge is on one thread");
-                *a
-            }
-            Action::Record { citizen, recording } => {
-                self.citizen_of.insert(recording.contact, *citizen);
-                *citizen
-            }
-            Action::StopRecording { citizen, .. } => *citizen,
-        };
+        let leg = action.leg();
+        if let Action::Bridge { a, b } = &action {
+            let plane = |leg: &LegId| self.ports.get(leg).map(|port| port.plane);
+            assert_eq!(plane(a), plane(b), "a bridge is on one thread");
+        }
+        if let Action::Record { citizen, recording } = &action {
+            self.citizen_of.insert(recording.contact, *citizen);
+        }
         let Some(plane) = self.ports.get(&leg).map(|port| port.plane) else {
             // Closed by calls of later than a snapshot that is behind: the call hears of it in a moment.
             return assert!(self.rates.stale_ms > 0, "{action:?} for a leg without a port");
@@ -562,6 +551,7 @@ impl World {
             let leg = match &notice {
                 Notice::Played { leg, .. }
                 | Notice::Digit { leg, .. }
+                | Notice::DigitsSent { leg }
                 | Notice::Quiet { leg, .. }
                 | Notice::Heard { leg } => *leg,
                 Notice::Closed { leg, .. } => {

@@ -8,7 +8,7 @@ use crate::base::{LegId, Now};
 use crate::call::event::{Command, Towards};
 use crate::call::leg::{Dialog, DigitWay};
 use crate::ivr;
-use crate::media::event::{Action as Media, RecordingStart};
+use crate::media::event::{Action as Media, RecordingStart, Track};
 use crate::sip::event::Action as Sip;
 use bytes::Bytes;
 
@@ -88,6 +88,7 @@ impl Call {
             contact: self.book.contact(),
             site: self.site().code.clone(),
             started: now,
+            track: Track::Journey,
         };
         out.push(Command::Media(Media::Record { citizen: leg, recording }));
         out.push(Command::Sip(Sip::Respond { leg, status: 200, sdp: Some(sdp), q850: None, retry_after_s: None }));

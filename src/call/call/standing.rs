@@ -3,7 +3,8 @@
 //! Owns the one road into `Ending`; a second end changes nothing.
 
 use super::{
-    Call, LINGER_MAX, NETWORK_OUT_OF_ORDER, NO_ANSWER, NORMAL, QUIET_MAX, State, TEMPORARY_FAILURE, TIMER_EXPIRED,
+    Call, LINGER_MAX, MUTE_MAX, NETWORK_OUT_OF_ORDER, NO_ANSWER, NORMAL, QUIET_MAX, State, TEMPORARY_FAILURE,
+    TIMER_EXPIRED,
 };
 use crate::acd::event::{Declined, Event as Acd};
 use crate::base::fact::{End, EndedBy, Stage};
@@ -73,12 +74,15 @@ impl Call {
 
     /// Nothing was heard from `leg` for `silent`.
     pub(in crate::call) fn quiet(&mut self, now: Now, leg: LegId, silent: Duration, out: &mut Vec<Command>) {
-        if silent >= QUIET_MAX
-            && self.is_live()
-            && let Some(leg) = self.leg_mut(leg)
-        {
-            leg.probe(now.mono, out);
+        if silent < QUIET_MAX || !self.is_live() {
+            return;
         }
+        let Some(side) = self.leg_mut(leg) else { return };
+        if silent < MUTE_MAX {
+            return side.probe(now.mono, out);
+        }
+        side.hang_up(NETWORK_OUT_OF_ORDER, out);
+        self.leg_ended(now, leg, Ending::Lost, out);
     }
 
     /// The dialog of `leg` is over.

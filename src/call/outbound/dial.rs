@@ -17,7 +17,7 @@ use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg};
 use crate::call::reach::{Failure, Progress, Reach, Wish};
 use crate::call::record::Book;
-use crate::media::event::{Action as Media, RecordingStart};
+use crate::media::event::{Action as Media, RecordingStart, Track};
 use crate::sip::event::{Action as Sip, Destination, Ending, Flow, Invite};
 use crate::trunk::dialling::Rule;
 use crate::trunk::event::Refused;
@@ -439,6 +439,7 @@ impl Outbound {
             contact: self.book.contact(),
             site: self.settings.sites[self.site.index()].code.clone(),
             started: now,
+            track: Track::Journey,
         };
         out.push(Command::Media(Media::Record { citizen: leg, recording }));
         self.book.record.times.answered = Some(self.book.time(now));

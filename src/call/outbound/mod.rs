@@ -174,6 +174,7 @@ pub(super) fn heard_of(notice: &Media) -> LegId {
     match notice {
         Media::Played { leg, .. }
         | Media::Digit { leg, .. }
+        | Media::DigitsSent { leg }
         | Media::Quiet { leg, .. }
         | Media::Heard { leg }
         | Media::Closed { leg, .. } => *leg,
@@ -308,7 +309,7 @@ impl Calls {
         self.with_outbound(now, id, out, |call, out| match notice {
             Media::Quiet { leg, silent } => call.quiet(now, leg, silent, out),
             Media::Closed { leg, counters: _ } => call.media_lost(now, leg, out),
-            Media::Played { .. } | Media::Digit { .. } | Media::Heard { .. } => {}
+            Media::Played { .. } | Media::Digit { .. } | Media::DigitsSent { .. } | Media::Heard { .. } => {}
         });
     }
 

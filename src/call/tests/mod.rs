@@ -562,6 +562,22 @@ fn waiting_callers_name_themselves_again_and_silent_legs_are_asked() {
     assert_eq!(ended(&gone), (Stage::Queued, EndedBy::Network, 200));
 }
 
+#[test]
+fn a_leg_that_is_there_but_mute_for_ten_minutes_is_given_up() {
+    let mut world = World::new();
+    world.queued();
+    for minutes in 1..10 {
+        let silent = Duration::from_secs(60 * minutes);
+        let asked = world.tell(Event::Media(Heard::Quiet { leg: CITIZEN, silent }));
+        assert!(matches!(sip(&asked)[..], [Sip::Reinvite { leg: CITIZEN, .. }]), "{minutes} min");
+        world.sip(Notice::ReofferAnswered { leg: CITIZEN, answer: Err(488) });
+        world.pass(Duration::from_secs(60));
+    }
+    let gone = world.tell(Event::Media(Heard::Quiet { leg: CITIZEN, silent: Duration::from_secs(600) }));
+    assert!(sip(&gone).iter().any(|action| matches!(action, Sip::HangUp { leg: CITIZEN, .. })), "{gone:?}");
+    assert_eq!(ended(&gone), (Stage::Queued, EndedBy::Network, 200));
+}
+
 /// Every notice that there is, in a random order, with stale legs, leases and calls: invariants hold, and once the
 /// citizen is gone and time has passed nothing is left.
 #[test]

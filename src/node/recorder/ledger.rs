@@ -10,9 +10,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// How much of the end is read to go on: more than two groups' lines, which are shorter than 1 KiB.
-const TAIL_BYTES: u64 = 512 * 1024;
-const _: () = assert!(TAIL_BYTES >= 2 * 1024 * GROUP_MAX as u64);
+/// How much of the end is read to go on: more than two groups' lines, which are shorter than 16 KiB.
+const TAIL_BYTES: u64 = 4 * 1024 * 1024;
+const _: () = assert!(TAIL_BYTES >= 16 * 1024 * GROUP_MAX as u64);
 
 /// An open manifest.
 pub(super) struct Ledger {

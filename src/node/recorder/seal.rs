@@ -366,7 +366,7 @@ impl Whole<'_> {
         let Opened { site, fact, .. } = &self.job.opened;
         let samples = self.samples;
         let length = Duration::from_nanos(samples * 1_000_000_000 / u64::from(SAMPLE_HZ));
-        let whole = self.job.finished.filter(|finished| finished.samples == samples);
+        let whole = self.job.finished.as_ref().filter(|finished| finished.samples == samples);
         Ok(Recorded {
             site: site.clone(),
             recording: fact.recording,
@@ -379,6 +379,7 @@ impl Whole<'_> {
             sha256: hash(&self.file, piece)?,
             damaged: whole.is_none_or(|finished| finished.damaged),
             repaired: self.repaired,
+            marks: whole.map(|finished| finished.marks.clone()).unwrap_or_default(),
         })
     }
 }

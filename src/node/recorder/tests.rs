@@ -6,7 +6,7 @@ use super::notes::{BLANK, NAME as NOTES, Notes, Opened, SLOT_BYTES};
 use super::*;
 use crate::base::fact::RecordingFact;
 use crate::base::{ContactId, Mono, Wall};
-use crate::media::event::{Audio, Channel, RecordingStart};
+use crate::media::event::{Audio, Channel, RecordingStart, Track};
 use crate::recording::manifest::{Chain, Digest, NAME, Recorded, Why, read, verify};
 use crate::recording::{SILENCE, format};
 use crate::sdp::Codec;
@@ -85,7 +85,13 @@ impl Bench {
 
 fn start(recording: u128) -> Tap {
     let (contact, site) = (ContactId(recording + 1_000), "hefei".into());
-    Tap::Start(RecordingStart { recording: RecordingId(recording), contact, site, started: START })
+    Tap::Start(RecordingStart {
+        recording: RecordingId(recording),
+        contact,
+        site,
+        started: START,
+        track: Track::Journey,
+    })
 }
 
 fn audio(recording: u128, channel: Channel, count: u64) -> Tap {
@@ -323,10 +329,11 @@ fn a_manifest_goes_on_after_whatever_a_crash_left_of_it() {
         sha256: Digest::NONE,
         damaged: false,
         repaired: false,
+        marks: Vec::new(),
     };
     let mut ledger = Ledger::open(folder.path()).expect("a manifest");
     // More than the tail that is read again.
-    assert_eq!(ledger.append((1..=3_000).map(recorded)).expect("appended").len(), 3_000);
+    assert_eq!(ledger.append((1..=12_000).map(recorded)).expect("appended").len(), 12_000);
     let mut torn = fs::read(&path).expect("the manifest");
     torn.extend(b"{\"version\":1,\"numb");
     fs::write(&path, &torn).expect("written");
@@ -337,21 +344,21 @@ fn a_manifest_goes_on_after_whatever_a_crash_left_of_it() {
             .find(&RecordingFact { recording, revision: 1, contact, path, started: Wall(0), finished: None })
             .is_some()
     };
-    assert!(found(3_000, "x.wav") && found(3_000 - 2 * seal::GROUP_MAX as u128, "x.wav"));
-    assert!(!found(1, "x.wav") && !found(3_000, "x-2.wav"));
+    assert!(found(12_000, "x.wav") && found(12_000 - 2 * seal::GROUP_MAX as u128, "x.wav"));
+    assert!(!found(1, "x.wav") && !found(12_000, "x-2.wav"));
     assert!(ledger.append([]).expect("nothing to append").is_empty());
-    ledger.append([recorded(3_001)]).expect("appended");
-    assert_eq!(verified(folder.path()).number, 3_001);
+    ledger.append([recorded(12_001)]).expect("appended");
+    assert_eq!(verified(folder.path()).number, 12_001);
 
     let mut foreign = fs::read(&path).expect("the manifest");
     foreign.extend(b"rubbish\n");
     fs::write(&path, &foreign).expect("written");
-    let line = Ledger::open(folder.path()).expect("a manifest").append([recorded(3_003)]).expect("appended");
+    let line = Ledger::open(folder.path()).expect("a manifest").append([recorded(12_003)]).expect("appended");
     let entry = read(&line[0]).expect("an entry");
-    assert_eq!((entry.number, entry.previous), (3_003, Digest::of(b"rubbish")));
+    assert_eq!((entry.number, entry.previous), (12_003, Digest::of(b"rubbish")));
     let manifest = fs::read(&path).expect("the manifest");
     let broken = verify(lines(&manifest));
-    assert_eq!(broken.map_err(|broken| (broken.line, broken.why)), Err((3_002, Why::Unreadable)));
+    assert_eq!(broken.map_err(|broken| (broken.line, broken.why)), Err((12_002, Why::Unreadable)));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::sound_file::SoundFile;
 use super::{Batch, Message, Shared, stand_back};
 use crate::base::fact::RecordingFact;
 use crate::base::{Fact, Mono, RecordingId};
-use crate::media::event::{RecordingStart, Tap};
+use crate::media::event::{RecordingStart, Tap, Track};
 use crate::node::guard::fenced;
 use crate::node::wires::lock;
 use crate::recording::format;
@@ -101,6 +101,9 @@ impl Writer {
                     }
                 }
                 Tap::Audio(audio) => self.handle(audio.recording, Event::Audio(audio)),
+                Tap::Hide(hidden) => self.handle(hidden.recording, Event::Hide(hidden)),
+                Tap::Pause { recording, at, reason } => self.handle(recording, Event::Pause { at, reason }),
+                Tap::Resume { recording, at } => self.handle(recording, Event::Resume { at }),
                 Tap::Finish { recording, at } => self.handle(recording, Event::Finish { at }),
             }
         }
@@ -341,7 +344,11 @@ fn tell(sealer: &SyncSender<ToSealer>, message: ToSealer) {
 
 fn path_of(start: &RecordingStart, number: u32) -> String {
     let started = jiff::Timestamp::from_millisecond(start.started.wall.0).unwrap_or_default();
-    numbered(&format!("{}/{}.wav", started.strftime("%Y/%m/%d"), start.contact), number)
+    let party = match &start.track {
+        Track::Journey => String::new(),
+        Track::Party(name) => format!("-{}", name.as_str()),
+    };
+    numbered(&format!("{}/{}{party}.wav", started.strftime("%Y/%m/%d"), start.contact), number)
 }
 
 /// `x.wav`, `x-2.wav` …

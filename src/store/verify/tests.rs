@@ -52,6 +52,7 @@ fn entry(fact: &Stamped) -> Option<Recorded> {
         sha256: serde_json::from_str(&format!("\"{}\"", finished.sha256)).unwrap(),
         damaged: false,
         repaired: false,
+        marks: Vec::new(),
     })
 }
 

@@ -2,13 +2,16 @@
 
 use super::*;
 use crate::base::{ContactId, Mint, PromptId, ShardId, Wall};
-use crate::media::event::{Audio, Channel, Notice, RecordingStart, Remote, Tap};
+use crate::media::event::{Audio, Channel, Notice, RecordingStart, Remote, Tap, Track};
 use crate::media::g711;
 use crate::media::prompt::Prompt;
 use crate::media::rtcp;
 use crate::media::rtp::{Header, Packet};
 use crate::sdp::{Codec, Direction};
 
+mod conferences;
+mod digits;
+mod forged;
 mod receiving;
 mod sending;
 

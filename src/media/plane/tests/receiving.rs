@@ -1,6 +1,7 @@
 //! What legs are told and believe: digits, strangers, silence, recordings, reports, and anything at all.
 
 use super::*;
+use crate::media::event::{Digits, Parties, Party};
 
 #[test]
 fn digits_are_told_once_and_relayed_on_the_same_line() {
@@ -34,19 +35,17 @@ fn digits_are_told_once_and_relayed_on_the_same_line() {
 }
 
 #[test]
-fn a_peer_without_events_hears_no_gap() {
+fn what_a_peer_has_not_negotiated_leaves_no_gap() {
     let mut stage = Stage::pair();
-    stage.connect(B, |remote| remote.telephone_event = None);
     stage.act(Action::Bridge { a: A, b: B });
     stage.speak(A, 0, &[9; 160]);
-    stage.digit(A, 1, 160, [1, 10, 0, 160]);
-    stage.speak_from(A, address(A), 13, 2u16.wrapping_sub(5), 320, &[60]); // comfort noise, not negotiated
-    stage.pass(60);
-    stage.speak(A, 3, &[9; 160]);
+    stage.speak_from(A, address(A), 13, 1u16.wrapping_sub(5), 160, &[60]); // comfort noise, not negotiated
+    stage.pass(40);
+    stage.speak(A, 2, &[9; 160]);
     let sounds = stage.heard_by(B);
     assert_eq!(sounds.len(), 2);
     assert_one_line(&sounds);
-    assert_eq!((stage.counters(A).received, stage.counters(A).dropped, stage.counters(A).lost), (3, 1, 0));
+    assert_eq!((stage.counters(A).received, stage.counters(A).dropped, stage.counters(A).lost), (2, 1, 0));
 }
 
 #[test]
@@ -122,7 +121,13 @@ fn quiet_is_told_each_ten_seconds_but_not_of_held_legs() {
 fn a_recording_gets_the_citizen_and_all_he_is_sent_but_no_silence_and_no_digits() {
     let mut stage = Stage::pair();
     let recording = RecordingId(77);
-    let start = RecordingStart { recording, contact: ContactId(1), site: "hz".into(), started: stage.now };
+    let start = RecordingStart {
+        recording,
+        contact: ContactId(1),
+        site: "hz".into(),
+        started: stage.now,
+        track: Track::Journey,
+    };
     stage.act(Action::Record { citizen: A, recording: start.clone() });
     stage.pass(100);
     stage.act(Action::Play { leg: A, play: 1, prompts: vec![PromptId(0)], repeat: false });
@@ -158,8 +163,13 @@ fn a_recording_gets_the_citizen_and_all_he_is_sent_but_no_silence_and_no_digits(
 #[test]
 fn closing_finishes_the_recording_and_a_new_one_the_old() {
     let mut stage = Stage::pair();
-    let start =
-        |id, now| RecordingStart { recording: RecordingId(id), contact: ContactId(1), site: "hz".into(), started: now };
+    let start = |id, now| RecordingStart {
+        recording: RecordingId(id),
+        contact: ContactId(1),
+        site: "hz".into(),
+        started: now,
+        track: Track::Journey,
+    };
     for id in [1, 2] {
         let recording = start(id, stage.now);
         stage.act(Action::Record { citizen: A, recording });
@@ -172,7 +182,7 @@ fn closing_finishes_the_recording_and_a_new_one_the_old() {
         .map(|tap| match tap {
             Tap::Start(start) => (true, start.recording.0),
             Tap::Finish { recording, .. } => (false, recording.0),
-            Tap::Audio(_) => panic!("nothing was said"),
+            Tap::Audio(_) | Tap::Hide(_) | Tap::Pause { .. } | Tap::Resume { .. } => panic!("nothing was said"),
         })
         .collect();
     assert_eq!(ids, [(true, 1), (false, 1), (true, 2), (false, 2)]);
@@ -260,6 +270,12 @@ fn random_action(stage: &mut Stage, dice: &mut Mint) {
             repeat: dice.random() & 1 == 0,
         }),
         8 => stage.act(Action::Stop { leg }),
+        9 | 10 => stage.act(Action::Conference {
+            citizen: leg,
+            parties: Parties::new([A, B][..(dice.random() % 3) as usize].iter().map(|&leg| Party::new(leg)).collect())
+                .unwrap(),
+        }),
+        11 => stage.act(Action::SendDigits { leg, digits: Digits::new("12", 40, 40).unwrap() }),
         _ => {}
     }
 }
