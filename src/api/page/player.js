@@ -6,8 +6,8 @@ import { word } from "./words.js";
 const COLUMNS = 400;
 const LOUDEST = 32_256;
 
-/** Windows a second that give a recording of this length about as many columns as are drawn. */
-export const fineness = (ms) => Math.min(100, Math.max(1, Math.ceil((COLUMNS * 1_000) / Math.max(ms, 1))));
+/** Windows a second that give a recording of this length no more columns than are drawn. */
+export const fineness = (ms) => Math.min(100, Math.max(1, Math.floor((COLUMNS * 1_000) / Math.max(ms, 1))));
 
 export class Player {
   #url = null;
