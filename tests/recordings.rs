@@ -17,7 +17,7 @@ use std::time::Duration;
 /// From a full disk to its alarm.
 const ALARM_MAX: Duration = Duration::from_secs(1);
 /// For what follows by itself.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn figure(admin: &Api, pointer: &str) -> Value {
     admin.read("/health/internals").body.pointer(pointer).unwrap_or_else(|| panic!("no figure {pointer}")).clone()

@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, channel};
 use tempfile::TempDir;
 
 /// For what follows by itself.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const SECRET: &str = "wJalrXUtnFEMI";
 
 /// A finished recording of some seconds, and an archive to be.

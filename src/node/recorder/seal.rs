@@ -58,7 +58,7 @@ pub(super) enum ToSealer {
     /// Nothing more will be written to this one.
     Seal {
         /// Which.
-        opened: Opened,
+        opened: Box<Opened>,
         /// Where its note stands; `None` when it could never be written.
         slot: Option<Slot>,
         /// What its machine said at the end; `None` when a fault of ours cut it short.
@@ -194,7 +194,7 @@ impl Sealer {
             }
             ToSealer::Seal { opened, slot, finished } => {
                 let file = self.open.remove(&opened.fact.recording).map(|synced| synced.file);
-                self.jobs.push_back(Job { opened, slot, finished, counted: true, file, line: None });
+                self.jobs.push_back(Job { opened: *opened, slot, finished, counted: true, file, line: None });
             }
         }
     }

@@ -147,7 +147,10 @@ impl Writer {
             Ok(found) => found,
             Err(error) => {
                 self.shared.disk_error("go on", &error);
-                return tell(&self.sealer, ToSealer::Seal { opened, slot: Some(slot), finished: None });
+                return tell(
+                    &self.sealer,
+                    ToSealer::Seal { opened: Box::new(opened), slot: Some(slot), finished: None },
+                );
             }
         };
         let file = Arc::new(file);
@@ -198,7 +201,7 @@ impl Writer {
     fn cut(&mut self, key: RecordingId) {
         let Recording { opened, slot, deadline, .. } = self.open.remove(&key).expect("its step was cut");
         deadline.map(|at| self.deadlines.remove(&(at, key)));
-        tell(&self.sealer, ToSealer::Seal { opened, slot, finished: None });
+        tell(&self.sealer, ToSealer::Seal { opened: Box::new(opened), slot, finished: None });
     }
 
     /// Keeps the deadline, or hands a finished recording over to be sealed.
@@ -213,7 +216,7 @@ impl Writer {
         if let Some(finished) = finished {
             let Recording { opened, slot, damaged, .. } = self.open.remove(&key).expect("just looked at");
             let finished = Finished { damaged: finished.damaged || damaged, ..finished };
-            tell(&self.sealer, ToSealer::Seal { opened, slot, finished: Some(finished) });
+            tell(&self.sealer, ToSealer::Seal { opened: Box::new(opened), slot, finished: Some(finished) });
         }
     }
 
