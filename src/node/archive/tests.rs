@@ -39,7 +39,8 @@ fn sound() -> Vec<u8> {
 
 async fn world(target: impl FnOnce(&std::path::Path) -> Target, change: impl FnOnce(&mut Configured)) -> World {
     let folder = tempfile::tempdir().unwrap();
-    let (store, sound) = (Store::memory().await.unwrap(), sound());
+    // In a file: a worker that is stopped may take its connection along, and with it a database in memory.
+    let (store, sound) = (Store::open(folder.path().join("jiesu.db")).await.unwrap(), sound());
     let truthful = |mut fact: Stamped| {
         if let Fact::Recording(recording) = &mut fact.fact
             && let Some(finished) = &mut recording.finished
