@@ -18,6 +18,9 @@ mod standing;
 
 use super::event::{Command, Settings, SiteSettings};
 use super::leg::{Dialog, Leg};
+use super::q850::{
+    CONGESTION, INCOMPATIBLE, NETWORK_OUT_OF_ORDER, NO_ANSWER, NO_RESOURCE, NORMAL, TEMPORARY_FAILURE, TIMER_EXPIRED,
+};
 use super::record::Book;
 use crate::acd::event::{Event as Acd, Lease};
 use crate::base::fact::Stage;
@@ -51,16 +54,6 @@ const LINGER_MAX: Duration = Duration::from_secs(70);
 const QUIET_MAX: Duration = Duration::from_secs(30);
 /// A leg that sends nothing for so long is given up, though its dialog stands: the call was one-way, and nobody hangs up.
 const MUTE_MAX: Duration = Duration::from_secs(600);
-
-/// Q.850: normal call clearing.
-pub(super) const NORMAL: u8 = 16;
-const NO_ANSWER: u8 = 19;
-const NETWORK_OUT_OF_ORDER: u8 = 38;
-pub(super) const TEMPORARY_FAILURE: u8 = 41;
-const CONGESTION: u8 = 42;
-const NO_RESOURCE: u8 = 47;
-const INCOMPATIBLE: u8 = 88;
-const TIMER_EXPIRED: u8 = 102;
 
 #[derive(Debug)]
 pub(super) enum State {

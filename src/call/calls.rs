@@ -2,10 +2,11 @@
 //!
 //! Owns admission, the table of calls, which leg belongs to which call, and their timers. Never looks into a call.
 
-use super::call::{Birth, Call, TEMPORARY_FAILURE, Trace};
+use super::call::{Birth, Call, Trace};
 use super::event::{Command, Event, Settings};
 use super::leg::DigitWay;
 use super::outbound::{self, Outbounds};
+use super::q850::{CONGESTION, TEMPORARY_FAILURE, UNALLOCATED};
 use super::record::{Arrival, Book};
 use super::table::Table;
 use crate::acd::event::Command as Acd;
@@ -25,10 +26,6 @@ use std::time::Duration;
 pub(super) const TRANSFER_REFUSED: u16 = 603;
 /// Of an emergency: before all others in the line.
 const EMERGENCY_PRIORITY: u8 = 100;
-/// Q.850: unallocated number.
-pub(super) const UNALLOCATED: u8 = 1;
-/// Q.850: switching equipment congestion.
-const CONGESTION: u8 = 42;
 
 /// Calls beyond `calls_max` that emergencies may have.
 const EMERGENCY_CALLS: usize = 16;

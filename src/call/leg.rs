@@ -3,6 +3,7 @@
 //! Owns the offer/answer of the leg. Never decides what the leg hears: that is the call's.
 
 use super::event::Command;
+use super::q850::NETWORK_OUT_OF_ORDER;
 use crate::base::{LegId, Mono, Now};
 use crate::media::event::{Action as Media, Marks, Remote};
 use crate::sdp::{self, Codec, Direction};
@@ -214,7 +215,5 @@ impl Leg {
     }
 }
 
-/// Q.850.
-const NETWORK_OUT_OF_ORDER: u8 = 38;
 /// A quiet leg is asked at most this often whether it is still there.
 const PROBE_EVERY: Duration = Duration::from_secs(60);

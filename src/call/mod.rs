@@ -9,6 +9,7 @@ mod calls;
 pub mod event;
 mod leg;
 mod outbound;
+mod q850;
 mod reach;
 mod record;
 pub mod snapshot;

@@ -10,6 +10,10 @@
 
 use super::event::{Command, Settings, Towards};
 use super::leg::{Dialog, Leg};
+use super::q850::{
+    CONGESTION, INCOMPATIBLE, NETWORK_OUT_OF_ORDER, NO_ANSWER, NO_CIRCUIT, NO_RESOURCE, NO_ROUTE, NORMAL,
+    TEMPORARY_FAILURE,
+};
 use super::record::Clock;
 use crate::base::fact::{EndedBy, RouteAttempt};
 use crate::base::number::Number;
@@ -26,17 +30,6 @@ use std::time::Duration;
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// The user agent bounds an INVITE a little later than we do.
 const BOUND_MARGIN: Duration = Duration::from_secs(5);
-
-/// Q.850.
-const NO_ROUTE: u8 = 3;
-const NORMAL: u8 = 16;
-const NO_ANSWER: u8 = 19;
-const NO_CIRCUIT: u8 = 34;
-const NETWORK_OUT_OF_ORDER: u8 = 38;
-const TEMPORARY_FAILURE: u8 = 41;
-const CONGESTION: u8 = 42;
-const NO_RESOURCE: u8 = 47;
-const INCOMPATIBLE: u8 = 88;
 
 #[derive(Debug)]
 enum State {

@@ -10,6 +10,7 @@ use super::calls::{Calls, Entry};
 use super::event::{Command, Settings};
 use super::leg::{Dialog, Leg};
 use super::outbound;
+use super::q850::TEMPORARY_FAILURE;
 use super::record::Book;
 use super::table::Table;
 use crate::acd::event::{Event as Acd, Lease};
@@ -31,8 +32,6 @@ pub const VERSION: u16 = 2;
 pub const KIND: &str = "calls";
 /// More legs than can have been dialled between the last snapshot and a crash.
 const LOST_LEGS_MAX: u64 = 1 << 24;
-/// Q.850: temporary failure.
-const TEMPORARY_FAILURE: u8 = 41;
 
 /// The calls of a shard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,6 +15,9 @@ use crate::base::number::{Number, mask};
 use crate::base::{AgentId, CallId, ContactId, LegId, Mono, Now, RecordingId, SiteId, TrunkId};
 use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg};
+use crate::call::q850::{
+    INCOMPATIBLE, NETWORK_OUT_OF_ORDER, NO_ANSWER, NO_RESOURCE, NORMAL, TEMPORARY_FAILURE, TIMER_EXPIRED,
+};
 use crate::call::reach::{Failure, Progress, Reach, Wish};
 use crate::call::record::Book;
 use crate::media::event::{Action as Media, RecordingStart, Track};
@@ -36,15 +39,6 @@ const BOUND_MARGIN: Duration = Duration::from_secs(5);
 const LINGER_MAX: Duration = Duration::from_secs(70);
 /// Neither RTP nor RTCP for so long: the far end is asked whether it is still there.
 const QUIET_MAX: Duration = Duration::from_secs(30);
-
-/// Q.850.
-const NORMAL: u8 = 16;
-const NO_ANSWER: u8 = 19;
-const NETWORK_OUT_OF_ORDER: u8 = 38;
-const TEMPORARY_FAILURE: u8 = 41;
-const NO_RESOURCE: u8 = 47;
-const INCOMPATIBLE: u8 = 88;
-const TIMER_EXPIRED: u8 = 102;
 
 #[derive(Debug)]
 enum State {
@@ -153,7 +147,8 @@ impl Outbound {
     pub(super) fn next_deadline(&self) -> Mono {
         match (&self.state, &self.reach) {
             (State::Dialling { .. }, Some(reach)) => reach.next_deadline(),
-            _ => self.deadline,
+            (State::Dialling { .. }, None)
+            | (State::Opening { .. } | State::Calling | State::Talking | State::Ending, _) => self.deadline,
         }
     }
 

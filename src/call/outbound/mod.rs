@@ -9,6 +9,7 @@ mod tests;
 
 use super::calls::{Calls, TRANSFER_REFUSED};
 use super::event::{Command, Dial};
+use super::q850::{CONGESTION, REJECTED, UNALLOCATED};
 use super::record::{Arrival, Book};
 use super::table::Table;
 use crate::acd::event::Event as Acd;
@@ -28,10 +29,6 @@ use std::time::Duration;
 const OUTBOUND: u32 = 1 << 31;
 /// A connection opens within a second or not at all; with a margin for a busy machine.
 const CONNECT_MAX: Duration = Duration::from_millis(1_500);
-/// Q.850: call rejected.
-const REJECTED: u8 = 21;
-/// Q.850: switching equipment congestion.
-const CONGESTION: u8 = 42;
 
 /// The table.
 #[derive(Debug)]
@@ -197,7 +194,7 @@ impl Calls {
             site.and_then(|site| Number::parse(&incoming.dialled, &settings.sites[site.index()].area_code).ok());
         let (Some(site), Some(agent), Some(number)) = (site, agent, number) else {
             self.counts.unknown_number += 1;
-            return refuse(incoming.leg, 404, super::calls::UNALLOCATED, None, out);
+            return refuse(incoming.leg, 404, UNALLOCATED, None, out);
         };
         let contact = ContactId(self.mint.mint(now.wall));
         let dial = Dial { contact, site, agent, number, order: None };
@@ -250,7 +247,7 @@ impl Calls {
         book.record.direction = Direction::Outbound;
         book.record.order = dial.order;
         let refusal = match (&rule, &agent) {
-            (_, None) => Some((404, super::calls::UNALLOCATED)),
+            (_, None) => Some((404, UNALLOCATED)),
             (None, Some(_)) => Some((403, REJECTED)),
             (Some(rule), Some(_)) if self.is_full(rule.emergency) => Some((503, CONGESTION)),
             (Some(_), Some(_)) => None,
