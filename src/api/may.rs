@@ -61,6 +61,8 @@ pub enum Action {
     CallHangUp,
     /// Call out, also the citizen of an order, whose number is not shown.
     CallDial,
+    /// Bring somebody else into a talk.
+    CallTransfer,
     /// Follow the event stream; each object in it is checked by its own reading action.
     EventRead,
     /// See the record of a call.
@@ -144,13 +146,14 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 53] = [
+const GRANTS: [(Role, Action, Grant); 57] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
     (Role::Agent, Action::LiveRead, OWN),
     (Role::Agent, Action::CallHangUp, OWN),
     (Role::Agent, Action::CallDial, OWN),
+    (Role::Agent, Action::CallTransfer, OWN),
     (Role::Agent, Action::EventRead, OWN),
     (Role::Agent, Action::CallRead, OWN_MASKED),
     (Role::Agent, Action::OrderRead, OWN_MASKED),
@@ -162,6 +165,7 @@ const GRANTS: [(Role, Action, Grant); 53] = [
     (Role::TeamLead, Action::LiveRead, SITE),
     (Role::TeamLead, Action::CallHangUp, SITE),
     (Role::TeamLead, Action::CallDial, SITE),
+    (Role::TeamLead, Action::CallTransfer, SITE),
     (Role::TeamLead, Action::EventRead, SITE),
     (Role::TeamLead, Action::CallRead, SITE),
     (Role::TeamLead, Action::OrderRead, SITE),
@@ -176,12 +180,14 @@ const GRANTS: [(Role, Action, Grant); 53] = [
     (Role::Expert, Action::LiveRead, OWN),
     (Role::Expert, Action::CallHangUp, OWN),
     (Role::Expert, Action::CallDial, OWN),
+    (Role::Expert, Action::CallTransfer, OWN),
     (Role::Expert, Action::EventRead, OWN),
     (Role::CallbackAgent, Action::AgentRead, OWN),
     (Role::CallbackAgent, Action::AgentSet, OWN),
     (Role::CallbackAgent, Action::LiveRead, OWN_MASKED),
     (Role::CallbackAgent, Action::CallHangUp, OWN),
     (Role::CallbackAgent, Action::CallDial, OWN),
+    (Role::CallbackAgent, Action::CallTransfer, OWN),
     (Role::CallbackAgent, Action::EventRead, OWN_MASKED),
     (Role::Supervisor, Action::FiguresRead, SITE),
     (Role::Supervisor, Action::OrderRead, SITE),
@@ -254,6 +260,7 @@ impl Action {
             Action::LiveRead => "live.read",
             Action::CallHangUp => "call.hang_up",
             Action::CallDial => "call.dial",
+            Action::CallTransfer => "call.transfer",
             Action::EventRead => "event.read",
             Action::CallRead => "call.read",
             Action::OrderRead => "order.read",
@@ -277,7 +284,7 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 16] = [
+    const ACTIONS: [Action; 17] = [
         Action::NodeRead,
         Action::BanRead,
         Action::BanLift,
@@ -289,6 +296,7 @@ mod tests {
         Action::LiveRead,
         Action::CallHangUp,
         Action::CallDial,
+        Action::CallTransfer,
         Action::EventRead,
         Action::CallRead,
         Action::OrderRead,
@@ -299,18 +307,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, "....ooS.oooomm.."),
-        (Role::TeamLead, "...SSSSSSSSSSSS."),
-        (Role::Qc, ".......S....MMM."),
-        (Role::Dispatcher, ".............S.."),
-        (Role::Handler, "................"),
-        (Role::Expert, "....oo..oooo...."),
-        (Role::SubCenter, "................"),
-        (Role::CallbackAgent, "....oo..moom...."),
-        (Role::Supervisor, ".......S.....S.."),
-        (Role::Admin, "SSSSS.SS...S...."),
-        (Role::Auditor, "...............S"),
-        (Role::Province, ".......S....MMM."),
+        (Role::Agent, "....ooS.ooooomm.."),
+        (Role::TeamLead, "...SSSSSSSSSSSSS."),
+        (Role::Qc, ".......S.....MMM."),
+        (Role::Dispatcher, "..............S.."),
+        (Role::Handler, "................."),
+        (Role::Expert, "....oo..ooooo...."),
+        (Role::SubCenter, "................."),
+        (Role::CallbackAgent, "....oo..mooom...."),
+        (Role::Supervisor, ".......S......S.."),
+        (Role::Admin, "SSSSS.SS....S...."),
+        (Role::Auditor, "................S"),
+        (Role::Province, ".......S.....MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

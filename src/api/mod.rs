@@ -26,16 +26,20 @@ pub mod peaks;
 pub mod problem;
 pub mod queues;
 pub mod recordings;
+pub mod transfers;
 pub mod trunks;
 
 use crate::acd::event::Want;
 use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
+use crate::call::targets::Targets;
+use crate::call::transfer::Ask;
 use crate::edge::event::{Ban, Source};
 use crate::node::archive::Archive;
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Live, Snapshot};
+use crate::node::transfers::{Answer, Busy as TransferBusy};
 use crate::store::Store;
 
 use arc_swap::ArcSwap;
@@ -53,7 +57,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -83,6 +87,11 @@ pub struct Busy;
 pub type HangUp = dyn Fn(CallId) -> Result<(), Busy> + Send + Sync;
 /// Hands a wish for a call to the outside to a shard.
 pub type Dial = dyn Fn(Wish) -> Result<(), NotDialled> + Send + Sync;
+/// Hands a wish about a transfer to its call.
+pub type Transfer =
+    dyn Fn(CallId, Option<AgentId>, Ask) -> Result<oneshot::Receiver<Answer>, TransferBusy> + Send + Sync;
+/// Tells the targets.
+pub type ListTargets = dyn Fn() -> Arc<Targets> + Send + Sync;
 /// Hands a wanted state to the ACD of the site.
 pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + Sync;
 /// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.
@@ -111,6 +120,10 @@ pub struct Node {
     pub hang_up: Arc<HangUp>,
     /// Asks for a call to the outside.
     pub dial: Arc<Dial>,
+    /// Asks for a transfer, or for something about one.
+    pub transfer: Arc<Transfer>,
+    /// Tells the targets as configured now.
+    pub targets: Arc<ListTargets>,
     /// Asks for an agent's state.
     pub want: Arc<SetState>,
     /// Tells the audit.
@@ -214,6 +227,9 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(live_calls::list))
         .routes(routes!(live_calls::hang_up))
         .routes(routes!(calls::list, dial::dial))
+        .routes(routes!(transfers::targets))
+        .routes(routes!(transfers::begin))
+        .routes(routes!(transfers::step))
         .routes(routes!(calls::one))
         .routes(routes!(orders::list))
         .routes(routes!(orders::one))

@@ -76,6 +76,9 @@ pub struct CallRecord {
     /// Every route an outbound call was tried by.
     #[serde(default)]
     pub routes: Vec<RouteAttempt>,
+    /// Every transfer that was begun, in order.
+    #[serde(default)]
+    pub transfers: Vec<TransferRecord>,
     /// Digits the citizen gave, by the name of the collecting node.
     pub collected: Vec<(Box<str>, Box<str>)>,
     /// How it ended; `None` while it lives.
@@ -176,6 +179,125 @@ pub struct RouteAttempt {
     pub sip_status: Option<u16>,
 }
 
+/// A transfer to somebody outside: a sub-center, an expert, an emergency line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferRecord {
+    /// Name of the target.
+    pub target: Box<str>,
+    /// What it is.
+    pub kind: TargetKind,
+    /// How it was asked for, or how it went on.
+    pub mode: TransferMode,
+    /// Why, in the agent's words.
+    pub reason: Box<str>,
+    /// Agent who asked.
+    pub agent: Box<str>,
+    /// Asked for.
+    pub started: Wall,
+    /// The target answered.
+    pub answered: Option<Wall>,
+    /// All three heard each other for the first time.
+    pub joined: Option<Wall>,
+    /// The agent had left citizen and target to each other.
+    pub handed: Option<Wall>,
+    /// Nobody is there of it any more.
+    pub ended: Option<Wall>,
+    /// How it went; `None` while it lasts.
+    pub result: Option<TransferResult>,
+    /// Every route tried, over all numbers of the target.
+    pub routes: Vec<RouteAttempt>,
+}
+
+/// What the target of a transfer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetKind {
+    /// 110, 119, 120, 122.
+    Emergency,
+    /// Water, power, gas and the like.
+    Utility,
+    /// A department's own call centre (分中心).
+    SubCenter,
+    /// A person or group who knows (专家座席).
+    Expert,
+    /// The police's desk for non-urgent tickets (警单).
+    PoliceTicket,
+}
+
+impl TargetKind {
+    /// The word of the API, of facts and of configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            TargetKind::Emergency => "emergency",
+            TargetKind::Utility => "utility",
+            TargetKind::SubCenter => "sub_center",
+            TargetKind::Expert => "expert",
+            TargetKind::PoliceTicket => "police_ticket",
+        }
+    }
+}
+
+/// Who hears whom on the way of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferMode {
+    /// Agent and citizen stay together until the target answers; then all three are.
+    Conference,
+    /// The agent speaks with the target first; the citizen has music.
+    Consult,
+    /// The agent leaves as soon as the target answers.
+    Blind,
+}
+
+impl TransferMode {
+    /// The word of the API and of facts.
+    pub fn word(self) -> &'static str {
+        match self {
+            TransferMode::Conference => "conference",
+            TransferMode::Consult => "consult",
+            TransferMode::Blind => "blind",
+        }
+    }
+}
+
+/// How a transfer went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferResult {
+    /// The agent left citizen and target to each other. Only this counts as the contact's one transfer.
+    Completed,
+    /// The target was there, and left again: the agent served the citizen on.
+    Returned,
+    /// The target is busy, or refused.
+    Busy,
+    /// Nobody answered.
+    NoAnswer,
+    /// No route led there.
+    Unreachable,
+    /// The agent took it back before an answer.
+    Cancelled,
+    /// The citizen hung up meanwhile.
+    CallerGone,
+    /// The target was there, and was lost to a fault of the network or of ours.
+    Lost,
+}
+
+impl TransferResult {
+    /// The word of the API and of facts.
+    pub fn word(self) -> &'static str {
+        match self {
+            TransferResult::Completed => "completed",
+            TransferResult::Returned => "returned",
+            TransferResult::Busy => "busy",
+            TransferResult::NoAnswer => "no_answer",
+            TransferResult::Unreachable => "unreachable",
+            TransferResult::Cancelled => "cancelled",
+            TransferResult::CallerGone => "caller_gone",
+            TransferResult::Lost => "lost",
+        }
+    }
+}
+
 /// How the ringing of an agent went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -229,6 +351,8 @@ pub enum EndedBy {
     Caller,
     /// The agent.
     Agent,
+    /// To whom the citizen had been transferred.
+    Target,
     /// The flow's own hang-up, or the queue's policy.
     Flow,
     /// Refused: capacity, unknown number, draining.

@@ -4,6 +4,8 @@
 //! Opening → Connecting → Ivr → Waiting ⇄ Ringing → Talking ⇄ (hold)
 //!                          │       ↑__________________│ the agent's phone is lost
 //!                          └→ Apologising → Ending ←── every state, when either side or an operator ends it
+//!
+//! Talking, with a target being reached or there (a transfer) → Handed: the agent has left → Waiting, if the target fails
 //! ```
 //!
 //! Owns what the citizen hears and to whom they are joined. The rule above all: a failure on the agent's side brings the
@@ -14,14 +16,17 @@ mod agent;
 mod citizen;
 mod fault;
 mod replace;
+pub(super) mod sound;
 mod standing;
+mod transfer;
 
 use super::event::{Command, Settings, SiteSettings};
 use super::leg::{Dialog, Leg};
 use super::q850::{
     CONGESTION, INCOMPATIBLE, NETWORK_OUT_OF_ORDER, NO_ANSWER, NO_RESOURCE, NORMAL, TEMPORARY_FAILURE, TIMER_EXPIRED,
 };
-use super::record::Book;
+use super::record::{Book, Shown};
+use super::transfer::{Phase, Transfer};
 use crate::acd::event::{Event as Acd, Lease};
 use crate::base::fact::Stage;
 use crate::base::{AgentId, CallId, LegId, Mono, Now, OrderId, PromptId, QueueId, RecordingId, SiteId};
@@ -41,7 +46,7 @@ const ACK_WAIT_MAX: Duration = Duration::from_secs(40);
 /// No prompt is longer; a flow that hears nothing for so long goes on as if its prompt had been played.
 const PROMPT_MAX: Duration = Duration::from_secs(300);
 /// A waiting caller is named to the ACD again this often, so that no lost message strands anybody.
-const REQUEUE_EVERY: Duration = Duration::from_secs(30);
+pub(super) const REQUEUE_EVERY: Duration = Duration::from_secs(30);
 /// The phone is told to stop ringing a little before the lease ends, so that an answer at the last moment counts.
 const RING_MARGIN: Duration = Duration::from_millis(500);
 /// After the lease's end this long for the ACD to say so.
@@ -69,6 +74,8 @@ pub(super) enum State {
     Ringing { lease: Lease, leg: LegId },
     /// Joined to an agent.
     Talking { lease: Lease, leg: LegId, held: bool },
+    /// The agent has left; the citizen talks to the target of a transfer, or waits for it.
+    Handed,
     /// Hears why we must hang up.
     Apologising,
     /// All is told; the legs run out.
@@ -103,6 +110,7 @@ pub(super) struct Trace {
     citizen: (LegId, Dialog, Option<Remote>),
     agent: Option<(LegId, Dialog, Option<Remote>)>,
     agents: usize,
+    target: Option<(Phase, Option<LegId>)>,
 }
 
 /// One citizen's contact.
@@ -127,6 +135,14 @@ pub(super) struct Call {
     pub(super) play: u32,
     /// A leg that waits for its port, to take another's place.
     pub(super) replacing: Option<replace::Replacing>,
+    /// A third party that is being reached, or is there.
+    pub(super) transfer: Option<Transfer>,
+    /// What the agent has pressed of a key.
+    pub(super) typed: Option<transfer::Typed>,
+    /// Of an emergency line that could not be reached: the number to dial by hand.
+    pub(super) dial_by_hand: Option<Box<str>>,
+    /// Who hears whom, as the media plane was told.
+    pub(super) room: sound::Room,
     pub(super) recording: RecordingId,
     pub(super) order: OrderId,
     pub(super) book: Book,
@@ -152,6 +168,10 @@ impl Call {
             queued_since: now.mono,
             play: 0,
             replacing: None,
+            transfer: None,
+            typed: None,
+            dial_by_hand: None,
+            room: sound::Room::Alone,
             recording: birth.recording,
             order: birth.order,
             book: birth.book,
@@ -167,6 +187,11 @@ impl Call {
 
     /// When [`Call::expired`] wants to be called.
     pub(super) fn next_deadline(&self) -> Mono {
+        let of_target = self.transfer.as_ref().map_or(Mono(u64::MAX), Transfer::next_deadline);
+        of_target.min(self.own_deadline())
+    }
+
+    fn own_deadline(&self) -> Mono {
         match &self.state {
             State::Ivr { run } => run.next_deadline().map_or(self.deadline, |at| at.min(self.deadline)),
             State::Opening { .. }
@@ -174,6 +199,7 @@ impl Call {
             | State::Waiting
             | State::Ringing { .. }
             | State::Talking { .. }
+            | State::Handed
             | State::Apologising
             | State::Ending => self.deadline,
         }
@@ -193,7 +219,8 @@ impl Call {
 
     /// All legs that may still be spoken of.
     pub(super) fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
-        std::iter::once(self.citizen.id).chain(self.agents.iter().map(|leg| leg.id))
+        let of_transfer = self.transfer.iter().flat_map(Transfer::legs);
+        std::iter::once(self.citizen.id).chain(self.agents.iter().chain(of_transfer).map(|leg| leg.id))
     }
 
     /// As it looks to those who keep it.
@@ -206,6 +233,7 @@ impl Call {
             citizen: self.citizen.trace(),
             agent: self.agents.last().map(Leg::trace),
             agents: self.agents.len(),
+            target: self.transfer.as_ref().map(|transfer| (transfer.phase, transfer.leg())),
         }
     }
 
@@ -222,7 +250,8 @@ impl Call {
         if self.citizen.id == id {
             return Some(&mut self.citizen);
         }
-        self.agents.iter_mut().find(|leg| leg.id == id)
+        let of_transfer = self.transfer.iter_mut().flat_map(Transfer::legs_mut);
+        self.agents.iter_mut().chain(of_transfer).find(|leg| leg.id == id)
     }
 
     fn stage(&self) -> Option<Stage> {
@@ -231,7 +260,7 @@ impl Call {
             State::Ivr { .. } => Some(Stage::Ivr),
             State::Waiting | State::Apologising => Some(Stage::Queued),
             State::Ringing { .. } => Some(Stage::Ringing),
-            State::Talking { .. } => Some(Stage::Talking),
+            State::Talking { .. } | State::Handed => Some(Stage::Talking),
             State::Ending => None,
         }
     }
@@ -243,6 +272,7 @@ impl Call {
             | State::Connecting
             | State::Ivr { .. }
             | State::Waiting
+            | State::Handed
             | State::Apologising
             | State::Ending => None,
         }
@@ -251,7 +281,8 @@ impl Call {
     pub(super) fn show(&mut self, now: Now, out: &mut Vec<Command>) {
         let agent = self.lease().map(|(lease, _)| lease.agent);
         let queue = self.queue.map(|(queue, _)| queue);
-        self.book.show(now, self.id, self.stage(), queue, agent, out);
+        let transfer = self.transfer_view();
+        self.book.show(now, self.id, Shown { stage: self.stage(), queue, agent, transfer }, out);
     }
 
     fn enter(&mut self, now: Now, state: State, wait_max: Duration, out: &mut Vec<Command>) {
@@ -281,7 +312,15 @@ impl Call {
             let agent = self.agents.iter().find(|agent| agent.id == *leg);
             assert!(agent.is_some_and(|agent| agent.dialog == Dialog::Alive), "who talks has a dialog");
         }
-        if self.is_live() {
+        if let Some(transfer) = &self.transfer {
+            transfer.check();
+            assert!(matches!(self.state, State::Talking { .. } | State::Handed), "only who talks is transferred");
+        }
+        if matches!(self.state, State::Handed) {
+            assert!(self.transfer.is_some(), "without an agent there is a target");
+        }
+        assert_eq!(self.room, self.wanted_room(), "who should hear whom does");
+        if self.is_live() && !self.outlasts_citizen() {
             assert!(self.citizen.dialog != Dialog::Gone, "a live call has its citizen");
         }
     }
@@ -299,6 +338,7 @@ impl Call {
             State::Ringing { .. } => 'R',
             State::Talking { held: false, .. } => 'T',
             State::Talking { held: true, .. } => 'H',
+            State::Handed => 'X',
             State::Apologising => 'A',
             State::Ending => 'E',
         }

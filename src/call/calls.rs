@@ -9,6 +9,7 @@ use super::outbound::{self, Outbounds};
 use super::q850::{CONGESTION, TEMPORARY_FAILURE, UNALLOCATED};
 use super::record::{Arrival, Book};
 use super::table::Table;
+use super::transfer::NotTransferred;
 use crate::acd::event::Command as Acd;
 use crate::base::fact::{End, EndedBy, Signalled, Stage};
 use crate::base::number::{Number, NumberKind};
@@ -22,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A connection opens within a second or not at all; with a margin for a busy machine.
+pub(super) const CONNECT_MAX: Duration = Duration::from_millis(1_500);
 /// What a REFER is answered with: declined, here and everywhere.
 pub(super) const TRANSFER_REFUSED: u16 = 603;
 /// Of an emergency: before all others in the line.
@@ -121,6 +124,12 @@ impl Calls {
             Event::PortRefused { leg } => self.with_leg(now, leg, out, |call, out| call.port_refused(now, leg, out)),
             Event::HangUp { call } if let Some(call) = outbound::inward(call) => self.outbound_hang_up(now, call, out),
             Event::HangUp { call } => self.with_call(now, call, out, |call, out| call.hang_up(now, out)),
+            Event::Transfer { call, by, ask, ticket } => {
+                let tracks = self.tracks(now);
+                let mut answer = Err(NotTransferred::NotTalking);
+                self.with_call(now, call, out, |call, out| answer = call.transfer(now, (by, ask), tracks, out));
+                out.push(Command::TransferAnswered { ticket, answer });
+            }
             Event::Dial(dial) => self.dial(now, *dial, out),
             Event::Resync { site } => self.tell_owner(site, out),
             Event::Configure(settings) => self.configure(now, settings, out),
@@ -224,18 +233,33 @@ impl Calls {
             Notice::Incoming(incoming) => self.incoming(now, *incoming, out),
             // 487 is sent; `Ended` follows with the rest.
             Notice::Cancelled { leg: _ } => {}
-            // Only of INVITEs over trunks.
-            Notice::Trying { leg: _ } | Notice::Connecting { leg: _ } | Notice::Resent { leg: _ } => {}
+            // Only of INVITEs over trunks, to the target of a transfer.
+            Notice::Trying { leg } => self.with_leg(now, leg, out, |call, out| call.target_trying(now, leg, out)),
+            Notice::Connecting { leg } => {
+                self.with_leg(now, leg, out, |call, out| call.target_sent(now, leg, CONNECT_MAX, out));
+            }
+            Notice::Resent { leg } => {
+                self.with_leg(now, leg, out, |call, out| call.target_sent(now, leg, Duration::ZERO, out));
+            }
             Notice::Acknowledged { leg, sdp } => {
                 self.with_leg(now, leg, out, |call, out| call.acknowledged(now, leg, sdp, out));
             }
-            // Early media is not heard: the citizen has music until a human answers.
-            Notice::Ringing { leg, sdp: _ } => self.with_leg(now, leg, out, |call, out| call.ringing(now, leg, out)),
+            Notice::Ringing { leg, sdp } => self.with_leg(now, leg, out, |call, out| match call.is_of_transfer(leg) {
+                true => call.target_rings(now, leg, sdp, out),
+                // Early media is not heard: the citizen has music until a human answers.
+                false => call.ringing(now, leg, out),
+            }),
             Notice::Answered { leg, sdp } => {
-                self.with_leg(now, leg, out, |call, out| call.answered(now, leg, &sdp, out));
+                self.with_leg(now, leg, out, |call, out| match call.is_of_transfer(leg) {
+                    true => call.target_answers(now, leg, &sdp, out),
+                    false => call.answered(now, leg, &sdp, out),
+                });
             }
-            Notice::Failed { leg, status, q850: _ } => {
-                self.with_leg(now, leg, out, |call, out| call.failed(now, leg, status, out));
+            Notice::Failed { leg, status, q850 } => {
+                self.with_leg(now, leg, out, |call, out| match call.is_of_transfer(leg) {
+                    true => call.target_fails(now, leg, (status, q850), out),
+                    false => call.failed(now, leg, status, out),
+                });
             }
             Notice::Reoffered { leg, sdp } => self.with_leg(now, leg, out, |call, out| call.reoffered(leg, sdp, out)),
             Notice::EarlyAnswer { leg, sdp } => {
@@ -243,7 +267,8 @@ impl Calls {
             }
             Notice::Refresh { leg } => self.with_leg(now, leg, out, |call, out| call.refresh(leg, out)),
             Notice::Digit { leg, digit } => {
-                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Info), out));
+                let tracks = self.tracks(now);
+                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Info), tracks, out));
             }
             // Agents transfer through the API, where every step is checked and recorded.
             Notice::Referred(referred) => {
@@ -266,7 +291,8 @@ impl Calls {
         match notice {
             Media::Played { leg, play } => self.with_leg(now, leg, out, |call, out| call.played(now, leg, play, out)),
             Media::Digit { leg, digit } => {
-                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Event), out));
+                let tracks = self.tracks(now);
+                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Event), tracks, out));
             }
             Media::Quiet { leg, silent } => self.with_leg(now, leg, out, |call, out| call.quiet(now, leg, silent, out)),
             Media::Closed { leg, counters: _ } => {
@@ -371,6 +397,15 @@ impl Calls {
             Said::Granted { leg, .. } | Said::Refused { leg, .. } if let Some(id) = self.outbounds.of(*leg) => {
                 self.outbound_channel(now, id, &said, out);
             }
+            Said::Granted { leg: holder, trunk, flow: Some(flow) } if self.dials_out(*holder) => {
+                self.legs_dialled += 1;
+                let (leg, way) = (LegId::outgoing(self.shard, self.legs_dialled), (*trunk, *flow));
+                self.with_leg(now, *holder, out, |call, out| call.target_channel(now, Ok(way), leg, out));
+            }
+            Said::Refused { leg, why } if self.dials_out(*leg) => {
+                let (leg, why) = (*leg, *why);
+                self.with_leg(now, leg, out, |call, out| call.target_channel(now, Err(why), leg, out));
+            }
             Said::Granted { leg, .. } => self.with_leg(now, *leg, out, |call, out| call.channel_granted(out)),
             Said::Refused { leg, .. } => {
                 self.counts.refused += 1;
@@ -378,6 +413,17 @@ impl Calls {
             }
             Said::Ask { .. } | Said::Resolve { .. } | Said::Alarm { .. } => {}
         }
+    }
+
+    /// Whether this leg holds the channel for the target of a transfer.
+    fn dials_out(&self, leg: LegId) -> bool {
+        let call = self.by_leg.get(&leg).and_then(|key| self.calls.at(*key)).map(|entry| &entry.call);
+        call.and_then(|call| call.transfer.as_ref()).is_some_and(|transfer| transfer.holder() == leg)
+    }
+
+    /// Ids for the sound of two parties, should a transfer begin.
+    fn tracks(&mut self, now: Now) -> [RecordingId; 2] {
+        std::array::from_fn(|_| RecordingId(self.mint.mint(now.wall)))
     }
 
     fn of_outbound(&mut self, leg: LegId, act: impl FnOnce(&mut Calls, CallId)) {

@@ -1,5 +1,7 @@
 //! What goes into the calls of a shard and what comes out.
 
+use super::targets::Targets;
+use super::transfer::{Ask, NotTransferred, TransferView};
 use crate::base::fact::{Direction, Fact, Stage};
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, LegId, OrderId, PromptId, QueueId, SiteId, TrunkId, Wall};
@@ -35,6 +37,17 @@ pub enum Event {
     HangUp {
         /// Which.
         call: CallId,
+    },
+    /// Somebody asks for a transfer, or for something about one; answered by [`Command::TransferAnswered`].
+    Transfer {
+        /// Which call.
+        call: CallId,
+        /// The agent who asks; `None` for one who may ask for any.
+        by: Option<AgentId>,
+        /// What.
+        ask: Ask,
+        /// Comes back with the answer.
+        ticket: u64,
     },
     /// Somebody who may asks for a call of an agent to the outside: the agent's phone is rung first.
     Dial(Box<Dial>),
@@ -109,6 +122,13 @@ pub enum Command {
         /// What.
         fact: Fact,
     },
+    /// The answer to [`Event::Transfer`]; an `Err` says why nothing is done.
+    TransferAnswered {
+        /// Of the event.
+        ticket: u64,
+        /// What became of it.
+        answer: Result<(), NotTransferred>,
+    },
     /// To whoever watches: the call as it stands now.
     Show(CallView),
 }
@@ -147,6 +167,9 @@ pub struct CallView {
     pub queue: Option<QueueId>,
     /// Agent who is rung or talks.
     pub agent: Option<AgentId>,
+    /// The present transfer, or the last one.
+    #[serde(default)]
+    pub transfer: Option<TransferView>,
 }
 
 /// All that calls need to know, set at start and at each reload.
@@ -162,6 +185,8 @@ pub struct Settings {
     pub trunks: Arc<trunk::event::Settings>,
     /// What agents may dial.
     pub dialling: Arc<trunk::Dialling>,
+    /// To whom citizens may be transferred.
+    pub targets: Arc<Targets>,
     /// Most calls at once on this shard; beyond it 503 without Retry-After.
     pub calls_max: usize,
 }

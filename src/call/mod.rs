@@ -14,6 +14,8 @@ mod reach;
 mod record;
 pub mod snapshot;
 mod table;
+pub mod targets;
+pub mod transfer;
 
 pub use calls::{Calls, Counts};
 

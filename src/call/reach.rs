@@ -59,6 +59,8 @@ pub(super) struct Wish {
     pub(super) number: Number,
     /// By which the number may be dialled.
     pub(super) rule: Rule,
+    /// How long it may ring, where that is less than its trunk allows.
+    pub(super) ring_max: Option<Duration>,
     pub(super) contact: ContactId,
     pub(super) clock: Clock,
 }
@@ -124,8 +126,32 @@ impl Reach {
         reach
     }
 
+    /// Somebody who was there before our process died.
+    pub(super) fn resumed(wish: Wish, leg: Leg, trunk: TrunkId, routes: Vec<RouteAttempt>) -> Reach {
+        Reach {
+            wish,
+            state: State::Answered,
+            leg: Some(leg),
+            former: Vec::new(),
+            tried: vec![trunk],
+            last: None,
+            routes,
+            deadline: Mono(u64::MAX),
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Mono {
         self.deadline
+    }
+
+    /// The leg that holds the channel, and the trunk whose it is.
+    pub(super) fn channel(&self) -> Option<(LegId, TrunkId)> {
+        Some((self.wish.holder, *self.tried.last()?))
+    }
+
+    /// All its legs, when nothing more is to come of it.
+    pub(super) fn into_legs(self) -> impl Iterator<Item = Leg> {
+        self.leg.into_iter().chain(self.former)
     }
 
     /// The leg in use.
@@ -350,7 +376,7 @@ impl Reach {
             route.provisional = Some(at);
         }
         let ring_max = self.profile().map_or(ANSWER_MAX, |profile| profile.ring_max);
-        self.enter(now, State::Ringing, ring_max);
+        self.enter(now, State::Ringing, self.wish.ring_max.map_or(ring_max, |most| most.min(ring_max)));
         Progress::Lives
     }
 

@@ -3,6 +3,7 @@
 //! Owns the book-keeping and the telling of facts; never changes what the call does.
 
 use super::event::{CallView, Command};
+use super::transfer::TransferView;
 use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, Direction, End, Fact, Signalled, Stage, Times};
 use crate::base::{AgentId, CallId, ContactId, Now, OrderId, QueueId, RecordingId, SiteId, Wall};
 use crate::workorder::{Draft, Opening};
@@ -31,7 +32,18 @@ pub(super) struct Book {
     site: SiteId,
     category: Box<str>,
     draft: Option<Draft>,
-    shown: Option<(Option<Stage>, Option<QueueId>, Option<AgentId>)>,
+    #[serde(skip)]
+    shown: Option<Shown>,
+}
+
+/// How a call looks to those who watch.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Shown {
+    /// `None` once it is over.
+    pub(super) stage: Option<Stage>,
+    pub(super) queue: Option<QueueId>,
+    pub(super) agent: Option<AgentId>,
+    pub(super) transfer: Option<TransferView>,
 }
 
 /// What is known when a call arrives.
@@ -63,6 +75,7 @@ impl Book {
                 times: Times { offered: arrival.offered.wall, ..Times::default() },
                 attempts: Vec::new(),
                 routes: Vec::new(),
+                transfers: Vec::new(),
                 collected: Vec::new(),
                 end: None,
                 recording: None,
@@ -204,20 +217,20 @@ impl Book {
         }
     }
 
-    /// Shows the call if it looks different than it last did. `stage` is `None` once it is over.
-    pub(super) fn show(
-        &mut self,
-        now: Now,
-        call: CallId,
-        stage: Option<Stage>,
-        queue: Option<QueueId>,
-        agent: Option<AgentId>,
-        out: &mut Vec<Command>,
-    ) {
-        if self.shown == Some((stage, queue, agent)) {
+    /// No emergency line could be reached: the order says that it is one.
+    pub(super) fn urgent(&mut self) {
+        if let Some(draft) = &mut self.draft {
+            draft.urgent();
+        }
+    }
+
+    /// Shows the call if it looks different than it last did.
+    pub(super) fn show(&mut self, now: Now, call: CallId, shown: Shown, out: &mut Vec<Command>) {
+        if self.shown.as_ref() == Some(&shown) {
             return;
         }
-        self.shown = Some((stage, queue, agent));
+        self.shown = Some(shown.clone());
+        let Shown { stage, queue, agent, transfer } = shown;
         out.push(Command::Show(CallView {
             call,
             contact: self.record.contact,
@@ -230,6 +243,7 @@ impl Book {
             offered: self.record.times.offered,
             queue,
             agent,
+            transfer,
         }));
     }
 }

@@ -5,7 +5,8 @@
 //! nobody is to blame. When the media planes died too, ports are opened again and everybody hears what they heard.
 //! Never decides what is done about legs that only others know of: that is the shard's work.
 
-use super::call::{Call, State};
+use super::call::sound::Room;
+use super::call::{Call, REQUEUE_EVERY, State};
 use super::calls::{Calls, Entry};
 use super::event::{Command, Settings};
 use super::leg::{Dialog, Leg};
@@ -13,9 +14,10 @@ use super::outbound;
 use super::q850::TEMPORARY_FAILURE;
 use super::record::Book;
 use super::table::Table;
+use super::transfer::{SavedTransfer, Transfer};
 use crate::acd::event::{Event as Acd, Lease};
 use crate::acd::{Held, Live};
-use crate::base::fact::{AttemptOutcome, EndedBy};
+use crate::base::fact::{AttemptOutcome, Direction, EndedBy, TransferResult};
 use crate::base::snapshot::Snapshot;
 use crate::base::{
     CallId, ContactId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
@@ -50,6 +52,8 @@ pub struct SavedCall {
     state: SavedState,
     citizen: Leg,
     agents: Vec<Leg>,
+    #[serde(default)]
+    transfer: Option<SavedTransfer>,
     opening: Vec<PromptId>,
     entry_priority: u8,
     queue: Option<(Box<str>, u8)>,
@@ -68,6 +72,7 @@ enum SavedState {
     Waiting,
     Ringing { lease: Lease, leg: LegId },
     Talking { lease: Lease, leg: LegId, held: bool },
+    Handed,
     Apologising,
     Ending,
 }
@@ -105,13 +110,15 @@ impl SavedCall {
             | SavedState::Waiting
             | SavedState::Ringing { .. }
             | SavedState::Talking { .. }
+            | SavedState::Handed
             | SavedState::Apologising => false,
         }
     }
 
     /// All its legs.
     pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
-        std::iter::once(self.citizen.id).chain(self.agents.iter().map(|leg| leg.id))
+        let target = self.transfer.as_ref().map(SavedTransfer::leg);
+        std::iter::once(self.citizen.id).chain(self.agents.iter().map(|leg| leg.id)).chain(target)
     }
 }
 
@@ -184,9 +191,13 @@ impl Calls {
         }
         let held = calls.calls.iter().filter_map(|(_, entry)| {
             let (trunk, _) = settings.trunk_named(&entry.call.book.record.trunk)?;
-            Some((entry.call.channel().filter(|_| entry.call.is_live())?, trunk))
+            Some((entry.call.channel().filter(|_| entry.call.is_live())?, trunk, Direction::Inbound))
         });
-        out.push(Command::Trunk(trunk::event::Event::Hold { shard, legs: held.collect() }));
+        let out_of = calls.calls.iter().filter_map(|(_, entry)| {
+            let (leg, trunk) = entry.call.transfer.as_ref()?.channel()?;
+            Some((leg, trunk, Direction::Outbound))
+        });
+        out.push(Command::Trunk(trunk::event::Event::Hold { shard, legs: held.chain(out_of).collect() }));
         for site in (0u16..).map(SiteId).take(settings.sites.len()) {
             calls.tell_owner(site, out);
         }
@@ -212,6 +223,7 @@ impl Call {
             State::Waiting => SavedState::Waiting,
             State::Ringing { lease, leg } => SavedState::Ringing { lease: *lease, leg: *leg },
             State::Talking { lease, leg, held } => SavedState::Talking { lease: *lease, leg: *leg, held: *held },
+            State::Handed => SavedState::Handed,
             State::Apologising => SavedState::Apologising,
             State::Ending => SavedState::Ending,
         };
@@ -222,6 +234,7 @@ impl Call {
             state,
             citizen: self.citizen.clone(),
             agents: self.agents.clone(),
+            transfer: self.transfer.as_ref().and_then(Transfer::saved),
             opening: self.opening.clone(),
             entry_priority: self.entry_priority,
             queue: self.queue.map(|(queue, priority)| (site.queues[queue.index()].name.clone(), priority)),
@@ -250,10 +263,11 @@ impl Call {
             SavedState::Waiting => State::Waiting,
             SavedState::Ringing { lease, leg } => State::Ringing { lease, leg },
             SavedState::Talking { lease, leg, held } => State::Talking { lease, leg, held },
+            SavedState::Handed => State::Handed,
             SavedState::Apologising => State::Apologising,
             SavedState::Ending => State::Ending,
         };
-        Some(Call {
+        let call = Call {
             id: saved.id,
             site: SiteId(site as u16),
             settings: settings.clone(),
@@ -268,11 +282,16 @@ impl Call {
             queued_since: saved.queued_since,
             play: saved.play,
             replacing: None,
+            transfer: None,
+            typed: None,
+            dial_by_hand: None,
+            room: Room::Alone,
             recording: saved.recording,
             order: saved.order,
             book: saved.book,
             deadline: saved.deadline,
-        })
+        };
+        Some(call.with_transfer(saved.transfer))
     }
 
     /// Finds itself in what is left of its legs.
@@ -282,11 +301,14 @@ impl Call {
             leg.dialog = Dialog::Gone;
             leg.close(out);
         }
-        if !is_known(self.citizen.id) {
+        if self.citizen.dialog == Dialog::Gone && self.outlasts_citizen() {
+            // The emergency line and the agent go on.
+        } else if !is_known(self.citizen.id) {
             self.citizen.dialog = Dialog::Gone;
             return self.end(now, EndedBy::Fault, TEMPORARY_FAILURE, out);
         }
-        lost.into_iter().for_each(|marks| self.reopen(marks, out));
+        let target_lost = self.resume_transfer(now, is_known, out);
+        lost.into_iter().for_each(|marks| self.reopen(now, marks, out));
         match &self.state {
             State::Ringing { leg, .. } if !is_known(*leg) => {
                 let leg = *leg;
@@ -303,17 +325,63 @@ impl Call {
             | State::Waiting
             | State::Ringing { .. }
             | State::Talking { .. }
+            | State::Handed
             | State::Apologising
             | State::Ending => {}
+        }
+        match (lost, &self.state) {
+            (Some(_silent), _) => self.room = Room::Alone,
+            (None, State::Talking { leg, .. }) if target_lost => {
+                self.room = Room::Ringback(*leg);
+                self.sound(out);
+            }
+            (None, _) => self.room = self.wanted_room(),
         }
         self.show(now, out);
     }
 
+    /// A transfer goes on with its target, if that is still there. Returns whether one was lost: one that was only being
+    /// dialled always is, and whoever waited for it without an agent is back in the line.
+    fn resume_transfer(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, out: &mut Vec<Command>) -> bool {
+        let lost = match &self.transfer {
+            Some(transfer) => transfer.leg().is_none_or(|leg| !is_known(leg)),
+            None => self.book.record.transfers.last().is_some_and(|record| record.ended.is_none()),
+        };
+        if !lost {
+            return false;
+        }
+        if let Some(record) = self.book.record.transfers.last_mut() {
+            record.result = Some(TransferResult::Lost);
+        }
+        self.transfer_over(now, TransferResult::Lost, out);
+        let at = self.book.time(now);
+        if let Some(record) = self.book.record.transfers.last_mut() {
+            record.ended.get_or_insert(at);
+        }
+        if matches!(self.state, State::Handed) {
+            (self.state, self.deadline) = (State::Waiting, now.mono + REQUEUE_EVERY);
+            self.music(out);
+        }
+        true
+    }
+
+    fn with_transfer(mut self, saved: Option<SavedTransfer>) -> Call {
+        if let Some(saved) = saved {
+            let of = self.of_transfer(self.citizen.id);
+            let routes = self.book.record.transfers.last().map_or(&[][..], |record| &record.routes);
+            self.transfer = Transfer::restore(saved, of, self.site, routes);
+        }
+        self
+    }
+
     /// The same ports, the same other ends, the same file.
-    fn reopen(&self, marks: &Marks, out: &mut Vec<Command>) {
+    fn reopen(&self, now: Now, marks: &Marks, out: &mut Vec<Command>) {
         let opened = self.citizen.reopen(None, marks, out);
-        for agent in &self.agents {
-            agent.reopen(Some(self.citizen.id), marks, out);
+        for leg in self.agents.iter().chain(self.transfer.iter().flat_map(Transfer::legs)) {
+            leg.reopen(Some(self.citizen.id), marks, out);
+        }
+        if self.transfer.is_some() {
+            self.keep_tracks(now, out);
         }
         if let (Some(started), Some(recording)) = (opened, self.book.record.recording) {
             let site = self.settings.sites[self.site.index()].code.clone();
@@ -333,10 +401,8 @@ impl Call {
                     self.flow_command(now, command, out);
                 }
             }
-            State::Talking { held: false, leg, .. } => {
-                out.push(Command::Media(Media::Bridge { a: self.citizen.id, b: *leg }));
-            }
-            State::Waiting | State::Ringing { .. } | State::Talking { held: true, .. } => self.music(out),
+            State::Talking { .. } | State::Handed => self.sound(out),
+            State::Waiting | State::Ringing { .. } => self.music(out),
             State::Apologising => self.apologise(out),
             State::Opening { .. } | State::Connecting | State::Ending => {}
         }
@@ -348,9 +414,12 @@ impl Call {
             State::Waiting => None,
             State::Talking { lease, .. } => Some(Held { lease: *lease, answered: true }),
             State::Ringing { lease, .. } => Some(Held { lease: *lease, answered: false }),
-            State::Opening { .. } | State::Connecting | State::Ivr { .. } | State::Apologising | State::Ending => {
-                return None;
-            }
+            State::Opening { .. }
+            | State::Connecting
+            | State::Ivr { .. }
+            | State::Handed
+            | State::Apologising
+            | State::Ending => return None,
         };
         Some(Live { caller: self.caller()?, held })
     }

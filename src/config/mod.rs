@@ -22,6 +22,7 @@ pub mod scenario;
 mod schema;
 mod sound;
 mod source;
+mod targets;
 mod trunks;
 
 pub use listeners::{Bounds, Certificate, Clients, Listener, Strangers, Tls, Transport};
@@ -30,6 +31,7 @@ pub use problem::{ConfigErrors, Problem};
 
 use crate::base::{PromptId, QueueId, SiteId, SkillId, TrunkId};
 use crate::call::event::SiteSettings;
+use crate::call::targets::Targets;
 use crate::ivr::Numbers;
 use crate::sip::event::{DomainSettings, Limits, SessionTimers, TrunkSettings};
 use crate::{acd, call, trunk};
@@ -68,6 +70,7 @@ pub struct Config {
     /// Directories of recordings that cannot be written to now: to be told, though an engine may start without one.
     pub unusable: Vec<Problem>,
     dialling: Arc<trunk::Dialling>,
+    targets: Arc<Targets>,
     queues: Vec<Vec<queues::Queue>>,
     numbers: Numbers,
     prompts: prompts::Prompts,
@@ -128,6 +131,7 @@ impl Config {
             numbers: self.numbers.clone(),
             trunks: Arc::new(self.trunk_table([0, 0], &[])),
             dialling: self.dialling.clone(),
+            targets: self.targets.clone(),
             calls_max: self.node.calls_max.div_ceil(self.node.shards),
         }
     }
@@ -244,6 +248,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     });
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
     let dialling = Arc::new(dialling::read(&sip.join("dialling.toml"), sites, &profiles, problems));
+    let targets = Arc::new(targets::read(&sip.join("targets"), sites, &dialling, problems));
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
@@ -274,6 +279,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         profiles,
         unusable,
         dialling,
+        targets,
         queues,
         numbers,
         prompts,

@@ -193,7 +193,7 @@ fn transition(check: &mut Check<'_>, raw: &schema::Transition, zone: &TimeZone, 
 }
 
 /// When that day begins there.
-fn first_instant(check: &mut Check<'_>, written: &Spanned<Datetime>, zone: &TimeZone) -> Option<Wall> {
+pub(super) fn first_instant(check: &mut Check<'_>, written: &Spanned<Datetime>, zone: &TimeZone) -> Option<Wall> {
     let day = match written.get_ref() {
         Datetime { date: Some(date), time: None, offset: None } => {
             let (year, month, day) = (i16::try_from(date.year), i8::try_from(date.month), i8::try_from(date.day));

@@ -1,5 +1,6 @@
 //! The files as written: keys, types and defaults. Meaning is checked next door.
 
+use crate::base::fact::TargetKind;
 use crate::sip::event::Large;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -277,6 +278,30 @@ pub(super) struct DiallingRule {
     pub location: Option<Text>,
     #[serde(default)]
     pub civic: BTreeMap<Text, String>,
+}
+
+/// `sip-profiles/targets/*.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Targets {
+    #[serde(default)]
+    pub target: Vec<Target>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Target {
+    pub site: Text,
+    pub name: Text,
+    pub title: Option<String>,
+    pub kind: TargetKind,
+    pub numbers: Spanned<Vec<Text>>,
+    pub key: Option<Text>,
+    pub ring_max_s: Option<Count>,
+    #[serde(default)]
+    pub hours: Vec<Text>,
+    pub from: Option<Spanned<Datetime>>,
+    pub until: Option<Spanned<Datetime>>,
 }
 
 /// `sip-profiles/queues.toml`.

@@ -109,7 +109,7 @@ impl Tally {
             EndedBy::Flow if waits => self.released += 1,
             EndedBy::Flow => self.self_served += 1,
             EndedBy::Refused => self.blocked += 1,
-            EndedBy::Operator | EndedBy::Agent => self.ended_by_us += 1,
+            EndedBy::Operator | EndedBy::Agent | EndedBy::Target => self.ended_by_us += 1,
             EndedBy::Network | EndedBy::Fault => self.dropped += 1,
         }
     }
@@ -212,6 +212,7 @@ mod tests {
         let enders = [
             EndedBy::Caller,
             EndedBy::Agent,
+            EndedBy::Target,
             EndedBy::Flow,
             EndedBy::Refused,
             EndedBy::Operator,

@@ -26,6 +26,7 @@ mod shards;
 mod standing;
 mod start;
 mod unfinished;
+pub mod transfers;
 mod trunks;
 mod wires;
 

@@ -93,6 +93,7 @@ fn keeps(effect: &mut Effect, live: &mut [Vec<Live>], recordings: &mut BTreeSet<
         | Effect::ReopenPort { .. }
         | Effect::Trunk(_)
         | Effect::Fact { .. }
+        | Effect::TransferAnswered { .. }
         | Effect::Show(_)
         | Effect::Bindings(_)
         | Effect::Suspect(_) => {}

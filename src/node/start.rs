@@ -181,6 +181,7 @@ impl Node {
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
             trunks,
+            transfers: super::transfers::Waiting::default(),
             facts: Box::new(tell),
             faults: Faults::default(),
             edge,

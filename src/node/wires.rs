@@ -93,6 +93,8 @@ pub(super) struct Wires {
     pub(super) registrations: super::registrations::Registrations,
     pub(super) live: Arc<super::live::Live>,
     pub(super) trunks: Arc<super::trunks::TrunkTable>,
+    /// Who waits for the answer to a wish about a transfer.
+    pub(super) transfers: super::transfers::Waiting,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) faults: Faults,
     pub(super) edge: Arc<super::edge::Edge>,

@@ -10,6 +10,7 @@ pub use standing::Standing;
 use crate::base::fact::Fact;
 use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Towards};
+use crate::call::transfer::NotTransferred;
 use crate::call::{self, Calls};
 use crate::sip::event::{
     Action, Ask, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings, Suspicion,
@@ -109,6 +110,13 @@ pub enum Effect {
         site: SiteId,
         /// What.
         fact: Fact,
+    },
+    /// To whoever asked for a transfer.
+    TransferAnswered {
+        /// Of the event.
+        ticket: u64,
+        /// What became of it.
+        answer: Result<(), NotTransferred>,
     },
     /// To whoever watches.
     Show(CallView),
@@ -370,6 +378,9 @@ impl Shard {
                     FromCalls::Media(action) => out.push(Effect::Media(action)),
                     FromCalls::Acd { site, event } => out.push(Effect::Acd { site, event }),
                     FromCalls::Fact { site, fact } => out.push(Effect::Fact { site, fact }),
+                    FromCalls::TransferAnswered { ticket, answer } => {
+                        out.push(Effect::TransferAnswered { ticket, answer });
+                    }
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
                 }
             }

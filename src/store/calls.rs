@@ -2,6 +2,7 @@
 
 use super::bulk::{Bound, Bulk};
 use super::page::{Page, of_site, turn_to};
+use super::transfers::{self, TransferRow};
 use super::{Site, StoreError};
 use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, Direction, EndedBy, RouteAttempt, Stage};
 use crate::base::{ContactId, Wall};
@@ -129,6 +130,8 @@ pub struct CallDetail {
     pub attempts: Vec<AttemptRow>,
     /// Every route of an outbound call, in order.
     pub routes: Vec<RouteRow>,
+    /// Every transfer that was begun, in order.
+    pub transfers: Vec<TransferRow>,
     /// Digits, in order.
     pub collected: Vec<DigitsRow>,
 }
@@ -195,9 +198,10 @@ impl Site<'_> {
         let routes = "SELECT trunk, seized, provisional, ringing, ended, sip_status FROM call_routes \
                       WHERE site = $1 AND contact = $2 ORDER BY position";
         let routes = sqlx::query_as(routes).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
+        let transfers = sqlx::query_as(transfers::OF_CALL).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
         let digits = "SELECT node, digits FROM call_digits WHERE site = $1 AND contact = $2 ORDER BY position";
         let collected = sqlx::query_as(digits).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
-        Ok(Some(CallDetail { call, attempts, routes, collected }))
+        Ok(Some(CallDetail { call, attempts, routes, transfers, collected }))
     }
 }
 
@@ -260,22 +264,25 @@ pub(super) async fn write(
         }
     }
     let forgotten: Vec<(&str, String)> = replaced.iter().map(|(key, _)| key.clone()).collect();
-    for table in [&FORGET_ATTEMPTS, &FORGET_DIGITS, &FORGET_ROUTES] {
+    for table in [&FORGET_ATTEMPTS, &FORGET_DIGITS, &FORGET_ROUTES, &transfers::FORGET] {
         for forget in table.statements(&forgotten, bind_key) {
             forget.execute(&mut *database).await?;
         }
     }
     let rows: Vec<((&str, String), &CallRecord)> = told.into_iter().chain(replaced).collect();
-    let (mut attempts, mut digits, mut routes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut attempts, mut digits, mut routes, mut transfers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (key, call) in &rows {
         attempts.extend((0i64..).zip(&call.attempts).map(|(position, attempt)| (key, position, attempt)));
         routes.extend((0i64..).zip(&call.routes).map(|(position, route)| (key, position, route)));
+        transfers.extend((0i64..).zip(&call.transfers).map(|(position, transfer)| (key, position, transfer)));
         digits.extend((0i64..).zip(&call.collected).map(|(position, given)| (key, position, given)));
     }
     let calls = UPSERT.statements(&rows, bind);
     let attempts = ATTEMPTS.statements(&attempts, bind_attempt);
     let routes = ROUTES.statements(&routes, bind_route);
-    for write in calls.chain(attempts).chain(DIGITS.statements(&digits, bind_digits)).chain(routes) {
+    let transfers = transfers::INSERT.statements(&transfers, transfers::bind);
+    let digits = DIGITS.statements(&digits, bind_digits);
+    for write in calls.chain(attempts).chain(digits).chain(routes).chain(transfers) {
         write.execute(&mut *database).await?;
     }
     Ok(())
@@ -378,6 +385,7 @@ const fn ended_by_word(by: EndedBy) -> &'static str {
     match by {
         EndedBy::Caller => "caller",
         EndedBy::Agent => "agent",
+        EndedBy::Target => "target",
         EndedBy::Flow => "flow",
         EndedBy::Refused => "refused",
         EndedBy::Operator => "operator",

@@ -79,6 +79,7 @@ mod tests {
             "SELECT * FROM calls ORDER BY site, id",
             "SELECT * FROM call_attempts ORDER BY site, contact, position",
             "SELECT * FROM call_routes ORDER BY site, contact, position",
+            "SELECT * FROM call_transfers ORDER BY site, contact, position",
             "SELECT * FROM call_digits ORDER BY site, contact, position",
             "SELECT * FROM recordings ORDER BY site, id",
             "SELECT * FROM orders ORDER BY site, id",

@@ -21,6 +21,7 @@ pub mod recordings;
 pub(crate) mod sample;
 pub mod sites;
 pub mod standing;
+pub mod transfers;
 pub mod unfinished;
 pub mod verify;
 
@@ -195,6 +196,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("outbound calls", include_str!("../../migrations/0007_outbound.sql")),
         ("blocked", include_str!("../../migrations/0008_blocked.sql")),
         ("archive", include_str!("../../migrations/0009_archive.sql")),
+        ("transfers", include_str!("../../migrations/0011_transfers.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

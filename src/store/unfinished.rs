@@ -4,6 +4,7 @@ use super::calls::{AttemptRow, CallDetail, CallFilter, CallRow, CallState, Route
 use super::orders::{OrderFilter, OrderRow};
 use super::page::{Limit, Page, Question};
 use super::recordings::RecordingRow;
+use super::transfers::TransferRow;
 use super::{Site, StoreError};
 use crate::base::fact::{
     Attempt, CallRecord, Direction, End, EndedBy, OrderOpened, RouteAttempt, Signalled, Stage, Times,
@@ -149,6 +150,7 @@ fn heard(row: &RecordingRow) -> Option<Unfinished> {
         direction: Direction::default(),
         attempts: Vec::new(),
         routes: Vec::new(),
+        transfers: Vec::new(),
         collected: Vec::new(),
         end: None,
         recording: id(&row.id),
@@ -191,6 +193,7 @@ fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
         agent: row.agent.map(Into::into),
         attempts: detail.attempts.into_iter().map(attempt).collect(),
         routes: detail.routes.into_iter().map(route).collect(),
+        transfers: detail.transfers.into_iter().filter_map(TransferRow::record).collect(),
         collected: detail.collected.into_iter().map(|row| (row.node.into(), row.digits.into())).collect(),
         end: None,
         signalled: Signalled {

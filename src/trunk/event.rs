@@ -1,6 +1,7 @@
 //! What goes into the table of trunks and what comes out.
 
 use super::rules::NumberRules;
+use crate::base::fact::Direction;
 use crate::base::{LegId, Mono, ShardId, TrunkId};
 use crate::sdp::Codec;
 use crate::sip::event::{Answer, Ask, Flow, Login};
@@ -24,8 +25,8 @@ pub enum Event {
     Hold {
         /// Which shard.
         shard: ShardId,
-        /// Its legs and the trunks they came in by.
-        legs: Vec<(LegId, TrunkId)>,
+        /// Its legs, and the trunks they came in or went out by.
+        legs: Vec<(LegId, TrunkId, Direction)>,
     },
     /// A call found the trunk silent or out of order: it counts like a failed OPTIONS.
     Failed {

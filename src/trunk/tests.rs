@@ -3,6 +3,7 @@
 use super::Trunks;
 use super::event::*;
 use super::rules::NumberRules;
+use crate::base::fact::Direction;
 use crate::base::{LegId, Mono, Now, ShardId, TrunkId, Wall};
 use crate::sdp::Codec;
 use crate::sip::event::{Answer, Ask, Login, Question};
@@ -285,9 +286,13 @@ fn a_restored_shards_word_is_the_truth() {
     let (lost, _) = table.inward(0, false).unwrap();
     let (other, _) = table.inward(0, false).unwrap();
     assert_ne!(lost.shard(), other.shard());
-    let kept: Vec<(LegId, TrunkId)> = (0..3).map(|at| (LegId::incoming(lost.shard(), 100 + at), TrunkId(0))).collect();
+    let leg = |at: u64| LegId::incoming(lost.shard(), 100 + at);
+    let mut kept: Vec<(LegId, TrunkId, Direction)> =
+        (0..3).map(|at| (leg(at), TrunkId(0), Direction::Inbound)).collect();
+    kept.push((leg(3), TrunkId(0), Direction::Outbound));
     table.tell(Event::Hold { shard: lost.shard(), legs: kept.clone() });
     assert_eq!(table.trunks.views(table.now.mono)[0].inbound.used, 4, "three of it and one of the other");
+    assert_eq!(table.trunks.views(table.now.mono)[0].outbound.used, 1);
     assert_eq!(table.inward(0, true), Err(Refused::Full));
     table.tell(Event::Hold { shard: lost.shard(), legs: Vec::new() });
     assert_eq!(table.trunks.views(table.now.mono)[0].inbound.used, 1);

@@ -7,6 +7,7 @@ use super::bucket::Bucket;
 use super::event::{Alarm, Command, Event, Limits, Profile, Refused, Remote, Seize, Settings, Usage, View, Watch, Way};
 use super::health::{Health, is_alive};
 use super::registration::{Outcome, Registration, Stand};
+use crate::base::fact::Direction;
 use crate::base::map::keyed_hash;
 use crate::base::{LegId, Mono, Now, ShardId, TrunkId};
 use crate::sip::event::{Answer, Ask, AskId, Flow, Question};
@@ -38,12 +39,6 @@ pub struct Trunks {
 struct Seat {
     trunk: TrunkId,
     direction: Direction,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    In,
-    Out,
 }
 
 #[derive(Debug)]
@@ -154,8 +149,8 @@ impl Trunk {
 
     fn side(&mut self, direction: Direction) -> &mut Side {
         match direction {
-            Direction::In => &mut self.inbound,
-            Direction::Out => &mut self.outbound,
+            Direction::Inbound => &mut self.inbound,
+            Direction::Outbound => &mut self.outbound,
         }
     }
 
@@ -261,7 +256,7 @@ impl Trunks {
     /// What must hold after every event.
     pub fn check(&self) {
         for (at, trunk) in self.trunks.iter().enumerate() {
-            for (direction, side) in [(Direction::In, &trunk.inbound), (Direction::Out, &trunk.outbound)] {
+            for (direction, side) in [(Direction::Inbound, &trunk.inbound), (Direction::Outbound, &trunk.outbound)] {
                 let seats = self.seats.values().filter(|seat| seat.trunk.index() == at && seat.direction == direction);
                 assert_eq!(seats.count(), side.usage.used as usize, "channels of trunk {at} are those that legs hold");
             }
@@ -273,10 +268,10 @@ impl Trunks {
         let Seize { leg, way, emergency } = seize;
         self.release(leg);
         let chosen = match way {
-            Way::In(trunk) => self.admit(now, trunk, emergency).map(|()| (trunk, Direction::In, None)),
+            Way::In(trunk) => self.admit(now, trunk, emergency).map(|()| (trunk, Direction::Inbound, None)),
             Way::Out { routes, tried } => {
                 let choice = self.choose(now, &routes, &tried, emergency);
-                choice.map(|(trunk, flow)| (trunk, Direction::Out, Some(flow)))
+                choice.map(|(trunk, flow)| (trunk, Direction::Outbound, Some(flow)))
             }
         };
         out.push(match chosen {
@@ -354,14 +349,14 @@ impl Trunks {
     }
 
     /// A restored shard's word is the truth, beyond every limit.
-    fn hold(&mut self, shard: ShardId, legs: &[(LegId, TrunkId)]) {
+    fn hold(&mut self, shard: ShardId, legs: &[(LegId, TrunkId, Direction)]) {
         let before: Vec<LegId> = self.seats.keys().copied().filter(|leg| leg.shard() == shard).collect();
         before.into_iter().for_each(|leg| self.release(leg));
-        for &(leg, trunk) in legs {
+        for &(leg, trunk, direction) in legs {
             self.release(leg);
             if let Some(it) = self.trunks.get_mut(trunk.index()) {
-                it.inbound.usage.used += 1;
-                self.seats.insert(leg, Seat { trunk, direction: Direction::In });
+                it.side(direction).usage.used += 1;
+                self.seats.insert(leg, Seat { trunk, direction });
             }
         }
     }

@@ -63,6 +63,11 @@ impl Draft {
         self.0.agent = Some(agent.into());
     }
 
+    /// An emergency line was to be brought in and could not be reached: whoever opens the order sees that first.
+    pub fn urgent(&mut self) {
+        self.0.emergency = true;
+    }
+
     /// The call is over.
     pub fn ended(&mut self, at: Wall) {
         self.0.ended = Some(at);

@@ -15,6 +15,7 @@ fn operations() -> Vec<(Method, String, String)> {
             .replace("{contact}", &contact(0).to_string())
             .replace("{id}", &id)
             .replace("{name}", "1001")
+            .replace("{step}", "cancel")
             .replace("{source}", "203.0.113.9");
         for method in item.as_object().unwrap().keys() {
             let method: Method = method.to_uppercase().parse().unwrap();
@@ -28,6 +29,7 @@ fn body(method: &Method, path: &str) -> &'static str {
     match (method, path) {
         (&Method::PUT, _) => r#"{"state":"ready"}"#,
         (&Method::POST, "/calls") => "{}",
+        (&Method::POST, "/calls/live/{contact}/transfer") => r#"{"target":"water","reason":"burst"}"#,
         _ => "",
     }
 }
@@ -57,7 +59,7 @@ async fn every_route_wants_a_token_and_a_right() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 25);
+    assert_eq!(checked, 28);
     assert!(site.asked.lock().unwrap().hung_up.is_empty());
     assert!(site.asked.lock().unwrap().wanted.is_empty() && site.asked.lock().unwrap().dialled.is_empty());
 }

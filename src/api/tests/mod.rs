@@ -11,11 +11,15 @@ use super::may::Role;
 use super::problem::Body9457;
 use super::{Busy, Connections, Node, router};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings, Want};
+use crate::base::fact::TargetKind;
 use crate::base::fact::{
     Audit, CallRecord, Direction, Fact, OrderOpened, RecordingFact, RecordingFinished, Signalled, Stage, Stamped, Times,
 };
+use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
+use crate::call::targets::{Hours, Target, Targets};
+use crate::call::transfer::{Ask, NotTransferred};
 use crate::edge::event::Ban;
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
@@ -29,7 +33,7 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tower::ServiceExt;
 
 const ROLES: [Role; 12] = [
@@ -55,6 +59,7 @@ struct Asked {
     hung_up: Vec<CallId>,
     dialled: Vec<Wish>,
     wanted: Vec<(SiteId, AgentId, Want)>,
+    transfers: Vec<(CallId, Option<AgentId>, Ask)>,
     audit: Vec<(Option<SiteId>, Audit)>,
     busy: bool,
 }
@@ -111,6 +116,21 @@ fn call_view(site: u16, slot: u32, stage: Option<Stage>, agent: Option<u32>) -> 
         offered: Wall(4_000 + i64::from(slot)),
         queue: Some(QueueId(0)),
         agent: agent.map(AgentId),
+        transfer: None,
+    }
+}
+
+/// A target of a site.
+fn water(site: u16) -> Target {
+    Target {
+        site: SiteId(site),
+        name: "water".into(),
+        title: "自来水".into(),
+        kind: TargetKind::Utility,
+        numbers: vec![Number::parse("059196110", "").unwrap()],
+        key: Some("*2".into()),
+        ring_max: None,
+        hours: Hours { until: (site == 1).then_some(Wall(1)), ..Hours::default() },
     }
 }
 
@@ -160,6 +180,7 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         times: Times { offered: Wall(4_000), ..Times::default() },
         attempts: vec![],
         routes: vec![],
+        transfers: Vec::new(),
         collected: vec![],
         end: None,
         recording: Some(recording(site)),
@@ -234,7 +255,7 @@ async fn two_sites() -> Two {
         std::fs::write(folder.path().join(code).join("2026/one.wav"), SOUND).unwrap();
     }
     let asked = Arc::new(Mutex::new(Asked::default()));
-    let (hang_up, dial, want, audit) = (Arc::clone(&asked), Arc::clone(&asked), Arc::clone(&asked), Arc::clone(&asked));
+    let [hang_up, dial, want, transfer, audit] = std::array::from_fn(|_| Arc::clone(&asked));
     let (closing, is_closing) = watch::channel(false);
     let node = Node {
         live,
@@ -257,6 +278,14 @@ async fn two_sites() -> Two {
                 Ok(())
             }
         }),
+        transfer: Arc::new(move |call, by, ask| {
+            let (sender, answer) = oneshot::channel();
+            let refused = matches!(&ask, Ask::Start { target, .. } if **target != *"water");
+            sender.send(if refused { Err(NotTransferred::UnknownTarget) } else { Ok(()) }).unwrap();
+            transfer.lock().unwrap().transfers.push((call, by, ask));
+            Ok(answer)
+        }),
+        targets: Arc::new(|| Arc::new(Targets { list: vec![water(0), water(1)] })),
         want: Arc::new(move |site, agent, state| {
             want.lock().unwrap().wanted.push((site, agent, state));
             Ok(())

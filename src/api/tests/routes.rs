@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::idempotency::IDEMPOTENCY_KEY;
 use crate::api::{BODY_BYTES_MAX, description};
+use crate::base::fact::TransferMode;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -66,6 +67,35 @@ async fn a_hang_up_is_done_once_for_one_key() {
     hang_up(&site, ContactId(9), "k1").await.problem(422);
     let done: Vec<_> = site.audit();
     assert_eq!(done.iter().filter(|(_, fact)| fact.allowed && &*fact.action == "call.hang_up").count(), 1);
+}
+
+#[tokio::test]
+async fn a_transfer_is_judged_by_its_call_and_refused_with_the_reason() {
+    let site = two_sites().await;
+    let path = format!("/calls/live/{}/transfer", contact(0));
+    let ask = |body: serde_json::Value, token: &'static str| {
+        let (site, path) = (&site, &path);
+        async move { site.ask(Method::POST, path, token, &body.to_string()).await }
+    };
+    let wanted = json!({ "target": "water", "reason": "burst pipe" });
+    assert_eq!(ask(wanted.clone(), "fz-team_lead").await.status, 202);
+    let refused = ask(json!({ "target": "1381101200", "reason": "x" }), "fz-team_lead").await;
+    assert!(refused.problem(422).detail.contains("no target of this name"));
+    ask(json!({ "target": "water", "mode": "shout", "reason": "x" }), "fz-team_lead").await.problem(422);
+    ask(json!({ "target": "water" }), "fz-team_lead").await.problem(422);
+    ask(wanted.clone(), "fz-qc").await.problem(403);
+    ask(wanted, "ly-team_lead").await.problem(404);
+    for (step, status) in [("join", 202), ("complete", 202), ("cancel", 202), ("sing", 400)] {
+        let answer = site.ask(Method::POST, &format!("{path}/{step}"), "fz-team_lead", "").await;
+        assert_eq!(answer.status, status, "{step}");
+    }
+    let asked = std::mem::take(&mut site.asked.lock().unwrap().transfers);
+    assert_eq!(asked.len(), 5, "{asked:?}");
+    assert!(matches!(asked[0].2, Ask::Start { mode: TransferMode::Conference, .. }));
+    assert_eq!(asked.into_iter().skip(2).map(|it| it.2).collect::<Vec<_>>(), [Ask::Join, Ask::Complete, Ask::Cancel]);
+    let shown = site.ask(Method::GET, "/targets", "fz-team_lead", "").await.json();
+    let water = json!({ "name": "water", "title": "自来水", "kind": "utility", "key": "*2", "open": true });
+    assert_eq!(shown["items"], json!([water]));
 }
 
 async fn dial(site: &Two, token: &str, body: serde_json::Value, key: Option<&str>) -> Answer {

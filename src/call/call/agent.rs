@@ -10,7 +10,6 @@ use crate::base::fact::AttemptOutcome;
 use crate::base::{LegId, Mono, Now, QueueId};
 use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg};
-use crate::media::event::Action as Media;
 use crate::sip::event::{Action as Sip, Destination, Ending, Invite};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +90,7 @@ impl Call {
             | State::Ivr { .. }
             | State::Ringing { .. }
             | State::Talking { .. }
+            | State::Handed
             | State::Ending => return,
         }
         let name = self.agent_name(lease.agent);
@@ -171,7 +171,7 @@ impl Call {
         self.acd(Acd::Answered { lease }, out);
         self.book.answered(now, out);
         self.enter(now, State::Talking { lease, leg, held: false }, Duration::MAX, out);
-        out.push(Command::Media(Media::Bridge { a: self.citizen.id, b: leg }));
+        self.sound(out);
         self.follow_hold(leg, out);
     }
 
@@ -231,6 +231,7 @@ impl Call {
             | State::Waiting
             | State::Ringing { .. }
             | State::Talking { .. }
+            | State::Handed
             | State::Apologising
             | State::Ending => {}
         }
@@ -256,6 +257,7 @@ impl Call {
             | State::Waiting
             | State::Ringing { .. }
             | State::Talking { .. }
+            | State::Handed
             | State::Apologising
             | State::Ending => {}
         }

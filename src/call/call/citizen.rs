@@ -4,7 +4,7 @@
 
 use super::{ACK_WAIT_MAX, CONGESTION, Call, INCOMPATIBLE, NO_RESOURCE, NORMAL, PROMPT_MAX, State};
 use crate::base::fact::{End, EndedBy, Stage};
-use crate::base::{LegId, Now};
+use crate::base::{LegId, Now, RecordingId};
 use crate::call::event::{Command, Towards};
 use crate::call::leg::{Dialog, DigitWay};
 use crate::ivr;
@@ -48,6 +48,8 @@ impl Call {
             self.connect(now, local, seed, out);
         } else if self.replacing.as_ref().is_some_and(|replacing| replacing.new == leg) {
             self.take_place(now, local, seed, out);
+        } else if self.is_of_transfer(leg) {
+            self.target_port(now, leg, Some((local, seed)), out);
         } else {
             self.invite(now, leg, local, seed, out);
         }
@@ -61,6 +63,8 @@ impl Call {
             }
         } else if self.replacing.as_ref().is_some_and(|replacing| replacing.new == leg) {
             self.keep_place(503, out);
+        } else if self.is_of_transfer(leg) {
+            self.target_port(now, leg, None, out);
         } else {
             self.no_port_for_agent(now, leg, out);
         }
@@ -112,14 +116,21 @@ impl Call {
         }
     }
 
-    /// A digit from the citizen's phone.
+    /// A digit from the citizen's phone, or the agent's.
     pub(in crate::call) fn digit(
         &mut self,
         now: Now,
         leg: LegId,
         (digit, way): (u8, DigitWay),
+        tracks: [RecordingId; 2],
         out: &mut Vec<Command>,
     ) {
+        if let State::Talking { leg: agent, .. } = self.state
+            && agent == leg
+            && self.leg_mut(leg).is_some_and(|side| side.hears(way))
+        {
+            return self.agent_key(now, digit, tracks, out);
+        }
         if leg == self.citizen.id && self.citizen.hears(way) {
             self.flow_event(now, ivr::event::Event::Digit(digit), out);
         }
@@ -134,7 +145,7 @@ impl Call {
             State::Ivr { .. } => self.flow_event(now, ivr::event::Event::Played, out),
             State::Waiting | State::Ringing { .. } => self.music(out),
             State::Apologising => self.end(now, EndedBy::Flow, NORMAL, out),
-            State::Opening { .. } | State::Connecting | State::Talking { .. } | State::Ending => {}
+            State::Opening { .. } | State::Connecting | State::Talking { .. } | State::Handed | State::Ending => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! The end of a call that our own fault has struck: a panic in one of its steps, or the loss of its media.
 
+use super::sound::Room;
 use super::{Call, LINGER_MAX, NETWORK_OUT_OF_ORDER, State, TEMPORARY_FAILURE};
 use crate::acd::event::Event as Acd;
 use crate::base::fact::{End, EndedBy};
@@ -27,6 +28,11 @@ impl Call {
             let q850 = Some(TEMPORARY_FAILURE);
             out.push(Command::Sip(Sip::Respond { leg: citizen, status: 500, sdp: None, q850, retry_after_s: None }));
         }
+        if let Some(mut transfer) = self.transfer.take() {
+            transfer.abandon(now, out);
+            self.agents.extend(transfer.into_legs());
+        }
+        self.room = Room::Alone;
         for leg in std::iter::once(&mut self.citizen).chain(&mut self.agents) {
             leg.abandon(out);
         }
@@ -41,6 +47,8 @@ impl Call {
         side.hang_up(NETWORK_OUT_OF_ORDER, out);
         if leg == self.citizen.id {
             self.end(now, EndedBy::Fault, TEMPORARY_FAILURE, out);
+        } else if self.is_of_transfer(leg) {
+            self.target_ended(now, leg, Ending::Ours, out);
         } else {
             self.agent_ended(now, leg, Ending::Ours, out);
         }

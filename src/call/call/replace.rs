@@ -6,7 +6,6 @@ use super::{Call, INCOMPATIBLE, NORMAL, State};
 use crate::base::{LegId, Now};
 use crate::call::event::{Command, Towards};
 use crate::call::leg::{Dialog, Leg};
-use crate::media::event::Action as Media;
 use crate::sip::event::Action as Sip;
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -57,11 +56,10 @@ impl Call {
         leg.dialog = Dialog::Alive;
         self.replacing = None;
         out.push(Command::Sip(Sip::Respond { leg: new, status: 200, sdp: Some(sdp), q850: None, retry_after_s: None }));
-        out.push(Command::Media(Media::Unbridge { leg: self.citizen.id }));
         if let State::Talking { leg, held, .. } = &mut self.state {
             (*leg, *held) = (new, false);
         }
-        out.push(Command::Media(Media::Bridge { a: self.citizen.id, b: new }));
+        self.sound(out);
         self.drop_agent(old, NORMAL, out);
         self.follow_hold(new, out);
         self.show(now, out);

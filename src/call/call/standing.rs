@@ -2,14 +2,16 @@
 //!
 //! Owns the one road into `Ending`; a second end changes nothing.
 
+use super::sound::Room;
 use super::{
     Call, LINGER_MAX, MUTE_MAX, NETWORK_OUT_OF_ORDER, NO_ANSWER, NORMAL, QUIET_MAX, State, TEMPORARY_FAILURE,
     TIMER_EXPIRED,
 };
 use crate::acd::event::{Declined, Event as Acd};
-use crate::base::fact::{End, EndedBy, Stage};
+use crate::base::fact::{End, EndedBy, Stage, TransferResult};
 use crate::base::{LegId, Mono, Now};
 use crate::call::event::Command;
+use crate::call::transfer::Transfer;
 use crate::ivr;
 use crate::media::event::Action as Media;
 use crate::sip::event::{Action as Sip, Ending};
@@ -63,13 +65,7 @@ impl Call {
             return;
         }
         *held = agent.on_hold();
-        let (citizen, agent, held) = (self.citizen.id, agent.id, *held);
-        if held {
-            out.push(Command::Media(Media::Unbridge { leg: citizen }));
-            self.music(out);
-        } else {
-            out.push(Command::Media(Media::Bridge { a: citizen, b: agent }));
-        }
+        self.sound(out);
     }
 
     /// Nothing was heard from `leg` for `silent`.
@@ -90,6 +86,8 @@ impl Call {
         self.agent_gone(leg);
         if leg == self.citizen.id {
             self.citizen_ended(now, why, out);
+        } else if self.is_of_transfer(leg) {
+            self.target_ended(now, leg, why, out);
         } else {
             if let Some(leg) = self.leg_mut(leg) {
                 leg.close(out);
@@ -99,6 +97,14 @@ impl Call {
     }
 
     pub(super) fn citizen_ended(&mut self, now: Now, why: Ending, out: &mut Vec<Command>) {
+        if self.outlasts_citizen() {
+            if let Ending::Bye { .. } = why {
+                self.book.record.times.caller_hangup.get_or_insert(self.book.time(now));
+            }
+            self.book.tell(out);
+            self.sound(out);
+            return self.show(now, out);
+        }
         match why {
             Ending::Bye { q850 } => {
                 self.book.record.times.caller_hangup.get_or_insert(self.book.time(now));
@@ -116,6 +122,7 @@ impl Call {
 
     pub(super) fn agent_ended(&mut self, now: Now, ended: LegId, why: Ending, out: &mut Vec<Command>) {
         match self.state {
+            State::Talking { leg, .. } if leg == ended && self.transfer.is_some() => self.agent_left(now, why, out),
             State::Talking { lease, leg, .. } if leg == ended => match why {
                 Ending::Bye { q850 } => {
                     self.book.record.times.agent_hangup.get_or_insert(self.book.time(now));
@@ -124,7 +131,8 @@ impl Call {
                 // The phone, not the agent, is gone: the citizen goes back to the line with the old place.
                 Ending::Cancel | Ending::Ours | Ending::NoAck | Ending::Lost => {
                     self.acd(Acd::Ended { lease }, out);
-                    out.push(Command::Media(Media::Unbridge { leg: self.citizen.id }));
+                    let had = std::mem::replace(&mut self.room, Room::Alone);
+                    self.leave(had, Room::Alone, out);
                     self.music(out);
                     self.wait(now, out);
                 }
@@ -136,6 +144,7 @@ impl Call {
             | State::Waiting
             | State::Ringing { .. }
             | State::Talking { .. }
+            | State::Handed
             | State::Apologising
             | State::Ending => {}
         }
@@ -148,6 +157,12 @@ impl Call {
 
     /// The deadline of the present state came.
     pub(in crate::call) fn expired(&mut self, now: Now, out: &mut Vec<Command>) {
+        if self.transfer.as_ref().is_some_and(|transfer| transfer.next_deadline() <= now.mono) {
+            self.target_expired(now, out);
+        }
+        if self.deadline > now.mono && self.next_deadline() > now.mono {
+            return;
+        }
         match &mut self.state {
             State::Opening { .. } => self.refuse(now, 500, TEMPORARY_FAILURE, EndedBy::Fault, out),
             State::Connecting => self.end(now, EndedBy::Network, TIMER_EXPIRED, out),
@@ -166,7 +181,7 @@ impl Call {
                 debug_assert!(matches!(self.state, State::Waiting), "{lease:?} has been given back");
             }
             // Silence on the wire is what ends a talk that nobody hangs up: see `quiet`.
-            State::Talking { .. } => self.deadline = Mono(u64::MAX),
+            State::Talking { .. } | State::Handed => self.deadline = Mono(u64::MAX),
             State::Apologising => self.end(now, EndedBy::Flow, NORMAL, out),
             State::Ending => {}
         }
@@ -180,7 +195,7 @@ impl Call {
             (true, _) => 200,
             (false, EndedBy::Operator | EndedBy::Flow) => 480,
             (false, EndedBy::Caller) => 487,
-            (false, EndedBy::Agent | EndedBy::Refused | EndedBy::Network | EndedBy::Fault) => 500,
+            (false, EndedBy::Agent | EndedBy::Target | EndedBy::Refused | EndedBy::Network | EndedBy::Fault) => 500,
         };
         self.finish(now, End { stage, by, sip_status, q850 }, out);
     }
@@ -192,6 +207,7 @@ impl Call {
                 self.acd(Acd::Cancel { call: self.id }, out);
             }
             State::Talking { lease, .. } => self.acd(Acd::Ended { lease: *lease }, out),
+            State::Handed => {}
             State::Opening { .. } | State::Connecting | State::Ivr { .. } => {}
             State::Ending => return,
         }
@@ -202,6 +218,13 @@ impl Call {
                 at: now,
             }));
         }
+        let result = match self.transfer.as_ref().map(Transfer::is_answered) {
+            Some(true) => TransferResult::Returned,
+            Some(false) if end.by == EndedBy::Caller => TransferResult::CallerGone,
+            Some(false) | None => TransferResult::Cancelled,
+        };
+        self.transfer_over(now, result, out);
+        self.room = Room::Alone;
         let q850 = if end.by == EndedBy::Fault { NETWORK_OUT_OF_ORDER } else { NORMAL };
         self.citizen.hang_up(q850, out);
         for agent in &mut self.agents {

@@ -19,7 +19,7 @@ use crate::call::q850::{
     INCOMPATIBLE, NETWORK_OUT_OF_ORDER, NO_ANSWER, NO_RESOURCE, NORMAL, TEMPORARY_FAILURE, TIMER_EXPIRED,
 };
 use crate::call::reach::{Failure, Progress, Reach, Wish};
-use crate::call::record::Book;
+use crate::call::record::{Book, Shown};
 use crate::media::event::{Action as Media, RecordingStart, Track};
 use crate::sip::event::{Action as Sip, Destination, Ending, Flow, Invite};
 use crate::trunk::dialling::Rule;
@@ -196,7 +196,8 @@ impl Outbound {
 
     fn show(&mut self, now: Now, out: &mut Vec<Command>) {
         let stage = self.stage();
-        self.book.show(now, self.id, stage, None, Some(self.agent), out);
+        let shown = Shown { stage, queue: None, agent: Some(self.agent), transfer: None };
+        self.book.show(now, self.id, shown, out);
     }
 
     fn stage(&self) -> Option<Stage> {
@@ -295,6 +296,7 @@ impl Outbound {
             settings: self.settings.clone(),
             number: self.number.clone(),
             rule: self.rule.clone(),
+            ring_max: None,
             contact: self.book.contact(),
             clock: self.book.clock(),
         };

@@ -7,7 +7,7 @@ mod dial;
 #[cfg(test)]
 mod tests;
 
-use super::calls::{Calls, TRANSFER_REFUSED};
+use super::calls::{CONNECT_MAX, Calls, TRANSFER_REFUSED};
 use super::event::{Command, Dial};
 use super::q850::{CONGESTION, REJECTED, UNALLOCATED};
 use super::record::{Arrival, Book};
@@ -27,8 +27,6 @@ use std::time::Duration;
 
 /// Slots from here on are of outbound calls.
 const OUTBOUND: u32 = 1 << 31;
-/// A connection opens within a second or not at all; with a margin for a busy machine.
-const CONNECT_MAX: Duration = Duration::from_millis(1_500);
 
 /// The table.
 #[derive(Debug)]

@@ -83,6 +83,7 @@ impl World {
             agents: vec![None, Some(AgentIdentity { site: SiteId(0), name: "1001".into() })],
             trunks: trunks.clone(),
             dialling: Arc::new(Dialling { rules }),
+            targets: Arc::default(),
             numbers: hotline(),
             calls_max: 2,
         };

@@ -2,6 +2,7 @@
 
 mod leg;
 mod table;
+mod transfer;
 
 use super::Calls;
 use super::event::{AgentIdentity, CallView, Command, Event, QueueVoice, Settings, SiteSettings};

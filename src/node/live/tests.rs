@@ -64,6 +64,7 @@ fn view(slot: u32, stage: Option<Stage>, since: i64) -> CallView {
         offered: Wall(2_000),
         queue: Some(GENERAL),
         agent: None,
+        transfer: None,
     }
 }
 

@@ -1,0 +1,431 @@
+//! The transfer within its call: what becomes of citizen and agent at each of its steps.
+//!
+//! The rules: until all three hear each other the citizen hears the agent or music, whatever the target's media do; who
+//! fails to come leaves citizen and agent as they were, in the same pass; an agent who leaves, or whose phone is lost,
+//! leaves the citizen to the target, or on the way to it; where that fails the citizen is back in the line at the old
+//! place. Only an emergency line stays with the agent when the citizen hangs up.
+
+use super::{Call, NORMAL, State};
+use crate::acd::event::Event as Acd;
+use crate::base::fact::{EndedBy, TargetKind, TransferMode, TransferRecord, TransferResult};
+use crate::base::{AgentId, LegId, Mono, Now, RecordingId, TrunkId};
+use crate::call::event::Command;
+use crate::call::leg::Dialog;
+use crate::call::reach::{Progress, Reach};
+use crate::call::transfer::{
+    Ask, NotTransferred, Of, Phase, REASON_CHARACTERS_MAX, TRANSFERS_MAX, Transfer, TransferView, result_of,
+};
+use crate::media::event::{Action as Media, PartyName, RecordingStart, Track};
+use crate::sip::event::{Ending, Flow};
+use crate::trunk::event::Refused;
+use bytes::Bytes;
+use std::time::Duration;
+
+/// Between two digits of a key.
+const KEY_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Pressed to hang the target up.
+const KEY_CANCEL: &str = "*#";
+/// The reason of a transfer that was begun by a key.
+const KEY_REASON: &str = "one key";
+
+/// What an agent has pressed of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::call) struct Typed {
+    text: String,
+    until: Mono,
+}
+
+/// What is asked for.
+impl Call {
+    /// Somebody asks for something about a transfer: `by` the agent themself, or one who may do so for any.
+    pub(in crate::call) fn transfer(
+        &mut self,
+        now: Now,
+        (by, ask): (Option<AgentId>, Ask),
+        tracks: [RecordingId; 2],
+        out: &mut Vec<Command>,
+    ) -> Result<(), NotTransferred> {
+        let State::Talking { lease, leg, .. } = self.state else { return Err(NotTransferred::NotTalking) };
+        if by.is_some_and(|by| by != lease.agent) {
+            return Err(NotTransferred::NotYours);
+        }
+        match (ask, &mut self.transfer) {
+            (Ask::Start { .. }, Some(_)) => return Err(NotTransferred::UnderWay),
+            (Ask::Start { target, mode, reason }, None) => {
+                self.begin_transfer(now, (&target, mode, &reason), (leg, lease.agent), tracks, out)?;
+            }
+            (Ask::Join | Ask::Complete | Ask::Cancel, None) => return Err(NotTransferred::None),
+            (Ask::Join, Some(transfer)) if transfer.is_answered() => self.join(now, out),
+            (Ask::Join, Some(transfer)) => transfer.mode = TransferMode::Conference,
+            (Ask::Complete, Some(transfer)) if transfer.is_answered() => self.hand_over(now, out),
+            (Ask::Complete, Some(transfer)) => transfer.mode = TransferMode::Blind,
+            (Ask::Cancel, Some(transfer)) => {
+                let answered = transfer.is_answered();
+                let result = if answered { TransferResult::Returned } else { TransferResult::Cancelled };
+                self.transfer_over(now, result, out);
+                self.end_if_citizen_gone(now, out);
+            }
+        }
+        self.sound(out);
+        self.show(now, out);
+        Ok(())
+    }
+
+    fn begin_transfer(
+        &mut self,
+        now: Now,
+        (name, mode, reason): (&str, TransferMode, &str),
+        (leg, agent): (LegId, AgentId),
+        tracks: [RecordingId; 2],
+        out: &mut Vec<Command>,
+    ) -> Result<(), NotTransferred> {
+        if self.citizen.dialog == Dialog::Gone {
+            return Err(NotTransferred::NotTalking);
+        }
+        if reason.trim().is_empty() || reason.chars().count() > REASON_CHARACTERS_MAX {
+            return Err(NotTransferred::NoReason);
+        }
+        let target = self.settings.targets.named(self.site, name).ok_or(NotTransferred::UnknownTarget)?.clone();
+        target.hours.open(now.wall)?;
+        let before = &self.book.record.transfers;
+        if target.kind != TargetKind::Emergency && before.iter().any(TransferRecord::counts) {
+            return Err(NotTransferred::Second);
+        }
+        if before.len() >= TRANSFERS_MAX {
+            return Err(NotTransferred::TooMany);
+        }
+        let record = TransferRecord {
+            target: target.name.clone(),
+            kind: target.kind,
+            mode,
+            reason: reason.trim().into(),
+            agent: self.agent_name(agent),
+            started: self.book.time(now),
+            answered: None,
+            joined: None,
+            handed: None,
+            ended: None,
+            result: None,
+            routes: Vec::new(),
+        };
+        let of = self.of_transfer(leg);
+        let transfer = Transfer::begin(now, (target, mode), of, tracks, out).ok_or(NotTransferred::NotListed)?;
+        self.transfer = Some(transfer);
+        self.book.record.transfers.push(record);
+        self.book.tell(out);
+        Ok(())
+    }
+
+    pub(in crate::call) fn of_transfer(&self, holder: LegId) -> Of {
+        let (settings, contact, clock) = (self.settings.clone(), self.book.contact(), self.book.clock());
+        Of { holder, citizen: self.citizen.id, settings, contact, clock }
+    }
+
+    /// A digit of the agent's: keys ask for targets, and hang them up.
+    pub(in crate::call) fn agent_key(&mut self, now: Now, digit: u8, tracks: [RecordingId; 2], out: &mut Vec<Command>) {
+        let State::Talking { .. } = self.state else { return };
+        let mut typed = match self.typed.take() {
+            Some(typed) if digit != b'*' && now.mono < typed.until => typed.text,
+            Some(_) | None => String::new(),
+        };
+        if typed.is_empty() && digit != b'*' {
+            return;
+        }
+        typed.push(char::from(digit));
+        let ask = match self.settings.targets.of_key(self.site, &typed) {
+            Some(target) => {
+                let (target, mode, reason) = (target.name.clone(), TransferMode::Conference, KEY_REASON.into());
+                Some(Ask::Start { target, mode, reason })
+            }
+            None => (typed == KEY_CANCEL).then_some(Ask::Cancel),
+        };
+        match ask {
+            // What is refused changes nothing: agent and citizen talk on.
+            Some(ask) => _ = self.transfer(now, (None, ask), tracks, out),
+            None if typed == "*" || self.settings.targets.may_become_key(self.site, &typed) => {
+                self.typed = Some(Typed { text: typed, until: now.mono + KEY_WAIT_MAX });
+            }
+            None => {}
+        }
+    }
+}
+
+/// The way to the target.
+impl Call {
+    /// Whether this is, or was, a leg of the present transfer.
+    pub(in crate::call) fn is_of_transfer(&self, leg: LegId) -> bool {
+        self.transfer.as_ref().is_some_and(|transfer| transfer.legs().any(|it| it.id == leg))
+    }
+
+    pub(in crate::call) fn target_channel(
+        &mut self,
+        now: Now,
+        granted: Result<(TrunkId, Flow), Refused>,
+        leg: LegId,
+        out: &mut Vec<Command>,
+    ) {
+        self.step(now, out, |reach, out| match granted {
+            Ok(way) => reach.granted(now, way, leg, out),
+            Err(why) => reach.no_channel(now, why, out),
+        });
+    }
+
+    pub(in crate::call) fn target_port(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        local: Option<(std::net::SocketAddr, u64)>,
+        out: &mut Vec<Command>,
+    ) {
+        self.step(now, out, |reach, out| match local {
+            Some(opened) => {
+                reach.port_opened(now, leg, opened, out);
+                Progress::None
+            }
+            None => reach.port_refused(now, leg, out),
+        });
+    }
+
+    pub(in crate::call) fn target_sent(&mut self, now: Now, leg: LegId, late: Duration, out: &mut Vec<Command>) {
+        self.step(now, out, |reach, _| {
+            reach.sent(now, leg, late);
+            Progress::None
+        });
+    }
+
+    pub(in crate::call) fn target_trying(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
+        self.step(now, out, |reach, _| reach.trying(now, leg));
+    }
+
+    pub(in crate::call) fn target_rings(&mut self, now: Now, leg: LegId, sdp: Option<Bytes>, out: &mut Vec<Command>) {
+        self.step(now, out, |reach, out| reach.ringing(now, leg, sdp, out));
+    }
+
+    pub(in crate::call) fn target_answers(&mut self, now: Now, leg: LegId, sdp: &[u8], out: &mut Vec<Command>) {
+        self.step(now, out, |reach, out| reach.answered(now, leg, sdp, out));
+    }
+
+    pub(in crate::call) fn target_fails(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        why: (u16, Option<u8>),
+        out: &mut Vec<Command>,
+    ) {
+        self.let_go(leg, out);
+        self.step(now, out, |reach, out| reach.failed(now, leg, why, out));
+    }
+
+    /// The target's deadline came.
+    pub(in crate::call) fn target_expired(&mut self, now: Now, out: &mut Vec<Command>) {
+        self.step(now, out, |reach, out| reach.expired(now, out));
+    }
+
+    /// The dialog of a leg of the transfer is over.
+    pub(in crate::call) fn target_ended(&mut self, now: Now, leg: LegId, why: Ending, out: &mut Vec<Command>) {
+        let current = self.transfer.as_ref().is_some_and(|transfer| transfer.is(leg));
+        self.let_go(leg, out);
+        if !current {
+            return;
+        }
+        match self.transfer.as_ref().map(Transfer::is_answered) {
+            Some(true) => self.target_gone(now, why, out),
+            Some(false) => return self.step(now, out, |reach, out| reach.failed(now, leg, (500, None), out)),
+            None => {}
+        }
+        self.sound(out);
+        self.show(now, out);
+    }
+
+    fn let_go(&mut self, leg: LegId, out: &mut Vec<Command>) {
+        let legs = self.transfer.iter_mut().flat_map(Transfer::legs_mut);
+        for leg in legs.filter(|it| it.id == leg) {
+            leg.dialog = Dialog::Gone;
+            leg.close(out);
+        }
+    }
+
+    fn step(&mut self, now: Now, out: &mut Vec<Command>, act: impl FnOnce(&mut Reach, &mut Vec<Command>) -> Progress) {
+        let Some(transfer) = &mut self.transfer else { return };
+        let progress = transfer.step(now, out, act);
+        if let Some(record) = self.book.record.transfers.last_mut() {
+            record.routes = transfer.routes();
+        }
+        match progress {
+            Progress::None | Progress::Lives => {}
+            // From now on a crash must not make us forget it.
+            Progress::Begun => self.book.tell(out),
+            Progress::Rings { first: _, heard } => transfer.is_heard |= heard,
+            Progress::Next => transfer.is_heard = false,
+            Progress::Answered => self.target_answered(now, out),
+            Progress::Failed(failure) => self.target_unreached(now, result_of(failure), out),
+            Progress::Lost => self.target_gone(now, Ending::Lost, out),
+        }
+        self.sound(out);
+        self.show(now, out);
+    }
+
+    fn target_answered(&mut self, now: Now, out: &mut Vec<Command>) {
+        let at = self.book.time(now);
+        if let Some(record) = self.book.record.transfers.last_mut() {
+            record.answered = Some(at);
+        }
+        let Some(transfer) = &mut self.transfer else { return };
+        transfer.phase = Phase::Consulting;
+        match (&self.state, transfer.mode) {
+            (State::Talking { .. }, TransferMode::Conference) => {
+                self.keep_tracks(now, out);
+                self.join(now, out);
+            }
+            (State::Talking { .. }, TransferMode::Consult) => {
+                self.keep_tracks(now, out);
+                self.book.tell(out);
+            }
+            _ => self.hand_over(now, out),
+        }
+    }
+
+    /// All three hear each other.
+    fn join(&mut self, now: Now, out: &mut Vec<Command>) {
+        let at = self.book.time(now);
+        if let Some(record) = self.book.record.transfers.last_mut() {
+            record.joined.get_or_insert(at);
+        }
+        if let Some(transfer) = &mut self.transfer {
+            transfer.phase = Phase::Joined;
+        }
+        self.book.tell(out);
+    }
+
+    /// The agent leaves citizen and target to each other.
+    fn hand_over(&mut self, now: Now, out: &mut Vec<Command>) {
+        if self.citizen.dialog == Dialog::Gone {
+            return self.end(now, EndedBy::Agent, NORMAL, out);
+        }
+        self.release_agent(now, out);
+        if let Some(transfer) = &mut self.transfer {
+            transfer.phase = Phase::Handed;
+        }
+        let at = self.book.time(now);
+        if let Some(record) = self.book.record.transfers.last_mut() {
+            record.handed = Some(at);
+            record.result = Some(TransferResult::Completed);
+        }
+        self.book.tell(out);
+    }
+
+    fn release_agent(&mut self, now: Now, out: &mut Vec<Command>) {
+        let State::Talking { lease, leg, .. } = self.state else { return };
+        self.drop_agent(leg, NORMAL, out);
+        self.acd(Acd::Ended { lease }, out);
+        self.enter(now, State::Handed, Duration::MAX, out);
+    }
+
+    /// The sound of the agent's and of the target's side, each in a file of its own.
+    pub(in crate::call) fn keep_tracks(&self, now: Now, out: &mut Vec<Command>) {
+        let (Some(transfer), State::Talking { lease, leg, .. }) = (&self.transfer, &self.state) else { return };
+        let Some(target) = transfer.leg() else { return };
+        let count = self.book.record.transfers.len();
+        let names = [format!("agent-{}", lease.agent.0), format!("target-{count}")];
+        for ((leg, name), recording) in [*leg, target].into_iter().zip(names).zip(transfer.tracks) {
+            let Ok(name) = PartyName::try_from(Box::<str>::from(name)) else { continue };
+            let (contact, site) = (self.book.contact(), self.site().code.clone());
+            let recording = RecordingStart { recording, contact, site, started: now, track: Track::Party(name) };
+            out.push(Command::Media(Media::Record { citizen: leg, recording }));
+        }
+    }
+}
+
+/// The end of it.
+impl Call {
+    /// Nobody could be reached.
+    fn target_unreached(&mut self, now: Now, result: TransferResult, out: &mut Vec<Command>) {
+        let emergency = self.transfer.as_ref().is_some_and(Transfer::is_emergency);
+        if emergency {
+            self.book.urgent();
+        }
+        self.transfer_over(now, result, out);
+        self.goes_on_alone(now, out);
+    }
+
+    /// A target that was there has left, or is lost.
+    fn target_gone(&mut self, now: Now, why: Ending, out: &mut Vec<Command>) {
+        let left = matches!(why, Ending::Bye { .. });
+        if let (State::Handed, Ending::Bye { q850 }) = (&self.state, why) {
+            self.transfer_over(now, TransferResult::Completed, out);
+            return self.end(now, EndedBy::Target, q850.unwrap_or(NORMAL), out);
+        }
+        // A transfer that a fault has ended is none.
+        if let Some(record) = self.book.record.transfers.last_mut().filter(|_| !left) {
+            record.result = Some(TransferResult::Lost);
+        }
+        self.transfer_over(now, TransferResult::Returned, out);
+        self.goes_on_alone(now, out);
+    }
+
+    /// Without the target: with the agent, if there is one, else back in the line.
+    fn goes_on_alone(&mut self, now: Now, out: &mut Vec<Command>) {
+        if matches!(self.state, State::Handed) {
+            self.sound(out);
+            self.wait(now, out);
+        }
+        self.end_if_citizen_gone(now, out);
+    }
+
+    fn end_if_citizen_gone(&mut self, now: Now, out: &mut Vec<Command>) {
+        if self.citizen.dialog == Dialog::Gone {
+            self.end(now, EndedBy::Caller, NORMAL, out);
+        }
+    }
+
+    /// Nothing more comes of the transfer: its legs run out, its record is complete.
+    pub(in crate::call) fn transfer_over(&mut self, now: Now, result: TransferResult, out: &mut Vec<Command>) {
+        let Some(mut transfer) = self.transfer.take() else { return };
+        transfer.end(now, 487, out);
+        let at = self.book.time(now);
+        if let Some(record) = self.book.record.transfers.last_mut() {
+            record.ended = Some(at);
+            record.result.get_or_insert(result);
+            record.routes = transfer.routes();
+        }
+        let emergency_unreached = transfer.is_emergency() && !transfer.is_answered();
+        self.dial_by_hand = emergency_unreached.then(|| transfer.first_number());
+        self.agents.extend(transfer.into_legs());
+        self.book.tell(out);
+    }
+
+    /// The agent's phone is gone, by the agent's will or not: citizen and target go on.
+    pub(in crate::call) fn agent_left(&mut self, now: Now, why: Ending, out: &mut Vec<Command>) {
+        if let Ending::Bye { .. } = why {
+            self.book.record.times.agent_hangup.get_or_insert(self.book.time(now));
+        }
+        match self.transfer.as_ref().map(Transfer::is_answered) {
+            Some(true) => self.hand_over(now, out),
+            Some(false) if self.citizen.dialog == Dialog::Gone => return self.end(now, EndedBy::Agent, NORMAL, out),
+            Some(false) => {
+                self.release_agent(now, out);
+                self.book.tell(out);
+            }
+            None => {}
+        }
+        self.sound(out);
+        self.show(now, out);
+    }
+
+    /// Whether agent and emergency line go on although the citizen has hung up.
+    pub(in crate::call) fn outlasts_citizen(&self) -> bool {
+        matches!(self.state, State::Talking { .. }) && self.transfer.as_ref().is_some_and(Transfer::is_emergency)
+    }
+
+    /// As it is shown.
+    pub(in crate::call) fn transfer_view(&self) -> Option<TransferView> {
+        let record = self.book.record.transfers.last()?;
+        Some(TransferView {
+            target: record.target.clone(),
+            kind: record.kind,
+            phase: self.transfer.as_ref().map(|transfer| transfer.phase),
+            result: record.result,
+            dial: self.dial_by_hand.clone(),
+        })
+    }
+}

@@ -1,0 +1,358 @@
+//! A transfer: the third party of a call, on the way there and while it is there.
+//!
+//! ```text
+//! Dialling → Consulting → Joined → Handed
+//!     │ all numbers and routes failed, or taken back: over
+//! ```
+//!
+//! Owns whom to dial next and what is remembered of it. Who hears whom meanwhile, and what becomes of the citizen when
+//! the third party is gone, is the call's.
+
+use super::event::{Command, Settings};
+use super::leg::Leg;
+use super::reach::{Failure, Progress, Reach, Wish};
+use super::record::Clock;
+use super::targets::{Shut, Target};
+use crate::base::fact::{EndedBy, RouteAttempt, TargetKind, TransferMode, TransferRecord, TransferResult};
+use crate::base::{ContactId, LegId, Mono, Now, RecordingId};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Most transfers of one contact, tries in vain included.
+pub const TRANSFERS_MAX: usize = 20;
+/// Longest reason, in characters.
+pub const REASON_CHARACTERS_MAX: usize = 200;
+
+/// What is asked for in a talk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Bring this target in.
+    Start {
+        /// Its name.
+        target: Box<str>,
+        /// Who hears whom meanwhile.
+        mode: TransferMode,
+        /// Why; 1 to [`REASON_CHARACTERS_MAX`] characters.
+        reason: Box<str>,
+    },
+    /// All three hear each other, as soon as the target is there.
+    Join,
+    /// The agent leaves, as soon as the target is there.
+    Complete,
+    /// The target is hung up; agent and citizen go on.
+    Cancel,
+}
+
+/// Why nothing of it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTransferred {
+    /// The call is over, in the queue or rings.
+    #[error("no agent talks in this call")]
+    NotTalking,
+    /// Another asked than who talks.
+    #[error("another agent talks in this call")]
+    NotYours,
+    /// It is configured nowhere.
+    #[error("no target of this name: it must be written as in sip-profiles/targets")]
+    UnknownTarget,
+    /// Its dates lie in the future.
+    #[error("this target is not in service yet")]
+    NotYet,
+    /// Its dates are past.
+    #[error("this target is no longer in service")]
+    Expired,
+    /// Outside of its hours.
+    #[error("this target is closed now: write an order instead")]
+    Closed,
+    /// A contact is transferred once.
+    #[error("this contact was transferred already: only emergency lines can be brought in again")]
+    Second,
+    /// One at a time.
+    #[error("a transfer is under way: finish or cancel it first")]
+    UnderWay,
+    /// There is none that this could be asked of.
+    #[error("no transfer is under way")]
+    None,
+    /// The reason is mandatory.
+    #[error("say why: a reason of 1 to {REASON_CHARACTERS_MAX} characters")]
+    NoReason,
+    /// No rule of the allow-list names its number.
+    #[error("no rule of sip-profiles/dialling.toml names the number of this target")]
+    NotListed,
+    /// [`TRANSFERS_MAX`] were tried.
+    #[error("too many transfers of this contact were tried")]
+    TooMany,
+}
+
+impl From<Shut> for NotTransferred {
+    fn from(shut: Shut) -> NotTransferred {
+        match shut {
+            Shut::NotYet => NotTransferred::NotYet,
+            Shut::Expired => NotTransferred::Expired,
+            Shut::Closed => NotTransferred::Closed,
+        }
+    }
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The target is being reached.
+    Dialling,
+    /// Agent and target talk; the citizen has music.
+    Consulting,
+    /// All three hear each other.
+    Joined,
+    /// The agent has left; citizen and target talk.
+    Handed,
+}
+
+/// As supervisors and the agent see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferView {
+    /// Name of the target.
+    pub target: Box<str>,
+    /// What it is.
+    pub kind: TargetKind,
+    /// Where it stands, while it lasts.
+    pub phase: Option<Phase>,
+    /// How the last one went, once it is over.
+    pub result: Option<TransferResult>,
+    /// The number to dial by hand, when an emergency line could not be reached.
+    pub dial: Option<Box<str>>,
+}
+
+/// What a transfer needs to know of its call.
+#[derive(Clone, Debug)]
+pub(super) struct Of {
+    /// Holds the channel of the route in use.
+    pub(super) holder: LegId,
+    /// The citizen's leg, on whose media thread the target shall be.
+    pub(super) citizen: LegId,
+    pub(super) settings: Arc<Settings>,
+    pub(super) contact: ContactId,
+    pub(super) clock: Clock,
+}
+
+/// One transfer, as long as it lasts.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) phase: Phase,
+    pub(super) mode: TransferMode,
+    /// What the target sounds like before it answers goes to the agent.
+    pub(super) is_heard: bool,
+    /// Of the agent's side and of the target's, from when all three are.
+    pub(super) tracks: [RecordingId; 2],
+    target: Target,
+    /// Place of the one in use among the target's numbers.
+    number: usize,
+    of: Of,
+    reach: Reach,
+    /// Routes of numbers that were given up.
+    past: Vec<RouteAttempt>,
+    /// Legs of numbers that were given up; they run out.
+    former: Vec<Leg>,
+}
+
+/// What survives a crash: a target that is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedTransfer {
+    phase: Phase,
+    mode: TransferMode,
+    target: Box<str>,
+    number: usize,
+    holder: LegId,
+    tracks: [RecordingId; 2],
+    leg: Leg,
+}
+
+impl SavedTransfer {
+    pub(super) fn leg(&self) -> LegId {
+        self.leg.id
+    }
+}
+
+impl Transfer {
+    /// Begins to dial. `None` when no rule names any number of the target.
+    pub(super) fn begin(
+        now: Now,
+        (target, mode): (Target, TransferMode),
+        of: Of,
+        tracks: [RecordingId; 2],
+        out: &mut Vec<Command>,
+    ) -> Option<Transfer> {
+        let (number, wish) = wish(&target, &of, 0)?;
+        let reach = Reach::begin(now, wish, out);
+        let (past, former) = (Vec::new(), Vec::new());
+        Some(Transfer {
+            phase: Phase::Dialling,
+            mode,
+            is_heard: false,
+            tracks,
+            target,
+            number,
+            of,
+            reach,
+            past,
+            former,
+        })
+    }
+
+    pub(super) fn is_emergency(&self) -> bool {
+        self.target.kind == TargetKind::Emergency
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.phase != Phase::Dialling
+    }
+
+    pub(super) fn next_deadline(&self) -> Mono {
+        self.reach.next_deadline()
+    }
+
+    /// The leg in use.
+    pub(super) fn leg(&self) -> Option<LegId> {
+        self.reach.leg().map(|leg| leg.id)
+    }
+
+    pub(super) fn is(&self, leg: LegId) -> bool {
+        self.reach.is(leg)
+    }
+
+    pub(super) fn holder(&self) -> LegId {
+        self.of.holder
+    }
+
+    /// The leg in use and those that run out.
+    pub(super) fn legs(&self) -> impl Iterator<Item = &Leg> {
+        self.reach.legs().chain(&self.former)
+    }
+
+    pub(super) fn legs_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
+        self.reach.legs_mut().chain(&mut self.former)
+    }
+
+    /// The leg that holds the channel, and the trunk whose it is.
+    pub(super) fn channel(&self) -> Option<(LegId, crate::base::TrunkId)> {
+        self.reach.channel()
+    }
+
+    /// Every route tried so far.
+    pub(super) fn routes(&self) -> Vec<RouteAttempt> {
+        self.past.iter().chain(self.reach.routes()).cloned().collect()
+    }
+
+    /// The number to dial by hand.
+    pub(super) fn first_number(&self) -> Box<str> {
+        self.target.numbers[0].national().into()
+    }
+
+    /// Lets the far side take a step. Where a number came to nothing, the next one is dialled.
+    pub(super) fn step(
+        &mut self,
+        now: Now,
+        out: &mut Vec<Command>,
+        act: impl FnOnce(&mut Reach, &mut Vec<Command>) -> Progress,
+    ) -> Progress {
+        match act(&mut self.reach, out) {
+            Progress::Failed(failure) => match self.next_number(now, out) {
+                true => Progress::Next,
+                false => Progress::Failed(failure),
+            },
+            other => other,
+        }
+    }
+
+    fn next_number(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
+        let Some((number, wish)) = wish(&self.target, &self.of, self.number + 1) else { return false };
+        self.past.extend_from_slice(self.reach.routes());
+        let before = std::mem::replace(&mut self.reach, Reach::begin(now, wish, out));
+        self.number = number;
+        self.former.extend(before.into_legs());
+        true
+    }
+
+    /// The target is hung up, if it is still there.
+    pub(super) fn end(&mut self, now: Now, status: u16, out: &mut Vec<Command>) {
+        self.reach.end(now, status, out);
+    }
+
+    /// A step was cut short: whatever anybody knows of the legs, they are no more.
+    pub(super) fn abandon(&mut self, now: Now, out: &mut Vec<Command>) {
+        self.reach.end(now, 500, out);
+        self.legs_mut().for_each(|leg| leg.abandon(out));
+    }
+
+    /// All its legs, when it is over.
+    pub(super) fn into_legs(self) -> impl Iterator<Item = Leg> {
+        self.former.into_iter().chain(self.reach.into_legs())
+    }
+
+    /// What must hold after every event.
+    pub(super) fn check(&self) {
+        self.reach.check();
+        assert_eq!(self.reach.is_answered(), self.is_answered(), "who is there has answered");
+    }
+
+    /// As it survives a crash; `None` while nobody is there.
+    pub(super) fn saved(&self) -> Option<SavedTransfer> {
+        let leg = self.reach.leg().filter(|_| self.is_answered())?.clone();
+        let (phase, mode, number, tracks) = (self.phase, self.mode, self.number, self.tracks);
+        let target = self.target.name.clone();
+        Some(SavedTransfer { phase, mode, target, number, holder: self.of.holder, tracks, leg })
+    }
+
+    /// Goes on after a crash with a target that is there. `None` when the settings do not know it any more, or the route
+    /// that it was reached by.
+    pub(super) fn restore(
+        saved: SavedTransfer,
+        of: Of,
+        site: crate::base::SiteId,
+        routes: &[RouteAttempt],
+    ) -> Option<Transfer> {
+        let of = Of { holder: saved.holder, ..of };
+        let target = of.settings.targets.named(site, &saved.target)?.clone();
+        let (number, wish) = wish(&target, &of, saved.number)?;
+        let (trunk, _) = of.settings.trunk_named(&routes.last()?.trunk)?;
+        let reach = Reach::resumed(wish, saved.leg, trunk, routes.to_vec());
+        let (phase, mode, tracks) = (saved.phase, saved.mode, saved.tracks);
+        let (past, former) = (Vec::new(), Vec::new());
+        Some(Transfer { phase, mode, is_heard: false, tracks, target, number, of, reach, past, former })
+    }
+}
+
+/// How the first number from this place on that may be dialled is reached, and its place.
+fn wish(target: &Target, of: &Of, from: usize) -> Option<(usize, Wish)> {
+    let numbers = target.numbers.iter().enumerate().skip(from);
+    let (place, number, rule) = numbers
+        .filter_map(|(place, number)| Some((place, number, of.settings.dialling.rule(target.site, number)?)))
+        .next()?;
+    let wish = Wish {
+        holder: of.holder,
+        beside: of.citizen,
+        settings: of.settings.clone(),
+        number: number.clone(),
+        rule: rule.clone(),
+        ring_max: target.ring_max,
+        contact: of.contact,
+        clock: of.clock,
+    };
+    Some((place, wish))
+}
+
+/// How a transfer went that nobody answered.
+pub(super) fn result_of(failure: Failure) -> TransferResult {
+    match (failure.status, failure.by) {
+        (486 | 600 | 603, _) => TransferResult::Busy,
+        (408 | 480 | 487, EndedBy::Caller) => TransferResult::NoAnswer,
+        _ => TransferResult::Unreachable,
+    }
+}
+
+impl TransferRecord {
+    /// Whether it is the one transfer that a contact may have.
+    pub(super) fn counts(&self) -> bool {
+        self.result == Some(TransferResult::Completed) && self.kind != TargetKind::Emergency
+    }
+}

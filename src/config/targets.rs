@@ -1,0 +1,158 @@
+//! `sip-profiles/targets/`: to whom citizens are transferred, in one file for each site or kind, as suits. There may be none.
+
+use super::node::{Site, Sites, site_of};
+use super::numbers::first_instant;
+use super::problem::Problem;
+use super::schema;
+use super::source::{Check, Source, files};
+use crate::base::SiteId;
+use crate::base::fact::TargetKind;
+use crate::base::number::{Number, NumberKind};
+use crate::call::targets::{Hours, Target, Targets, Window};
+use crate::trunk::Dialling;
+use std::path::Path;
+
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+const NAME_CHARACTERS_MAX: usize = 32;
+const KEY_DIGITS_MAX: usize = 3;
+const NUMBERS_MAX: usize = 8;
+
+/// Reads all targets, in order of files.
+pub(super) fn read(folder: &Path, sites: Sites<'_>, dialling: &Dialling, problems: &mut Vec<Problem>) -> Targets {
+    let mut targets = Targets::default();
+    for (path, _) in files(folder, "toml").unwrap_or_default() {
+        let Some(source) = Source::open(&path, "make it readable", problems) else { continue };
+        let Some(raw) = source.read::<schema::Targets>(problems).value else { continue };
+        let mut check = Check { source: &source, problems };
+        for raw in &raw.target {
+            if let Some(target) = target(&mut check, raw, sites, dialling, &targets) {
+                targets.list.push(target);
+            }
+        }
+    }
+    targets
+}
+
+fn target(
+    check: &mut Check<'_>,
+    raw: &schema::Target,
+    sites: Sites<'_>,
+    dialling: &Dialling,
+    others: &Targets,
+) -> Option<Target> {
+    let id = site_of(check, &raw.site, sites)?;
+    let site = &sites.list[id.index()];
+    let name: Box<str> = raw.name.get_ref().as_str().into();
+    if name.is_empty() || name.chars().count() > NAME_CHARACTERS_MAX {
+        let cure = format!("write 1 to {NAME_CHARACTERS_MAX} characters");
+        check.wrong(&raw.name.span(), format!("\"{name}\" is no name"), cure);
+    }
+    if others.named(id, &name).is_some() {
+        let message = format!("a second target \"{name}\" of this site");
+        check.wrong(&raw.name.span(), message, "give each target a name of its own");
+    }
+    let numbers = numbers(check, raw, (id, site), dialling);
+    let key = raw.key.as_ref().map(|text| key(check, text, id, others));
+    let ring_max = raw.ring_max_s.as_ref().map(|count| check.seconds(Some(count), 30, 5..=600));
+    let hours = hours(check, raw, site);
+    Some(Target {
+        site: id,
+        title: raw.title.as_deref().map_or_else(|| name.clone(), Into::into),
+        name,
+        kind: raw.kind,
+        numbers,
+        key,
+        ring_max,
+        hours,
+    })
+}
+
+/// Each must be one that may be dialled, an emergency's by a rule of its own and nothing else by such a rule.
+fn numbers(
+    check: &mut Check<'_>,
+    raw: &schema::Target,
+    (id, site): (SiteId, &Site),
+    dialling: &Dialling,
+) -> Vec<Number> {
+    let written = raw.numbers.get_ref();
+    if written.is_empty() || written.len() > NUMBERS_MAX {
+        let message = format!("{} numbers", written.len());
+        check.wrong(&raw.numbers.span(), message, format!("name 1 to {NUMBERS_MAX}, the first to be dialled first"));
+    }
+    let mut numbers = Vec::new();
+    for text in written {
+        let number = match Number::parse(text.get_ref(), &site.area_code) {
+            Ok(number) => number,
+            Err(error) => {
+                let message = format!("\"{}\" is no number: {error}", text.get_ref());
+                check.wrong(&text.span(), message, "write it as it is dialled inside China");
+                continue;
+            }
+        };
+        if number.kind() == NumberKind::Emergency && raw.kind != TargetKind::Emergency {
+            let message = format!("\"{}\" is an emergency number", text.get_ref());
+            check.wrong(&text.span(), message, "make it a target with kind = \"emergency\"");
+        }
+        if dialling.rule(id, &number).is_none() {
+            let message = format!("no rule of dialling.toml names \"{}\" for site \"{}\"", text.get_ref(), site.code);
+            check.wrong(&text.span(), message, "add a [[rule]] that names it and its trunks");
+        }
+        numbers.push(number);
+    }
+    numbers
+}
+
+/// `*` and digits; none is the beginning of another, so that the last digit alone decides.
+fn key(check: &mut Check<'_>, text: &schema::Text, site: SiteId, others: &Targets) -> Box<str> {
+    let key = text.get_ref().as_str();
+    let digits = key.strip_prefix('*').unwrap_or("");
+    if !(1..=KEY_DIGITS_MAX).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        check.wrong(&text.span(), format!("\"{key}\" is no key"), "write * and 1 to 3 digits: \"*1\", \"*21\"");
+    }
+    let meets = |other: &str| other.starts_with(key) || key.starts_with(other);
+    let other = others.of(site).find(|other| other.key.as_deref().is_some_and(meets));
+    if let Some(other) = other {
+        let message = format!("\"{key}\" and the key of target \"{}\" begin alike", other.name);
+        check.wrong(&text.span(), message, "choose keys none of which is the beginning of another");
+    }
+    key.into()
+}
+
+fn hours(check: &mut Check<'_>, raw: &schema::Target, site: &Site) -> Hours {
+    let zone = &site.time_zone;
+    let from = raw.from.as_ref().and_then(|date| first_instant(check, date, zone));
+    let until = raw.until.as_ref().and_then(|date| first_instant(check, date, zone));
+    if let (Some(from), Some(until), Some(date)) = (from, until, &raw.until)
+        && until <= from
+    {
+        check.wrong(&date.span(), "the target ends before it begins", "`until` is the first day without it");
+    }
+    let windows = raw.hours.iter().filter_map(|text| window(check, text)).collect();
+    // China's clocks have known no summer time since 1991.
+    Hours { from, until, windows, utc_offset_s: zone.to_offset(jiff::Timestamp::now()).seconds() }
+}
+
+/// `mon-fri 08:00-18:00`.
+fn window(check: &mut Check<'_>, text: &schema::Text) -> Option<Window> {
+    let read = || {
+        let (days, times) = text.get_ref().split_once(' ')?;
+        let day = |name: &str| DAYS.iter().position(|day| *day == name);
+        let (first, last) = days.split_once('-').unwrap_or((days, days));
+        let (first, last) = (day(first)?, day(last)?);
+        let weekdays = (first..=last).fold(0u8, |days, day| days | 1 << day);
+        let (from, until) = times.split_once('-')?;
+        let minute = |text: &str| {
+            let (hours, minutes) = text.split_once(':')?;
+            let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+            (minutes < 60).then(|| hours * 60 + minutes).filter(|minute| *minute <= 24 * 60)
+        };
+        let (from_min, until_min) = (minute(from)?, minute(until)?);
+        (weekdays != 0 && from_min < until_min).then_some(Window { weekdays, from_min, until_min })
+    };
+    let window = read();
+    if window.is_none() {
+        let message = format!("\"{}\" is no part of a week", text.get_ref());
+        check.wrong(&text.span(), message, "write \"mon-fri 08:00-18:00\" or \"sat 09:00-12:00\"");
+    }
+    window
+}

@@ -1,0 +1,102 @@
+//! Wishes about transfers on their way to a call, and who waits for the answers.
+//!
+//! The call alone judges; here only the question is carried and the answer brought back to whoever asked.
+
+use super::start::Node;
+use super::wires::lock;
+use crate::base::{AgentId, CallId};
+use crate::call::event::Event as ToCalls;
+use crate::call::targets::Targets;
+use crate::call::transfer::{Ask, NotTransferred};
+use crate::shard;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
+
+/// What becomes of a wish.
+pub type Answer = Result<(), NotTransferred>;
+
+/// Wishes that may be under way at once.
+const WAITING_MAX: usize = 1_024;
+
+/// The shard takes nothing more now, or too many wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node is too busy to take this: ask again")]
+pub struct Busy;
+
+/// Who waits for which answer.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    tickets: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
+}
+
+impl Waiting {
+    /// Waits for the answer under a new ticket.
+    fn wait(&self) -> Result<(u64, oneshot::Receiver<Answer>), Busy> {
+        let mut table = lock(&self.0);
+        // Whoever no longer waits has gone away.
+        table.waiting.retain(|_, sender| !sender.is_closed());
+        if table.waiting.len() >= WAITING_MAX {
+            return Err(Busy);
+        }
+        table.tickets += 1;
+        let (ticket, (sender, receiver)) = (table.tickets, oneshot::channel());
+        table.waiting.insert(ticket, sender);
+        Ok((ticket, receiver))
+    }
+
+    /// The call has answered.
+    pub(super) fn answered(&self, ticket: u64, answer: Answer) {
+        if let Some(waits) = lock(&self.0).waiting.remove(&ticket) {
+            // One who has gone away asks again, and sees where the call stands.
+            let _ = waits.send(answer);
+        }
+    }
+}
+
+impl Node {
+    /// Hands wishes about transfers to the call's shard; the answer comes when the call has judged.
+    pub fn transfer(
+        &self,
+    ) -> impl Fn(CallId, Option<AgentId>, Ask) -> Result<oneshot::Receiver<Answer>, Busy> + Send + Sync + 'static {
+        let wires = self.wires().clone();
+        move |call, by, ask| {
+            let to = wires.shards.get(call.shard.index()).ok_or(Busy)?;
+            let (ticket, receiver) = wires.transfers.wait()?;
+            let event = shard::Event::Call(ToCalls::Transfer { call, by, ask, ticket });
+            to.events.try_send(event).map_err(|_| Busy)?;
+            Ok(receiver)
+        }
+    }
+}
+
+impl Node {
+    /// Tells to whom citizens may be transferred, as configured now.
+    pub fn targets(&self) -> impl Fn() -> Arc<Targets> + Send + Sync + 'static {
+        let wires = self.wires().clone();
+        move || wires.setup.load().calls.targets.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_come_to_who_asked_and_those_gone_away_take_no_place() {
+        let waiting = Waiting::default();
+        let (first, mut answer) = waiting.wait().unwrap();
+        let others: Vec<_> = (1..WAITING_MAX).map(|_| waiting.wait().unwrap()).collect();
+        assert_eq!(waiting.wait().map(|_| ()), Err(Busy));
+        waiting.answered(first, Err(NotTransferred::Second));
+        assert_eq!(answer.try_recv(), Ok(Err(NotTransferred::Second)));
+        waiting.answered(first, Ok(()));
+        drop(others);
+        let (_, mut answer) = waiting.wait().unwrap();
+        assert_eq!((lock(&waiting.0).waiting.len(), answer.try_recv().is_err()), (1, true));
+    }
+}
