@@ -9,6 +9,7 @@ use super::may::{Action, Object};
 use super::problem::{Problem, Problems};
 use crate::net::connections;
 use crate::node::internals::{Internals, QueueFigures, ShardFigures, TrunkFigures};
+use crate::node::sound::{self, Histogram, Sound};
 use crate::node::{archive, media};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -33,6 +34,8 @@ enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Counts by classes, from zero at the start.
+    Classes,
 }
 
 use Kind::{Counter, Gauge};
@@ -238,6 +241,7 @@ fn write(all: &Internals) -> String {
     families(&mut text, &QUEUES, &queues);
     families(&mut text, &TRUNKS, &trunks);
     families(&mut text, &MEDIA, &media);
+    sounds(&mut text, &all.media);
     head(&mut text, "blocked_total", Counter, "New calls refused for want of room, by trunk.");
     for (trunk, calls) in &all.edge.blocked {
         sample(&mut text, "blocked_total", &[("trunk", trunk.to_string())], calls);
@@ -262,8 +266,45 @@ fn head(text: &mut String, name: &str, kind: Kind, help: &str) {
     let kind = match kind {
         Counter => "counter",
         Gauge => "gauge",
+        Kind::Classes => "histogram",
     };
     put(text, format_args!("# HELP jiesu_{name} {help}\n# TYPE jiesu_{name} {kind}\n"));
+}
+
+/// How legs sounded that have closed, all threads together.
+fn sounds(text: &mut String, threads: &[media::Figures]) {
+    let mut sum = Sound::default();
+    threads.iter().for_each(|thread| sum.add(&thread.sound));
+    let both = |of: fn(&sound::Way) -> &Histogram| vec![("in", of(&sum.received)), ("out", of(&sum.sent))];
+    let (mos, loss, jitter) = (both(|way| &way.mos), both(|way| &way.loss), both(|way| &way.jitter));
+    let help = "Mean opinion score of closed legs (ITU-T G.107).";
+    histograms(text, ("media_leg_mos", help), &sound::MOS, &mos);
+    histograms(text, ("media_leg_loss_ratio", "Lost part of the packets of closed legs."), &sound::LOSS, &loss);
+    histograms(text, ("media_leg_jitter_seconds", "Interarrival jitter of closed legs."), &sound::JITTER, &jitter);
+    let trip = ("media_leg_round_trip_seconds", "There and back, of closed legs whose RTCP told it.");
+    histograms(text, trip, &sound::ROUND_TRIP, &[("both", &sum.round_trip)]);
+}
+
+/// One family of histograms, by direction.
+fn histograms(
+    text: &mut String,
+    (name, help): (&str, &str),
+    bounds: &[u64; sound::BOUNDS],
+    rows: &[(&'static str, &Histogram)],
+) {
+    head(text, name, Kind::Classes, help);
+    let unit = |millionths: u64| millionths as f64 / 1e6;
+    for (direction, histogram) in rows {
+        let direction = ("direction", (*direction).to_owned());
+        let mut below = 0;
+        let upper = bounds.iter().map(|bound| unit(*bound).to_string()).chain(["+Inf".into()]);
+        for (count, bound) in histogram.classes.iter().zip(upper) {
+            below += count;
+            sample(text, &format!("{name}_bucket"), &[direction.clone(), ("le", bound)], below);
+        }
+        sample(text, &format!("{name}_sum"), std::slice::from_ref(&direction), unit(histogram.sum));
+        sample(text, &format!("{name}_count"), &[direction], below);
+    }
 }
 
 fn sample(text: &mut String, name: &str, labels: &[(&'static str, String)], value: impl Display) {
@@ -286,6 +327,7 @@ fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::event::Counters;
 
     #[test]
     fn the_text_has_the_shape_that_prometheus_reads() {
@@ -299,8 +341,25 @@ mod tests {
             abandoned: 7,
         };
         let (queues, shards) = (vec![queue], vec![ShardFigures::default(); 2]);
-        let internals = Internals { queues, shards, ..Internals::default() };
+        let leg = Counters { received: 99, lost: 1, mos_received: Some(433), ..Counters::default() };
+        let mut media = vec![media::Figures::default(); 2];
+        media.iter_mut().for_each(|thread| thread.sound.count(&leg));
+        let internals = Internals { queues, shards, media, ..Internals::default() };
         let text = write(&internals);
+        let expected = "# TYPE jiesu_media_leg_loss_ratio histogram\n\
+                        jiesu_media_leg_loss_ratio_bucket{direction=\"in\",le=\"0\"} 0\n\
+                        jiesu_media_leg_loss_ratio_bucket{direction=\"in\",le=\"0.005\"} 0\n\
+                        jiesu_media_leg_loss_ratio_bucket{direction=\"in\",le=\"0.01\"} 2\n";
+        assert!(text.contains(expected), "{text}");
+        for line in [
+            "loss_ratio_bucket{direction=\"in\",le=\"+Inf\"} 2",
+            "loss_ratio_sum{direction=\"in\"} 0.02",
+            "loss_ratio_count{direction=\"in\"} 2",
+            "mos_bucket{direction=\"in\",le=\"4.34\"} 2",
+            "mos_count{direction=\"out\"} 0",
+        ] {
+            assert!(text.contains(&format!("\njiesu_media_leg_{line}\n")), "{line}");
+        }
         let expected = "# HELP jiesu_queue_waiting Callers who wait or whose agent is being rung.\n\
                         # TYPE jiesu_queue_waiting gauge\n\
                         jiesu_queue_waiting{site=\"fuzhou\",queue=\"a\\\"b\\\\c\\nd\"} 3\n";

@@ -23,7 +23,7 @@ use super::q850::{
 };
 use super::record::Book;
 use crate::acd::event::{Event as Acd, Lease};
-use crate::base::fact::Stage;
+use crate::base::fact::{Party, Stage};
 use crate::base::{AgentId, CallId, LegId, Mono, Now, OrderId, PromptId, QueueId, RecordingId, SiteId};
 use crate::ivr;
 use crate::media::event::{Action as Media, Remote};
@@ -143,7 +143,7 @@ impl Call {
             born: birth.settings.clone(),
             settings: birth.settings,
             state: State::Opening { offer: birth.offer, towards },
-            citizen: Leg::new(leg, Dialog::Unanswered),
+            citizen: Leg::new(leg, Dialog::Unanswered, Party::Citizen { trunk: birth.book.record.trunk.clone() }),
             agents: Vec::new(),
             flow: birth.flow,
             opening: birth.opening,
@@ -179,11 +179,10 @@ impl Call {
         }
     }
 
-    /// Everything is told and every leg has run out: the call may be forgotten.
+    /// Everything is told and every leg has run out, its media too: the call may be forgotten.
     pub(super) fn is_over(&self, now: Mono) -> bool {
-        let gone = |leg: &Leg| leg.dialog == Dialog::Gone;
         matches!(self.state, State::Ending)
-            && (self.deadline <= now || gone(&self.citizen) && self.agents.iter().all(gone))
+            && (self.deadline <= now || self.citizen.is_over() && self.agents.iter().all(Leg::is_over))
     }
 
     /// Whether the citizen is still being served.

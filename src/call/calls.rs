@@ -269,8 +269,8 @@ impl Calls {
                 self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Event), out));
             }
             Media::Quiet { leg, silent } => self.with_leg(now, leg, out, |call, out| call.quiet(now, leg, silent, out)),
-            Media::Closed { leg, counters: _ } => {
-                self.with_leg(now, leg, out, |call, out| call.media_lost(now, leg, out));
+            Media::Closed { leg, counters } => {
+                self.with_leg(now, leg, out, |call, out| call.media_closed(now, leg, &counters, out));
             }
             Media::Heard { leg: _ } | Media::DigitsSent { leg: _ } => {}
         }

@@ -4,8 +4,10 @@
 
 use super::event::Command;
 use super::q850::NETWORK_OUT_OF_ORDER;
-use crate::base::{LegId, Mono, Now};
-use crate::media::event::{Action as Media, Marks, Remote};
+use super::record::Clock;
+use crate::base::fact::{Fact, LegQuality, Party, WayQuality};
+use crate::base::{ContactId, LegId, Mono, Now};
+use crate::media::event::{Action as Media, Counters, Marks, Remote};
 use crate::sdp::{self, Codec, Direction};
 use crate::sip::event::Action as Sip;
 use bytes::Bytes;
@@ -30,9 +32,11 @@ pub(super) enum Dialog {
 pub(super) struct Leg {
     pub(super) id: LegId,
     pub(super) dialog: Dialog,
+    /// Who is at the other end.
+    pub(super) party: Party,
     session: Option<sdp::Session>,
     remote: Option<Remote>,
-    port: Option<Port>,
+    port: Port,
     /// A re-INVITE of ours is under way because the media went quiet; nothing is probed twice at once.
     probing_since: Option<Mono>,
     /// How its first digit came; others ways are not heard, for some equipment sends each digit in two.
@@ -49,9 +53,20 @@ pub(super) enum DigitWay {
     Info,
 }
 
+/// The media port of a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Port {
+    /// There is none.
+    None,
+    /// Media come and go.
+    Open(Opened),
+    /// The media plane was asked to close it, and will say what came and went.
+    Closing(Opened),
+}
+
 /// An open port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Port {
+struct Opened {
     local: SocketAddr,
     seed: u64,
     opened: Now,
@@ -66,21 +81,21 @@ fn codecs(first: Option<Codec>) -> [Codec; 2] {
 }
 
 impl Leg {
-    pub(super) fn new(id: LegId, dialog: Dialog) -> Leg {
-        Leg { id, dialog, session: None, remote: None, port: None, probing_since: None, digits_by: None }
+    pub(super) fn new(id: LegId, dialog: Dialog, party: Party) -> Leg {
+        Leg { id, dialog, party, session: None, remote: None, port: Port::None, probing_since: None, digits_by: None }
     }
 
     /// The port is bound: media may be described.
     pub(super) fn open(&mut self, now: Now, local: SocketAddr, seed: u64, out: &mut Vec<Command>) {
         self.session = Some(sdp::Session::new(seed >> 2, local));
-        self.port = Some(Port { local, seed, opened: now });
+        self.port = Port::Open(Opened { local, seed, opened: now });
         out.push(Command::Media(Media::Open { leg: self.id, seed }));
     }
 
     /// The process that held its port died: the same port is bound again, `beside` the other leg, and goes on. Returns
     /// when it was first opened.
     pub(super) fn reopen(&self, beside: Option<LegId>, marks: &Marks, out: &mut Vec<Command>) -> Option<Now> {
-        let (leg, Port { local, seed, opened }) = (self.id, self.port?);
+        let (leg, Port::Open(Opened { local, seed, opened })) = (self.id, self.port) else { return None };
         out.push(Command::ReopenPort { leg, beside, local });
         let (remote, mark) = (self.remote, marks.get(&leg).copied());
         out.push(Command::Media(Media::Reopen { leg, seed, opened, remote, mark }));
@@ -142,7 +157,7 @@ impl Leg {
     }
 
     fn connect(&mut self, remote: Remote, out: &mut Vec<Command>) {
-        if self.remote != Some(remote) && self.port.is_some() {
+        if self.remote != Some(remote) && self.has_port() {
             self.remote = Some(remote);
             out.push(Command::Media(Media::Connect { leg: self.id, remote }));
         }
@@ -185,7 +200,60 @@ impl Leg {
 
     /// Whether its port is open.
     pub(super) fn has_port(&self) -> bool {
-        self.port.is_some()
+        match self.port {
+            Port::Open(_) => true,
+            Port::None | Port::Closing(_) => false,
+        }
+    }
+
+    /// Nothing more comes from it: neither from the user agent nor from the media plane.
+    pub(super) fn is_over(&self) -> bool {
+        self.dialog == Dialog::Gone && !matches!(self.port, Port::Closing(_))
+    }
+
+    /// The media plane died with its figures: nothing more is heard of a port that was closing.
+    pub(super) fn plane_died(&mut self) {
+        if let Port::Closing(_) = self.port {
+            self.port = Port::None;
+        }
+    }
+
+    /// The media plane closed the port. Returns what the leg's media were like, if any were agreed on.
+    pub(super) fn closed(
+        &mut self,
+        now: Now,
+        counters: &Counters,
+        (contact, clock): (ContactId, Clock),
+    ) -> Option<Fact> {
+        let (Port::Open(port) | Port::Closing(port)) = std::mem::replace(&mut self.port, Port::None) else {
+            return None;
+        };
+        let remote = self.remote?;
+        let received = WayQuality {
+            packets: counters.received,
+            lost: counters.lost,
+            jitter_us: counters.jitter_us,
+            mos: counters.mos_received,
+        };
+        let sent = WayQuality {
+            packets: counters.sent,
+            lost: counters.far_lost,
+            jitter_us: counters.far_jitter_us,
+            mos: counters.mos_sent,
+        };
+        Some(Fact::Leg(Box::new(LegQuality {
+            contact,
+            leg: self.id,
+            party: self.party.clone(),
+            codec: remote.codec.encoding().into(),
+            opened: clock.at(port.opened),
+            closed: clock.at(now),
+            received,
+            sent,
+            dropped: counters.dropped,
+            round_trip_us: counters.round_trip_us,
+            one_way: counters.one_way(),
+        })))
     }
 
     /// Asks for the end of the dialog and closes the port.
@@ -205,11 +273,15 @@ impl Leg {
         self.dialog = Dialog::Gone;
         out.push(Command::Sip(Sip::HangUp { leg: self.id, q850: NETWORK_OUT_OF_ORDER }));
         out.push(Command::Media(Media::Close { leg: self.id }));
+        if let Port::Open(port) = self.port {
+            self.port = Port::Closing(port);
+        }
     }
 
     /// Closes the port; nothing more is heard or said.
     pub(super) fn close(&mut self, out: &mut Vec<Command>) {
-        if self.port.take().is_some() {
+        if let Port::Open(port) = self.port {
+            self.port = Port::Closing(port);
             out.push(Command::Media(Media::Close { leg: self.id }));
         }
     }

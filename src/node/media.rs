@@ -8,6 +8,7 @@
 use super::alarm::Alarm;
 use super::clock;
 use super::guard::fenced;
+use super::sound::Sound;
 use super::wires::lock;
 use crate::base::map::KeyedMap;
 use crate::base::{LegId, MediaThreadId, Mono};
@@ -120,6 +121,8 @@ pub struct Figures {
     pub legs_one_way: u64,
     /// Legs that sounded poor on either way: many would be dissatisfied ([`MOS_POOR`]).
     pub legs_poor: u64,
+    /// How legs sounded that have closed.
+    pub sound: Sound,
     /// Packets that the system did not take.
     pub sends_failed: u64,
     /// Reads of a socket that failed.
@@ -139,6 +142,7 @@ impl Figures {
         self.legs_one_way += u64::from(leg.one_way());
         let poor = [leg.mos_received, leg.mos_sent].into_iter().flatten().any(|mos| mos < MOS_POOR);
         self.legs_poor += u64::from(poor);
+        self.sound.count(leg);
     }
 }
 

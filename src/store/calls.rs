@@ -1,6 +1,7 @@
 //! Call records (CDR) with their attempts and collected digits.
 
 use super::bulk::{Bound, Bulk};
+use super::legs::{self, LegRow};
 use super::page::{Page, of_site, turn_to};
 use super::{Site, StoreError};
 use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, Direction, EndedBy, RouteAttempt, Stage};
@@ -121,7 +122,7 @@ pub struct DigitsRow {
 }
 
 /// A call with all that hangs on it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct CallDetail {
     /// The record.
     pub call: CallRow,
@@ -131,6 +132,8 @@ pub struct CallDetail {
     pub routes: Vec<RouteRow>,
     /// Digits, in order.
     pub collected: Vec<DigitsRow>,
+    /// How the media of its legs were, in the order in which they were opened; of closed ones only.
+    pub legs: Vec<LegRow>,
 }
 
 /// Which calls of the site.
@@ -197,7 +200,8 @@ impl Site<'_> {
         let routes = sqlx::query_as(routes).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
         let digits = "SELECT node, digits FROM call_digits WHERE site = $1 AND contact = $2 ORDER BY position";
         let collected = sqlx::query_as(digits).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
-        Ok(Some(CallDetail { call, attempts, routes, collected }))
+        let legs = sqlx::query_as(legs::OF_CALL).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
+        Ok(Some(CallDetail { call, attempts, routes, collected, legs }))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::base::number::Number;
 use crate::base::{AgentId, ContactId, LegId, Mint, Mono, Now, OrderId, QueueId, ShardId, SiteId, TrunkId, Wall};
 use crate::ivr::draft::Names;
 use crate::ivr::{Draft, Entry, Numbers};
-use crate::media::event::{Action as Media, Notice as Heard};
+use crate::media::event::{Action as Media, Counters, Notice as Heard};
 use crate::sip::event::{
     About, Action as Sip, Destination, Ending, Flow, Incoming, Location, Notice, OverTrunk, Referred, Source,
 };
@@ -113,6 +113,10 @@ impl World {
                     Command::OpenPort { leg, .. } => {
                         let event = Event::PortOpened { leg: *leg, local: "192.0.2.100:10000".parse().unwrap() };
                         self.calls.handle(self.now, event, &mut out);
+                    }
+                    Command::Media(Media::Close { leg }) => {
+                        let counters = Counters { received: 50, sent: 60, ..Counters::default() };
+                        self.calls.handle(self.now, Event::Media(Heard::Closed { leg: *leg, counters }), &mut out);
                     }
                     Command::Trunk(event) => {
                         let mut said = Vec::new();

@@ -3,6 +3,7 @@
 //! A state is a dialog beside media: each pair is tried, also those that no call brings about.
 
 use super::{Bytes, CITIZEN, Duration, HOLDING, Mono, Now, OFFER, PHONE, VIDEO, Wall};
+use crate::base::fact::Party;
 use crate::call::event::Command;
 use crate::call::leg::{Dialog, DigitWay, Leg};
 use crate::media::event::{Action as Media, Marks};
@@ -92,7 +93,7 @@ fn reopen(leg: &mut Leg, out: &mut Vec<Command>) -> &'static str {
 
 /// A leg with this dialog and these media.
 fn reach(dialog: Dialog, media: char) -> Leg {
-    let mut leg = Leg::new(CITIZEN, dialog);
+    let mut leg = Leg::new(CITIZEN, dialog, Party::Citizen { trunk: "".into() });
     let out = &mut Vec::new();
     match media {
         '-' => {}

@@ -1,6 +1,7 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
 mod leg;
+mod quality;
 mod table;
 
 use super::Calls;
@@ -13,7 +14,7 @@ use crate::base::number::Number;
 use crate::base::snapshot::Snapshot;
 use crate::base::{AgentId, CallId, LegId, Mint, Mono, Now, PromptId, QueueId, ShardId, SiteId, Wall};
 use crate::ivr::{Draft, Entry, Numbers};
-use crate::media::event::{Action as Media, Notice as Heard};
+use crate::media::event::{Action as Media, Counters, Notice as Heard};
 use crate::sip::event::{About, Action as Sip, Destination, Ending, Flow, Incoming, Notice, Referred, Source};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ struct World {
     ports_open: bool,
     /// Number of the newest play.
     plays: u32,
+    /// What the media plane says of each leg that it closes.
+    counters: Counters,
 }
 
 fn settings() -> Arc<Settings> {
@@ -85,6 +88,7 @@ impl World {
             out: Vec::new(),
             ports_open: true,
             plays: 0,
+            counters: Counters { received: 50, sent: 60, ..Counters::default() },
         }
     }
 
@@ -115,12 +119,25 @@ impl World {
                 self.plays = *play;
             }
         }
+        self.close_ports(&mut done);
         self.out = done;
+    }
+
+    /// The media plane says so of each port that it closes.
+    fn close_ports(&mut self, done: &mut Vec<Command>) {
+        let closed: Vec<LegId> = media(done).into_iter().filter_map(closes).collect();
+        for leg in closed {
+            let event = Event::Media(Heard::Closed { leg, counters: self.counters });
+            self.calls.handle(self.now, event, done);
+        }
     }
 
     fn pass(&mut self, by: Duration) -> Vec<Command> {
         self.now = self.now.after(by);
         self.calls.expire(self.now, &mut self.out);
+        let mut done = std::mem::take(&mut self.out);
+        self.close_ports(&mut done);
+        self.out = done;
         self.calls.check();
         std::mem::take(&mut self.out)
     }
@@ -200,6 +217,10 @@ impl World {
 
 fn media(out: &[Command]) -> Vec<&Media> {
     out.iter().filter_map(|command| if let Command::Media(action) = command { Some(action) } else { None }).collect()
+}
+
+fn closes(action: &Media) -> Option<LegId> {
+    if let Media::Close { leg } = action { Some(*leg) } else { None }
 }
 
 fn sip(out: &[Command]) -> Vec<&Sip> {
