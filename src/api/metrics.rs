@@ -76,7 +76,7 @@ const TRUNKS: [Family<TrunkFigures>; 12] = [
     }),
 ];
 
-const SHARDS: [Family<ShardFigures>; 10] = [
+const SHARDS: [Family<ShardFigures>; 13] = [
     ("calls_live", Gauge, "Calls with a citizen on the line.", |shard| shard.calls.live as f64),
     ("calls_taken_total", Counter, "Calls taken.", |shard| shard.calls.taken as f64),
     ("calls_refused_total", Counter, "Calls refused for want of room or while draining.", |shard| {
@@ -86,6 +86,11 @@ const SHARDS: [Family<ShardFigures>; 10] = [
         shard.calls.unknown_number as f64
     }),
     ("calls_broken_total", Counter, "Calls ended by a fault of ours in a step.", |shard| shard.calls.broken as f64),
+    ("legs_silent_total", Counter, "Legs of which nothing was heard for 10 s.", |shard| shard.calls.silent as f64),
+    ("legs_silent_one_way_total", Counter, "Silent legs that were there, and were kept.", |shard| {
+        shard.calls.silent_one_way as f64
+    }),
+    ("legs_silent_given_up_total", Counter, "Silent legs that were ended.", |shard| shard.calls.silent_given_up as f64),
     ("sip_transactions", Gauge, "SIP transactions.", |shard| shard.sip.transactions as f64),
     ("sip_dialogs", Gauge, "SIP dialogs.", |shard| shard.sip.dialogs as f64),
     ("sip_bindings", Gauge, "Registered contacts, copies of other shards included.", |shard| shard.sip.bindings as f64),

@@ -50,10 +50,6 @@ const REVOKE_WAIT_MAX: Duration = Duration::from_secs(5);
 const APOLOGY_MAX: Duration = Duration::from_secs(30);
 /// Longer than any SIP transaction (64×T1) that may still end a leg.
 const LINGER_MAX: Duration = Duration::from_secs(70);
-/// Neither RTP nor RTCP for so long: the far end is asked whether it is still there.
-const QUIET_MAX: Duration = Duration::from_secs(30);
-/// A leg that sends nothing for so long is given up, though its dialog stands: the call was one-way, and nobody hangs up.
-const MUTE_MAX: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(super) enum State {

@@ -2,11 +2,11 @@
 //!
 //! Owns the offer/answer of the leg. Never decides what the leg hears: that is the call's.
 
-use super::event::Command;
+use super::event::{Command, Silent, SilentStep};
 use super::q850::NETWORK_OUT_OF_ORDER;
 use super::record::Clock;
 use crate::base::fact::{Fact, LegQuality, Party, WayQuality};
-use crate::base::{ContactId, LegId, Mono, Now};
+use crate::base::{ContactId, LegId, Mono, Now, SiteId};
 use crate::media::event::{Action as Media, Counters, Marks, Remote};
 use crate::sdp::{self, Codec, Direction};
 use crate::sip::event::Action as Sip;
@@ -37,11 +37,36 @@ pub(super) struct Leg {
     session: Option<sdp::Session>,
     remote: Option<Remote>,
     port: Port,
-    /// A re-INVITE of ours is under way because the media went quiet; nothing is probed twice at once.
-    probing_since: Option<Mono>,
+    silence: Silence,
+    /// It was silent although it was there.
+    one_way: bool,
     /// How its first digit came; others ways are not heard, for some equipment sends each digit in two.
     #[serde(default)]
     digits_by: Option<DigitWay>,
+}
+
+/// Whose leg it is.
+pub(super) type Whose = (ContactId, SiteId);
+
+/// Neither RTP nor RTCP for so long, and nobody is there: the leg is given up.
+const CLEAR_AFTER: Duration = Duration::from_secs(30);
+/// Nobody is there who has not answered in this time: by then an INVITE was sent six times (RFC 3261 §17.1.1.2).
+const ANSWER_MAX: Duration = Duration::from_secs(16);
+/// A leg that stands and is silent is asked again this often.
+const ASK_EVERY: Duration = Duration::from_secs(60);
+
+/// What is known of a leg of which nothing is heard. A leg of which nothing need be heard, being held, is never silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Silence {
+    /// Something is heard, or it was not asked yet.
+    None,
+    /// Its user agent was asked whether the dialog stands. A consent of ICE that ran out (RFC 7675) will count as `Failed`
+    /// without a question.
+    Asked { at: Mono },
+    /// It does not.
+    Failed,
+    /// It does: only its media do not come.
+    Stands { asked: Mono },
 }
 
 /// How a digit comes.
@@ -82,7 +107,17 @@ fn codecs(first: Option<Codec>) -> [Codec; 2] {
 
 impl Leg {
     pub(super) fn new(id: LegId, dialog: Dialog, party: Party) -> Leg {
-        Leg { id, dialog, party, session: None, remote: None, port: Port::None, probing_since: None, digits_by: None }
+        Leg {
+            id,
+            dialog,
+            party,
+            session: None,
+            remote: None,
+            port: Port::None,
+            silence: Silence::None,
+            one_way: false,
+            digits_by: None,
+        }
     }
 
     /// The port is bound: media may be described.
@@ -159,6 +194,8 @@ impl Leg {
     fn connect(&mut self, remote: Remote, out: &mut Vec<Command>) {
         if self.remote != Some(remote) && self.has_port() {
             self.remote = Some(remote);
+            // The media plane, too, begins to wait anew.
+            self.silence = Silence::None;
             out.push(Command::Media(Media::Connect { leg: self.id, remote }));
         }
     }
@@ -176,26 +213,69 @@ impl Leg {
         }
     }
 
-    /// Nothing is heard from it: asks the far end with a re-INVITE that changes nothing whether the dialog still stands
-    /// (RFC 3261 §14, §12.2.1.2).
-    pub(super) fn probe(&mut self, now: Mono, out: &mut Vec<Command>) {
-        if self.dialog != Dialog::Alive || self.probing_since.is_some_and(|since| now.since(since) < PROBE_EVERY) {
-            return;
+    /// Nothing is heard from it for `silent`: first it is asked by a re-INVITE that changes nothing whether the dialog still
+    /// stands (RFC 3261 §14; every phone knows it, while UPDATE is neither known to all nor meant for confirmed dialogs,
+    /// RFC 3311 §5.1). True when it is to be given up.
+    pub(super) fn quiet(
+        &mut self,
+        now: Mono,
+        (silent, one_way_max): (Duration, Duration),
+        whose: Whose,
+        out: &mut Vec<Command>,
+    ) -> bool {
+        if self.dialog != Dialog::Alive {
+            return false;
         }
-        if let Some(sdp) = self.offer(None) {
-            self.probing_since = Some(now);
-            out.push(Command::Sip(Sip::Reinvite { leg: self.id, sdp }));
+        let given_up = match self.silence {
+            _ if silent >= one_way_max => true,
+            Silence::None => false,
+            Silence::Asked { at } => silent >= CLEAR_AFTER && now.since(at) >= ANSWER_MAX,
+            Silence::Failed => silent >= CLEAR_AFTER,
+            Silence::Stands { .. } => false,
+        };
+        if given_up {
+            self.tell_silence(SilentStep::GivenUp, whose, out);
+            return true;
+        }
+        let asks = match self.silence {
+            Silence::None => true,
+            Silence::Stands { asked } => now.since(asked) >= ASK_EVERY,
+            Silence::Asked { .. } | Silence::Failed => false,
+        };
+        if asks && let Some(sdp) = self.offer(None) {
+            if self.silence == Silence::None {
+                self.tell_silence(SilentStep::Asked, whose, out);
+            }
+            self.silence = Silence::Asked { at: now };
+            out.push(Command::Sip(Sip::Probe { leg: self.id, sdp }));
+        }
+        false
+    }
+
+    /// Something is heard of it again.
+    pub(super) fn heard(&mut self) {
+        self.silence = Silence::None;
+    }
+
+    /// A re-INVITE of ours was answered: what was described is taken. Any answer but "there is no such dialog" says that it
+    /// stands.
+    pub(super) fn reoffered(&mut self, answer: Result<Bytes, u16>, whose: Whose, out: &mut Vec<Command>) {
+        if let Silence::Asked { at } = self.silence {
+            self.silence = match answer {
+                Err(408 | 481) => Silence::Failed,
+                Ok(_) | Err(_) => Silence::Stands { asked: at },
+            };
+            if matches!(self.silence, Silence::Stands { .. }) && !std::mem::replace(&mut self.one_way, true) {
+                self.tell_silence(SilentStep::OneWay, whose, out);
+            }
+        }
+        if let Ok(sdp) = answer {
+            self.accept(&sdp, out);
         }
     }
 
-    /// The probe was answered: the far end is there, and what it described is taken.
-    pub(super) fn probed(&mut self, answer: Result<Bytes, u16>, out: &mut Vec<Command>) {
-        match answer {
-            Ok(sdp) => {
-                self.accept(&sdp, out);
-            }
-            Err(_refused_but_alive) => {}
-        }
+    fn tell_silence(&self, step: SilentStep, (contact, site): Whose, out: &mut Vec<Command>) {
+        out.push(Command::Silent(Silent { contact, site, party: self.party.clone(), step }));
     }
 
     /// Whether its port is open.
@@ -209,6 +289,11 @@ impl Leg {
     /// Nothing more comes from it: neither from the user agent nor from the media plane.
     pub(super) fn is_over(&self) -> bool {
         self.dialog == Dialog::Gone && !matches!(self.port, Port::Closing(_))
+    }
+
+    /// The leg comes from a snapshot: what it was asked last may not be under way any more.
+    pub(super) fn resume(&mut self) {
+        self.silence = Silence::None;
     }
 
     /// The media plane died with its figures: nothing more is heard of a port that was closing.
@@ -252,7 +337,7 @@ impl Leg {
             sent,
             dropped: counters.dropped,
             round_trip_us: counters.round_trip_us,
-            one_way: counters.one_way(),
+            one_way: self.one_way || counters.one_way(),
         })))
     }
 
@@ -286,6 +371,3 @@ impl Leg {
         }
     }
 }
-
-/// A quiet leg is asked at most this often whether it is still there.
-const PROBE_EVERY: Duration = Duration::from_secs(60);

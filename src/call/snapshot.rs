@@ -281,6 +281,7 @@ impl Call {
     /// Finds itself in what is left of its legs.
     fn resume(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, lost: Option<&Marks>, out: &mut Vec<Command>) {
         self.book.resume(lost.is_some(), out);
+        std::iter::once(&mut self.citizen).chain(&mut self.agents).for_each(Leg::resume);
         for leg in self.agents.iter_mut().filter(|leg| !is_known(leg.id)) {
             leg.dialog = Dialog::Gone;
             leg.close(out);

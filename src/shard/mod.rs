@@ -9,7 +9,7 @@ pub use standing::Standing;
 
 use crate::base::fact::Fact;
 use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
-use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Towards};
+use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Silent, Towards};
 use crate::call::{self, Calls};
 use crate::sip::event::{
     Action, Ask, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings, Suspicion,
@@ -112,6 +112,8 @@ pub enum Effect {
     },
     /// To whoever watches.
     Show(CallView),
+    /// To the log.
+    Silent(Silent),
     /// To all other shards and whoever watches phones.
     Bindings(Bindings),
     /// To whoever watches the edge.
@@ -371,6 +373,7 @@ impl Shard {
                     FromCalls::Acd { site, event } => out.push(Effect::Acd { site, event }),
                     FromCalls::Fact { site, fact } => out.push(Effect::Fact { site, fact }),
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
+                    FromCalls::Silent(silent) => out.push(Effect::Silent(silent)),
                 }
             }
         }

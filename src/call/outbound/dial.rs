@@ -37,8 +37,6 @@ const DESK_RING_MAX: Duration = Duration::from_secs(30);
 const BOUND_MARGIN: Duration = Duration::from_secs(5);
 /// Longer than any SIP transaction (64×T1) that may still end a leg.
 const LINGER_MAX: Duration = Duration::from_secs(70);
-/// Neither RTP nor RTCP for so long: the far end is asked whether it is still there.
-const QUIET_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 enum State {
@@ -482,18 +480,28 @@ impl Outbound {
     }
 
     pub(super) fn reoffer_answered(&mut self, leg: LegId, answer: Result<Bytes, u16>, out: &mut Vec<Command>) {
+        let whose = (self.book.contact(), self.site);
         if let Some(side) = self.leg_mut(leg) {
-            side.probed(answer, out);
+            side.reoffered(answer, whose, out);
         }
     }
 
     pub(super) fn quiet(&mut self, now: Now, leg: LegId, silent: Duration, out: &mut Vec<Command>) {
-        if silent >= QUIET_MAX
-            && matches!(self.state, State::Talking)
-            && let Some(leg) = self.leg_mut(leg)
-        {
-            leg.probe(now.mono, out);
+        if !matches!(self.state, State::Talking) {
+            return;
         }
+        let most = self.settings.one_way_max(&self.book.record.trunk);
+        let whose = (self.book.contact(), self.site);
+        let Some(side) = self.leg_mut(leg) else { return };
+        if side.quiet(now.mono, (silent, most), whose, out) {
+            side.hang_up(NETWORK_OUT_OF_ORDER, out);
+            self.leg_ended(now, leg, Ending::Lost, out);
+        }
+    }
+
+    /// Something is heard of `leg` again.
+    pub(super) fn heard(&mut self, leg: LegId) {
+        self.leg_mut(leg).into_iter().for_each(Leg::heard);
     }
 
     /// The dialog of `leg` is over.

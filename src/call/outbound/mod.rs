@@ -306,7 +306,8 @@ impl Calls {
         self.with_outbound(now, id, out, |call, out| match notice {
             Media::Quiet { leg, silent } => call.quiet(now, leg, silent, out),
             Media::Closed { leg, counters } => call.media_closed(now, leg, &counters, out),
-            Media::Played { .. } | Media::Digit { .. } | Media::DigitsSent { .. } | Media::Heard { .. } => {}
+            Media::Heard { leg } => call.heard(leg),
+            Media::Played { .. } | Media::Digit { .. } | Media::DigitsSent { .. } => {}
         });
     }
 

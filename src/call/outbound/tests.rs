@@ -408,6 +408,32 @@ fn a_session_is_refreshed_on_both_sides_and_a_refer_is_declined() {
 }
 
 #[test]
+fn a_side_that_is_gone_ends_the_call_and_one_that_is_there_is_kept_to_its_trunks_limit() {
+    let short = Profile { one_way_max: Duration::from_secs(50), ..profile("a") };
+    for (answers, limit_s) in [(false, 30), (true, 50)] {
+        for far in [false, true] {
+            let mut world = World::with(vec![short.clone(), profile("b")]);
+            let second = world.up_to('T');
+            let (leg, said) = if far { (second, FAR) } else { (AGENT, PHONE) };
+            for silent_s in (10..=limit_s).step_by(10) {
+                assert_eq!(world.letter(), 'T', "{silent_s} s");
+                world.pass(Duration::from_secs(10));
+                let out = world.tell(Event::Media(Heard::Quiet { leg, silent: Duration::from_secs(silent_s) }));
+                let asked = out.iter().any(|it| matches!(it, Command::Sip(Sip::Probe { leg: of, .. }) if *of == leg));
+                assert_eq!(asked, silent_s == 10, "{silent_s} s");
+                if asked && answers {
+                    world.sip(Notice::ReofferAnswered { leg, answer: Ok(Bytes::from_static(said)) });
+                }
+                if silent_s == limit_s {
+                    assert_eq!(record(&out).end.map(|end| end.by), Some(EndedBy::Network));
+                }
+            }
+            assert_ne!(world.letter(), 'T');
+        }
+    }
+}
+
+#[test]
 fn its_legs_and_its_contact_are_kept_for_as_long_as_it_stands() {
     let mut world = World::new();
     world.calls.keep_changes();

@@ -2,6 +2,7 @@
 
 mod leg;
 mod quality;
+mod silence;
 mod table;
 
 use super::Calls;
@@ -568,35 +569,11 @@ fn released_callers_hear_why_and_operators_may_end_a_call() {
 }
 
 #[test]
-fn waiting_callers_name_themselves_again_and_silent_legs_are_asked() {
+fn waiting_callers_name_themselves_again() {
     let mut world = World::new();
     world.queued();
     let again = world.pass(Duration::from_secs(31));
     assert!(matches!(acd(&again)[..], [ToAcd::Enqueue(_)]), "{again:?}");
-    let early = world.tell(Event::Media(Heard::Quiet { leg: CITIZEN, silent: Duration::from_secs(10) }));
-    assert!(early.is_empty());
-    let asked = world.tell(Event::Media(Heard::Quiet { leg: CITIZEN, silent: Duration::from_secs(30) }));
-    assert!(matches!(sip(&asked)[..], [Sip::Reinvite { leg: CITIZEN, .. }]));
-    let alive = world.sip(Notice::ReofferAnswered { leg: CITIZEN, answer: Err(488) });
-    assert!(alive.is_empty(), "refused, therefore alive");
-    let gone = world.sip(Notice::Ended { leg: CITIZEN, why: Ending::Lost });
-    assert_eq!(ended(&gone), (Stage::Queued, EndedBy::Network, 200));
-}
-
-#[test]
-fn a_leg_that_is_there_but_mute_for_ten_minutes_is_given_up() {
-    let mut world = World::new();
-    world.queued();
-    for minutes in 1..10 {
-        let silent = Duration::from_secs(60 * minutes);
-        let asked = world.tell(Event::Media(Heard::Quiet { leg: CITIZEN, silent }));
-        assert!(matches!(sip(&asked)[..], [Sip::Reinvite { leg: CITIZEN, .. }]), "{minutes} min");
-        world.sip(Notice::ReofferAnswered { leg: CITIZEN, answer: Err(488) });
-        world.pass(Duration::from_secs(60));
-    }
-    let gone = world.tell(Event::Media(Heard::Quiet { leg: CITIZEN, silent: Duration::from_secs(600) }));
-    assert!(sip(&gone).iter().any(|action| matches!(action, Sip::HangUp { leg: CITIZEN, .. })), "{gone:?}");
-    assert_eq!(ended(&gone), (Stage::Queued, EndedBy::Network, 200));
 }
 
 /// Every notice that there is, in a random order, with stale legs, leases and calls: invariants hold, and once the
