@@ -209,7 +209,8 @@ fn every_state_moves_or_stays_as_the_table_says() {
 /// 30 s and never before; whoever is there at the limit, asked again every minute.
 #[test]
 fn a_silent_leg_is_given_up_when_it_is_gone_and_kept_while_it_stands() {
-    let cases: [(Option<Result<Bytes, u16>>, u64, usize); 7] = [
+    type Answer = Option<Result<Bytes, u16>>;
+    let cases: [(Answer, u64, usize); 7] = [
         (None, 30, 1),
         (Some(Err(481)), 30, 1),
         (Some(Err(408)), 30, 1),
