@@ -54,7 +54,7 @@ pub async fn list(
     Ok(Json(Paged::new(rows, page.limit, |row| &row.id)))
 }
 
-/// The record of one call, with every ringing of an agent and the digits given.
+/// The record of one call, with every ringing of an agent, the digits given and how its legs sounded.
 #[utoipa::path(get, path = "/calls/{contact}", tag = "calls", params(("contact" = String, Path), SiteQuery),
     security(("bearer" = [])), responses((status = 200, body = CallDetail), Problems))]
 pub async fn one(
@@ -72,6 +72,7 @@ pub async fn one(
     if grant.reach == Reach::Own {
         // Whom else the call rang is not theirs to see.
         detail.attempts.retain(|attempt| *attempt.agent == *caller.actor.name);
+        detail.legs.retain(|leg| leg.agent.as_deref().is_none_or(|agent| *agent == *caller.actor.name));
     }
     Ok(Json(detail))
 }

@@ -9,6 +9,7 @@ use super::may::{Action, Object};
 use super::problem::{Problem, Problems};
 use crate::net::connections;
 use crate::node::internals::{Internals, QueueFigures, ShardFigures, TrunkFigures};
+use crate::node::sound::{self, Histogram, Sound};
 use crate::node::{archive, media};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -33,6 +34,8 @@ enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Counts by classes, from zero at the start.
+    Classes,
 }
 
 use Kind::{Counter, Gauge};
@@ -73,7 +76,7 @@ const TRUNKS: [Family<TrunkFigures>; 12] = [
     }),
 ];
 
-const SHARDS: [Family<ShardFigures>; 10] = [
+const SHARDS: [Family<ShardFigures>; 13] = [
     ("calls_live", Gauge, "Calls with a citizen on the line.", |shard| shard.calls.live as f64),
     ("calls_taken_total", Counter, "Calls taken.", |shard| shard.calls.taken as f64),
     ("calls_refused_total", Counter, "Calls refused for want of room or while draining.", |shard| {
@@ -83,6 +86,11 @@ const SHARDS: [Family<ShardFigures>; 10] = [
         shard.calls.unknown_number as f64
     }),
     ("calls_broken_total", Counter, "Calls ended by a fault of ours in a step.", |shard| shard.calls.broken as f64),
+    ("legs_silent_total", Counter, "Legs of which nothing was heard for 10 s.", |shard| shard.calls.silent as f64),
+    ("legs_silent_one_way_total", Counter, "Silent legs that were there, and were kept.", |shard| {
+        shard.calls.silent_one_way as f64
+    }),
+    ("legs_silent_given_up_total", Counter, "Silent legs that were ended.", |shard| shard.calls.silent_given_up as f64),
     ("sip_transactions", Gauge, "SIP transactions.", |shard| shard.sip.transactions as f64),
     ("sip_dialogs", Gauge, "SIP dialogs.", |shard| shard.sip.dialogs as f64),
     ("sip_bindings", Gauge, "Registered contacts, copies of other shards included.", |shard| shard.sip.bindings as f64),
@@ -238,6 +246,7 @@ fn write(all: &Internals) -> String {
     families(&mut text, &QUEUES, &queues);
     families(&mut text, &TRUNKS, &trunks);
     families(&mut text, &MEDIA, &media);
+    sounds(&mut text, &all.media);
     head(&mut text, "blocked_total", Counter, "New calls refused for want of room, by trunk.");
     for (trunk, calls) in &all.edge.blocked {
         sample(&mut text, "blocked_total", &[("trunk", trunk.to_string())], calls);
@@ -262,8 +271,45 @@ fn head(text: &mut String, name: &str, kind: Kind, help: &str) {
     let kind = match kind {
         Counter => "counter",
         Gauge => "gauge",
+        Kind::Classes => "histogram",
     };
     put(text, format_args!("# HELP jiesu_{name} {help}\n# TYPE jiesu_{name} {kind}\n"));
+}
+
+/// How legs sounded that have closed, all threads together.
+fn sounds(text: &mut String, threads: &[media::Figures]) {
+    let mut sum = Sound::default();
+    threads.iter().for_each(|thread| sum.add(&thread.sound));
+    let both = |of: fn(&sound::Way) -> &Histogram| vec![("in", of(&sum.received)), ("out", of(&sum.sent))];
+    let (mos, loss, jitter) = (both(|way| &way.mos), both(|way| &way.loss), both(|way| &way.jitter));
+    let help = "Mean opinion score of closed legs (ITU-T G.107).";
+    histograms(text, ("media_leg_mos", help), &sound::MOS, &mos);
+    histograms(text, ("media_leg_loss_ratio", "Lost part of the packets of closed legs."), &sound::LOSS, &loss);
+    histograms(text, ("media_leg_jitter_seconds", "Interarrival jitter of closed legs."), &sound::JITTER, &jitter);
+    let trip = ("media_leg_round_trip_seconds", "There and back, of closed legs whose RTCP told it.");
+    histograms(text, trip, &sound::ROUND_TRIP, &[("both", &sum.round_trip)]);
+}
+
+/// One family of histograms, by direction.
+fn histograms(
+    text: &mut String,
+    (name, help): (&str, &str),
+    bounds: &[u64; sound::BOUNDS],
+    rows: &[(&'static str, &Histogram)],
+) {
+    head(text, name, Kind::Classes, help);
+    let unit = |millionths: u64| millionths as f64 / 1e6;
+    for (direction, histogram) in rows {
+        let direction = ("direction", (*direction).to_owned());
+        let mut below = 0;
+        let upper = bounds.iter().map(|bound| unit(*bound).to_string()).chain(["+Inf".into()]);
+        for (count, bound) in histogram.classes.iter().zip(upper) {
+            below += count;
+            sample(text, &format!("{name}_bucket"), &[direction.clone(), ("le", bound)], below);
+        }
+        sample(text, &format!("{name}_sum"), std::slice::from_ref(&direction), unit(histogram.sum));
+        sample(text, &format!("{name}_count"), &[direction], below);
+    }
 }
 
 fn sample(text: &mut String, name: &str, labels: &[(&'static str, String)], value: impl Display) {
@@ -286,6 +332,7 @@ fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::event::Counters;
 
     #[test]
     fn the_text_has_the_shape_that_prometheus_reads() {
@@ -299,8 +346,25 @@ mod tests {
             abandoned: 7,
         };
         let (queues, shards) = (vec![queue], vec![ShardFigures::default(); 2]);
-        let internals = Internals { queues, shards, ..Internals::default() };
+        let leg = Counters { received: 99, lost: 1, mos_received: Some(433), ..Counters::default() };
+        let mut media = vec![media::Figures::default(); 2];
+        media.iter_mut().for_each(|thread| thread.sound.count(&leg));
+        let internals = Internals { queues, shards, media, ..Internals::default() };
         let text = write(&internals);
+        let expected = "# TYPE jiesu_media_leg_loss_ratio histogram\n\
+                        jiesu_media_leg_loss_ratio_bucket{direction=\"in\",le=\"0\"} 0\n\
+                        jiesu_media_leg_loss_ratio_bucket{direction=\"in\",le=\"0.005\"} 0\n\
+                        jiesu_media_leg_loss_ratio_bucket{direction=\"in\",le=\"0.01\"} 2\n";
+        assert!(text.contains(expected), "{text}");
+        for line in [
+            "loss_ratio_bucket{direction=\"in\",le=\"+Inf\"} 2",
+            "loss_ratio_sum{direction=\"in\"} 0.02",
+            "loss_ratio_count{direction=\"in\"} 2",
+            "mos_bucket{direction=\"in\",le=\"4.34\"} 2",
+            "mos_count{direction=\"out\"} 0",
+        ] {
+            assert!(text.contains(&format!("\njiesu_media_leg_{line}\n")), "{line}");
+        }
         let expected = "# HELP jiesu_queue_waiting Callers who wait or whose agent is being rung.\n\
                         # TYPE jiesu_queue_waiting gauge\n\
                         jiesu_queue_waiting{site=\"fuzhou\",queue=\"a\\\"b\\\\c\\nd\"} 3\n";

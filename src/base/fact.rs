@@ -3,7 +3,7 @@
 //! Facts carry raw time stamps and names that stay true when configuration changes (site codes, queue and agent names),
 //! never dense ids and never a score. A fact may be told again with a higher `revision`: the highest wins.
 
-use super::id::{ContactId, FactId, OrderId, RecordingId};
+use super::id::{ContactId, FactId, LegId, OrderId, RecordingId};
 use super::time::Wall;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ pub enum Fact {
     Audit(Box<Audit>),
     /// Calls were refused at the edge for want of room (呼损).
     Blocked(Blocked),
+    /// The media of a leg are closed: what they were like. Told apart from the call's record, which may be told for the
+    /// last time before, or live on.
+    Leg(Box<LegQuality>),
 }
 
 /// Calls that were refused before they were calls, in the minute up to the fact's own time.
@@ -45,6 +48,67 @@ pub struct Blocked {
     pub trunk: Box<str>,
     /// How many: repeated INVITEs of one call are one.
     pub calls: u64,
+}
+
+/// How the media of one leg were, from its port's opening to its closing. A leg with which nothing was agreed has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegQuality {
+    /// Whose call.
+    pub contact: ContactId,
+    /// Which leg of it: the key, with the contact.
+    pub leg: LegId,
+    /// Who was at the other end.
+    pub party: Party,
+    /// Encoding name of the codec agreed on last (RFC 3551 §6).
+    pub codec: Box<str>,
+    /// The port was opened.
+    pub opened: Wall,
+    /// It was closed.
+    pub closed: Wall,
+    /// What came.
+    pub received: WayQuality,
+    /// What was sent, as the other side reported it.
+    pub sent: WayQuality,
+    /// Packets from strangers, malformed ones and unknown payload types.
+    pub dropped: u64,
+    /// There and back in microseconds; `None` if no RTCP allowed it.
+    pub round_trip_us: Option<u32>,
+    /// It was spoken to and never spoke, or fell silent for long although it was there.
+    pub one_way: bool,
+}
+
+/// One direction of a leg's media.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayQuality {
+    /// RTP packets.
+    pub packets: u64,
+    /// Those lost on the way.
+    pub lost: u64,
+    /// Interarrival jitter at the end, in microseconds (RFC 3550 §6.4.1).
+    pub jitter_us: u32,
+    /// Mean opinion score in hundredths (ITU-T G.107); `None` if nothing is known.
+    pub mos: Option<u16>,
+}
+
+/// Who is at the other end of a leg.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Party {
+    /// The citizen who called, over this trunk; empty for a registered phone.
+    Citizen {
+        /// Its name.
+        trunk: Box<str>,
+    },
+    /// An agent's phone.
+    Agent {
+        /// The agent's name.
+        name: Box<str>,
+    },
+    /// Who was called outside, over this trunk.
+    Far {
+        /// Its name.
+        trunk: Box<str>,
+    },
 }
 
 /// The record of one contact's call (CDR). Every time is `None` until that happened.
@@ -474,6 +538,7 @@ impl Fact {
             Fact::Agent(_) => "agent",
             Fact::Audit(_) => "audit",
             Fact::Blocked(_) => "blocked",
+            Fact::Leg(_) => "leg",
         }
     }
 }

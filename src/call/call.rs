@@ -28,7 +28,7 @@ use super::q850::{
 use super::record::{Book, Shown};
 use super::transfer::{Phase, Transfer};
 use crate::acd::event::{Event as Acd, Lease};
-use crate::base::fact::Stage;
+use crate::base::fact::{Party, Stage};
 use crate::base::{AgentId, CallId, LegId, Mono, Now, OrderId, PromptId, QueueId, RecordingId, SiteId};
 use crate::ivr;
 use crate::media::event::{Action as Media, Remote};
@@ -55,10 +55,6 @@ const REVOKE_WAIT_MAX: Duration = Duration::from_secs(5);
 const APOLOGY_MAX: Duration = Duration::from_secs(30);
 /// Longer than any SIP transaction (64×T1) that may still end a leg.
 const LINGER_MAX: Duration = Duration::from_secs(70);
-/// Neither RTP nor RTCP for so long: the far end is asked whether it is still there.
-const QUIET_MAX: Duration = Duration::from_secs(30);
-/// A leg that sends nothing for so long is given up, though its dialog stands: the call was one-way, and nobody hangs up.
-const MUTE_MAX: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -159,7 +155,7 @@ impl Call {
             born: birth.settings.clone(),
             settings: birth.settings,
             state: State::Opening { offer: birth.offer, towards },
-            citizen: Leg::new(leg, Dialog::Unanswered),
+            citizen: Leg::new(leg, Dialog::Unanswered, Party::Citizen { trunk: birth.book.record.trunk.clone() }),
             agents: Vec::new(),
             flow: birth.flow,
             opening: birth.opening,
@@ -205,11 +201,10 @@ impl Call {
         }
     }
 
-    /// Everything is told and every leg has run out: the call may be forgotten.
+    /// Everything is told and every leg has run out, its media too: the call may be forgotten.
     pub(super) fn is_over(&self, now: Mono) -> bool {
-        let gone = |leg: &Leg| leg.dialog == Dialog::Gone;
         matches!(self.state, State::Ending)
-            && (self.deadline <= now || gone(&self.citizen) && self.agents.iter().all(gone))
+            && (self.deadline <= now || self.citizen.is_over() && self.agents.iter().all(Leg::is_over))
     }
 
     /// Whether the citizen is still being served.

@@ -3,7 +3,7 @@
 //! Owns admission, the table of calls, which leg belongs to which call, and their timers. Never looks into a call.
 
 use super::call::{Birth, Call, Trace};
-use super::event::{Command, Event, Settings};
+use super::event::{Command, Event, Settings, SilentStep};
 use super::leg::DigitWay;
 use super::outbound::{self, Outbounds};
 use super::q850::{CONGESTION, TEMPORARY_FAILURE, UNALLOCATED};
@@ -82,6 +82,12 @@ pub struct Counts {
     pub unknown_number: u64,
     /// Calls ended because a step of theirs panicked.
     pub broken: u64,
+    /// Legs of which nothing was heard: asked whether they stand.
+    pub silent: u64,
+    /// Those that stood, and were kept.
+    pub silent_one_way: u64,
+    /// Those that were given up, at once or after having been kept.
+    pub silent_given_up: u64,
 }
 
 impl Calls {
@@ -105,6 +111,20 @@ impl Calls {
 
     /// Takes one event to its end.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Command>) {
+        let before = out.len();
+        self.take(now, event, out);
+        for command in &out[before..] {
+            if let Command::Silent(silent) = command {
+                *match silent.step {
+                    SilentStep::Asked => &mut self.counts.silent,
+                    SilentStep::OneWay => &mut self.counts.silent_one_way,
+                    SilentStep::GivenUp => &mut self.counts.silent_given_up,
+                } += 1;
+            }
+        }
+    }
+
+    fn take(&mut self, now: Now, event: Event, out: &mut Vec<Command>) {
         self.in_hand = None;
         match event {
             Event::Sip(notice) => self.sip(now, notice, out),
@@ -295,10 +315,11 @@ impl Calls {
                 self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Event), tracks, out));
             }
             Media::Quiet { leg, silent } => self.with_leg(now, leg, out, |call, out| call.quiet(now, leg, silent, out)),
-            Media::Closed { leg, counters: _ } => {
-                self.with_leg(now, leg, out, |call, out| call.media_lost(now, leg, out));
+            Media::Closed { leg, counters } => {
+                self.with_leg(now, leg, out, |call, out| call.media_closed(now, leg, &counters, out));
             }
-            Media::Heard { leg: _ } | Media::DigitsSent { leg: _ } => {}
+            Media::Heard { leg } => self.with_leg(now, leg, out, |call, _| call.heard(leg)),
+            Media::DigitsSent { leg: _ } => {}
         }
     }
 

@@ -2,13 +2,14 @@
 
 use super::targets::Targets;
 use super::transfer::{Ask, NotTransferred, TransferView};
-use crate::base::fact::{Direction, Fact, Stage};
+use crate::base::fact::{Direction, Fact, Party, Stage};
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, LegId, OrderId, PromptId, QueueId, SiteId, TrunkId, Wall};
 use crate::{acd, ivr, media, sip, trunk};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Into [`Calls`](super::Calls).
 #[derive(Clone, Debug)]
@@ -131,6 +132,32 @@ pub enum Command {
     },
     /// To whoever watches: the call as it stands now.
     Show(CallView),
+    /// To the log: nothing is heard of a leg.
+    Silent(Silent),
+}
+
+/// Neither RTP nor RTCP comes from a leg that should send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silent {
+    /// Whose call.
+    pub contact: ContactId,
+    /// Whose.
+    pub site: SiteId,
+    /// Who is at the other end.
+    pub party: Party,
+    /// What is done about it.
+    pub step: SilentStep,
+}
+
+/// What is done about a silent leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SilentStep {
+    /// It is asked whether its dialog stands.
+    Asked,
+    /// It does: the leg is kept, and remembered as one-way.
+    OneWay,
+    /// It does not, or has been one-way for too long: the leg is ended.
+    GivenUp,
 }
 
 /// Who is at the other end of a port.
@@ -228,7 +255,15 @@ pub struct AgentIdentity {
     pub name: Box<str>,
 }
 
+/// How long a leg may be one-way in a call over no trunk: between registered phones.
+const ONE_WAY_MAX: Duration = Duration::from_secs(600);
+
 impl Settings {
+    /// How long a leg of a call over the trunk of this name may be there and send nothing.
+    pub fn one_way_max(&self, trunk: &str) -> Duration {
+        self.trunk_named(trunk).map_or(ONE_WAY_MAX, |(_, profile)| profile.one_way_max)
+    }
+
     /// The trunk of this name.
     pub fn trunk_named(&self, name: &str) -> Option<(TrunkId, &trunk::event::Profile)> {
         let place = self.trunks.trunks.iter().position(|profile| *profile.name == *name)?;

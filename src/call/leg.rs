@@ -2,10 +2,12 @@
 //!
 //! Owns the offer/answer of the leg. Never decides what the leg hears: that is the call's.
 
-use super::event::Command;
+use super::event::{Command, Silent, SilentStep};
 use super::q850::NETWORK_OUT_OF_ORDER;
-use crate::base::{LegId, Mono, Now};
-use crate::media::event::{Action as Media, Marks, Remote};
+use super::record::Clock;
+use crate::base::fact::{Fact, LegQuality, Party, WayQuality};
+use crate::base::{ContactId, LegId, Mono, Now, SiteId};
+use crate::media::event::{Action as Media, Counters, Marks, Remote};
 use crate::sdp::{self, Codec, Direction};
 use crate::sip::event::Action as Sip;
 use bytes::Bytes;
@@ -30,14 +32,41 @@ pub(super) enum Dialog {
 pub(super) struct Leg {
     pub(super) id: LegId,
     pub(super) dialog: Dialog,
+    /// Who is at the other end.
+    pub(super) party: Party,
     session: Option<sdp::Session>,
     remote: Option<Remote>,
-    port: Option<Port>,
-    /// A re-INVITE of ours is under way because the media went quiet; nothing is probed twice at once.
-    probing_since: Option<Mono>,
+    port: Port,
+    silence: Silence,
+    /// It was silent although it was there.
+    one_way: bool,
     /// How its first digit came; others ways are not heard, for some equipment sends each digit in two.
     #[serde(default)]
     digits_by: Option<DigitWay>,
+}
+
+/// Whose leg it is.
+pub(super) type Whose = (ContactId, SiteId);
+
+/// Neither RTP nor RTCP for so long, and nobody is there: the leg is given up.
+const CLEAR_AFTER: Duration = Duration::from_secs(30);
+/// Nobody is there who has not answered in this time: by then an INVITE was sent six times (RFC 3261 §17.1.1.2).
+const ANSWER_MAX: Duration = Duration::from_secs(16);
+/// A leg that stands and is silent is asked again this often.
+const ASK_EVERY: Duration = Duration::from_secs(60);
+
+/// What is known of a leg of which nothing is heard. A leg of which nothing need be heard, being held, is never silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Silence {
+    /// Something is heard, or it was not asked yet.
+    None,
+    /// Its user agent was asked whether the dialog stands. A consent of ICE that ran out (RFC 7675) will count as `Failed`
+    /// without a question.
+    Asked { at: Mono },
+    /// It does not.
+    Failed,
+    /// It does: only its media do not come.
+    Stands { asked: Mono },
 }
 
 /// How a digit comes.
@@ -49,9 +78,20 @@ pub(super) enum DigitWay {
     Info,
 }
 
+/// The media port of a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Port {
+    /// There is none.
+    None,
+    /// Media come and go.
+    Open(Opened),
+    /// The media plane was asked to close it, and will say what came and went.
+    Closing(Opened),
+}
+
 /// An open port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Port {
+struct Opened {
     local: SocketAddr,
     seed: u64,
     opened: Now,
@@ -66,21 +106,31 @@ fn codecs(first: Option<Codec>) -> [Codec; 2] {
 }
 
 impl Leg {
-    pub(super) fn new(id: LegId, dialog: Dialog) -> Leg {
-        Leg { id, dialog, session: None, remote: None, port: None, probing_since: None, digits_by: None }
+    pub(super) fn new(id: LegId, dialog: Dialog, party: Party) -> Leg {
+        Leg {
+            id,
+            dialog,
+            party,
+            session: None,
+            remote: None,
+            port: Port::None,
+            silence: Silence::None,
+            one_way: false,
+            digits_by: None,
+        }
     }
 
     /// The port is bound: media may be described.
     pub(super) fn open(&mut self, now: Now, local: SocketAddr, seed: u64, out: &mut Vec<Command>) {
         self.session = Some(sdp::Session::new(seed >> 2, local));
-        self.port = Some(Port { local, seed, opened: now });
+        self.port = Port::Open(Opened { local, seed, opened: now });
         out.push(Command::Media(Media::Open { leg: self.id, seed }));
     }
 
     /// The process that held its port died: the same port is bound again, `beside` the other leg, and goes on. Returns
     /// when it was first opened.
     pub(super) fn reopen(&self, beside: Option<LegId>, marks: &Marks, out: &mut Vec<Command>) -> Option<Now> {
-        let (leg, Port { local, seed, opened }) = (self.id, self.port?);
+        let (leg, Port::Open(Opened { local, seed, opened })) = (self.id, self.port) else { return None };
         out.push(Command::ReopenPort { leg, beside, local });
         let (remote, mark) = (self.remote, marks.get(&leg).copied());
         out.push(Command::Media(Media::Reopen { leg, seed, opened, remote, mark }));
@@ -142,8 +192,10 @@ impl Leg {
     }
 
     fn connect(&mut self, remote: Remote, out: &mut Vec<Command>) {
-        if self.remote != Some(remote) && self.port.is_some() {
+        if self.remote != Some(remote) && self.has_port() {
             self.remote = Some(remote);
+            // The media plane, too, begins to wait anew.
+            self.silence = Silence::None;
             out.push(Command::Media(Media::Connect { leg: self.id, remote }));
         }
     }
@@ -161,31 +213,132 @@ impl Leg {
         }
     }
 
-    /// Nothing is heard from it: asks the far end with a re-INVITE that changes nothing whether the dialog still stands
-    /// (RFC 3261 §14, §12.2.1.2).
-    pub(super) fn probe(&mut self, now: Mono, out: &mut Vec<Command>) {
-        if self.dialog != Dialog::Alive || self.probing_since.is_some_and(|since| now.since(since) < PROBE_EVERY) {
-            return;
+    /// Nothing is heard from it for `silent`: first it is asked by a re-INVITE that changes nothing whether the dialog still
+    /// stands (RFC 3261 §14; every phone knows it, while UPDATE is neither known to all nor meant for confirmed dialogs,
+    /// RFC 3311 §5.1). True when it is to be given up.
+    pub(super) fn quiet(
+        &mut self,
+        now: Mono,
+        (silent, one_way_max): (Duration, Duration),
+        whose: Whose,
+        out: &mut Vec<Command>,
+    ) -> bool {
+        if self.dialog != Dialog::Alive {
+            return false;
         }
-        if let Some(sdp) = self.offer(None) {
-            self.probing_since = Some(now);
-            out.push(Command::Sip(Sip::Reinvite { leg: self.id, sdp }));
+        let given_up = match self.silence {
+            _ if silent >= one_way_max => true,
+            Silence::None => false,
+            Silence::Asked { at } => silent >= CLEAR_AFTER && now.since(at) >= ANSWER_MAX,
+            Silence::Failed => silent >= CLEAR_AFTER,
+            Silence::Stands { .. } => false,
+        };
+        if given_up {
+            self.tell_silence(SilentStep::GivenUp, whose, out);
+            return true;
+        }
+        let asks = match self.silence {
+            Silence::None => true,
+            Silence::Stands { asked } => now.since(asked) >= ASK_EVERY,
+            Silence::Asked { .. } | Silence::Failed => false,
+        };
+        if asks && let Some(sdp) = self.offer(None) {
+            if self.silence == Silence::None {
+                self.tell_silence(SilentStep::Asked, whose, out);
+            }
+            self.silence = Silence::Asked { at: now };
+            out.push(Command::Sip(Sip::Probe { leg: self.id, sdp }));
+        }
+        false
+    }
+
+    /// Something is heard of it again.
+    pub(super) fn heard(&mut self) {
+        self.silence = Silence::None;
+    }
+
+    /// A re-INVITE of ours was answered: what was described is taken. Any answer but "there is no such dialog" says that it
+    /// stands.
+    pub(super) fn reoffered(&mut self, answer: Result<Bytes, u16>, whose: Whose, out: &mut Vec<Command>) {
+        if let Silence::Asked { at } = self.silence {
+            self.silence = match answer {
+                Err(408 | 481) => Silence::Failed,
+                Ok(_) | Err(_) => Silence::Stands { asked: at },
+            };
+            if matches!(self.silence, Silence::Stands { .. }) && !std::mem::replace(&mut self.one_way, true) {
+                self.tell_silence(SilentStep::OneWay, whose, out);
+            }
+        }
+        if let Ok(sdp) = answer {
+            self.accept(&sdp, out);
         }
     }
 
-    /// The probe was answered: the far end is there, and what it described is taken.
-    pub(super) fn probed(&mut self, answer: Result<Bytes, u16>, out: &mut Vec<Command>) {
-        match answer {
-            Ok(sdp) => {
-                self.accept(&sdp, out);
-            }
-            Err(_refused_but_alive) => {}
-        }
+    fn tell_silence(&self, step: SilentStep, (contact, site): Whose, out: &mut Vec<Command>) {
+        out.push(Command::Silent(Silent { contact, site, party: self.party.clone(), step }));
     }
 
     /// Whether its port is open.
     pub(super) fn has_port(&self) -> bool {
-        self.port.is_some()
+        match self.port {
+            Port::Open(_) => true,
+            Port::None | Port::Closing(_) => false,
+        }
+    }
+
+    /// Nothing more comes from it: neither from the user agent nor from the media plane.
+    pub(super) fn is_over(&self) -> bool {
+        self.dialog == Dialog::Gone && !matches!(self.port, Port::Closing(_))
+    }
+
+    /// The leg comes from a snapshot: what it was asked last may not be under way any more.
+    pub(super) fn resume(&mut self) {
+        self.silence = Silence::None;
+    }
+
+    /// The media plane died with its figures: nothing more is heard of a port that was closing.
+    pub(super) fn plane_died(&mut self) {
+        if let Port::Closing(_) = self.port {
+            self.port = Port::None;
+        }
+    }
+
+    /// The media plane closed the port. Returns what the leg's media were like, if any were agreed on.
+    pub(super) fn closed(
+        &mut self,
+        now: Now,
+        counters: &Counters,
+        (contact, clock): (ContactId, Clock),
+    ) -> Option<Fact> {
+        let (Port::Open(port) | Port::Closing(port)) = std::mem::replace(&mut self.port, Port::None) else {
+            return None;
+        };
+        let remote = self.remote?;
+        let received = WayQuality {
+            packets: counters.received,
+            lost: counters.lost,
+            jitter_us: counters.jitter_us,
+            mos: counters.mos_received,
+        };
+        let sent = WayQuality {
+            packets: counters.sent,
+            lost: counters.far_lost,
+            jitter_us: counters.far_jitter_us,
+            mos: counters.mos_sent,
+        };
+        Some(Fact::Leg(Box::new(LegQuality {
+            contact,
+            leg: self.id,
+            party: self.party.clone(),
+            codec: remote.codec.encoding().into(),
+            opened: clock.at(port.opened),
+            closed: clock.at(now),
+            received,
+            sent,
+            dropped: counters.dropped,
+            round_trip_us: counters.round_trip_us,
+            one_way: self.one_way || counters.one_way(),
+        })))
     }
 
     /// Asks for the end of the dialog and closes the port.
@@ -205,15 +358,16 @@ impl Leg {
         self.dialog = Dialog::Gone;
         out.push(Command::Sip(Sip::HangUp { leg: self.id, q850: NETWORK_OUT_OF_ORDER }));
         out.push(Command::Media(Media::Close { leg: self.id }));
+        if let Port::Open(port) = self.port {
+            self.port = Port::Closing(port);
+        }
     }
 
     /// Closes the port; nothing more is heard or said.
     pub(super) fn close(&mut self, out: &mut Vec<Command>) {
-        if self.port.take().is_some() {
+        if let Port::Open(port) = self.port {
+            self.port = Port::Closing(port);
             out.push(Command::Media(Media::Close { leg: self.id }));
         }
     }
 }
-
-/// A quiet leg is asked at most this often whether it is still there.
-const PROBE_EVERY: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@ use super::q850::{
     TEMPORARY_FAILURE,
 };
 use super::record::Clock;
-use crate::base::fact::{EndedBy, RouteAttempt};
+use crate::base::fact::{EndedBy, Party, RouteAttempt};
 use crate::base::number::Number;
 use crate::base::{ContactId, LegId, Mono, Now, TrunkId};
 use crate::sip::event::{Action as Sip, Destination, Flow, Invite, Location, OverTrunk};
@@ -240,15 +240,16 @@ impl Reach {
         }
         let begun = if self.tried.is_empty() { Progress::Begun } else { Progress::None };
         self.tried.push(trunk);
+        let name: Box<str> = self.profile().map_or_else(|| "".into(), |profile| profile.name.clone());
         self.routes.push(RouteAttempt {
-            trunk: self.profile().map_or_else(|| "".into(), |profile| profile.name.clone()),
+            trunk: name.clone(),
             seized: self.wish.clock.at(now),
             provisional: None,
             ringing: None,
             ended: None,
             sip_status: None,
         });
-        self.leg = Some(Leg::new(leg, Dialog::Gone));
+        self.leg = Some(Leg::new(leg, Dialog::Gone, Party::Far { trunk: name }));
         self.enter(now, State::Opening { flow }, ANSWER_MAX);
         let towards = Towards::Address(flow.peer);
         out.push(Command::OpenPort { leg, beside: Some(self.wish.beside), towards });

@@ -18,6 +18,11 @@ const LOST_REVISIONS_MAX: u32 = 1 << 10;
 pub(super) struct Clock(Now);
 
 impl Clock {
+    #[cfg(test)]
+    pub(super) fn of(came: Now) -> Clock {
+        Clock(came)
+    }
+
     pub(super) fn at(self, now: Now) -> Wall {
         self.0.wall + now.mono.since(self.0.mono)
     }

@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The version we write. Older ones stay readable.
-pub const VERSION: u16 = 2;
+/// The version we write. What crosses processes is [`Standing`](crate::shard::Standing), with a version of its own.
+pub const VERSION: u16 = 3;
 /// What the snapshot is of.
 pub const KIND: &str = "calls";
 /// More legs than can have been dialled between the last snapshot and a crash.
@@ -186,7 +186,10 @@ impl Calls {
         for &id in &ids {
             calls.with_call(now, id, out, |call, out| call.resume(now, &is_known, lost, out));
             if lost.is_some() {
-                calls.with_call(now, id, out, |call, out| call.sound_again(now, out));
+                calls.with_call(now, id, out, |call, out| {
+                    call.sound_again(now, out);
+                    call.planes_died();
+                });
             }
         }
         let held = calls.calls.iter().filter_map(|(_, entry)| {
@@ -297,6 +300,7 @@ impl Call {
     /// Finds itself in what is left of its legs.
     fn resume(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, lost: Option<&Marks>, out: &mut Vec<Command>) {
         self.book.resume(lost.is_some(), out);
+        std::iter::once(&mut self.citizen).chain(&mut self.agents).for_each(Leg::resume);
         for leg in self.agents.iter_mut().filter(|leg| !is_known(leg.id)) {
             leg.dialog = Dialog::Gone;
             leg.close(out);
@@ -406,6 +410,11 @@ impl Call {
             State::Apologising => self.apologise(out),
             State::Opening { .. } | State::Connecting | State::Ending => {}
         }
+    }
+
+    /// What was closing is closed, and nobody knows what its media were like.
+    fn planes_died(&mut self) {
+        std::iter::once(&mut self.citizen).chain(&mut self.agents).for_each(Leg::plane_died);
     }
 
     /// As the ACD should know it; `None` when it wants and has no agent.

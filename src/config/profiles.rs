@@ -77,6 +77,7 @@ pub(super) fn profile(
         provisional_max: ms(check, raw.first_provisional_ms.as_ref(), 2_000),
         provisional_max_emergency: ms(check, raw.first_provisional_emergency_ms.as_ref(), 1_000),
         ring_max: check.seconds(raw.ring_max_s.as_ref(), 60, 5..=600),
+        one_way_max: check.seconds(raw.one_way_max_s.as_ref(), 600, 30..=86_400),
         codecs: codecs(check, raw),
         next_on: raw.next_on.iter().map(|status| check.bounded(Some(status), 404, 400..=699) as u16).collect(),
         emergency: raw.emergency,

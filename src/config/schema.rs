@@ -188,6 +188,7 @@ pub(super) struct Trunk {
     pub first_provisional_ms: Option<Count>,
     pub first_provisional_emergency_ms: Option<Count>,
     pub ring_max_s: Option<Count>,
+    pub one_way_max_s: Option<Count>,
     pub codecs: Option<Spanned<Vec<Text>>>,
     #[serde(default)]
     pub next_on: Vec<Count>,

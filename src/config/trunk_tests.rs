@@ -27,7 +27,7 @@ fn told(gateway: &str, dialling: &str) -> Vec<String> {
 fn a_whole_trunk_is_read_and_its_password_never_shown() {
     let dir = copy(false);
     let text = "sources = [\"192.0.2.0/24\"]\nremote = \"sip.carrier.example\"\nproxy = \"192.0.2.20\"\npriority = 3\nweight = 7\n\
-                codecs = [\"PCMU\"]\nnext_on = [404, 480]\nuser_phone = true\n[account]\nuser = \"059112345\"\n\
+                codecs = [\"PCMU\"]\nnext_on = [404, 480]\none_way_max_s = 300\nuser_phone = true\n[account]\nuser = \"059112345\"\n\
                 password_file = \"secret\"\nregister_s = 300\n[options]\ninterval_s = 10\n[inbound]\nchannels = 30\nreserve = 2\n\
                 replace = { \"059112345\" = \"12345\" }\n[outbound]\ncalls_per_s = 5\nstrip = \"0591\"\nprefix = \"9\"\n";
     fs::write(dir.path().join(GATEWAY), text).unwrap();
@@ -45,6 +45,8 @@ fn a_whole_trunk_is_read_and_its_password_never_shown() {
         (&*gateway.codecs, &*gateway.next_on, gateway.register),
         (&[Codec::Pcmu][..], &[404, 480][..], Some(Duration::from_secs(300)))
     );
+    let most = [gateway, &config.profiles[0]].map(|profile| profile.one_way_max.as_secs());
+    assert_eq!(most, [300, 600]);
     assert_eq!(gateway.inbound, Limits { channels: 30, reserve: 2, calls_per_s: 100_000 });
     assert_eq!(gateway.watch, Some(Watch { every: Duration::from_secs(10), down_after: 3, up_after: 2 }));
     assert_eq!(
@@ -174,6 +176,7 @@ fn each_mistake_of_a_trunk_is_told_at_its_place_with_its_cure() {
         ("sources = [\"192.0.2.0/24\"]\ninbound = { full_status = 404 }", "2:27", "404 is no such status", "503"),
         ("sources = [\"192.0.2.0/24\"]\ninbound = { strip = \"a\" }", "2:21", "\"a\" is no part of a number", "digits"),
         ("sources = [\"192.0.2.0/24\"]\ncodecs = [\"g729\"]", "2:11", "unknown codec \"g729\"", "pcma"),
+        ("sources = [\"192.0.2.0/24\"]\none_way_max_s = 29", "2:17", "29 is out of bounds", "from 30 to 86400"),
         ("sources = [\"192.0.2.0/24\"]\nweight = 0", "2:10", "0 is out of bounds", "from 1 to 100"),
         ("sources = [\"192.0.2.0/24\"]\noutbond = {}", "2:1", "unknown key `outbond`", "did you mean \"outbound\"?"),
     ]);

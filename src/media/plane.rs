@@ -149,9 +149,9 @@ impl Plane {
         };
         let port = live(&mut self.legs, slot);
         let heard = match kind {
-            Kind::Rtp => port.receive(now, from, bytes, out),
-            Kind::Rtcp => {
-                port.receive_control(now, from, bytes, out);
+            Kind::Rtp if !port.is_control(bytes) => port.receive(now, from, bytes, out),
+            Kind::Rtp | Kind::Rtcp => {
+                port.receive_control(now, kind, from, bytes, out);
                 None
             }
         };

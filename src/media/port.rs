@@ -22,6 +22,7 @@ use super::tone::Tone;
 use super::watch::Watch;
 use crate::base::{LegId, Mono, Now, PromptId};
 use crate::sdp::Direction;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Bounds of [`Remote::ptime_ms`]; others are brought within.
@@ -205,7 +206,11 @@ impl Port {
     /// will not be.
     pub fn connect(&mut self, now: Mono, remote: Remote, stagger: usize) -> bool {
         self.rtp.name(remote.rtp);
-        self.rtcp.name(remote.rtcp);
+        match remote.is_muxed() {
+            // It has no port of its own: nothing is believed there.
+            true => self.rtcp = Latch::default(),
+            false => self.rtcp.name(remote.rtcp),
+        }
         if self.remote == Some(remote) {
             // A refreshed session: nothing but the latch begins anew.
             return false;
@@ -293,11 +298,11 @@ impl Port {
     pub fn close(mut self, now: Now, out: &mut Sink) {
         self.stop_recording(now, out);
         // RFC 3550 §6.3.7: who never sent anything says no BYE.
-        if let Some(to) = self.rtcp.destination()
+        if let Some((kind, to)) = self.control_way()
             && (self.sent > 0 || self.control.reports() > 0)
         {
             let (sent, block) = (self.sent_by(now.mono), self.quality.report());
-            out.datagram(self.leg, Kind::Rtcp, to, |bytes| self.control.bye(now.mono, sent, block, bytes));
+            out.datagram(self.leg, kind, to, |bytes| self.control.bye(now.mono, sent, block, bytes));
         }
         out.notices.push(Notice::Closed { leg: self.leg, counters: self.counters() });
     }
@@ -319,9 +324,19 @@ impl Port {
     }
 
     fn report(&mut self, now: Mono, out: &mut Sink) {
-        let Some(to) = self.rtcp.destination() else { return };
+        let Some((kind, to)) = self.control_way() else { return };
         let (sent, block) = (self.sent_by(now), self.quality.report());
-        out.datagram(self.leg, Kind::Rtcp, to, |bytes| self.control.report(now, sent, block, bytes));
+        out.datagram(self.leg, kind, to, |bytes| self.control.report(now, sent, block, bytes));
+    }
+
+    fn is_muxed(&self) -> bool {
+        self.remote.as_ref().is_some_and(Remote::is_muxed)
+    }
+
+    /// From which port RTCP goes where.
+    fn control_way(&self) -> Option<(Kind, SocketAddr)> {
+        let (kind, latch) = if self.is_muxed() { (Kind::Rtp, &self.rtp) } else { (Kind::Rtcp, &self.rtcp) };
+        Some((kind, latch.destination()?))
     }
 
     fn sent_by(&self, now: Mono) -> Sent {

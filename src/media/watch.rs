@@ -27,7 +27,7 @@ impl Watch {
 
     /// The other side was described anew: from now on packets are expected, or not while it is held.
     pub fn expect(&mut self, now: Mono, expected: bool) {
-        self.heard = now;
+        (self.heard, self.told) = (now, 0);
         self.look = expected.then(|| now + QUIET_AFTER);
     }
 
@@ -80,5 +80,10 @@ mod tests {
         assert_eq!(watch.deadline(), Some(at(35_020)));
         watch.expect(at(30_000), false);
         assert_eq!(watch.look(at(90_000)), None);
+        watch.expect(at(90_000), true);
+        assert_eq!(watch.look(at(100_000)), Some(Duration::from_secs(10)));
+        watch.expect(at(105_000), true);
+        assert_eq!(watch.look(at(114_999)), None);
+        assert_eq!(watch.look(at(115_000)), Some(Duration::from_secs(10)), "each description begins anew");
     }
 }

@@ -8,6 +8,7 @@
 use super::alarm::Alarm;
 use super::clock;
 use super::guard::fenced;
+use super::sound::Sound;
 use super::wires::lock;
 use crate::base::map::KeyedMap;
 use crate::base::{LegId, MediaThreadId, Mono};
@@ -122,6 +123,8 @@ pub struct Figures {
     pub legs_one_way: u64,
     /// Legs that sounded poor on either way: many would be dissatisfied ([`MOS_POOR`]).
     pub legs_poor: u64,
+    /// How legs sounded that have closed.
+    pub sound: Sound,
     /// Packets that the system did not take.
     pub sends_failed: u64,
     /// Reads of a socket that failed.
@@ -141,6 +144,7 @@ impl Figures {
         self.legs_one_way += u64::from(leg.one_way());
         let poor = [leg.mos_received, leg.mos_sent].into_iter().flatten().any(|mos| mos < MOS_POOR);
         self.legs_poor += u64::from(poor);
+        self.sound.count(leg);
     }
 }
 
@@ -575,6 +579,7 @@ mod tests {
     use crate::base::{PromptId, RecordingId, ShardId};
     use crate::media::Prompt;
     use crate::media::event::{Audio, Channel, Counters, Remote};
+    use crate::media::rtcp::{ReportBlock, write_report};
     use crate::media::rtp::{Header, Packet};
     use crate::net::ports::Ports;
     use crate::sdp::{Codec, Direction};
@@ -704,6 +709,55 @@ mod tests {
             panic!("the end of the threads closes the other leg");
         };
         assert_eq!(leg, agent.leg);
+    }
+
+    /// RTP and RTCP over one socket on each side (RFC 5761), as real packets.
+    #[test]
+    fn a_phone_of_one_port_reports_and_is_reported_to() {
+        let (threads, told, tone) = start();
+        let mut ports = Ports::new(&[LOOPBACK], 20_000..=29_999).unwrap();
+        let mut phone = Phone::new(&threads, &mut ports, 3, 0x33);
+        let rtp = phone.socket.local_addr().unwrap();
+        let remote = Remote {
+            rtp,
+            rtcp: rtp,
+            codec: Codec::Pcma,
+            payload_type: 8,
+            telephone_event: Some(101),
+            direction: Direction::SendRecv,
+            ptime_ms: 20,
+        };
+        phone.ask(&threads, Action::Connect { leg: phone.leg, remote });
+        phone.ask(&threads, Action::Play { leg: phone.leg, play: 1, prompts: vec![PromptId(0)], repeat: true });
+        phone.speak();
+        phone.hear(tone);
+        let mut bytes = [0; 2_048];
+        let length = phone.socket.recv(&mut bytes).unwrap();
+        let ssrc = Packet::read(&bytes[..length]).unwrap().ssrc;
+        let block = ReportBlock { ssrc, fraction_lost: 0, lost: 1, highest: 9, jitter: 8, last_sr: 0, delay: 0 };
+        let mut report = Vec::new();
+        write_report(&mut report, 0x33, None, Some(block));
+        phone.socket.send_to(&report, phone.ours).unwrap();
+        // A digit behind it tells when it was read.
+        let mut digit = Vec::new();
+        Header { marker: true, payload_type: 101, sequence: 1, timestamp: 160, ssrc: 0x33 }.write(&mut digit);
+        digit.extend([5, 10, 0, 160]);
+        phone.socket.send_to(&digit, phone.ours).unwrap();
+        while told.recv_timeout(PATIENCE) != Ok(Notice::Digit { leg: phone.leg, digit: b'5' }) {}
+        phone.ask(&threads, Action::Close { leg: phone.leg });
+        let counters = loop {
+            match told.recv_timeout(PATIENCE).expect("it closes") {
+                Notice::Closed { counters, .. } => break counters,
+                Notice::Played { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        let farewell = (0..1_000).find_map(|_| {
+            let (length, from) = phone.socket.recv_from(&mut bytes).expect("a good-bye comes");
+            (matches!(bytes[1], 200 | 201) && bytes[..length].windows(2).any(|at| at == [0x81, 203])).then_some(from)
+        });
+        assert_eq!(farewell, Some(phone.ours), "from the port of RTP");
+        assert_eq!((counters.dropped, counters.far_jitter_us), (0, 1_000), "{counters:?}");
     }
 
     #[test]

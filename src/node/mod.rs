@@ -23,6 +23,7 @@ mod registrations;
 mod reload;
 mod setup;
 mod shards;
+pub mod sound;
 mod standing;
 mod start;
 mod unfinished;

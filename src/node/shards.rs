@@ -14,7 +14,7 @@ use super::wires::{Wires, lock};
 use crate::base::fact::{Direction, Stamped};
 use crate::base::number::mask;
 use crate::base::{FactId, LegId, MediaThreadId, Mint, Mono, Now, ShardId};
-use crate::call::event::{CallView, Event as ToCalls, Towards};
+use crate::call::event::{CallView, Event as ToCalls, Silent, SilentStep, Towards};
 use crate::media::event::{Action, Counters, Notice};
 use crate::net::connections::News;
 use crate::net::packet::Packet;
@@ -252,6 +252,7 @@ impl ShardTask {
                         log(&self.wires.setup.load(), &view);
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
                     }
+                    Effect::Silent(silent) => log_silence(&self.wires.setup.load(), &silent),
                     Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),
                     Effect::Suspect(suspicion) => self.wires.edge.suspect(now, &suspicion),
                 }
@@ -340,6 +341,16 @@ fn log(setup: &Setup, view: &CallView) {
     match view.stage {
         Some(stage) => tracing::info!(%contact, %site, ?stage, agent = agent.as_deref(), caller, dialled, "call"),
         None => tracing::info!(%contact, %site, caller, dialled, "call over"),
+    }
+}
+
+/// A leg of which nothing is heard; how often that is, the counters say.
+fn log_silence(setup: &Setup, silent: &Silent) {
+    let (contact, site, party) = (silent.contact, setup.code(silent.site), &silent.party);
+    match silent.step {
+        SilentStep::Asked => tracing::warn!(%contact, %site, ?party, "nothing is heard of a leg: it is asked"),
+        SilentStep::OneWay => tracing::warn!(%contact, %site, ?party, "a silent leg stands, and is kept"),
+        SilentStep::GivenUp => tracing::warn!(%contact, %site, ?party, "a silent leg is given up"),
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Stream {
     pub maxptime_ms: Option<u32>,
     /// `a=rtcp`.
     pub rtcp: Option<Rtcp>,
+    /// `a=rtcp-mux`: RTCP may share the port of RTP (RFC 5761 §5.1.1).
+    pub rtcp_mux: bool,
     /// Its own direction.
     pub direction: Option<Direction>,
 }
@@ -116,6 +118,7 @@ impl Stream {
             ptime_ms: None,
             maxptime_ms: None,
             rtcp: None,
+            rtcp_mux: false,
             direction: None,
         }
     }
@@ -178,6 +181,9 @@ impl fmt::Display for Stream {
             Some(Rtcp { port, connection: Some(connection) }) => write!(f, "a=rtcp:{port} {connection}\r\n")?,
             Some(Rtcp { port, connection: None }) => write!(f, "a=rtcp:{port}\r\n")?,
             None => {}
+        }
+        if self.rtcp_mux {
+            f.write_str("a=rtcp-mux\r\n")?;
         }
         match self.direction {
             Some(direction) => write!(f, "a={}\r\n", direction.as_str()),

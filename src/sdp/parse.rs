@@ -153,6 +153,7 @@ fn attribute(description: &mut Description, text: &str) {
         "ptime" => stream.ptime_ms = whole_ms(value).or(stream.ptime_ms),
         "maxptime" => stream.maxptime_ms = whole_ms(value).or(stream.maxptime_ms),
         "rtcp" => stream.rtcp = rtcp(value).or(stream.rtcp.take()),
+        "rtcp-mux" => stream.rtcp_mux = true,
         _ => {}
     }
 }

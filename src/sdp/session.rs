@@ -21,7 +21,7 @@ const EVENTS: &str = "0-15";
 pub struct Negotiated {
     /// Where the other side takes RTP. Of an old-style hold (`c=0.0.0.0`) it is the address known before, if any.
     pub rtp: SocketAddr,
-    /// Where it takes RTCP.
+    /// Where it takes RTCP; with `rtp` when both share a port, of ours too ([`Negotiated::is_muxed`]).
     pub rtcp: SocketAddr,
     /// Codec both ways.
     pub codec: Codec,
@@ -33,6 +33,13 @@ pub struct Negotiated {
     pub direction: Direction,
     /// Milliseconds of audio in a packet of ours: 10–60 in steps of 10.
     pub ptime_ms: u8,
+}
+
+impl Negotiated {
+    /// Whether RTP and RTCP share one port on each side (RFC 5761).
+    pub fn is_muxed(&self) -> bool {
+        self.rtp == self.rtcp
+    }
 }
 
 /// Why a description cannot be agreed with. The session stays as it was.
@@ -74,6 +81,8 @@ pub struct Session {
     id: u64,
     local: SocketAddr,
     preferred: Option<Codec>,
+    /// Offers ask for one port for RTP and RTCP.
+    asks_mux: bool,
     /// What we last said: a change of it raises the version (RFC 3264 §8).
     said: Option<Said>,
     /// The direction of our offer; answers are accepted until the next description of either side, for a provisional
@@ -95,13 +104,19 @@ struct Said {
 impl Session {
     /// A session that nothing has been said of. `id` is unique among ours; RTP is taken at `local`.
     pub fn new(id: u64, local: SocketAddr) -> Session {
-        Session { id, local, preferred: None, said: None, offered: None, negotiated: None }
+        Session { id, local, preferred: None, asks_mux: false, said: None, offered: None, negotiated: None }
     }
 
     /// Chooses `codec` wherever the other side has it, whatever it likes better: the codec of the leg to be bridged,
     /// so that packets can be relayed untouched.
     pub fn prefer(&mut self, codec: Codec) {
         self.preferred = Some(codec);
+    }
+
+    /// Offers ask for RTP and RTCP on one port from now on (RFC 5761 §5.1.1), as browsers want it. Without this they are
+    /// asked for only where the other side brought it up; it may always say no.
+    pub fn ask_rtcp_mux(&mut self) {
+        self.asks_mux = true;
     }
 
     /// What was agreed on last.
@@ -115,7 +130,8 @@ impl Session {
     pub fn offer(&mut self, codecs: &[Codec], direction: Direction) -> Bytes {
         let codecs = self.numbered(codecs);
         let telephone_event = self.telephone_event_to_offer(&codecs);
-        let ours = self.stream(&codecs, Some(telephone_event), direction);
+        let mut ours = self.stream(&codecs, Some(telephone_event), direction);
+        ours.rtcp_mux = self.asks_mux || self.negotiated.is_some_and(|negotiated| negotiated.is_muxed());
         let (mut streams, audio) = match &self.said {
             Some(said) => (said.streams.iter().map(Stream::refused).collect(), said.audio),
             None => (vec![Stream::new(AUDIO, 0, RTP_AVP, Vec::new())], 0),
@@ -130,9 +146,11 @@ impl Session {
         let offer = parse(offer)?;
         let (audio, usable) = self.first_usable(&offer)?;
         let chosen = self.choose(&usable.codecs);
-        let negotiated = self.agree(usable, chosen, direction);
+        let mux = usable.rtcp_mux && can_mux(chosen, usable.telephone_event);
+        let negotiated = self.agree(usable, chosen, (direction, mux));
         let mut streams: Vec<Stream> = offer.streams.iter().map(Stream::refused).collect();
         streams[audio] = self.stream(&[chosen], negotiated.telephone_event, negotiated.direction);
+        streams[audio].rtcp_mux = mux;
         // RFC 3264 §6: the answer repeats what names the stream.
         streams[audio].media.clone_from(&offer.streams[audio].media);
         streams[audio].protocol.clone_from(&offer.streams[audio].protocol);
@@ -153,7 +171,8 @@ impl Session {
         let offered = &said.streams[said.audio];
         usable.codecs.retain(|(codec, _)| codecs_of(offered).any(|(ours, _)| ours == *codec));
         let chosen = *usable.codecs.first().ok_or(Refusal::Codec)?;
-        let negotiated = self.agree(usable, chosen, direction);
+        let mux = usable.rtcp_mux && offered.rtcp_mux;
+        let negotiated = self.agree(usable, chosen, (direction, mux));
         self.negotiated = Some(negotiated);
         Ok(negotiated)
     }
@@ -182,11 +201,17 @@ impl Session {
             .unwrap_or(offered[0])
     }
 
-    fn agree(&self, usable: Usable, (codec, payload_type): Numbered, direction: Direction) -> Negotiated {
+    fn agree(
+        &self,
+        usable: Usable,
+        (codec, payload_type): Numbered,
+        (direction, mux): (Direction, bool),
+    ) -> Negotiated {
         let held = usable.rtp.ip().is_unspecified();
         let (rtp, rtcp) = match self.negotiated {
             // RFC 3264 §8.4: it says only "send nothing"; what it sends itself still comes from where it did.
             Some(before) if held => (before.rtp, before.rtcp),
+            Some(_) | None if mux => (usable.rtp, usable.rtp),
             Some(_) | None => (usable.rtp, usable.rtcp),
         };
         Negotiated {
@@ -264,6 +289,11 @@ impl Session {
         self.said = Some(Said { version, streams: description.streams, audio });
         text
     }
+}
+
+/// On a shared port these payload types are RTCP's (RFC 5761 §4).
+fn can_mux((_, payload_type): Numbered, telephone_event: Option<u8>) -> bool {
+    [Some(payload_type), telephone_event].into_iter().flatten().all(|number| !(64..=95).contains(&number))
 }
 
 #[cfg(test)]
@@ -418,7 +448,8 @@ mod tests {
     fn addresses_ports_and_packet_times() {
         let cases = [
             ("", "198.51.100.9:4000", "198.51.100.9:4001", 20),
-            ("a=rtcp:4100\r\na=rtcp-mux\r\n", "198.51.100.9:4000", "198.51.100.9:4100", 20),
+            ("a=rtcp:4100\r\na=rtcp-mux\r\n", "198.51.100.9:4000", "198.51.100.9:4000", 20),
+            ("a=rtcp:4100\r\n", "198.51.100.9:4000", "198.51.100.9:4100", 20),
             ("a=rtcp:4100 IN IP4 203.0.113.5\r\na=ptime:30\r\n", "198.51.100.9:4000", "203.0.113.5:4100", 30),
             ("a=rtcp:4100 IN IP6 ::1\r\na=ptime:5\r\n", "198.51.100.9:4000", "198.51.100.9:4100", 10),
             ("c=IN IP4 203.0.113.7\r\na=ptime:200\r\n", "203.0.113.7:4000", "203.0.113.7:4001", 60),
@@ -438,6 +469,35 @@ mod tests {
         let (answer, got) = v6.answer(body.as_bytes(), SendRecv).expect("an answer");
         assert!(text(&answer).contains("c=IN IP6 2001:db8::1\r\n"));
         assert_eq!((got.rtp.to_string().as_str(), got.rtcp.port()), ("[2001:db8::9]:65535", 65535));
+    }
+
+    #[test]
+    fn one_port_is_shared_where_both_say_so() {
+        let muxed = "a=rtcp-mux\r\n";
+        for (offered, asked, shared) in [
+            ("m=audio 4000 RTP/AVP 8\r\na=rtcp-mux\r\n", true, true),
+            ("m=audio 4000 RTP/AVP 8\r\n", false, false),
+            // Not with a payload type that would be taken for RTCP.
+            ("m=audio 4000 RTP/AVP 72\r\na=rtpmap:72 PCMA/8000\r\na=rtcp-mux\r\n", true, false),
+            ("m=audio 4000 RTP/AVP 8 95\r\na=rtpmap:95 telephone-event/8000\r\na=rtcp-mux\r\n", true, false),
+        ] {
+            let mut session = session();
+            let (answer, got) = session.answer(offer(offered).as_bytes(), SendRecv).expect(offered);
+            assert_eq!((offered.contains(muxed), text(&answer).contains(muxed)), (asked, shared), "{offered}");
+            assert_eq!((got.is_muxed(), got.rtcp.port()), (shared, if shared { 4000 } else { 4001 }), "{offered}");
+            let again = session.offer(&[], SendRecv);
+            assert_eq!(text(&again).contains(muxed), shared, "what was agreed is offered again");
+        }
+        for (asks, answered, shared) in [(true, true, true), (true, false, false), (false, true, false)] {
+            let mut session = session();
+            if asks {
+                session.ask_rtcp_mux();
+            }
+            assert_eq!(text(&session.offer(&[], SendRecv)).contains(muxed), asks);
+            let lines = format!("m=audio 4000 RTP/AVP 8\r\n{}", if answered { muxed } else { "" });
+            let got = session.accept(offer(&lines).as_bytes()).expect("an answer");
+            assert_eq!((got.is_muxed(), got.rtcp.port()), (shared, if shared { 4000 } else { 4001 }));
+        }
     }
 
     #[test]

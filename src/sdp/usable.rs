@@ -25,6 +25,8 @@ pub(super) type Numbered = (Codec, u8);
 pub(super) struct Usable {
     pub(super) rtp: SocketAddr,
     pub(super) rtcp: SocketAddr,
+    /// It takes RTCP where it takes RTP, if we do.
+    pub(super) rtcp_mux: bool,
     pub(super) codecs: Vec<Numbered>,
     pub(super) telephone_event: Option<u8>,
     /// What it lets us do.
@@ -57,6 +59,7 @@ pub(super) fn usable(description: &Description, stream: &Stream, local: SocketAd
     Ok(Usable {
         rtp: SocketAddr::new(address, stream.port),
         rtcp,
+        rtcp_mux: stream.rtcp_mux,
         codecs,
         telephone_event: telephone_event_of(stream),
         direction: permitted(description.direction_of(stream), address),

@@ -9,7 +9,7 @@ pub use standing::Standing;
 
 use crate::base::fact::Fact;
 use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
-use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Towards};
+use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Silent, Towards};
 use crate::call::transfer::NotTransferred;
 use crate::call::{self, Calls};
 use crate::sip::event::{
@@ -120,6 +120,8 @@ pub enum Effect {
     },
     /// To whoever watches.
     Show(CallView),
+    /// To the log.
+    Silent(Silent),
     /// To all other shards and whoever watches phones.
     Bindings(Bindings),
     /// To whoever watches the edge.
@@ -382,6 +384,7 @@ impl Shard {
                         out.push(Effect::TransferAnswered { ticket, answer });
                     }
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
+                    FromCalls::Silent(silent) => out.push(Effect::Silent(silent)),
                 }
             }
         }

@@ -90,6 +90,14 @@ pub enum Action {
         /// The offer.
         sdp: Bytes,
     },
+    /// Ask by a re-INVITE that changes nothing whether the dialog still stands. As `Reinvite`, but 408, 481 and silence are
+    /// told as [`Notice::ReofferAnswered`], too, and end nothing: RFC 3261 §12.2.1.2 leaves to who asks when to end it.
+    Probe {
+        /// An established leg.
+        leg: LegId,
+        /// The offer, as it was said last.
+        sdp: Bytes,
+    },
     /// Answer the re-INVITE last told of by [`Notice::Reoffered`].
     AnswerReoffer {
         /// An established leg.

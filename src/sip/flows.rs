@@ -276,6 +276,10 @@ fn a_refused_reinvite_leaves_the_session_and_a_lost_dialog_ends_it() {
     assert!(wire.ends(0).is_empty());
     // The other side restarts and has forgotten everything.
     wire.uas[1] = Wire::new(2, nothing).uas.remove(1);
+    wire.ask(0, Action::Probe { leg: ours, sdp: OFFER });
+    wire.pass(60_000);
+    let told = wire.notices[0].contains(&Notice::ReofferAnswered { leg: ours, answer: Err(481) });
+    assert!(told && wire.ends(0).is_empty(), "who asks whether it stands decides what follows");
     wire.ask(0, Action::Reinvite { leg: ours, sdp: OFFER });
     wire.pass(60_000);
     assert_eq!(wire.ends(0), ["Lost"]);

@@ -112,6 +112,8 @@ pub(super) struct Offered {
 pub(super) struct Wanted {
     pub(super) sdp: Bytes,
     pub(super) tries: u8,
+    /// It only asks whether the dialog stands: its failure ends nothing.
+    pub(super) probe: bool,
 }
 
 /// Our INVITEs to all bindings.

@@ -302,11 +302,11 @@ impl Ua {
     }
 
     /// A re-INVITE of ours, now or as soon as it may be.
-    pub(super) fn reinvite(&mut self, pass: &mut Pass, key: LegKey, sdp: Bytes) {
+    pub(super) fn reinvite(&mut self, pass: &mut Pass, key: LegKey, wanted: Wanted) {
         let leg = &mut self.legs[key];
         match &leg.state {
             State::Established { .. } | State::Answered { .. } => {
-                leg.wanted = Some(Wanted { sdp, tries: 0 });
+                leg.wanted = Some(wanted);
                 self.again_rang(pass, key);
             }
             State::Offered(_) | State::Calling(_) | State::Ending { .. } => {}
@@ -467,7 +467,7 @@ impl Ua {
         self.stop(key, LegTimer::Life);
         match status {
             // §12.2.1.2: the other side knows nothing of us any more.
-            408 | 481 => self.bye(pass, key, Ending::Lost, None),
+            408 | 481 if !wanted.probe => self.bye(pass, key, Ending::Lost, None),
             // A later wish replaces the one that collided.
             491 if self.legs[key].wanted.is_some() => self.wait(pass, key),
             491 if wanted.tries + 1 < REOFFER_TRIES => {

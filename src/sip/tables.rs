@@ -35,7 +35,7 @@ fn respond(leg: LegId, status: u16) -> Action {
 /// - an answer is taken only where there is a question; BYE waits for the ACK (§15), so `HangUp` is remembered in `A`;
 /// - after our BYE only its answer ends the leg, however the two cross; a leg that is being called has no dialog yet.
 #[rustfmt::skip]
-const TABLE: [(&str, Input, &str); 25] = [
+const TABLE: [(&str, Input, &str); 26] = [
     ("ACK",                   Heard(|bench| bench.inside("ACK", bench.invite, 'a')),        ".E..E...."),
     ("BYE",                   Heard(|bench| bench.inside("BYE", 90, 'b')),                  "------..."),
     ("BYE out of order",      Heard(|bench| bench.inside("BYE", 0, 'c')),                   "........."),
@@ -56,6 +56,7 @@ const TABLE: [(&str, Input, &str); 25] = [
     ("answer",                Do(|leg| respond(leg, 200)),                                  "A........"),
     ("refuse",                Do(|leg| respond(leg, 486)),                                  "-........"),
     ("re-offer",              Do(|leg| Action::Reinvite { leg, sdp: Bytes::from_static(b"v=0") }), "..Q......"),
+    ("ask whether it stands", Do(|leg| Action::Probe { leg, sdp: Bytes::from_static(b"v=0") }), "..Q......"),
     ("answer a re-offer",     Do(|leg| Action::AnswerReoffer { leg, answer: Ok(Bytes::from_static(b"v=0")) }), "...P....."),
     ("refuse a re-offer",     Do(|leg| Action::AnswerReoffer { leg, answer: Err(488) }),    "...E....."),
     ("answer a REFER",        Do(|leg| Action::AnswerRefer { leg, refer: 1, status: 603 }), "........."),
@@ -71,6 +72,7 @@ fn rows(action: &Action) -> &'static [&'static str] {
         // It concerns no leg.
         Action::Ask(_) => &[],
         Action::Reinvite { .. } => &["re-offer"],
+        Action::Probe { .. } => &["ask whether it stands"],
         Action::AnswerReoffer { .. } => &["answer a re-offer", "refuse a re-offer"],
         Action::AnswerRefer { .. } => &["answer a REFER"],
         Action::ReferProgress { .. } => &["progress of a REFER"],

@@ -10,7 +10,7 @@ use super::client::{ClientKey, Clients, Told};
 use super::client_txn;
 use super::dialog::Dialog;
 use super::event::{Action, Command, Event, Flow, Notice, Settings, Suspect, Suspicion};
-use super::leg::{Leg, LegKey, LegTimer, State};
+use super::leg::{Leg, LegKey, LegTimer, State, Wanted};
 use super::message::Message;
 use super::method::Method;
 use super::register::Registrar;
@@ -349,7 +349,12 @@ impl Ua {
             }
             Action::Reinvite { leg, sdp } => {
                 if let Some(key) = self.leg(leg) {
-                    self.reinvite(pass, key, sdp);
+                    self.reinvite(pass, key, Wanted { sdp, tries: 0, probe: false });
+                }
+            }
+            Action::Probe { leg, sdp } => {
+                if let Some(key) = self.leg(leg) {
+                    self.reinvite(pass, key, Wanted { sdp, tries: 0, probe: true });
                 }
             }
             Action::AnswerReoffer { leg, answer } => {

@@ -1,6 +1,7 @@
 //! Call records (CDR) with their attempts and collected digits.
 
 use super::bulk::{Bound, Bulk};
+use super::legs::{self, LegRow};
 use super::page::{Page, of_site, turn_to};
 use super::transfers::{self, TransferRow};
 use super::{Site, StoreError};
@@ -122,7 +123,7 @@ pub struct DigitsRow {
 }
 
 /// A call with all that hangs on it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct CallDetail {
     /// The record.
     pub call: CallRow,
@@ -134,6 +135,8 @@ pub struct CallDetail {
     pub transfers: Vec<TransferRow>,
     /// Digits, in order.
     pub collected: Vec<DigitsRow>,
+    /// How the media of its legs were, in the order in which they were opened; of closed ones only.
+    pub legs: Vec<LegRow>,
 }
 
 /// Which calls of the site.
@@ -201,7 +204,8 @@ impl Site<'_> {
         let transfers = sqlx::query_as(transfers::OF_CALL).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
         let digits = "SELECT node, digits FROM call_digits WHERE site = $1 AND contact = $2 ORDER BY position";
         let collected = sqlx::query_as(digits).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
-        Ok(Some(CallDetail { call, attempts, routes, transfers, collected }))
+        let legs = sqlx::query_as(legs::OF_CALL).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
+        Ok(Some(CallDetail { call, attempts, routes, transfers, collected, legs }))
     }
 }
 

@@ -3,8 +3,10 @@
 //! Calls, recordings and orders are kept by their own id, and the highest `revision` stands; logs are kept by the id of
 //! the fact. So applying a batch twice, or batches out of order, gives the same tables.
 
-use super::{Store, StoreError, agent_states, audit, blocked, calls, orders, recordings};
-use crate::base::fact::{AgentChanged, Audit, Blocked, CallRecord, Fact, OrderOpened, RecordingFact, Stamped};
+use super::{Store, StoreError, agent_states, audit, blocked, calls, legs, orders, recordings};
+use crate::base::fact::{
+    AgentChanged, Audit, Blocked, CallRecord, Fact, LegQuality, OrderOpened, RecordingFact, Stamped,
+};
 use crate::base::{ContactId, OrderId, RecordingId};
 use std::collections::BTreeMap;
 
@@ -18,6 +20,7 @@ struct Batch<'a> {
     agents: Vec<(&'a Stamped, &'a AgentChanged)>,
     audit: Vec<(&'a Stamped, &'a Audit)>,
     blocked: Vec<(&'a Stamped, &'a Blocked)>,
+    legs: BTreeMap<legs::Key<'a>, &'a LegQuality>,
 }
 
 impl<'a> Batch<'a> {
@@ -34,13 +37,14 @@ impl<'a> Batch<'a> {
                 Fact::Agent(change) => batch.agents.push((stamped, change)),
                 Fact::Audit(act) => batch.audit.push((stamped, act)),
                 Fact::Blocked(blocked) => batch.blocked.push((stamped, blocked)),
+                Fact::Leg(leg) => newest(&mut batch.legs, (site, leg.contact, leg.leg), &**leg, legs::packets),
             }
         }
         batch
     }
 }
 
-fn newest<'a, K: Ord, T>(told: &mut BTreeMap<K, &'a T>, key: K, fact: &'a T, revision: fn(&T) -> u32) {
+fn newest<'a, K: Ord, T, R: Ord>(told: &mut BTreeMap<K, &'a T>, key: K, fact: &'a T, revision: fn(&T) -> R) {
     let standing = told.entry(key).or_insert(fact);
     if revision(fact) > revision(standing) {
         *standing = fact;
@@ -58,6 +62,7 @@ impl Store {
         agent_states::write(&batch.agents, &mut transaction).await?;
         audit::write(&batch.audit, &mut transaction).await?;
         blocked::write(&batch.blocked, &mut transaction).await?;
+        legs::write(&batch.legs, &mut transaction).await?;
         Ok(transaction.commit().await?)
     }
 }
@@ -86,6 +91,7 @@ mod tests {
             "SELECT * FROM order_history ORDER BY site, order_id, position",
             "SELECT * FROM agent_states ORDER BY site, id",
             "SELECT * FROM audit ORDER BY site, id",
+            "SELECT * FROM call_legs ORDER BY site, contact, leg",
         ];
         let mut rows = Vec::new();
         for question in questions {
@@ -107,6 +113,8 @@ mod tests {
     fn two_sites() -> Vec<Stamped> {
         let mut facts: Vec<Stamped> = (0..12).flat_map(|number| sample::call("a", number)).collect();
         facts.extend((6..9).flat_map(|number| sample::call("b", number)));
+        facts.extend((0..12).flat_map(|number| sample::legs("a", number)));
+        facts.extend((6..9).flat_map(|number| sample::legs("b", number)));
         facts
     }
 
@@ -116,7 +124,7 @@ mod tests {
         let straight = Store::memory().await.unwrap();
         straight.apply(&facts).await.unwrap();
         let expected = tables(&straight).await;
-        assert_eq!(expected.len(), 15 * (1 + 2 + 1 + 1 + 1 + 1 + 1 + 4 + 1));
+        assert_eq!(expected.len(), 15 * (1 + 2 + 1 + 1 + 1 + 1 + 1 + 1 + 4 + 1 + 2));
         for seed in 0..20 {
             let mut random = Mint::new(0, [seed, 12_345]);
             let mut below = |bound: usize| usize::try_from(random.random() % bound as u64).unwrap();

@@ -14,6 +14,7 @@ pub mod calls;
 mod facts;
 pub mod figures;
 pub mod journal;
+pub mod legs;
 pub mod orders;
 pub mod page;
 pub mod recordings;
@@ -186,7 +187,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 9] = [
+    const STEPS: [(&str, &str); 11] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
@@ -196,6 +197,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("outbound calls", include_str!("../../migrations/0007_outbound.sql")),
         ("blocked", include_str!("../../migrations/0008_blocked.sql")),
         ("archive", include_str!("../../migrations/0009_archive.sql")),
+        ("legs", include_str!("../../migrations/0010_legs.sql")),
         ("transfers", include_str!("../../migrations/0011_transfers.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {

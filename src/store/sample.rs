@@ -1,7 +1,7 @@
 //! Facts for tests: whole calls with everything that is told of them.
 
 use crate::base::fact::*;
-use crate::base::{ContactId, FactId, OrderId, RecordingId, Wall};
+use crate::base::{ContactId, FactId, LegId, OrderId, RecordingId, ShardId, Wall};
 
 /// When the first sample call came in.
 pub(crate) const START: i64 = 1_780_000_000_000;
@@ -150,6 +150,37 @@ fn order(number: u32, revision: u32) -> OrderOpened {
         ended: ended.then(|| at(9_000)),
         emergency: true,
         place: Some("福建省 福州市 鼓楼区; 26.08940,119.30120 ±50 m".into()),
+    }
+}
+
+/// What is told of the two legs of that call.
+pub(crate) fn legs(site: &str, number: u32) -> [Stamped; 2] {
+    [(0, 400), (1, 350)].map(|(place, packets)| {
+        let leg = leg(number, place, packets);
+        let (id, at) = (FactId(id(number) + 100 + u128::from(place)), leg.closed);
+        Stamped { id, at, site: site.into(), fact: Fact::Leg(Box::new(leg)) }
+    })
+}
+
+/// The citizen's leg (0) or the agent's, from which so many packets came.
+pub(crate) fn leg(number: u32, place: u64, packets: u64) -> LegQuality {
+    let at = |ms: i64| Wall(START + i64::from(number) * 1000 + ms);
+    let party = match place {
+        0 => Party::Citizen { trunk: "unicom-a".into() },
+        _ => Party::Agent { name: "1001".into() },
+    };
+    LegQuality {
+        contact: ContactId(id(number)),
+        leg: LegId::incoming(ShardId(0), place),
+        party,
+        codec: "PCMA".into(),
+        opened: at(90 + 1_500 * i64::from(place > 0)),
+        closed: at(9_005),
+        received: WayQuality { packets, lost: packets / 100, jitter_us: 2_125, mos: Some(432) },
+        sent: WayQuality::default(),
+        dropped: 1,
+        round_trip_us: Some(31_250),
+        one_way: false,
     }
 }
 

@@ -180,6 +180,8 @@ pub struct Profile {
     pub provisional_max_emergency: Duration,
     /// So long it may ring.
     pub ring_max: Duration,
+    /// So long a leg of a call over it may be there and send nothing, the agent's too; then it is ended.
+    pub one_way_max: Duration,
     /// Codecs offered to it, the preferred one first; never empty.
     pub codecs: Vec<Codec>,
     /// Refusals beyond 408 and 5xx that are the route's fault, not the called party's.

@@ -4,8 +4,8 @@ use super::desks::Desks;
 use super::site::{Person, Site};
 use jiesu::acd::Acd;
 use jiesu::acd::event::Lease;
-use jiesu::base::fact::{CallRecord, End, EndedBy, Fact, OrderOpened, Stage};
-use jiesu::base::{AgentId, CallId, ContactId, Mono, Now, OrderId, ShardId, Wall};
+use jiesu::base::fact::{CallRecord, End, EndedBy, Fact, LegQuality, OrderOpened, Party, Stage};
+use jiesu::base::{AgentId, CallId, ContactId, LegId, Mono, Now, OrderId, ShardId, Wall};
 use jiesu::call::event::CallView;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,6 +22,7 @@ const APOLOGY_MAX: Duration = Duration::from_secs(31);
 pub struct Ledger {
     records: BTreeMap<ContactId, CallRecord>,
     orders: BTreeMap<OrderId, OrderOpened>,
+    legs: BTreeMap<(ContactId, LegId), Party>,
     ordered: BTreeMap<ContactId, OrderId>,
     contacts: BTreeMap<Box<str>, ContactId>,
     /// When a shard crashed last.
@@ -99,6 +100,10 @@ impl Ledger {
                 self.order(order);
                 None
             }
+            Fact::Leg(leg) => {
+                self.leg(leg);
+                None
+            }
             Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => None,
         }
     }
@@ -125,6 +130,16 @@ impl Ledger {
         monotone(record);
         chosen(record);
         record.end.filter(|_| before.is_none_or(|before| before.end.is_none())).map(|_| record.clone())
+    }
+
+    fn leg(&mut self, leg: &LegQuality) {
+        let first = self.legs.insert((leg.contact, leg.leg), leg.party.clone()).is_none();
+        assert!(first || self.shaken.contains(&leg.contact), "a leg is told once: {leg:?}");
+        assert!(self.records.contains_key(&leg.contact), "nobody knows whose leg this is: {leg:?}");
+        assert!(leg.opened <= leg.closed, "{leg:?}");
+        for way in [leg.received, leg.sent] {
+            assert!(way.mos.is_none_or(|mos| (100..=450).contains(&mos) && way.packets > 0), "{leg:?}");
+        }
     }
 
     /// Nothing is kept of who is refused: repeated after a crash, the INVITE is a call of its own, on its own merits.
@@ -270,6 +285,13 @@ impl Ledger {
         assert!(self.views.is_empty(), "calls that never ended: {:?}", self.views);
         for record in self.records.values().filter(|record| !self.lost.contains(&record.contact)) {
             assert!(record.end.is_some() && record.times.ended.is_some(), "a record without an end: {record:?}");
+        }
+        // A crash may take with it what the media of a leg were like; nothing else may.
+        let since = |wall: Wall| self.crashed.is_none_or(|crash| wall > crash);
+        let agreed = |record: &&CallRecord| record.times.ivr_in.is_some() && since(record.times.offered);
+        let heard: BTreeSet<ContactId> = self.legs.keys().map(|(contact, _)| *contact).collect();
+        for record in self.records.values().filter(agreed) {
+            assert!(heard.contains(&record.contact), "nobody knows how it sounded: {record:?}");
         }
         // A call as it was before it was queued may end in the flow: its order is then an agent's to close, as any draft.
         let forgotten = |order: &OrderOpened| {

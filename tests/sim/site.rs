@@ -188,6 +188,7 @@ pub fn trunks() -> TrunkTable {
         provisional_max: Duration::from_secs(2),
         provisional_max_emergency: Duration::from_secs(1),
         ring_max: Duration::from_secs(60),
+        one_way_max: Duration::from_secs(600),
         codecs: vec![Codec::Pcma, Codec::Pcmu],
         next_on: Vec::new(),
         emergency: false,

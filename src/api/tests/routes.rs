@@ -266,6 +266,9 @@ async fn the_description_is_openapi_3_1_and_whole() {
         "/recordings/{id}",
         "/recordings/{id}/audio",
         "/recordings/{id}/peaks",
+        "/calls/live/{contact}/transfer",
+        "/calls/live/{contact}/transfer/{step}",
+        "/targets",
         "/trunks",
     ]
     .map(|path| format!("/api/v1{path}"))

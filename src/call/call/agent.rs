@@ -6,7 +6,7 @@ use super::{
     APOLOGY_MAX, Call, INCOMPATIBLE, NO_ANSWER, PORT_WAIT_MAX, REQUEUE_EVERY, REVOKE_WAIT_MAX, RING_MARGIN, State,
 };
 use crate::acd::event::{Declined, Enqueue, Event as Acd, Lease, Released};
-use crate::base::fact::AttemptOutcome;
+use crate::base::fact::{AttemptOutcome, Party};
 use crate::base::{LegId, Mono, Now, QueueId};
 use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg};
@@ -95,7 +95,7 @@ impl Call {
         }
         let name = self.agent_name(lease.agent);
         self.book.assigned(now, &name);
-        self.agents.push(Leg::new(leg, Dialog::Gone));
+        self.agents.push(Leg::new(leg, Dialog::Gone, Party::Agent { name }));
         self.enter(now, State::Ringing { lease, leg }, ring_until.since(now.mono) + REVOKE_WAIT_MAX, out);
         out.push(Command::OpenPort { leg, beside: Some(self.citizen.id), towards: Towards::Agent(lease.agent) });
     }

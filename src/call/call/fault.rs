@@ -6,7 +6,7 @@ use crate::acd::event::Event as Acd;
 use crate::base::fact::{End, EndedBy};
 use crate::base::{LegId, Now};
 use crate::call::event::Command;
-use crate::media::event::Action as Media;
+use crate::media::event::{Action as Media, Counters};
 use crate::sip::event::{Action as Sip, Ending};
 
 impl Call {
@@ -39,12 +39,19 @@ impl Call {
         self.enter(now, State::Ending, LINGER_MAX, out);
     }
 
-    /// The port of `leg` was closed, though nobody had asked for it.
-    pub(in crate::call) fn media_lost(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
-        let Some(side) = self.leg_mut(leg).filter(|leg| leg.has_port()) else {
+    /// The port of `leg` is closed: what its media were like is told. Without one the leg is lost, if nobody had asked
+    /// for that.
+    pub(in crate::call) fn media_closed(&mut self, now: Now, leg: LegId, counters: &Counters, out: &mut Vec<Command>) {
+        let (site, whose) = (self.site, (self.book.contact(), self.book.clock()));
+        let Some(side) = self.leg_mut(leg) else { return };
+        let lost = side.has_port();
+        if lost {
+            side.hang_up(NETWORK_OUT_OF_ORDER, out);
+        }
+        out.extend(side.closed(now, counters, whose).map(|fact| Command::Fact { site, fact }));
+        if !lost {
             return;
-        };
-        side.hang_up(NETWORK_OUT_OF_ORDER, out);
+        }
         if leg == self.citizen.id {
             self.end(now, EndedBy::Fault, TEMPORARY_FAILURE, out);
         } else if self.is_of_transfer(leg) {

@@ -29,7 +29,8 @@ impl Call {
         out: &mut Vec<Command>,
     ) {
         let talking = matches!(self.state, State::Talking { leg, .. } if leg == old);
-        self.agents.push(Leg::new(new, Dialog::Unanswered));
+        let Some(party) = self.leg_mut(old).map(|leg| leg.party.clone()) else { return };
+        self.agents.push(Leg::new(new, Dialog::Unanswered, party));
         if !talking || self.replacing.is_some() {
             return self.not_replaced(new, 603, out);
         }

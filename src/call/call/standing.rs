@@ -3,14 +3,12 @@
 //! Owns the one road into `Ending`; a second end changes nothing.
 
 use super::sound::Room;
-use super::{
-    Call, LINGER_MAX, MUTE_MAX, NETWORK_OUT_OF_ORDER, NO_ANSWER, NORMAL, QUIET_MAX, State, TEMPORARY_FAILURE,
-    TIMER_EXPIRED,
-};
+use super::{Call, LINGER_MAX, NETWORK_OUT_OF_ORDER, NO_ANSWER, NORMAL, State, TEMPORARY_FAILURE, TIMER_EXPIRED};
 use crate::acd::event::{Declined, Event as Acd};
 use crate::base::fact::{End, EndedBy, Stage, TransferResult};
 use crate::base::{LegId, Mono, Now};
 use crate::call::event::Command;
+use crate::call::leg::Leg;
 use crate::call::transfer::Transfer;
 use crate::ivr;
 use crate::media::event::Action as Media;
@@ -47,8 +45,9 @@ impl Call {
 
     /// Our own re-INVITE was answered.
     pub(in crate::call) fn reoffer_answered(&mut self, leg: LegId, answer: Result<Bytes, u16>, out: &mut Vec<Command>) {
+        let whose = (self.book.contact(), self.site);
         if let Some(side) = self.leg_mut(leg) {
-            side.probed(answer, out);
+            side.reoffered(answer, whose, out);
         }
         self.follow_hold(leg, out);
     }
@@ -70,15 +69,21 @@ impl Call {
 
     /// Nothing was heard from `leg` for `silent`.
     pub(in crate::call) fn quiet(&mut self, now: Now, leg: LegId, silent: Duration, out: &mut Vec<Command>) {
-        if silent < QUIET_MAX || !self.is_live() {
+        if !self.is_live() {
             return;
         }
+        let most = self.settings.one_way_max(&self.book.record.trunk);
+        let whose = (self.book.contact(), self.site);
         let Some(side) = self.leg_mut(leg) else { return };
-        if silent < MUTE_MAX {
-            return side.probe(now.mono, out);
+        if side.quiet(now.mono, (silent, most), whose, out) {
+            side.hang_up(NETWORK_OUT_OF_ORDER, out);
+            self.leg_ended(now, leg, Ending::Lost, out);
         }
-        side.hang_up(NETWORK_OUT_OF_ORDER, out);
-        self.leg_ended(now, leg, Ending::Lost, out);
+    }
+
+    /// Something is heard of `leg` again.
+    pub(in crate::call) fn heard(&mut self, leg: LegId) {
+        self.leg_mut(leg).into_iter().for_each(Leg::heard);
     }
 
     /// The dialog of `leg` is over.

@@ -10,7 +10,7 @@
 //! The first leg is an agent's phone: it has dialled, or it is rung first because somebody asked for the call by hand.
 //! Nothing behind `Dialling` knows which.
 
-use crate::base::fact::{End, EndedBy, Stage};
+use crate::base::fact::{End, EndedBy, Party, Stage};
 use crate::base::number::{Number, mask};
 use crate::base::{AgentId, CallId, ContactId, LegId, Mono, Now, RecordingId, SiteId, TrunkId};
 use crate::call::event::{Command, Settings, Towards};
@@ -20,7 +20,7 @@ use crate::call::q850::{
 };
 use crate::call::reach::{Failure, Progress, Reach, Wish};
 use crate::call::record::{Book, Shown};
-use crate::media::event::{Action as Media, RecordingStart, Track};
+use crate::media::event::{Action as Media, Counters, RecordingStart, Track};
 use crate::sip::event::{Action as Sip, Destination, Ending, Flow, Invite};
 use crate::trunk::dialling::Rule;
 use crate::trunk::event::Refused;
@@ -37,8 +37,6 @@ const DESK_RING_MAX: Duration = Duration::from_secs(30);
 const BOUND_MARGIN: Duration = Duration::from_secs(5);
 /// Longer than any SIP transaction (64×T1) that may still end a leg.
 const LINGER_MAX: Duration = Duration::from_secs(70);
-/// Neither RTP nor RTCP for so long: the far end is asked whether it is still there.
-const QUIET_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 enum State {
@@ -105,11 +103,12 @@ pub(super) struct Outbound {
 
 impl Outbound {
     pub(super) fn new(now: Now, birth: Birth, asker: Asker, out: &mut Vec<Command>) -> Outbound {
+        let party = Party::Agent { name: birth.book.record.agent.clone().unwrap_or_default() };
         let (first, how, towards) = match asker {
             Asker::Phone { leg, offer, towards } => {
-                (Leg::new(leg, Dialog::Unanswered), First::Came(offer), Towards::Address(towards))
+                (Leg::new(leg, Dialog::Unanswered, party), First::Came(offer), Towards::Address(towards))
             }
-            Asker::Desk { leg } => (Leg::new(leg, Dialog::Gone), First::Ours, Towards::Agent(birth.agent)),
+            Asker::Desk { leg } => (Leg::new(leg, Dialog::Gone, party), First::Ours, Towards::Agent(birth.agent)),
         };
         let leg = first.id;
         let mut call = Outbound {
@@ -156,9 +155,9 @@ impl Outbound {
         !matches!(self.state, State::Ending)
     }
 
-    /// Everything is told and every leg has run out.
+    /// Everything is told and every leg has run out, its media too.
     pub(super) fn is_over(&self, now: Mono) -> bool {
-        !self.is_live() && (self.deadline <= now || self.all_legs().all(|leg| leg.dialog == Dialog::Gone))
+        !self.is_live() && (self.deadline <= now || self.all_legs().all(Leg::is_over))
     }
 
     fn all_legs(&self) -> impl Iterator<Item = &Leg> {
@@ -483,18 +482,28 @@ impl Outbound {
     }
 
     pub(super) fn reoffer_answered(&mut self, leg: LegId, answer: Result<Bytes, u16>, out: &mut Vec<Command>) {
+        let whose = (self.book.contact(), self.site);
         if let Some(side) = self.leg_mut(leg) {
-            side.probed(answer, out);
+            side.reoffered(answer, whose, out);
         }
     }
 
     pub(super) fn quiet(&mut self, now: Now, leg: LegId, silent: Duration, out: &mut Vec<Command>) {
-        if silent >= QUIET_MAX
-            && matches!(self.state, State::Talking)
-            && let Some(leg) = self.leg_mut(leg)
-        {
-            leg.probe(now.mono, out);
+        if !matches!(self.state, State::Talking) {
+            return;
         }
+        let most = self.settings.one_way_max(&self.book.record.trunk);
+        let whose = (self.book.contact(), self.site);
+        let Some(side) = self.leg_mut(leg) else { return };
+        if side.quiet(now.mono, (silent, most), whose, out) {
+            side.hang_up(NETWORK_OUT_OF_ORDER, out);
+            self.leg_ended(now, leg, Ending::Lost, out);
+        }
+    }
+
+    /// Something is heard of `leg` again.
+    pub(super) fn heard(&mut self, leg: LegId) {
+        self.leg_mut(leg).into_iter().for_each(Leg::heard);
     }
 
     /// The dialog of `leg` is over.
@@ -524,9 +533,16 @@ impl Outbound {
         }
     }
 
-    /// The port of `leg` was closed, though nobody had asked for it.
-    pub(super) fn media_lost(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
-        if self.leg_mut(leg).is_some_and(|leg| leg.has_port()) {
+    /// The port of `leg` is closed: what its media were like is told. If nobody had asked for that, the call is over.
+    pub(super) fn media_closed(&mut self, now: Now, leg: LegId, counters: &Counters, out: &mut Vec<Command>) {
+        let (site, whose) = (self.site, (self.book.contact(), self.book.clock()));
+        let Some(side) = self.leg_mut(leg) else { return };
+        let lost = side.has_port();
+        if lost {
+            side.close(out);
+        }
+        out.extend(side.closed(now, counters, whose).map(|fact| Command::Fact { site, fact }));
+        if lost {
             self.end(now, EndedBy::Fault, NETWORK_OUT_OF_ORDER, out);
         }
     }

@@ -303,8 +303,9 @@ impl Calls {
     pub(super) fn outbound_media(&mut self, now: Now, id: CallId, notice: Media, out: &mut Vec<Command>) {
         self.with_outbound(now, id, out, |call, out| match notice {
             Media::Quiet { leg, silent } => call.quiet(now, leg, silent, out),
-            Media::Closed { leg, counters: _ } => call.media_lost(now, leg, out),
-            Media::Played { .. } | Media::Digit { .. } | Media::DigitsSent { .. } | Media::Heard { .. } => {}
+            Media::Closed { leg, counters } => call.media_closed(now, leg, &counters, out),
+            Media::Heard { leg } => call.heard(leg),
+            Media::Played { .. } | Media::Digit { .. } | Media::DigitsSent { .. } => {}
         });
     }
 

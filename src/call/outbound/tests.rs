@@ -8,7 +8,7 @@ use crate::base::number::Number;
 use crate::base::{AgentId, ContactId, LegId, Mint, Mono, Now, OrderId, QueueId, ShardId, SiteId, TrunkId, Wall};
 use crate::ivr::draft::Names;
 use crate::ivr::{Draft, Entry, Numbers};
-use crate::media::event::{Action as Media, Notice as Heard};
+use crate::media::event::{Action as Media, Counters, Notice as Heard};
 use crate::sip::event::{
     About, Action as Sip, Destination, Ending, Flow, Incoming, Location, Notice, OverTrunk, Referred, Source,
 };
@@ -114,6 +114,10 @@ impl World {
                     Command::OpenPort { leg, .. } => {
                         let event = Event::PortOpened { leg: *leg, local: "192.0.2.100:10000".parse().unwrap() };
                         self.calls.handle(self.now, event, &mut out);
+                    }
+                    Command::Media(Media::Close { leg }) => {
+                        let counters = Counters { received: 50, sent: 60, ..Counters::default() };
+                        self.calls.handle(self.now, Event::Media(Heard::Closed { leg: *leg, counters }), &mut out);
                     }
                     Command::Trunk(event) => {
                         let mut said = Vec::new();
@@ -402,6 +406,32 @@ fn a_session_is_refreshed_on_both_sides_and_a_refer_is_declined() {
         assert!(matches!(out[..], [Command::Sip(Sip::AnswerRefer { refer: 7, status: 603, .. })]), "{out:?}");
     }
     assert_eq!(world.letter(), 'T');
+}
+
+#[test]
+fn a_side_that_is_gone_ends_the_call_and_one_that_is_there_is_kept_to_its_trunks_limit() {
+    let short = Profile { one_way_max: Duration::from_secs(50), ..profile("a") };
+    for (answers, limit_s) in [(false, 30), (true, 50)] {
+        for far in [false, true] {
+            let mut world = World::with(vec![short.clone(), profile("b")]);
+            let second = world.up_to('T');
+            let (leg, said) = if far { (second, FAR) } else { (AGENT, PHONE) };
+            for silent_s in (10..=limit_s).step_by(10) {
+                assert_eq!(world.letter(), 'T', "{silent_s} s");
+                world.pass(Duration::from_secs(10));
+                let out = world.tell(Event::Media(Heard::Quiet { leg, silent: Duration::from_secs(silent_s) }));
+                let asked = out.iter().any(|it| matches!(it, Command::Sip(Sip::Probe { leg: of, .. }) if *of == leg));
+                assert_eq!(asked, silent_s == 10, "{silent_s} s");
+                if asked && answers {
+                    world.sip(Notice::ReofferAnswered { leg, answer: Ok(Bytes::from_static(said)) });
+                }
+                if silent_s == limit_s {
+                    assert_eq!(record(&out).end.map(|end| end.by), Some(EndedBy::Network));
+                }
+            }
+            assert_ne!(world.letter(), 'T');
+        }
+    }
 }
 
 #[test]

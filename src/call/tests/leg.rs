@@ -3,9 +3,11 @@
 //! A state is a dialog beside media: each pair is tried, also those that no call brings about.
 
 use super::{Bytes, CITIZEN, Duration, HOLDING, Mono, Now, OFFER, PHONE, VIDEO, Wall};
-use crate::call::event::Command;
-use crate::call::leg::{Dialog, DigitWay, Leg};
-use crate::media::event::{Action as Media, Marks};
+use crate::base::fact::{Fact, Party};
+use crate::base::{ContactId, SiteId};
+use crate::call::event::{Command, SilentStep};
+use crate::call::leg::{Dialog, DigitWay, Leg, Whose};
+use crate::media::event::{Action as Media, Counters, Marks};
 use crate::sdp::Codec;
 use crate::sip::event::Action as Sip;
 
@@ -17,6 +19,9 @@ const DIALOGS: [(char, Dialog); 4] =
     [('U', Dialog::Unanswered), ('A', Dialog::Alive), ('E', Dialog::Ending), ('G', Dialog::Gone)];
 const NOW: Now = Now { mono: Mono(9_000_000_000), wall: Wall(9_000) };
 
+const WHOSE: Whose = (ContactId(7), SiteId(0));
+const ONE_WAY_MAX: Duration = Duration::from_secs(600);
+
 /// What happens to a leg; what comes back from it at once.
 type Event = fn(&mut Leg, &mut Vec<Command>) -> &'static str;
 
@@ -25,7 +30,7 @@ type Event = fn(&mut Leg, &mut Vec<Command>) -> &'static str;
 /// - without a port there is no session to describe, and nothing to close;
 /// - an answer is taken only while an offer of ours stands; what cannot be spoken changes nothing;
 /// - what is agreed already is not told to the media again; a closed leg tells them nothing;
-/// - only an established dialog can be asked anything, and once a minute whether it still stands.
+/// - only an established dialog can be asked anything, and given up when it does not answer.
 type Row = (&'static str, Event, &'static [(&'static str, &'static str)]);
 
 #[rustfmt::skip]
@@ -39,17 +44,17 @@ const TABLE: [Row; 16] = [
     ("they answer nonsense", |leg, out| said(leg.accept(VIDEO, out)),  &[("UAEG", "=no     =no     =no     =no     =no     =no     =no")]),
     ("the session is refreshed", refresh,                              &[("A",    ".       o:ask   =ask    r:ask   =ask    =ask    =ask"),
                                                                          ("UEG",  ".       .       .       .       .       .       .")]),
-    ("silence",             |leg, out| probe(leg, 0, out),             &[("A",    ".       o:ask   =ask    r:ask   =ask    =ask    =ask"),
-                                                                         ("UEG",  ".       .       .       .       .       .       .")]),
-    ("silence goes on",     |leg, out| { probe(leg, 0, &mut Vec::new()); probe(leg, 59, out) },
-                                                                       &[("A",    ".       o:      =       r:      =       =       ="),
-                                                                         ("UEG",  ".       .       .       .       .       .       .")]),
-    ("silence of a minute", |leg, out| { probe(leg, 0, &mut Vec::new()); probe(leg, 60, out) },
-                                                                       &[("A",    ".       o:ask   =ask    r:ask   =ask    =ask    =ask"),
-                                                                         ("UEG",  ".       .       .       .       .       .       .")]),
-    ("our question is answered", |leg, out| { leg.probed(Ok(Bytes::from_static(PHONE)), out); "" },
+    ("silence of 10 s",     |leg, out| quiet(leg, 10, out),            &[("A",    "=no     o:no,warn,probe =no,warn,probe r:no,warn,probe =no,warn,probe =no,warn,probe =no,warn,probe"),
+                                                                         ("UEG",  "=no     =no     =no     =no     =no     =no     =no")]),
+    ("silence goes on",     |leg, out| { quiet(leg, 10, &mut Vec::new()); quiet(leg, 20, out) },
+                                                                       &[("A",    "=no     o:no    =no     r:no    =no     =no     =no"),
+                                                                         ("UEG",  "=no     =no     =no     =no     =no     =no     =no")]),
+    ("silence of 30 s",     |leg, out| { quiet(leg, 10, &mut Vec::new()); quiet(leg, 30, out) },
+                                                                       &[("A",    "=no     o:yes,warn =yes,warn r:yes,warn =yes,warn =yes,warn =yes,warn"),
+                                                                         ("UEG",  "=no     =no     =no     =no     =no     =no     =no")]),
+    ("our question is answered", |leg, out| { leg.reoffered(Ok(Bytes::from_static(PHONE)), WHOSE, out); "" },
                                                                        &[("UAEG", ".       .       r:connect .     .       .       .")]),
-    ("our question is refused", |leg, out| { leg.probed(Err(488), out); "" }, &[("UAEG", ". . . . . . .")]),
+    ("our question is refused", |leg, out| { leg.reoffered(Err(488), WHOSE, out); "" }, &[("UAEG", ". . . . . . .")]),
     ("we hang up",          |leg, out| { leg.hang_up(16, out); "" },   &[("UA",   "=E:bye  c:E:bye,close c:E:bye,close c:E:bye,close c:E:bye,close c:E:bye,close =E:bye"),
                                                                          ("EG",   ".       c:close c:close c:close c:close c:close .")]),
     ("the port is closed",  |leg, out| { leg.close(out); "" },         &[("UAEG", ".       c:close c:close c:close c:close c:close .")]),
@@ -79,9 +84,9 @@ fn refresh(leg: &mut Leg, out: &mut Vec<Command>) -> &'static str {
     ""
 }
 
-fn probe(leg: &mut Leg, after_s: u64, out: &mut Vec<Command>) -> &'static str {
-    leg.probe(NOW.mono + Duration::from_secs(after_s), out);
-    ""
+fn quiet(leg: &mut Leg, silent_s: u64, out: &mut Vec<Command>) -> &'static str {
+    let silent = Duration::from_secs(silent_s);
+    said(leg.quiet(NOW.mono + silent, (silent, ONE_WAY_MAX), WHOSE, out))
 }
 
 fn reopen(leg: &mut Leg, out: &mut Vec<Command>) -> &'static str {
@@ -92,7 +97,7 @@ fn reopen(leg: &mut Leg, out: &mut Vec<Command>) -> &'static str {
 
 /// A leg with this dialog and these media.
 fn reach(dialog: Dialog, media: char) -> Leg {
-    let mut leg = Leg::new(CITIZEN, dialog);
+    let mut leg = Leg::new(CITIZEN, dialog, Party::Citizen { trunk: "".into() });
     let out = &mut Vec::new();
     match media {
         '-' => {}
@@ -157,6 +162,8 @@ fn word(command: &Command) -> &'static str {
         Command::Media(Media::Close { .. }) => "close",
         Command::Sip(Sip::Reinvite { .. }) => "ask",
         Command::Sip(Sip::HangUp { .. }) => "bye",
+        Command::Sip(Sip::Probe { .. }) => "probe",
+        Command::Silent(_) => "warn",
         Command::ReopenPort { .. } => "rebind",
         other => panic!("a leg says nothing like {other:?}"),
     }
@@ -196,6 +203,63 @@ fn every_state_moves_or_stays_as_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What a silent leg answers, and the silence at which it is given up: whoever does not answer, or has no such dialog, at
+/// 30 s and never before; whoever is there at the limit, asked again every minute.
+#[test]
+fn a_silent_leg_is_given_up_when_it_is_gone_and_kept_while_it_stands() {
+    type Answer = Option<Result<Bytes, u16>>;
+    let cases: [(Answer, u64, usize); 7] = [
+        (None, 30, 1),
+        (Some(Err(481)), 30, 1),
+        (Some(Err(408)), 30, 1),
+        (Some(Err(488)), 600, 10),
+        (Some(Err(500)), 600, 10),
+        (Some(Ok(Bytes::from_static(PHONE))), 600, 10),
+        (Some(Ok(Bytes::from_static(VIDEO))), 600, 10),
+    ];
+    for (answer, expected, questions) in cases {
+        let (mut leg, mut asked, mut warned) = (reach(Dialog::Alive, 'r'), 0, Vec::new());
+        let given_up = (1..=70).map(|tens| tens * 10).find(|silent_s| {
+            let mut out = Vec::new();
+            let ended = quiet(&mut leg, *silent_s, &mut out) == "yes";
+            if let Some(answer) = answer.clone().filter(|_| out.iter().any(|it| word(it) == "probe")) {
+                leg.reoffered(answer, WHOSE, &mut out);
+            }
+            asked += out.iter().filter(|it| word(it) == "probe").count();
+            warned.extend(out.iter().filter_map(|it| if let Command::Silent(it) = it { Some(it.step) } else { None }));
+            ended
+        });
+        assert_eq!((given_up, asked), (Some(expected), questions), "{answer:?}");
+        let stands = (expected > 30).then_some(SilentStep::OneWay);
+        let steps: Vec<_> =
+            [Some(SilentStep::Asked), stands, Some(SilentStep::GivenUp)].into_iter().flatten().collect();
+        assert_eq!(warned, steps, "{answer:?}");
+    }
+}
+
+/// Sound that comes again, and media that are described anew, begin everything anew, but for what is remembered.
+#[test]
+fn a_leg_that_is_heard_again_is_asked_again() {
+    let mut leg = reach(Dialog::Alive, 'r');
+    let again: [fn(&mut Leg, &mut Vec<Command>); 3] =
+        [|leg, _| leg.heard(), |leg, out| _ = answer(leg, OFFER, out), |leg, _| leg.resume()];
+    for again in again {
+        let mut out = Vec::new();
+        assert_eq!(quiet(&mut leg, 10, &mut out), "no");
+        assert!(out.iter().any(|it| word(it) == "probe"), "{out:?}");
+        leg.reoffered(Err(481), WHOSE, &mut out);
+        again(&mut leg, &mut out);
+    }
+    let mut out = Vec::new();
+    assert_eq!(quiet(&mut leg, 40, &mut out), "no", "it was not asked in this silence");
+    leg.reoffered(Err(488), WHOSE, &mut out);
+    leg.heard();
+    leg.close(&mut out);
+    let clock = crate::call::record::Clock::of(NOW);
+    let told = leg.closed(NOW, &Counters { received: 5, ..Counters::default() }, (ContactId(7), clock));
+    assert!(matches!(told, Some(Fact::Leg(leg)) if leg.one_way), "it was silent and there");
 }
 
 /// Digits count by the way of the first, whatever else the leg does.

@@ -8,7 +8,7 @@ use crate::media::event::{Channel, Hidden, Notice, Remote, Tap};
 use crate::media::quality::Arrival;
 use crate::media::rtcp::Compound;
 use crate::media::rtp::Packet;
-use crate::media::sink::Sink;
+use crate::media::sink::{Kind, Sink};
 use crate::sdp::{Codec, Direction};
 use std::net::SocketAddr;
 
@@ -142,13 +142,23 @@ impl Port {
         Some((Heard { packet, content }, arrival))
     }
 
-    /// A datagram came to the RTCP port.
-    pub fn receive_control(&mut self, now: Now, from: SocketAddr, bytes: &[u8], out: &mut Sink) {
+    /// Whether a datagram on the RTP port is RTCP: by its payload type (RFC 5761 §4), where both share that port.
+    pub fn is_control(&self, bytes: &[u8]) -> bool {
+        self.is_muxed() && bytes.get(1).is_some_and(|second| (64..=95).contains(&(second & 0x7f)))
+    }
+
+    /// RTCP came to the port of this kind.
+    pub fn receive_control(&mut self, now: Now, kind: Kind, from: SocketAddr, bytes: &[u8], out: &mut Sink) {
         let Ok(compound) = Compound::read(bytes, self.line.ssrc()) else {
             self.dropped += 1;
             return;
         };
-        if !self.rtcp.admits(from, true) {
+        // On a shared port only sound fixes the source.
+        let admitted = match kind {
+            Kind::Rtp => self.rtp.admits(from, false),
+            Kind::Rtcp => self.rtcp.admits(from, true),
+        };
+        if !admitted {
             self.dropped += 1;
             return;
         }

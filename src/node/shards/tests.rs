@@ -168,6 +168,10 @@ fn a_panic_in_a_call_ends_that_call_and_no_other() {
     assert!(out.iter().any(closed));
     assert!(out.iter().any(|it| matches!(it, Effect::Show(view) if view.stage.is_none())), "nobody sees it any more");
     let counts = world.shard.counts().calls;
+    assert_eq!((counts.calls, counts.live, counts.legs, counts.broken), (3, 2, 3, 1), "its media are still to close");
+    let counters = crate::media::event::Counters::default();
+    world.step(Event::Call(ToCalls::Media(Notice::Closed { leg: poisoned.leg, counters })));
+    let counts = world.shard.counts().calls;
     assert_eq!((counts.calls, counts.live, counts.legs, counts.broken), (2, 2, 2, 1));
     assert!(queued(&world.greeted(&after)));
     for citizen in [before, after] {
@@ -345,7 +349,7 @@ fn calls_that_kill_one_process_after_another_are_not_taken_up() {
 /// Records have no field names: what a version wrote must be read by that version as it was.
 #[test]
 fn a_change_of_what_is_kept_raises_its_version() {
-    const WRITTEN: &[u8] = include_bytes!("standing-5.bin");
+    const WRITTEN: &[u8] = include_bytes!("standing-6.bin");
     let before = found(WRITTEN);
     assert_eq!((before.calls.len(), before.unreadable.len()), (2, 0), "raise VERSION of `Standing`");
     let mut again = Vec::new();

@@ -130,3 +130,39 @@ fn lying_reports_change_nothing_but_figures_and_those_stay_possible() {
     assert_eq!(stage.counters(A).mos_received, Some(441));
     assert!(!stage.counters(A).one_way());
 }
+
+/// RTP and RTCP on one port (RFC 5761): told apart by the payload type, believed from the same source, answered there; what
+/// comes to the port of RTCP, or from anybody else, is dropped.
+#[test]
+fn on_a_shared_port_reports_are_believed_from_the_source_of_the_sound_alone() {
+    let mut stage = Stage::new();
+    stage.act(Action::Open { leg: A, seed: A.0 });
+    stage.connect(A, |remote| remote.rtcp = remote.rtp);
+    // Behind a translator: the first sound says from where, a report does not.
+    let (named, own): (SocketAddr, SocketAddr) = (address(A), SocketAddr::new(address(A).ip(), 9_999));
+    for count in 0..100 {
+        stage.speak_from(A, own, 8, count, u32::from(count) * 160, &[0x55; 160]);
+        stage.pass(20);
+    }
+    let ssrc = stage.sounds.last().expect("it is sent silence").header.ssrc;
+    let block = ReportBlock { ssrc, fraction_lost: 0, lost: 7, highest: 90, jitter: 16, last_sr: 0, delay: 0 };
+    let mut report = Vec::new();
+    rtcp::write_report(&mut report, 0x1234 + A.0 as u32, None, Some(block));
+    let before = stage.counters(A);
+    assert_eq!((before.received, before.dropped, before.mos_sent), (100, 0, None));
+    let stranger: SocketAddr = "10.9.9.9:9999".parse().unwrap();
+    for (kind, from) in [(Kind::Rtp, stranger), (Kind::Rtp, named), (Kind::Rtcp, own), (Kind::Rtcp, stranger)] {
+        stage.receive(A, kind, from, &report);
+    }
+    let forged = stage.counters(A);
+    assert_eq!((forged.dropped, forged.mos_sent, forged.far_lost), (4, None, 0));
+    stage.receive(A, Kind::Rtp, own, &report);
+    let told = stage.counters(A);
+    assert_eq!((told.received, told.dropped, told.far_lost, told.far_jitter_us), (100, 4, 7, 2_000));
+    assert!(told.mos_sent.is_some());
+    stage.pass(10_000);
+    assert!(!stage.reports.is_empty(), "ours go there too");
+    stage.plane.handle(stage.now, Action::Close { leg: A }, &mut stage.out);
+    let last: Vec<_> = stage.out.datagrams().map(|it| (it.kind, it.to, it.bytes[1])).collect();
+    assert!(matches!(last[..], [(Kind::Rtp, to, 200 | 201)] if to == own), "{last:?}");
+}

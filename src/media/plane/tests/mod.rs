@@ -136,7 +136,8 @@ impl Stage {
         self.plane.check();
         let at_ms = self.now.mono.ms();
         for datagram in self.out.datagrams() {
-            if datagram.kind == Kind::Rtcp {
+            // A sender or receiver report is first in all that is RTCP.
+            if datagram.kind == Kind::Rtcp || matches!(datagram.bytes[1], 200 | 201) {
                 self.reports.push((at_ms, datagram.leg, datagram.bytes.to_vec()));
                 continue;
             }
