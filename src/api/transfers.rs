@@ -161,7 +161,7 @@ pub async fn begin(
 
 /// Goes on with a transfer: `join`, `complete` or `cancel`.
 #[utoipa::path(post, path = "/calls/live/{contact}/transfer/{step}", tag = "calls",
-    params(("contact" = String, Path), ("step" = Step, Path)), security(("bearer" = [])),
+    params(("contact" = String, Path), ("step" = inline(Step), Path)), security(("bearer" = [])),
     responses((status = 202, description = "done, or done as soon as the target is there", body = Asked),
         (status = 409, description = "no transfer is under way",
             content_type = "application/problem+json", body = Body9457), Problems))]
