@@ -20,4 +20,5 @@ mod support;
 mod sweep;
 mod tidy;
 mod transports;
+mod transfers;
 mod trunks;

@@ -7,6 +7,7 @@ use super::{Api, SiteQuery};
 use super::{idempotency, paging};
 use crate::base::ContactId;
 use crate::base::fact::{Direction, Stage};
+use crate::call::transfer::TransferView;
 use crate::node::live;
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -41,6 +42,35 @@ pub struct LiveCall {
     pub queue: Option<String>,
     /// Agent who is rung or talks.
     pub agent: Option<String>,
+    /// The present transfer, or the last one.
+    pub transfer: Option<LiveTransfer>,
+}
+
+/// A transfer as it stands, or as it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LiveTransfer {
+    /// Name of the target.
+    pub target: String,
+    /// `emergency`, `utility`, `sub_center`, `expert` or `police_ticket`.
+    pub kind: String,
+    /// `dialling`, `consulting`, `joined` or `handed`; `null` once it is over.
+    pub phase: Option<String>,
+    /// `completed`, `returned`, `busy`, `no_answer`, `unreachable`, `cancelled`, `caller_gone` or `lost`.
+    pub result: Option<String>,
+    /// The number to dial by hand, when an emergency line could not be reached.
+    pub dial: Option<String>,
+}
+
+impl LiveTransfer {
+    fn show(view: &TransferView) -> LiveTransfer {
+        LiveTransfer {
+            target: view.target.to_string(),
+            kind: view.kind.word().to_owned(),
+            phase: view.phase.map(|phase| phase.word().to_owned()),
+            result: view.result.map(|result| result.word().to_owned()),
+            dial: view.dial.as_deref().map(str::to_owned),
+        }
+    }
 }
 
 /// Where a call stands.
@@ -125,6 +155,7 @@ impl LiveCall {
             offered: call.view.offered.0,
             queue: call.queue.as_deref().map(str::to_owned),
             agent: call.agent.as_deref().map(str::to_owned),
+            transfer: call.view.transfer.as_ref().map(LiveTransfer::show),
         }
     }
 }

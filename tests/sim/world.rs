@@ -473,7 +473,7 @@ impl World {
                     }
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
                     // Nobody watches the edge here.
-                    Effect::Suspect(_) | Effect::Silent(_) => {}
+                    Effect::Suspect(_) | Effect::Silent(_) | Effect::TransferAnswered { .. } => {}
                 }
             }
         }
