@@ -29,29 +29,45 @@ enum Way {
 }
 
 impl Acd {
+    /// Finds the place of a caller who has none, and has further agents rung where the queue rings several together.
+    pub(super) fn settle(&mut self, now: Mono, slot: u32, entry: Entry, out: &mut Vec<Command>) {
+        if self.seat(now, slot, entry, out) {
+            self.gather(now, slot, out);
+        }
+    }
+
     /// Finds the place of a caller who has none: beside an agent, in a line, or out. An idle agent goes before every
-    /// reason to refuse or to move.
-    pub(super) fn seat(&mut self, now: Mono, slot: u32, mut entry: Entry, out: &mut Vec<Command>) {
+    /// reason to refuse or to move. Returns whether an agent is being rung.
+    pub(super) fn seat(&mut self, now: Mono, slot: u32, mut entry: Entry, out: &mut Vec<Command>) -> bool {
         let mut moves = 0;
+        self.line.caller_mut(slot).closed = false;
         loop {
             let known = self.line.caller(slot).queue.filter(|&queue| self.skills.need_of(queue).is_some());
             let Some(queue) = known else {
-                return self.release(slot, Released::QueueGone, out);
+                self.release(slot, Released::QueueGone, out);
+                return false;
             };
             self.line.caller_mut(slot).stage = self.stage(now, slot, queue);
             let need = self.need_of(slot);
             if let Some(agent) = self.choose(queue, need) {
                 self.idle.leave(agent);
-                return self.offer(now, agent, slot, out);
+                self.offer(now, agent, slot, out);
+                return true;
             }
             match self.way(now, slot, (queue, need), entry) {
-                Way::Leave(why) => return self.release(slot, why, out),
+                Way::Leave(why) => {
+                    self.release(slot, why, out);
+                    return false;
+                }
                 Way::Move(to) if moves < self.settings.queues.len() => {
                     moves += 1;
                     entry = Entry::New;
                     self.move_to(slot, to);
                 }
-                Way::Move(_) | Way::Wait => return self.wait(now, slot, (queue, need)),
+                Way::Move(_) | Way::Wait => {
+                    self.wait(now, slot, (queue, need));
+                    return false;
+                }
             }
         }
     }
@@ -134,7 +150,7 @@ impl Acd {
         match self.line.caller(slot).standing {
             Standing::Waiting if self.due(slot).is_some_and(|due| due <= now) => {
                 self.lift(slot);
-                self.seat(now, slot, Entry::Back, out);
+                self.settle(now, slot, Entry::Back, out);
             }
             // Offered, or moved on, by an earlier timer of this very look.
             Standing::Waiting | Standing::Between | Standing::Offered(_) => {}
@@ -145,13 +161,18 @@ impl Acd {
     pub(super) fn nobody_left(&mut self, now: Mono, needs: &[Need], out: &mut Vec<Command>) {
         let mut leaving: Vec<(Place, u32)> = needs.iter().flat_map(|&need| self.line.bucket(need)).collect();
         leaving.sort_unstable();
+        let mut rung_for = Vec::new();
         for (_, slot) in leaving {
             let queue = self.queue_of(slot);
             let elsewhere = |overflow: &Overflow| overflow.when == When::NobodyLoggedIn;
             if queue.no_agents == NoAgents::Release || queue.routing.overflow.iter().any(elsewhere) {
                 self.lift(slot);
-                self.seat(now, slot, Entry::Back, out);
+                if self.seat(now, slot, Entry::Back, out) {
+                    rung_for.push(slot);
+                }
             }
         }
+        // Each of them has somebody before anyone has a second.
+        rung_for.into_iter().for_each(|slot| self.gather(now, slot, out));
     }
 }

@@ -117,7 +117,7 @@ impl Acd {
     /// Where `call` stands; `None` when it is not in the line. Walks those ahead.
     pub fn position(&self, call: CallId) -> Option<Position> {
         let caller = self.line.caller(self.line.find(call)?);
-        let ahead = match (caller.standing, caller.queue.map(|queue| self.skills.needs_of(queue))) {
+        let ahead = match (&caller.standing, caller.queue.map(|queue| self.skills.needs_of(queue))) {
             (Standing::Waiting, Some(needs)) => {
                 // Those who have waited longer may ask for less already and stand in another bucket.
                 let mut needs = needs.to_vec();

@@ -6,7 +6,8 @@
 //!                          └→ Apologising → Ending ←── every state, when either side or an operator ends it
 //! ```
 //!
-//! Owns what the citizen hears and to whom they are joined. The rule above all: a failure on the agent's side brings the
+//! Several agents may be rung together: the first whose answer is heard has the citizen, and the others are cancelled
+//! before the two are joined. Owns what the citizen hears and to whom they are joined. The rule above all: a failure on the agent's side brings the
 //! citizen back to the queue with their place; only the citizen, the agent who talks, an operator, the flow or the
 //! citizen's own network ends the call.
 
@@ -29,6 +30,8 @@ use crate::ivr;
 use crate::media::event::{Action as Media, Remote};
 use crate::trunk::event::{Event as ToTrunks, Seize};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +44,7 @@ const ACK_WAIT_MAX: Duration = Duration::from_secs(40);
 /// No prompt is longer; a flow that hears nothing for so long goes on as if its prompt had been played.
 const PROMPT_MAX: Duration = Duration::from_secs(300);
 /// A waiting caller is named to the ACD again this often, so that no lost message strands anybody.
-const REQUEUE_EVERY: Duration = Duration::from_secs(30);
+pub(super) const REQUEUE_EVERY: Duration = Duration::from_secs(30);
 /// The phone is told to stop ringing a little before the lease ends, so that an answer at the last moment counts.
 const RING_MARGIN: Duration = Duration::from_millis(500);
 /// After the lease's end this long for the ACD to say so.
@@ -65,14 +68,25 @@ pub(super) enum State {
     Ivr { run: ivr::Run },
     /// In the queue: announcement, then music.
     Waiting,
-    /// An agent is booked and being rung; the citizen hears music.
-    Ringing { lease: Lease, leg: LegId },
+    /// Agents are booked and being rung, one at least; the citizen hears music.
+    Ringing { rung: Vec<Rung> },
     /// Joined to an agent.
     Talking { lease: Lease, leg: LegId, held: bool },
     /// Hears why we must hang up.
     Apologising,
     /// All is told; the legs run out.
     Ending,
+}
+
+/// One agent who is being rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Rung {
+    pub(super) lease: Lease,
+    pub(super) leg: LegId,
+    /// Its place among the attempts of the record.
+    pub(super) attempt: u32,
+    /// The ACD has taken the lease back by then.
+    pub(super) until: Mono,
 }
 
 /// What a call is born with.
@@ -93,16 +107,16 @@ pub(super) struct Birth {
 }
 
 /// What of a call must not be lost in a crash, in brief: when it changes, the call is kept anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trace {
     stage: Option<Stage>,
     revision: u32,
-    has_rung: bool,
+    /// Agents whose phones have rung.
+    ringing: usize,
     /// In the flow, the prompt that is heard.
     play: Option<u32>,
     citizen: (LegId, Dialog, Option<Remote>),
-    agent: Option<(LegId, Dialog, Option<Remote>)>,
-    agents: usize,
+    agents: SmallVec<[(LegId, Dialog, Option<Remote>); 1]>,
 }
 
 /// One citizen's contact.
@@ -201,11 +215,10 @@ impl Call {
         Trace {
             stage: self.stage(),
             revision: self.book.record.revision,
-            has_rung: self.book.has_rung(),
+            ringing: self.book.ringing_count(),
             play: matches!(self.state, State::Ivr { .. }).then_some(self.play),
             citizen: self.citizen.trace(),
-            agent: self.agents.last().map(Leg::trace),
-            agents: self.agents.len(),
+            agents: self.agents.iter().map(Leg::trace).collect(),
         }
     }
 
@@ -236,22 +249,25 @@ impl Call {
         }
     }
 
-    fn lease(&self) -> Option<(Lease, LegId)> {
-        match &self.state {
-            State::Ringing { lease, leg } | State::Talking { lease, leg, .. } => Some((*lease, *leg)),
+    /// The agents who are being rung or talked to, each with their leg.
+    fn leases(&self) -> impl Iterator<Item = (Lease, LegId)> + '_ {
+        let (rung, talking) = match &self.state {
+            State::Ringing { rung } => (rung.as_slice(), None),
+            State::Talking { lease, leg, .. } => (&[][..], Some((*lease, *leg))),
             State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }
             | State::Waiting
             | State::Apologising
-            | State::Ending => None,
-        }
+            | State::Ending => (&[][..], None),
+        };
+        rung.iter().map(|rung| (rung.lease, rung.leg)).chain(talking)
     }
 
     pub(super) fn show(&mut self, now: Now, out: &mut Vec<Command>) {
-        let agent = self.lease().map(|(lease, _)| lease.agent);
+        let agents = self.leases().map(|(lease, _)| lease.agent).collect();
         let queue = self.queue.map(|(queue, _)| queue);
-        self.book.show(now, self.id, self.stage(), queue, agent, out);
+        self.book.show(now, self.id, (self.stage(), queue, agents), out);
     }
 
     fn enter(&mut self, now: Now, state: State, wait_max: Duration, out: &mut Vec<Command>) {
@@ -273,9 +289,12 @@ impl Call {
 impl Call {
     /// What must hold after every event.
     pub(super) fn check(&self) {
-        if let Some((lease, leg)) = self.lease() {
+        for (lease, leg) in self.leases() {
             assert!(self.agents.iter().any(|agent| agent.id == leg), "{lease:?} has a leg");
             assert!(self.queue.is_some(), "an agent is booked for a queue");
+        }
+        if let State::Ringing { rung } = &self.state {
+            assert!(rung.iter().map(|rung| rung.until).min() == Some(self.deadline), "ringing ends with the first lease");
         }
         if let State::Talking { leg, .. } = &self.state {
             let agent = self.agents.iter().find(|agent| agent.id == *leg);

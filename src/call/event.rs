@@ -145,8 +145,8 @@ pub struct CallView {
     pub offered: Wall,
     /// Queue it waits in or came by.
     pub queue: Option<QueueId>,
-    /// Agent who is rung or talks.
-    pub agent: Option<AgentId>,
+    /// Agent who talks, or those who are rung, the first first.
+    pub agents: Vec<AgentId>,
 }
 
 /// All that calls need to know, set at start and at each reload.

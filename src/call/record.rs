@@ -31,8 +31,11 @@ pub(super) struct Book {
     site: SiteId,
     category: Box<str>,
     draft: Option<Draft>,
-    shown: Option<(Option<Stage>, Option<QueueId>, Option<AgentId>)>,
+    shown: Option<Looks>,
 }
+
+/// How a call looks from outside: where it stands, in which queue, and with which agents.
+pub(super) type Looks = (Option<Stage>, Option<QueueId>, Vec<AgentId>);
 
 /// What is known when a call arrives.
 pub(super) struct Arrival {
@@ -122,40 +125,47 @@ impl Book {
         self.tell(out);
     }
 
-    /// An agent was booked and is about to be rung.
-    pub(super) fn assigned(&mut self, now: Now, agent: &str) {
+    /// An agent was booked and is about to be rung. Returns the number of the attempt.
+    pub(super) fn assigned(&mut self, now: Now, agent: &str) -> u32 {
         let attempt =
             Attempt { agent: agent.into(), assigned: self.time(now), ringing: None, ended: None, outcome: None };
         self.record.attempts.push(attempt);
+        self.record.attempts.len() as u32 - 1
     }
 
     /// That agent's phone rings.
-    pub(super) fn ringing(&mut self, now: Now) {
+    pub(super) fn ringing(&mut self, now: Now, attempt: u32) {
         let at = self.time(now);
-        if let Some(attempt) = self.record.attempts.last_mut() {
+        if let Some(attempt) = self.record.attempts.get_mut(attempt as usize) {
             attempt.ringing.get_or_insert(at);
         }
     }
 
-    /// Whether the phone of the present attempt has rung.
-    pub(super) fn has_rung(&self) -> bool {
-        self.record.attempts.last().is_some_and(|attempt| attempt.ringing.is_some())
+    /// Whether the phone of that attempt has rung.
+    pub(super) fn has_rung(&self, attempt: u32) -> bool {
+        self.record.attempts.get(attempt as usize).is_some_and(|attempt| attempt.ringing.is_some())
     }
 
-    /// The present attempt is over.
-    pub(super) fn attempted(&mut self, now: Now, outcome: AttemptOutcome) {
+    /// How many phones have rung so far.
+    pub(super) fn ringing_count(&self) -> usize {
+        self.record.attempts.iter().filter(|attempt| attempt.ringing.is_some()).count()
+    }
+
+    /// That attempt is over.
+    pub(super) fn attempted(&mut self, now: Now, attempt: u32, outcome: AttemptOutcome) {
         let at = self.time(now);
-        if let Some(attempt) = self.record.attempts.last_mut().filter(|attempt| attempt.outcome.is_none()) {
+        if let Some(attempt) = self.record.attempts.get_mut(attempt as usize).filter(|attempt| attempt.outcome.is_none())
+        {
             attempt.ended = Some(at);
             attempt.outcome = Some(outcome);
         }
     }
 
-    /// The agent of the present attempt answered.
-    pub(super) fn answered(&mut self, now: Now, out: &mut Vec<Command>) {
+    /// The agent of that attempt answered.
+    pub(super) fn answered(&mut self, now: Now, attempt: u32, out: &mut Vec<Command>) {
         let at = self.time(now);
-        self.attempted(now, AttemptOutcome::Answered);
-        let Some(attempt) = self.record.attempts.last() else {
+        self.attempted(now, attempt, AttemptOutcome::Answered);
+        let Some(attempt) = self.record.attempts.get(attempt as usize) else {
             return;
         };
         let (agent, assigned, ringing) = (attempt.agent.clone(), attempt.assigned, attempt.ringing);
@@ -174,7 +184,9 @@ impl Book {
     /// The call is over: everything is told for the last time.
     pub(super) fn ended(&mut self, now: Now, end: End, out: &mut Vec<Command>) {
         let at = self.time(now);
-        self.attempted(now, AttemptOutcome::CallerGone);
+        for attempt in 0..self.record.attempts.len() as u32 {
+            self.attempted(now, attempt, AttemptOutcome::CallerGone);
+        }
         self.record.times.ended = Some(at);
         self.record.end = Some(end);
         if let Some(draft) = &mut self.draft {
@@ -204,20 +216,12 @@ impl Book {
         }
     }
 
-    /// Shows the call if it looks different than it last did. `stage` is `None` once it is over.
-    pub(super) fn show(
-        &mut self,
-        now: Now,
-        call: CallId,
-        stage: Option<Stage>,
-        queue: Option<QueueId>,
-        agent: Option<AgentId>,
-        out: &mut Vec<Command>,
-    ) {
-        if self.shown == Some((stage, queue, agent)) {
+    /// Shows the call if it looks different than it last did. Its stage is `None` once it is over.
+    pub(super) fn show(&mut self, now: Now, call: CallId, looks: Looks, out: &mut Vec<Command>) {
+        if self.shown.as_ref() == Some(&looks) {
             return;
         }
-        self.shown = Some((stage, queue, agent));
+        let (stage, queue, agents) = self.shown.insert(looks).clone();
         out.push(Command::Show(CallView {
             call,
             contact: self.record.contact,
@@ -229,7 +233,7 @@ impl Book {
             since: self.time(now),
             offered: self.record.times.offered,
             queue,
-            agent,
+            agents,
         }));
     }
 }

@@ -5,7 +5,7 @@
 //! nobody is to blame. When the media planes died too, ports are opened again and everybody hears what they heard.
 //! Never decides what is done about legs that only others know of: that is the shard's work.
 
-use super::call::{Call, State};
+use super::call::{Call, REQUEUE_EVERY, Rung, State};
 use super::calls::{Calls, Entry};
 use super::event::{Command, Settings};
 use super::leg::{Dialog, Leg};
@@ -66,7 +66,7 @@ enum SavedState {
     Connecting,
     Ivr(ivr::Snapshot),
     Waiting,
-    Ringing { lease: Lease, leg: LegId },
+    Ringing { rung: Vec<Rung> },
     Talking { lease: Lease, leg: LegId, held: bool },
     Apologising,
     Ending,
@@ -210,7 +210,7 @@ impl Call {
             State::Connecting => SavedState::Connecting,
             State::Ivr { run } => SavedState::Ivr(run.snapshot()),
             State::Waiting => SavedState::Waiting,
-            State::Ringing { lease, leg } => SavedState::Ringing { lease: *lease, leg: *leg },
+            State::Ringing { rung } => SavedState::Ringing { rung: rung.clone() },
             State::Talking { lease, leg, held } => SavedState::Talking { lease: *lease, leg: *leg, held: *held },
             State::Apologising => SavedState::Apologising,
             State::Ending => SavedState::Ending,
@@ -248,7 +248,7 @@ impl Call {
                 State::Ivr { run: run.unwrap_or_else(|_| ivr::Run::new(flow.clone(), Vec::new())) }
             }
             SavedState::Waiting => State::Waiting,
-            SavedState::Ringing { lease, leg } => State::Ringing { lease, leg },
+            SavedState::Ringing { rung } => State::Ringing { rung },
             SavedState::Talking { lease, leg, held } => State::Talking { lease, leg, held },
             SavedState::Apologising => State::Apologising,
             SavedState::Ending => State::Ending,
@@ -288,11 +288,12 @@ impl Call {
         }
         lost.into_iter().for_each(|marks| self.reopen(marks, out));
         match &self.state {
-            State::Ringing { leg, .. } if !is_known(*leg) => {
-                let leg = *leg;
-                self.book.attempted(now, AttemptOutcome::Unreachable);
-                self.drop_agent(leg, TEMPORARY_FAILURE, out);
-                self.state = State::Waiting;
+            State::Ringing { rung } => {
+                let lost: Vec<LegId> = rung.iter().map(|rung| rung.leg).filter(|leg| !is_known(*leg)).collect();
+                for leg in lost {
+                    self.drop_agent(leg, TEMPORARY_FAILURE, out);
+                    self.part(now, leg, (AttemptOutcome::Unreachable, REQUEUE_EVERY), out);
+                }
             }
             State::Ivr { run } if run.next_deadline().is_none() => {
                 self.flow_event(now, ivr::event::Event::Start, out);
@@ -301,7 +302,6 @@ impl Call {
             | State::Connecting
             | State::Ivr { .. }
             | State::Waiting
-            | State::Ringing { .. }
             | State::Talking { .. }
             | State::Apologising
             | State::Ending => {}
@@ -345,9 +345,9 @@ impl Call {
     /// As the ACD should know it; `None` when it wants and has no agent.
     fn told_to_acd(&self) -> Option<Live> {
         let held = match &self.state {
-            State::Waiting => None,
-            State::Talking { lease, .. } => Some(Held { lease: *lease, answered: true }),
-            State::Ringing { lease, .. } => Some(Held { lease: *lease, answered: false }),
+            State::Waiting => Vec::new(),
+            State::Talking { lease, .. } => vec![Held { lease: *lease, answered: true }],
+            State::Ringing { rung } => rung.iter().map(|rung| Held { lease: rung.lease, answered: false }).collect(),
             State::Opening { .. } | State::Connecting | State::Ivr { .. } | State::Apologising | State::Ending => {
                 return None;
             }

@@ -8,12 +8,14 @@ use super::queues::{Queue, find, skills};
 use super::schema::{self, Nobody};
 use super::source::Check;
 use crate::acd;
-use crate::acd::event::{Overflow, Relax, Routing, When};
+use crate::acd::event::{Overflow, RING_TOGETHER_MAX, Relax, Routing, Strategy, When};
 use crate::base::{QueueId, SiteId};
 use std::time::Duration;
 
 /// Ranks of one queue, and lesser needs.
 const STEPS_MAX: usize = 16;
+/// Agents that `ring_all` rings at once, unless said otherwise.
+const RING_TOGETHER: u64 = 8;
 
 /// All but overflow.
 pub(super) fn routing(check: &mut Check<'_>, raw: &schema::Queue, site: &Site) -> Routing {
@@ -40,7 +42,16 @@ pub(super) fn routing(check: &mut Check<'_>, raw: &schema::Queue, site: &Site) -
         relax.push(Relax { after, skills: lesser.clone() });
         (asked, before) = (lesser, after);
     }
-    Routing { strategy: raw.strategy.unwrap_or_default(), ranks, relax, overflow: Vec::new() }
+    let strategy = raw.strategy.unwrap_or_default();
+    Routing { strategy, ring_together: ring_together(check, raw, strategy), ranks, relax, overflow: Vec::new() }
+}
+
+fn ring_together(check: &mut Check<'_>, raw: &schema::Queue, strategy: Strategy) -> u8 {
+    if let Some(count) = raw.ring_together.as_ref().filter(|_| strategy != Strategy::RingAll) {
+        let cure = "write strategy = \"ring_all\", or leave it out";
+        check.wrong(&count.span(), "ring_together means nothing with this strategy", cure);
+    }
+    check.bounded(raw.ring_together.as_ref(), RING_TOGETHER, 2..=u64::from(RING_TOGETHER_MAX)) as u8
 }
 
 /// Fills in where queues overflow to.

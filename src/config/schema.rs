@@ -301,6 +301,7 @@ pub(super) struct Queue {
     pub waiting_max: Option<Count>,
     pub no_agents: Option<crate::acd::event::NoAgents>,
     pub strategy: Option<crate::acd::event::Strategy>,
+    pub ring_together: Option<Count>,
     #[serde(default)]
     pub ranks: Vec<BTreeMap<Text, Count>>,
     #[serde(default)]

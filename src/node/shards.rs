@@ -335,7 +335,7 @@ fn log(setup: &Setup, view: &CallView) {
         Direction::Inbound => (mask(&view.caller), view.dialled.to_string()),
         Direction::Outbound => (view.caller.to_string(), mask(&view.dialled)),
     };
-    let (site, agent) = (setup.code(view.site), view.agent.map(|agent| setup.agent_name(agent)));
+    let (site, agent) = (setup.code(view.site), view.agents.first().map(|agent| setup.agent_name(*agent)));
     match view.stage {
         Some(stage) => tracing::info!(%contact, %site, ?stage, agent = agent.as_deref(), caller, dialled, "call"),
         None => tracing::info!(%contact, %site, caller, dialled, "call over"),

@@ -249,8 +249,9 @@ impl<'a, W: Watch> Run<'a, W> {
     }
 
     fn pick_up(&mut self, lease: Lease, call: CallId) {
-        // Given up, or rung out, in between.
-        if !self.is_waiting(call) || self.seats[lease.agent.index()].last != lease.number {
+        // Given up, rung out, or answered by another in between.
+        let booked = self.acd.agent(lease.agent).and_then(|view| view.lease);
+        if !self.is_waiting(call) || booked != Some(lease) {
             return;
         }
         self.finish_wait(call, End::Answered);

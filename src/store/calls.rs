@@ -90,7 +90,7 @@ pub struct AttemptRow {
     pub ringing: Option<i64>,
     /// Answered, refused or given up.
     pub ended: Option<i64>,
-    /// `answered`, `rejected`, `no_answer`, `unreachable`, `caller_gone`; `null` while it rings.
+    /// `answered`, `rejected`, `no_answer`, `unreachable`, `caller_gone`, `answered_elsewhere`; `null` while it rings.
     pub outcome: Option<String>,
 }
 
@@ -393,5 +393,6 @@ const fn outcome_word(outcome: AttemptOutcome) -> &'static str {
         AttemptOutcome::NoAnswer => "no_answer",
         AttemptOutcome::Unreachable => "unreachable",
         AttemptOutcome::CallerGone => "caller_gone",
+        AttemptOutcome::AnsweredElsewhere => "answered_elsewhere",
     }
 }

@@ -6,6 +6,7 @@ mod model;
 mod own_calls;
 mod random;
 mod table;
+mod together;
 
 use super::event::*;
 use super::{Acd, Position, QueueView};

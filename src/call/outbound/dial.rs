@@ -196,7 +196,7 @@ impl Outbound {
 
     fn show(&mut self, now: Now, out: &mut Vec<Command>) {
         let stage = self.stage();
-        self.book.show(now, self.id, stage, None, Some(self.agent), out);
+        self.book.show(now, self.id, (stage, None, vec![self.agent]), out);
     }
 
     fn stage(&self) -> Option<Stage> {

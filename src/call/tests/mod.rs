@@ -2,6 +2,7 @@
 
 mod leg;
 mod table;
+mod together;
 
 use super::Calls;
 use super::event::{AgentIdentity, CallView, Command, Event, QueueVoice, Settings, SiteSettings};
@@ -450,7 +451,7 @@ fn a_restored_shard_goes_on_talking_and_rings_nobody_it_has_forgotten() {
     let (mut calls, out) = restored(&world, &[CITIZEN, leg], settings());
     assert!(sip(&out).is_empty() && media(&out).is_empty(), "nobody hears of it: {out:?}");
     let [ToAcd::Adopt { live, .. }] = &acd(&out)[..] else { panic!("the ACD is told: {out:?}") };
-    assert_eq!(live[0].held, Some(Held { lease: LEASE, answered: true }));
+    assert_eq!(live[0].held, [Held { lease: LEASE, answered: true }]);
     let mut out = Vec::new();
     calls.handle(world.now, Event::Sip(Notice::Ended { leg, why: Ending::Bye { q850: None } }), &mut out);
     assert_eq!(ended(&out), (Stage::Talking, EndedBy::Agent, 200));
@@ -460,7 +461,7 @@ fn a_restored_shard_goes_on_talking_and_rings_nobody_it_has_forgotten() {
     let (mut calls, out) = restored(&world, &[CITIZEN], settings());
     assert!(media(&out).iter().any(|action| matches!(action, Media::Close { leg: closed } if *closed == leg)));
     let [ToAcd::Adopt { live, .. }] = &acd(&out)[..] else { panic!("the ACD is told: {out:?}") };
-    assert_eq!((live[0].caller.call, live[0].held), (ringing, None), "in the line, with nobody booked");
+    assert_eq!((live[0].caller.call, &live[0].held[..]), (ringing, &[][..]), "in the line, with nobody booked");
     let mut out = Vec::new();
     let again = Acd::Offer { call, lease: Lease { number: 2, ..LEASE }, ring_until: Mono(u64::MAX) };
     calls.handle(world.now, Event::Acd(again), &mut out);
