@@ -217,6 +217,34 @@ fn an_agent_who_answers_too_late_is_told_that_the_call_was_taken() {
 }
 
 #[test]
+fn a_caller_who_calls_again_has_the_same_agent_though_another_is_longer_idle() {
+    let folder = folder();
+    let prefers = "preferred = { agent = \"last\", for_s = 20 }\n";
+    folder.edit("sip-profiles/queues.toml", "ageing_s = 10\n", prefers);
+    let mut hotline = Hotline::start(folder);
+    let phone = hotline.phone("1001");
+    hotline.phone("1002");
+    hotline.ready("1001");
+    let mut served = Vec::new();
+    for _ in 0..2 {
+        let agent = hotline.behaves(&phone, "agent-answers", &[]);
+        let citizen = hotline.citizen("citizen-hangs-up", &["-d", "2000"]);
+        let contact = hotline.events.call("talking");
+        if served.is_empty() {
+            // Idle from now on, and so longer than the agent who talks.
+            hotline.ready("1002");
+        }
+        citizen.succeeds();
+        agent.succeeds();
+        hotline.events.agent("1001", "wrap_up");
+        hotline.events.agent("1001", "ready");
+        served.push(hotline.past(&contact).record["call"]["agent"].clone());
+    }
+    assert_eq!(served, ["1001", "1001"]);
+    hotline.nothing_is_left();
+}
+
+#[test]
 fn an_agent_who_hangs_up_first_ends_the_call() {
     let mut hotline = Hotline::new();
     let phone = hotline.phone("1001");

@@ -109,6 +109,14 @@ impl State {
         }
     }
 
+    /// Whether this agent may be expected to take a caller soon.
+    pub(super) fn is_at_work(&self) -> bool {
+        match self {
+            State::Offline | State::NotReady { .. } => false,
+            State::Ready | State::Offered { .. } | State::Talking(_) | State::WrapUp { .. } => true,
+        }
+    }
+
     /// Whether this counts as logged in.
     pub(super) fn logged_in(&self) -> bool {
         match self {
@@ -411,8 +419,10 @@ impl Acd {
             self.turns += 1;
             self.agents[id.index()].turn = self.turns;
         }
-        match self.line.first(self.skills.serves(team)) {
+        match self.line.first(id, self.skills.serves(team)) {
             Some(slot) => {
+                let caller = self.line.caller_mut(slot);
+                caller.closed = caller.awaits.is_some();
                 if let Some(queue) = self.line.caller(slot).queue {
                     self.flows[queue.index()].flow.taken(now);
                 }
@@ -462,8 +472,12 @@ impl Acd {
             agent.since = now;
             out.push(Command::Agent(AgentChange { agent: id, from, to, contact }));
         }
+        let leaves = old.is_at_work() && !self.agents[id.index()].state.is_at_work();
         if was_in != is_in {
             self.count_present(now, id, is_in, out);
+        }
+        if leaves && self.line.apart_for(id).next().is_some() {
+            self.forsaken_by(now, id, out);
         }
     }
 

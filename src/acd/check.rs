@@ -20,6 +20,11 @@ impl Acd {
                 assert_eq!(idle, None, "idle beside a caller they can serve (need {need})");
             }
         }
+        for (_, slot) in self.line.apart() {
+            let awaited = self.line.caller(slot).awaits.expect("who stands apart waits for somebody");
+            let state = &self.agents[awaited.index()].state;
+            assert!(state.is_at_work() && *state != State::Ready, "{awaited:?} is waited for in vain or for nothing");
+        }
         let timers = self.check_agents() + self.check_callers();
         assert_eq!(timers, self.wheel.len(), "one timer for each deadline");
         self.check_present();

@@ -96,6 +96,8 @@ pub struct Enqueue {
     pub priority: u8,
     /// Since when the caller has been waiting (earlier than now when they come back).
     pub since: Mono,
+    /// Whom the queue prefers for this caller, if it prefers anybody.
+    pub preferred: Option<AgentId>,
 }
 
 /// What an agent wants to be.
@@ -277,6 +279,12 @@ pub struct Routing {
     pub strategy: Strategy,
     /// How many agents [`Strategy::RingAll`] rings at once for one caller (2–[`RING_TOGETHER_MAX`]).
     pub ring_together: u8,
+    /// Before everything else: so long a caller waits for the preferred agent alone, from when they began to wait.
+    ///
+    /// They do so only while that agent could take them soon: one who is logged in, able and busy. One who is idle is rung at
+    /// once, and alone; one who is paused or offline is not waited for. Whatever ends it, the strategy takes over for good:
+    /// the time is up, the agent pauses or logs out, the queue would not let the caller wait, or they go to another queue.
+    pub preferred: Option<Duration>,
     /// Before the strategy: agents who meet the first of these go before those who meet the second, and so on; those who
     /// meet none come last.
     pub ranks: Vec<Vec<(SkillId, u8)>>,

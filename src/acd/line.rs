@@ -8,7 +8,7 @@
 use super::event::{Enqueue, Lease, QueueSettings};
 use super::skills::{Bits, Need, common};
 use crate::base::wheel::TimerId;
-use crate::base::{CallId, ContactId, Mono, QueueId};
+use crate::base::{AgentId, CallId, ContactId, Mono, QueueId};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -27,6 +27,7 @@ pub(super) struct Place {
 }
 
 impl Place {
+    const FIRST: Place = Place { key_ns: i64::MIN, ticket: 0 };
     const LAST: Place = Place { key_ns: i64::MAX, ticket: u64::MAX };
 
     /// Where a caller stands who came at `since` with `priority` of their own.
@@ -85,6 +86,10 @@ pub(super) struct Caller {
     pub(super) standing: Standing,
     /// Nobody is rung beside those who are.
     pub(super) closed: bool,
+    /// Whom the queue prefers for them; `None` once the strategy has taken over.
+    pub(super) preferred: Option<AgentId>,
+    /// Whom alone they wait for: set exactly while they wait apart from all buckets.
+    pub(super) awaits: Option<AgentId>,
     /// Further agents may be rung for them: they stand in the bucket of this need for that.
     pub(super) open: Option<Need>,
 }
@@ -105,6 +110,8 @@ impl Caller {
             timer: None,
             standing: Standing::Between,
             closed: false,
+            preferred: caller.preferred,
+            awaits: None,
             open: None,
         }
     }
@@ -183,6 +190,8 @@ pub(super) struct Line {
     by_call: Vec<Vec<u32>>,
     /// Who waits.
     buckets: Buckets,
+    /// Who waits for one agent alone.
+    apart: BTreeMap<(AgentId, Place), u32>,
     /// Who is being rung for by fewer agents than the queue rings together.
     open: Buckets,
     /// By queue: how many wait.
@@ -198,6 +207,7 @@ impl Line {
             free: Vec::new(),
             by_call: Vec::new(),
             buckets: Buckets::new(needs),
+            apart: BTreeMap::new(),
             open: Buckets::new(needs),
             waiting: vec![0; queues],
             tickets: 0,
@@ -287,23 +297,29 @@ impl Line {
         caller
     }
 
-    /// Puts a caller into the bucket of `need`, by their place.
+    /// Puts a caller into the bucket of `need`, by their place; one who waits for one agent alone is set apart.
     pub(super) fn line_up(&mut self, slot: u32, need: Need) {
         let caller = self.caller_mut(slot);
         caller.standing = Standing::Waiting;
-        let (place, queue) = (caller.place, caller.queue);
-        self.buckets.insert(need, place, slot);
+        let (place, queue, awaits) = (caller.place, caller.queue, caller.awaits);
+        match awaits {
+            Some(agent) => _ = self.apart.insert((agent, place), slot),
+            None => self.buckets.insert(need, place, slot),
+        }
         if let Some(queue) = queue {
             self.waiting[queue.index()] += 1;
         }
     }
 
-    /// Takes a waiting caller out of the bucket of `need`.
+    /// Takes a waiting caller out of the bucket of `need`, or from where they stand apart.
     pub(super) fn lift(&mut self, slot: u32, need: Need) {
         let caller = self.caller_mut(slot);
         caller.standing = Standing::Between;
-        let (place, queue) = (caller.place, caller.queue);
-        self.buckets.remove(need, place, slot);
+        let (place, queue, awaits) = (caller.place, caller.queue, caller.awaits.take());
+        match awaits {
+            Some(agent) => _ = self.apart.remove(&(agent, place)),
+            None => self.buckets.remove(need, place, slot),
+        }
         if let Some(queue) = queue {
             self.waiting[queue.index()] -= 1;
         }
@@ -352,10 +368,25 @@ impl Line {
         }
     }
 
-    /// Who has waited longest, bonus counted, among all those with one of these needs.
+    /// Who has waited longest, bonus counted, among all those with one of these needs and those who wait for `agent` alone.
     #[inline]
-    pub(super) fn first(&self, serves: &[u64]) -> Option<u32> {
-        self.buckets.first(serves)
+    pub(super) fn first(&self, agent: AgentId, serves: &[u64]) -> Option<u32> {
+        let first = self.buckets.first(serves);
+        if self.apart.is_empty() {
+            return first;
+        }
+        let apart = self.apart_for(agent).next();
+        apart.into_iter().chain(first).min_by_key(|&slot| self.caller(slot).place)
+    }
+
+    /// Those who wait for `agent` alone, in order.
+    pub(super) fn apart_for(&self, agent: AgentId) -> impl Iterator<Item = u32> + '_ {
+        self.apart.range((agent, Place::FIRST)..=(agent, Place::LAST)).map(|(_, &slot)| slot)
+    }
+
+    /// Those who wait for one agent alone.
+    pub(super) fn apart(&self) -> impl Iterator<Item = (Place, u32)> + '_ {
+        self.apart.iter().map(|(&(_, place), &slot)| (place, slot))
     }
 
     /// The same among those for whom one more agent may be rung.
@@ -377,11 +408,13 @@ impl Line {
     /// Empties all buckets and shapes them anew; returns who waited, in order across all of them.
     pub(super) fn reshape(&mut self, needs: usize, queues: usize) -> Vec<u32> {
         let before = std::mem::replace(&mut self.buckets, Buckets::new(needs));
-        let mut order: Vec<(Place, u32)> = before.by_need.into_iter().flatten().collect();
+        let mut order: Vec<(Place, u32)> = before.by_need.into_iter().flatten().chain(self.apart()).collect();
         order.sort_unstable();
+        self.apart.clear();
         self.waiting = vec![0; queues];
         for &(_, slot) in &order {
-            self.caller_mut(slot).standing = Standing::Between;
+            let caller = self.caller_mut(slot);
+            (caller.standing, caller.awaits) = (Standing::Between, None);
         }
         self.open = Buckets::new(needs);
         self.callers.iter_mut().flatten().for_each(|caller| caller.open = None);
@@ -412,9 +445,15 @@ impl Line {
         let mut lined_up = 0;
         self.buckets.check();
         self.open.check();
-        for (&place, &slot) in self.buckets.by_need.iter().flatten() {
+        for (&(agent, place), &slot) in &self.apart {
+            let caller = self.caller(slot);
+            assert_eq!((caller.awaits, caller.place), (Some(agent), place), "{:?}", caller.call);
+        }
+        let lined = self.buckets.by_need.iter().flatten().map(|(&place, &slot)| (place, slot, false));
+        for (place, slot, apart) in lined.chain(self.apart().map(|(place, slot)| (place, slot, true))) {
             let caller = self.caller(slot);
             assert_eq!((&caller.standing, caller.place), (&Standing::Waiting, place), "{:?}", caller.call);
+            assert_eq!(caller.awaits.is_some(), apart, "{:?} stands where they wait", caller.call);
             counts[caller.queue.expect("who waits has a queue").index()] += 1;
             lined_up += 1;
         }
@@ -447,11 +486,13 @@ mod tests {
     use crate::base::ShardId;
     use std::time::Duration;
 
+    const NOBODY: AgentId = AgentId(99);
+
     fn caller(line: &mut Line, slot: u32, key_ns: i64) -> u32 {
         let place = Place { key_ns, ticket: line.ticket() };
         let call = CallId { shard: ShardId(1), slot, generation: 0 };
         let contact = ContactId(u128::from(slot));
-        let caller = Enqueue { call, contact, queue: QueueId(0), priority: 0, since: Mono(0) };
+        let caller = Enqueue { call, contact, queue: QueueId(0), priority: 0, since: Mono(0), preferred: None };
         line.admit(Caller::new(&caller, place))
     }
 
@@ -480,11 +521,11 @@ mod tests {
             .to_vec();
         line.check();
         assert_eq!(
-            (line.first(&[0b011]), line.first(&[0b111]), line.first(&[0])),
+            (line.first(NOBODY, &[0b011]), line.first(NOBODY, &[0b111]), line.first(NOBODY, &[0])),
             (Some(slots[1]), Some(slots[3]), None)
         );
         line.lift(slots[1], 1);
-        assert_eq!(line.first(&[0b010]), Some(slots[2]));
+        assert_eq!(line.first(NOBODY, &[0b010]), Some(slots[2]));
         line.dismiss(slots[1]);
         line.check();
         assert_eq!(line.waiting(QueueId(0)), 3);

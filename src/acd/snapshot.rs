@@ -64,6 +64,7 @@ struct KeptCaller {
     wait_until: Option<Mono>,
     stage: u8,
     closed: bool,
+    preferred: Option<AgentId>,
     /// Of those who ring for them, in the order in which they were given.
     leases: Vec<Lease>,
 }
@@ -140,6 +141,7 @@ fn kept_caller(caller: &Enqueue, (lease, ticket): (Lease, u64), settings: &Setti
         wait_until: queue.wait_max.map(|longest| caller.since + longest),
         stage: 0,
         closed: false,
+        preferred: None,
         leases: vec![lease],
     })
 }
@@ -215,6 +217,7 @@ impl Acd {
             wait_until: caller.wait_until,
             stage: caller.stage,
             closed: caller.closed,
+            preferred: caller.preferred,
             leases: caller.leases().to_vec(),
         }
     }
@@ -314,6 +317,7 @@ impl Acd {
             queue: QueueId(0),
             priority: kept.priority,
             since: kept.since,
+            preferred: kept.preferred,
         };
         let (wait_until, stage, closed) = (kept.wait_until, kept.stage, kept.closed);
         let caller = Caller { asked, queue, wait_until, stage, closed, ..Caller::new(&caller, kept.place) };

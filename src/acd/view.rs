@@ -124,7 +124,8 @@ impl Acd {
                 needs.sort_unstable();
                 needs.dedup();
                 let before = |need| self.line.bucket(need).take_while(move |(place, _)| *place < caller.place);
-                let ahead = needs.into_iter().flat_map(before);
+                let apart = self.line.apart().filter(|(place, _)| *place < caller.place);
+                let ahead = needs.into_iter().flat_map(before).chain(apart);
                 Some(ahead.filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue).count())
             }
             (Standing::Waiting | Standing::Offered(_) | Standing::Between, _) => None,

@@ -17,7 +17,7 @@ mod fault;
 mod replace;
 mod standing;
 
-use super::event::{Command, Settings, SiteSettings};
+use super::event::{Command, Past, Settings, SiteSettings};
 use super::leg::{Dialog, Leg};
 use super::q850::{
     CONGESTION, INCOMPATIBLE, NETWORK_OUT_OF_ORDER, NO_ANSWER, NO_RESOURCE, NORMAL, TEMPORARY_FAILURE, TIMER_EXPIRED,
@@ -138,6 +138,10 @@ pub(super) struct Call {
     pub(super) queue: Option<(QueueId, u8)>,
     /// Since when the caller waits: kept when they come back to the queue.
     pub(super) queued_since: Mono,
+    /// What is remembered of the caller; counts until they are queued.
+    pub(super) past: Past,
+    /// Whom the queue prefers for them.
+    pub(super) preferred: Option<AgentId>,
     pub(super) play: u32,
     /// A leg that waits for its port, to take another's place.
     pub(super) replacing: Option<replace::Replacing>,
@@ -164,6 +168,8 @@ impl Call {
             entry_priority: birth.priority,
             queue: None,
             queued_since: now.mono,
+            past: Past::default(),
+            preferred: None,
             play: 0,
             replacing: None,
             recording: birth.recording,
@@ -294,7 +300,10 @@ impl Call {
             assert!(self.queue.is_some(), "an agent is booked for a queue");
         }
         if let State::Ringing { rung } = &self.state {
-            assert!(rung.iter().map(|rung| rung.until).min() == Some(self.deadline), "ringing ends with the first lease");
+            assert!(
+                rung.iter().map(|rung| rung.until).min() == Some(self.deadline),
+                "ringing ends with the first lease"
+            );
         }
         if let State::Talking { leg, .. } = &self.state {
             let agent = self.agents.iter().find(|agent| agent.id == *leg);

@@ -7,6 +7,7 @@ use crate::{acd, ivr, media, sip, trunk};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Into [`Calls`](super::Calls).
 #[derive(Clone, Debug)]
@@ -30,6 +31,13 @@ pub enum Event {
     PortRefused {
         /// For which leg.
         leg: LegId,
+    },
+    /// What is remembered of a call's caller, as asked for by [`Command::Recall`].
+    Recalled {
+        /// Of which call.
+        call: CallId,
+        /// What.
+        past: Past,
     },
     /// Somebody who may asks for the call's end.
     HangUp {
@@ -111,6 +119,47 @@ pub enum Command {
     },
     /// To whoever watches: the call as it stands now.
     Show(CallView),
+    /// To whoever remembers: who served this caller? Answered by [`Event::Recalled`], or not at all; a call waits for no
+    /// memory.
+    Recall {
+        /// Which call asks.
+        call: CallId,
+        /// Whose records.
+        site: SiteId,
+        /// Canonical caller number.
+        caller: Box<str>,
+    },
+}
+
+/// What is remembered of a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// The agent who served them last, and when that call came.
+    pub last: Option<(AgentId, Wall)>,
+    /// The agent of their newest order that is not finished.
+    pub owner: Option<AgentId>,
+}
+
+/// Whom a queue prefers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The agent who served this caller last, if that call came no longer ago.
+    Last {
+        /// By how much at most.
+        within: Duration,
+    },
+    /// The agent of the caller's newest order that is not finished.
+    OrderOwner,
+}
+
+impl Past {
+    /// The agent whom a queue prefers, at `now`.
+    pub fn preferred(&self, whom: Whom, now: Wall) -> Option<AgentId> {
+        match whom {
+            Whom::Last { within } => self.last.filter(|(_, came)| now < *came + within).map(|(agent, _)| agent),
+            Whom::OrderOwner => self.owner,
+        }
+    }
 }
 
 /// Who is at the other end of a port.
@@ -192,6 +241,8 @@ pub struct QueueVoice {
     pub apology: PromptId,
     /// Whether agents' phones are asked to answer by themselves.
     pub auto_answer: bool,
+    /// Who is preferred for a caller.
+    pub preferred: Option<Whom>,
 }
 
 /// Who an agent is.

@@ -154,7 +154,8 @@ impl Book {
     /// That attempt is over.
     pub(super) fn attempted(&mut self, now: Now, attempt: u32, outcome: AttemptOutcome) {
         let at = self.time(now);
-        if let Some(attempt) = self.record.attempts.get_mut(attempt as usize).filter(|attempt| attempt.outcome.is_none())
+        if let Some(attempt) =
+            self.record.attempts.get_mut(attempt as usize).filter(|attempt| attempt.outcome.is_none())
         {
             attempt.ended = Some(at);
             attempt.outcome = Some(outcome);

@@ -7,7 +7,7 @@
 
 use super::call::{Call, REQUEUE_EVERY, Rung, State};
 use super::calls::{Calls, Entry};
-use super::event::{Command, Settings};
+use super::event::{Command, Past, Settings};
 use super::leg::{Dialog, Leg};
 use super::outbound;
 use super::q850::TEMPORARY_FAILURE;
@@ -18,7 +18,7 @@ use crate::acd::{Held, Live};
 use crate::base::fact::{AttemptOutcome, EndedBy};
 use crate::base::snapshot::Snapshot;
 use crate::base::{
-    CallId, ContactId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
+    AgentId, CallId, ContactId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
 };
 use crate::media::event::{Action as Media, Marks, RecordingStart, Track};
 use crate::{ivr, trunk};
@@ -54,6 +54,8 @@ pub struct SavedCall {
     entry_priority: u8,
     queue: Option<(Box<str>, u8)>,
     queued_since: Mono,
+    past: Past,
+    preferred: Option<AgentId>,
     play: u32,
     recording: RecordingId,
     order: OrderId,
@@ -226,6 +228,8 @@ impl Call {
             entry_priority: self.entry_priority,
             queue: self.queue.map(|(queue, priority)| (site.queues[queue.index()].name.clone(), priority)),
             queued_since: self.queued_since,
+            past: self.past,
+            preferred: self.preferred,
             play: self.play,
             recording: self.recording,
             order: self.order,
@@ -266,6 +270,8 @@ impl Call {
             entry_priority: saved.entry_priority,
             queue: saved.queue.map(|(name, priority)| (QueueId(number(&name) as u16), priority)),
             queued_since: saved.queued_since,
+            past: saved.past,
+            preferred: saved.preferred,
             play: saved.play,
             replacing: None,
             recording: saved.recording,

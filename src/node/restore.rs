@@ -94,6 +94,7 @@ fn keeps(effect: &mut Effect, live: &mut [Vec<Live>], recordings: &mut BTreeSet<
         | Effect::Trunk(_)
         | Effect::Fact { .. }
         | Effect::Show(_)
+        | Effect::Recall { .. }
         | Effect::Bindings(_)
         | Effect::Suspect(_) => {}
     }

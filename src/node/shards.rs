@@ -251,6 +251,7 @@ impl ShardTask {
                         log(&self.wires.setup.load(), &view);
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
                     }
+                    Effect::Recall { call, site, caller } => super::recall::recall(&self.wires, call, site, caller),
                     Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),
                     Effect::Suspect(suspicion) => self.wires.edge.suspect(now, &suspicion),
                 }

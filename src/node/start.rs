@@ -12,6 +12,7 @@ use super::listeners::{Listeners, Listening};
 use super::live::{Delta, Live};
 use super::media::{self, MediaThreads};
 use super::queues::AcdTask;
+use super::recall::Memory;
 use super::recorder::{self, Recorder};
 use super::registrations::{Registrations, SAVE_EVERY};
 use super::reload::Reload;
@@ -182,6 +183,7 @@ impl Node {
             live,
             trunks,
             facts: Box::new(tell),
+            memory: Memory::of(store.clone()),
             faults: Faults::default(),
             edge,
         });

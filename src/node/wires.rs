@@ -94,6 +94,7 @@ pub(super) struct Wires {
     pub(super) live: Arc<super::live::Live>,
     pub(super) trunks: Arc<super::trunks::TrunkTable>,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
+    pub(super) memory: super::recall::Memory,
     pub(super) faults: Faults,
     pub(super) edge: Arc<super::edge::Edge>,
     /// By shard: what stands there, as of its last message.

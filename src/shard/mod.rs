@@ -8,7 +8,7 @@ pub mod standing;
 pub use standing::Standing;
 
 use crate::base::fact::Fact;
-use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
+use crate::base::{self, CallId, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Towards};
 use crate::call::{self, Calls};
 use crate::sip::event::{
@@ -112,6 +112,15 @@ pub enum Effect {
     },
     /// To whoever watches.
     Show(CallView),
+    /// To whoever remembers a caller: answered by `Recalled`, or not at all.
+    Recall {
+        /// Which call asks.
+        call: CallId,
+        /// Whose records.
+        site: SiteId,
+        /// Canonical caller number.
+        caller: Box<str>,
+    },
     /// To all other shards and whoever watches phones.
     Bindings(Bindings),
     /// To whoever watches the edge.
@@ -371,6 +380,7 @@ impl Shard {
                     FromCalls::Acd { site, event } => out.push(Effect::Acd { site, event }),
                     FromCalls::Fact { site, fact } => out.push(Effect::Fact { site, fact }),
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
+                    FromCalls::Recall { call, site, caller } => out.push(Effect::Recall { call, site, caller }),
                 }
             }
         }

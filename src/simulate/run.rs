@@ -242,7 +242,14 @@ impl<'a, W: Watch> Run<'a, W> {
             None => self.citizens.push(citizen),
         }
         let (queue, priority) = (stream.queue, stream.priority);
-        self.tell(Event::Enqueue(Enqueue { call, contact: ContactId(1), queue, priority, since: came }));
+        self.tell(Event::Enqueue(Enqueue {
+            call,
+            contact: ContactId(1),
+            queue,
+            priority,
+            since: came,
+            preferred: None,
+        }));
         if let Some(patience) = patience.filter(|_| self.is_waiting(call)) {
             self.plan(came + patience, Coming::GiveUp { call });
         }

@@ -181,6 +181,14 @@ impl Site<'_> {
         Ok(question.build_query_as().fetch_all(&self.store.readers).await?)
     }
 
+    /// The agent who served a caller last, and when that call came in milliseconds since 1970. `caller` is canonical.
+    pub async fn last_agent(&self, caller: &str) -> Result<Option<(String, i64)>, StoreError> {
+        let question = "SELECT agent, offered FROM calls WHERE site = $1 AND caller = $2 AND agent IS NOT NULL \
+                        AND direction = 'inbound' ORDER BY offered DESC LIMIT 1";
+        let question = sqlx::query_as(question).bind(self.code).bind(caller);
+        Ok(question.fetch_optional(&self.store.readers).await?)
+    }
+
     /// One call with its attempts and digits, as one moment saw them.
     pub async fn call(&self, contact: ContactId) -> Result<Option<CallDetail>, StoreError> {
         let id = contact.to_string();

@@ -185,7 +185,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 9] = [
+    const STEPS: [(&str, &str); 10] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
@@ -195,6 +195,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("outbound calls", include_str!("../../migrations/0007_outbound.sql")),
         ("blocked", include_str!("../../migrations/0008_blocked.sql")),
         ("archive", include_str!("../../migrations/0009_archive.sql")),
+        ("by caller", include_str!("../../migrations/0011_by_caller.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

@@ -4,7 +4,7 @@ use super::dice::Dice;
 use jiesu::acd::event::{AgentSettings, NoAgents, QueueSettings, Routing, Settings as AcdSettings, Strategy};
 use jiesu::base::number::Number;
 use jiesu::base::{AgentId, PromptId, QueueId, SiteId, SkillId};
-use jiesu::call::event::{AgentIdentity, QueueVoice, Settings as CallSettings, SiteSettings};
+use jiesu::call::event::{AgentIdentity, QueueVoice, Settings as CallSettings, SiteSettings, Whom};
 use jiesu::ivr::draft::Names;
 use jiesu::ivr::{Draft, Entry, Numbers};
 use jiesu::media::{Library, Prompt};
@@ -169,6 +169,7 @@ impl Plan {
                 (2.., "general") => {
                     Routing { strategy: Strategy::RingAll, ring_together: self.together, ..Routing::default() }
                 }
+                (_, "social") => Routing { preferred: Some(Duration::from_secs(10)), ..Routing::default() },
                 _ => Routing::default(),
             },
         };
@@ -212,6 +213,7 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         music: MUSIC,
         apology: APOLOGY,
         auto_answer: false,
+        preferred: (*name == "social").then_some(Whom::OrderOwner),
     };
     SiteSettings {
         code: CODES[site].into(),

@@ -74,6 +74,17 @@ struct Caller {
     leases: Vec<Lease>,
     /// One of these bookings was given back without blame: nobody joins the others.
     closed: bool,
+    /// Whom the queue prefers for them, until the strategy takes over.
+    preferred: Option<usize>,
+    /// Whom alone they wait for.
+    awaits: Option<usize>,
+}
+
+/// What a queue does with a caller for whom nobody is idle.
+enum Way {
+    Wait,
+    Move(usize),
+    Leave(&'static str),
 }
 
 impl Caller {
@@ -237,6 +248,8 @@ impl Model {
             until: None,
             leases: Vec::new(),
             closed: false,
+            preferred: wish.preferred.map(AgentId::index),
+            awaits: None,
         };
         caller.place.0 = self.key(&caller);
         self.callers.push(caller);
@@ -283,40 +296,28 @@ impl Model {
             let queue = &settings.queues[self.callers[at].queue];
             let (relax, since) = (&queue.routing.relax, self.callers[at].since);
             self.callers[at].stage = relax.iter().filter(|relax| since + relax.after <= now).count();
-            self.callers[at].closed = false;
+            (self.callers[at].closed, self.callers[at].awaits) = (false, None);
+            let preferred = self.callers[at].preferred.filter(|&id| self.is_preferred(now, id, &self.callers[at]));
+            match preferred {
+                Some(id) if self.agents[id].state == State::Ready => self.offer(now, at, id, true),
+                Some(id) if matches!(self.way(now, at, new), Way::Wait) => self.callers[at].awaits = Some(id),
+                _ => self.callers[at].preferred = None,
+            }
             self.pair(now, false);
-            let caller = self.callers[at].clone();
+            let caller = &self.callers[at];
             if !caller.waits() {
                 return;
             }
-            let others = self.others(caller.queue, call);
-            let way = queue.routing.overflow.iter().find(|overflow| match overflow.when {
-                When::Waited(longest) => since + longest <= now,
-                When::Length(length) => new && others >= length,
-                When::Expected(_) => panic!("the model knows no estimates"),
-                When::NobodyLoggedIn => !self.anybody(&caller),
-                When::NobodyReady => new,
-            });
-            match way {
-                Some(Overflow { to: Some(to), .. }) => {
+            let awaits = caller.awaits.is_some();
+            match self.way(now, at, new) {
+                Way::Leave(why) if !awaits => return self.release(at, why),
+                Way::Move(to) if !awaits => {
                     new = true;
-                    self.callers[at].queue = to.index();
+                    self.callers[at].queue = to;
                     self.callers[at].place.0 = self.key(&self.callers[at]);
                     continue;
                 }
-                Some(Overflow { when: When::Waited(_), .. }) => return self.release(at, "waited too long"),
-                Some(Overflow { when: When::Length(_) | When::Expected(_), .. }) => return self.release(at, "full"),
-                Some(Overflow { when: When::NobodyLoggedIn | When::NobodyReady, .. }) => {
-                    return self.release(at, "no agents");
-                }
-                None => {}
-            }
-            if !self.anybody(&caller) && queue.no_agents == NoAgents::Release {
-                return self.release(at, "no agents");
-            } else if queue.wait_max.is_some_and(|longest| since + longest <= now) {
-                return self.release(at, "waited too long");
-            } else if new && others >= queue.waiting_max {
-                return self.release(at, "full");
+                _ => {}
             }
             let mut moments: Vec<Mono> = relax.iter().map(|relax| since + relax.after).collect();
             moments.extend(queue.routing.overflow.iter().filter_map(|overflow| match overflow.when {
@@ -324,10 +325,50 @@ impl Model {
                 _ => None,
             }));
             moments.extend(queue.wait_max.map(|longest| since + longest));
+            moments.extend(queue.routing.preferred.filter(|_| awaits).map(|wait| since + wait));
             self.count += 1;
             let until = moments.into_iter().filter(|&moment| moment > now).min();
             self.callers[at].until = until.map(|until| (until, self.count));
             return;
+        }
+    }
+
+    fn is_preferred(&self, now: Mono, id: usize, caller: &Caller) -> bool {
+        let wait = self.settings.queues[caller.queue].routing.preferred;
+        let in_time = wait.is_some_and(|wait| now < caller.since + wait) && caller.queue == caller.asked;
+        in_time && id < self.agents.len() && self.is_at_work(id) && self.able(id, caller)
+    }
+
+    fn is_at_work(&self, id: usize) -> bool {
+        !matches!(self.agents[id].state, State::Offline | State::Paused(_))
+    }
+
+    fn way(&self, now: Mono, at: usize, new: bool) -> Way {
+        let caller = &self.callers[at];
+        let (queue, since) = (&self.settings.queues[caller.queue], caller.since);
+        let others = self.others(caller.queue, caller.call);
+        let way = queue.routing.overflow.iter().find(|overflow| match overflow.when {
+            When::Waited(longest) => since + longest <= now,
+            When::Length(length) => new && others >= length,
+            When::Expected(_) => panic!("the model knows no estimates"),
+            When::NobodyLoggedIn => !self.anybody(caller),
+            When::NobodyReady => new,
+        });
+        match way {
+            Some(Overflow { to: Some(to), .. }) => return Way::Move(to.index()),
+            Some(Overflow { when: When::Waited(_), .. }) => return Way::Leave("waited too long"),
+            Some(Overflow { when: When::Length(_) | When::Expected(_), .. }) => return Way::Leave("full"),
+            Some(Overflow { when: When::NobodyLoggedIn | When::NobodyReady, .. }) => return Way::Leave("no agents"),
+            None => {}
+        }
+        if !self.anybody(caller) && queue.no_agents == NoAgents::Release {
+            Way::Leave("no agents")
+        } else if queue.wait_max.is_some_and(|longest| since + longest <= now) {
+            Way::Leave("waited too long")
+        } else if new && others >= queue.waiting_max {
+            Way::Leave("full")
+        } else {
+            Way::Wait
         }
     }
 
@@ -336,8 +377,10 @@ impl Model {
     fn pair(&mut self, now: Mono, beside: bool) {
         loop {
             let ready = |id: &usize| self.agents[*id].state == State::Ready;
+            let may =
+                |id: &usize, caller: &Caller| caller.awaits.is_none_or(|only| only == *id) && self.able(*id, caller);
             let choice = |caller: &Caller| -> Vec<usize> {
-                (0..self.agents.len()).filter(ready).filter(|&id| self.able(id, caller)).collect()
+                (0..self.agents.len()).filter(ready).filter(|id| may(id, caller)).collect()
             };
             let room = |caller: &Caller| {
                 let routing = &self.settings.queues[caller.queue].routing;
@@ -349,20 +392,28 @@ impl Model {
             let Some(at) = (0..self.callers.len()).filter(served).min_by_key(order) else {
                 return;
             };
-            let id = self.preferred(&self.callers[at], choice(&self.callers[at]));
-            self.last[self.callers[at].queue] = Some(id);
-            self.leases += 1;
-            self.count += 1;
-            let lease = Lease { epoch: 1, number: self.leases, agent: AgentId(id as u32) };
-            let until = (now + self.settings.queues[self.callers[at].queue].ring_max, self.count);
-            self.callers[at].leases.push(lease);
-            self.agents[id].state = State::Offered { lease, until, next: None };
-            self.decided.push(Decision::Offer(self.callers[at].call, lease.agent));
+            let id = self.chosen(&self.callers[at], choice(&self.callers[at]));
+            let alone = self.callers[at].awaits.is_some() || self.callers[at].closed;
+            self.offer(now, at, id, alone);
         }
     }
 
+    fn offer(&mut self, now: Mono, at: usize, id: usize, alone: bool) {
+        let queue = self.callers[at].queue;
+        self.last[queue] = Some(id);
+        self.leases += 1;
+        self.count += 1;
+        let lease = Lease { epoch: 1, number: self.leases, agent: AgentId(id as u32) };
+        let until = (now + self.settings.queues[queue].ring_max, self.count);
+        let caller = &mut self.callers[at];
+        caller.leases.push(lease);
+        (caller.closed, caller.awaits) = (alone, None);
+        self.decided.push(Decision::Offer(caller.call, lease.agent));
+        self.agents[id].state = State::Offered { lease, until, next: None };
+    }
+
     /// By rank first, then by the queue's strategy.
-    fn preferred(&self, caller: &Caller, mut able: Vec<usize>) -> usize {
+    fn chosen(&self, caller: &Caller, mut able: Vec<usize>) -> usize {
         let queue = &self.settings.queues[caller.queue];
         let ranks = &queue.routing.ranks;
         let rank = |id: usize| ranks.iter().position(|asked| self.meets(id, asked)).unwrap_or(ranks.len());
@@ -529,13 +580,22 @@ impl Model {
             self.seat(now, call, false);
         }
         self.pair(now, true);
+        if !self.is_at_work(id) {
+            let mut apart: Vec<_> = self.callers.iter().filter(|caller| caller.awaits == Some(id)).collect();
+            apart.sort_by_key(|caller| caller.place);
+            let apart: Vec<CallId> = apart.into_iter().map(|caller| caller.call).collect();
+            for call in apart {
+                self.seat(now, call, false);
+            }
+            self.pair(now, true);
+        }
     }
 
     fn is_forsaken(&self, caller: &Caller) -> bool {
         let queue = &self.settings.queues[caller.queue];
         let elsewhere = |overflow: &Overflow| overflow.when == When::NobodyLoggedIn;
         let leaves = queue.no_agents == NoAgents::Release || queue.routing.overflow.iter().any(elsewhere);
-        caller.waits() && leaves && !self.anybody(caller)
+        caller.waits() && caller.awaits.is_none() && leaves && !self.anybody(caller)
     }
 
     fn holder(&self, lease: Lease) -> Option<usize> {

@@ -106,7 +106,8 @@ impl Dice {
                 let since = self.now.mono - Duration::from_millis(self.below(5) * self.below(5_000));
                 let priority = [0, 0, 0, 1, 30][self.below(5) as usize];
                 let queue = QueueId(self.below(13) as u16 / 2);
-                Event::Enqueue(Enqueue { call, contact: contact(call.slot), queue, priority, since })
+                let preferred = (self.below(2) == 0).then(|| AgentId(self.below(AGENTS + 2) as u32));
+                Event::Enqueue(Enqueue { call, contact: contact(call.slot), queue, priority, since, preferred })
             }
             26..29 => Event::Cancel { call: self.call() },
             29..30 => Event::Ringing { lease: self.lease() },
@@ -156,6 +157,7 @@ pub(super) fn routed_site(strategy: Strategy) -> Settings {
     let queues = &mut settings.queues;
     for (together, queue) in (2u8..).zip(queues.iter_mut()) {
         (queue.routing.strategy, queue.routing.ring_together) = (strategy, together);
+        queue.routing.preferred = (together != 4).then(|| Duration::from_secs(3 * u64::from(together)));
     }
     queues[0].routing.ranks = vec![need(&[(0, 6)]), need(&[(1, 3)])];
     queues[1].routing.overflow = vec![over(When::Waited(Duration::from_secs(12)), Some(0))];
@@ -280,7 +282,8 @@ fn lots_fall_by_the_agents_levels() {
     for _ in 0..20_000 {
         out.clear();
         let since = dice.now.mono;
-        let caller = Enqueue { call: call(0), contact: contact(0), queue: QueueId(0), priority: 0, since };
+        let caller =
+            Enqueue { call: call(0), contact: contact(0), queue: QueueId(0), priority: 0, since, preferred: None };
         acd.handle(dice.now, Event::Enqueue(caller), &mut out);
         rung[offers(&out)[0].1 as usize] += 1;
         acd.handle(dice.now, Event::Cancel { call: call(0) }, &mut out);

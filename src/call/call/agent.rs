@@ -38,6 +38,8 @@ impl Call {
         let queue = self.queue_now(&self.born, queue);
         self.queue = Some((queue, priority));
         self.queued_since = now.mono;
+        let whom = self.site().queues[queue.index()].preferred;
+        self.preferred = whom.and_then(|whom| self.past.preferred(whom, now.wall));
         let name = self.site().queues[queue.index()].name.clone();
         self.book.queued(now, &name, self.order, out);
         match self.site().queues[queue.index()].announcement {
@@ -57,8 +59,8 @@ impl Call {
     /// As the ACD knows the citizen.
     pub(in crate::call) fn caller(&self) -> Option<Enqueue> {
         let (queue, priority) = self.queue?;
-        let (call, contact, since) = (self.id, self.book.contact(), self.queued_since);
-        Some(Enqueue { call, contact, queue, priority, since })
+        let (call, contact, since, preferred) = (self.id, self.book.contact(), self.queued_since, self.preferred);
+        Some(Enqueue { call, contact, queue, priority, since, preferred })
     }
 
     pub(in crate::call) fn music(&mut self, out: &mut Vec<Command>) {

@@ -1,6 +1,7 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
 mod leg;
+mod preferred;
 mod table;
 mod together;
 
@@ -61,8 +62,14 @@ fn settings() -> Arc<Settings> {
         priority: 3,
     };
     numbers.insert(entry, "591");
-    let queue =
-        QueueVoice { name: "general".into(), announcement: None, music: MUSIC, apology: APOLOGY, auto_answer: false };
+    let queue = QueueVoice {
+        name: "general".into(),
+        announcement: None,
+        music: MUSIC,
+        apology: APOLOGY,
+        auto_answer: false,
+        preferred: None,
+    };
     Arc::new(Settings {
         sites: vec![SiteSettings {
             code: "fuzhou".into(),

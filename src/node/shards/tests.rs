@@ -39,7 +39,8 @@ fn call_settings() -> Arc<CallSettings> {
     numbers.insert(entry(GOOD, QueueId(0)), "591");
     numbers.insert(entry(POISONED, QueueId(9)), "591");
     let (music, apology) = (PromptId(1), PromptId(2));
-    let queue = QueueVoice { name: "general".into(), announcement: None, music, apology, auto_answer: false };
+    let queue =
+        QueueVoice { name: "general".into(), announcement: None, music, apology, auto_answer: false, preferred: None };
     let (code, domain, area_code) = ("fuzhou".into(), "fuzhou.example".into(), "591".into());
     let site = SiteSettings { code, domain, area_code, queues: vec![queue] };
     Arc::new(CallSettings { sites: vec![site], numbers, calls_max: 100, ..CallSettings::default() })
