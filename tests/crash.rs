@@ -6,6 +6,7 @@ use crate::support::hotline::{AGENT_HZ, CITIZEN_HZ, Hotline, folder};
 use crate::support::phone::{Heard, Phone};
 use crate::support::sipp::{Sipp, ports};
 use crate::support::{eventually, sql, wav};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const DOMAIN: &str = "fuzhou.12345.example";
@@ -176,6 +177,43 @@ fn two_real_phones_talk_on_through_a_crash() {
     // Less what is lost of the last second, what the start takes, and what a phone makes of a gap.
     assert!(heard.iter().all(|heard| *heard + 2_500 >= talk_ms), "{heard:?} of {talk_ms} ms");
     hotline.nothing_is_left();
+}
+
+/// What of a file may be missing when the process is killed: less than a second is not written yet.
+const UNWRITTEN_MAX: Duration = Duration::from_secs(1);
+
+#[test]
+fn every_file_of_a_hundred_running_recordings_plays_up_to_the_kill() {
+    const SILENCE: u8 = 0xd5;
+    let mut hotline = Hotline::start(lasting(2));
+    let sounds = (0x80..=0xff).filter(|sound| *sound != SILENCE).take(100);
+    let phones: Vec<(Instant, Phone)> = sounds
+        .map(|sound| {
+            let phone = citizen(&hotline, sound);
+            (Instant::now(), phone)
+        })
+        .collect();
+    let last = phones.last().expect("a hundred").0;
+    let heard = phones.iter().map(|(_, phone)| phone.first_after(last + UNWRITTEN_MAX)).count();
+    assert_eq!(heard, 100, "all are still served");
+    let killed = Instant::now();
+    hotline.engine.kill();
+    let files = wav::files(&hotline.engine.recordings());
+    // Each phone is known by its sound; a file whose header says more than there is cannot be read.
+    let mut ends: BTreeMap<i16, Duration> = BTreeMap::new();
+    for file in &files {
+        let left = wav::Stereo::read(&std::fs::read(file).unwrap()).left;
+        let last = left.iter().rposition(|sample| *sample != wav::alaw(SILENCE)).expect("somebody speaks");
+        let heard = Duration::from_micros(last as u64 * 125);
+        assert_eq!(ends.insert(left[last], heard), None, "two files of one phone");
+    }
+    assert_eq!(ends.len(), phones.len());
+    for (since, phone) in &phones {
+        let (spoken, written) = (killed - *since, ends[&wav::alaw(phone.sound)]);
+        assert!(written + UNWRITTEN_MAX >= spoken, "{written:?} of {spoken:?} are in the file");
+    }
+    let missing = phones.iter().map(|(since, phone)| (killed - *since).saturating_sub(ends[&wav::alaw(phone.sound)]));
+    eprintln!("at most {:?} are missing", missing.max());
 }
 
 /// Calls that may be lost: those that came or changed in the last moment, before anything was written of them.

@@ -4,6 +4,7 @@
 //! table, in turn with the engine's own threads; of each the middle of several runs is told.
 
 mod loops;
+mod many;
 mod ring;
 
 use hdrhistogram::Histogram;
@@ -36,11 +37,29 @@ const REPEATS: usize = 5;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn main() {
+    // `cargo bench --bench media -- music` measures what is named so alone; cargo's own words begin with a dash.
+    let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+    let parts: [(&str, fn()); 4] =
+        [("plane", planes), ("music", music), ("many", many::recorded), ("loops", beside_loops)];
+    assert!(
+        wanted.as_deref().is_none_or(|wanted| parts.iter().any(|(name, _)| *name == wanted)),
+        "there are plane, music, many and loops"
+    );
+    for (_, measure) in parts.iter().filter(|(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name)) {
+        measure();
+    }
+}
+
+fn planes() {
     pure("relay", Codec::Pcma, false);
     pure("relay between the laws", Codec::Pcmu, false);
     pure("relay and record", Codec::Pcma, true);
     mixed(3);
     mixed(16);
+}
+
+/// The engine's threads and bare loops, in turn.
+fn beside_loops() {
     let tick = |ms| Duration::from_millis(ms);
     let mut ways: Vec<(&str, Way)> = vec![
         ("engine: relay", Way::Engine { record: false }),
@@ -59,7 +78,6 @@ fn main() {
     } else {
         println!("    io_uring is not allowed here");
     }
-    music();
     let mut costs: Vec<Vec<Cost>> = ways.iter().map(|_| Vec::new()).collect();
     for _ in 0..REPEATS {
         for ((_, way), costs) in ways.iter().zip(&mut costs) {
@@ -208,12 +226,15 @@ impl std::fmt::Display for Cost {
     }
 }
 
-/// The processor time of those of this process's threads whose names begin so.
+/// The processor time of those of this process's threads whose names begin so. Not of the first: it is the phones, and
+/// bears the name of the program, which begins as the media threads' do.
 fn cpu_of(name: &str) -> Duration {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux lists threads");
+    let phones = std::process::id().to_string();
     // A thread may end between its listing and its reading.
     let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
-    let ours = tasks.flatten().map(|task| task.path()).filter(|task| read(task.join("comm")).starts_with(name));
+    let others = tasks.flatten().map(|task| task.path()).filter(|task| !task.ends_with(&phones));
+    let ours = others.filter(|task| read(task.join("comm")).starts_with(name));
     let ns =
         |task: std::path::PathBuf| read(task.join("schedstat")).split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
     Duration::from_nanos(ours.filter_map(ns).sum())

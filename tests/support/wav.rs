@@ -43,7 +43,7 @@ fn chunks(bytes: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// G.711 A-law to linear, from the recommendation's segments.
-fn alaw(byte: u8) -> i16 {
+pub fn alaw(byte: u8) -> i16 {
     let byte = byte ^ 0x55;
     let (segment, step) = (i16::from(byte >> 4 & 7), i16::from(byte & 15));
     let magnitude = if segment == 0 { (step << 4) + 8 } else { ((step << 4) + 0x108) << (segment - 1) };
