@@ -106,7 +106,8 @@ impl Dice {
                 let since = self.now.mono - Duration::from_millis(self.below(5) * self.below(5_000));
                 let priority = [0, 0, 0, 1, 30][self.below(5) as usize];
                 let queue = QueueId(self.below(13) as u16 / 2);
-                let preferred = (self.below(2) == 0).then(|| AgentId(self.below(AGENTS + 2) as u32));
+                let anybody = AgentId(((u64::from(call.slot) * 7 + since.0 / 1_000_000) % (AGENTS + 2)) as u32);
+                let preferred = call.slot.is_multiple_of(2).then_some(anybody);
                 Event::Enqueue(Enqueue { call, contact: contact(call.slot), queue, priority, since, preferred })
             }
             26..29 => Event::Cancel { call: self.call() },
