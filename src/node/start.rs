@@ -164,8 +164,7 @@ impl Node {
         let (to_shards, shard_mailboxes) = shard_mailboxes(&config);
         let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
-        let (to_acds, acd_mailboxes): (Vec<_>, Vec<_>) =
-            config.sites.iter().map(|_| mpsc::channel(config.node.calls_max * ACD_EVENTS_PER_CALL)).unzip();
+        let (to_acds, acd_mailboxes) = acd_mailboxes(&config);
         let live = Arc::new(Live::new(clock::now().wall));
         live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
         let setup = Arc::new(ArcSwap::from_pointee(setup));
@@ -579,6 +578,11 @@ async fn already_ended(config: &Config, store: &Store, before: &Before) -> Resul
 
 fn acd_agents(settings: &acd::event::Settings) -> Vec<AgentId> {
     settings.agents.iter().map(|agent| agent.agent).collect()
+}
+
+/// A way to the queues of each site.
+fn acd_mailboxes(config: &Config) -> (Vec<mpsc::Sender<acd::event::Event>>, Vec<mpsc::Receiver<acd::event::Event>>) {
+    config.sites.iter().map(|_| mpsc::channel(config.node.calls_max * ACD_EVENTS_PER_CALL)).unzip()
 }
 
 fn shard_mailboxes(config: &Config) -> (Vec<ToShard>, Vec<ShardMailbox>) {
