@@ -195,7 +195,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("outbound calls", include_str!("../../migrations/0007_outbound.sql")),
         ("blocked", include_str!("../../migrations/0008_blocked.sql")),
         ("archive", include_str!("../../migrations/0009_archive.sql")),
-        ("by caller", include_str!("../../migrations/0011_by_caller.sql")),
+        ("by caller", include_str!("../../migrations/0012_by_caller.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();
