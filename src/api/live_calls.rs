@@ -40,7 +40,7 @@ pub struct LiveCall {
     pub offered: i64,
     /// Queue it waits in or came by.
     pub queue: Option<String>,
-    /// Agent who is rung or talks.
+    /// Agent who talks or is rung; of several who are rung together the first.
     pub agent: Option<String>,
     /// The present transfer, or the last one.
     pub transfer: Option<LiveTransfer>,
@@ -154,7 +154,7 @@ impl LiveCall {
             waiting_since: call.waiting_since.map(|since| since.0),
             offered: call.view.offered.0,
             queue: call.queue.as_deref().map(str::to_owned),
-            agent: call.agent.as_deref().map(str::to_owned),
+            agent: call.agent().map(str::to_owned),
             transfer: call.view.transfer.as_ref().map(LiveTransfer::show),
         }
     }
@@ -175,7 +175,7 @@ pub async fn list(
         let live::Object::Call(call) = &change.object else {
             continue;
         };
-        if grant.reach == Reach::Site || call.agent.as_deref() == Some(&*caller.actor.name) {
+        if grant.reach == Reach::Site || call.owner(&caller.actor.name) == Some(&*caller.actor.name) {
             items.push(LiveCall::show(call, codes.of(call.view.site), grant.numbers));
         }
     }
@@ -212,7 +212,7 @@ pub async fn hang_up(
 fn end(api: &Api, caller: &Caller, contact: ContactId) -> Result<Asked, Problem> {
     let call = api.node.live.call(contact).ok_or_else(Problem::not_found)?;
     let code = api.codes().of(call.view.site).to_owned();
-    let object = Object::One { site: &code, owner: call.agent.as_deref() };
+    let object = Object::One { site: &code, owner: call.agent() };
     let name = contact.to_string();
     caller.may(Action::CallHangUp, object, &name)?;
     let seq = *api.node.live.watch().borrow();
