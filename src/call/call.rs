@@ -151,6 +151,8 @@ pub(super) struct Call {
     pub(super) replacing: Option<replace::Replacing>,
     /// A third party that is being reached, or is there.
     pub(super) transfer: Option<Transfer>,
+    /// The REFER that asked for the transfer, and the leg that it came by.
+    pub(super) referred: Option<(LegId, u32)>,
     /// What the agent has pressed of a key.
     pub(super) typed: Option<transfer::Typed>,
     /// Of an emergency line that could not be reached: the number to dial by hand.
@@ -185,6 +187,7 @@ impl Call {
             play: 0,
             replacing: None,
             transfer: None,
+            referred: None,
             typed: None,
             dial_by_hand: None,
             room: sound::Room::Alone,

@@ -16,7 +16,7 @@ use crate::base::number::{Number, NumberKind};
 use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
-use crate::sip::event::{About, Action as Sip, Incoming, Notice, Referred, Source};
+use crate::sip::event::{About, Action as Sip, Incoming, Notice, Source};
 use crate::trunk;
 use crate::trunk::event::{Seize, Way};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 /// A connection opens within a second or not at all; with a margin for a busy machine.
 pub(super) const CONNECT_MAX: Duration = Duration::from_millis(1_500);
-/// What a REFER is answered with: declined, here and everywhere.
+/// What a REFER that is for no talk of ours is answered with: declined, here and everywhere.
 pub(super) const TRANSFER_REFUSED: u16 = 603;
 /// Of an emergency: before all others in the line.
 const EMERGENCY_PRIORITY: u8 = 100;
@@ -291,10 +291,9 @@ impl Calls {
                 let tracks = self.tracks(now);
                 self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Info), tracks, out));
             }
-            // Agents transfer through the API, where every step is checked and recorded.
             Notice::Referred(referred) => {
-                let Referred { leg, refer, .. } = *referred;
-                out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status: TRANSFER_REFUSED }));
+                let (leg, tracks) = (referred.leg, self.tracks(now));
+                self.with_leg(now, leg, out, |call, out| call.referred(now, &referred, tracks, out));
             }
             Notice::ReofferAnswered { leg, answer } => {
                 self.with_leg(now, leg, out, |call, out| call.reoffer_answered(leg, answer, out));

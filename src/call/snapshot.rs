@@ -292,6 +292,7 @@ impl Call {
             play: saved.play,
             replacing: None,
             transfer: None,
+            referred: None,
             typed: None,
             dial_by_hand: None,
             room: Room::Alone,

@@ -8,15 +8,18 @@
 use super::{Call, NORMAL, State};
 use crate::acd::event::Event as Acd;
 use crate::base::fact::{EndedBy, TargetKind, TransferMode, TransferRecord, TransferResult};
+use crate::base::number::Number;
 use crate::base::{AgentId, LegId, Mono, Now, RecordingId, TrunkId};
+use crate::call::calls::TRANSFER_REFUSED;
 use crate::call::event::Command;
 use crate::call::leg::Dialog;
 use crate::call::reach::{Progress, Reach};
+use crate::call::targets::Target;
 use crate::call::transfer::{
     Ask, NotTransferred, Of, Phase, REASON_CHARACTERS_MAX, TRANSFERS_MAX, Transfer, TransferView, result_of,
 };
 use crate::media::event::{Action as Media, PartyName, RecordingStart, Track};
-use crate::sip::event::{Ending, Flow};
+use crate::sip::event::{Action as Sip, Ending, Flow, Referred};
 use crate::trunk::event::Refused;
 use bytes::Bytes;
 use std::time::Duration;
@@ -25,8 +28,15 @@ use std::time::Duration;
 const KEY_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Pressed to hang the target up.
 const KEY_CANCEL: &str = "*#";
+/// What a REFER to nobody we know is answered with.
+const TARGET_UNKNOWN: u16 = 404;
+/// A REFER is accepted (RFC 3515 §2.4.2).
+const ACCEPTED: u16 = 202;
 /// The reason of a transfer that was begun by a key.
 const KEY_REASON: &str = "one key";
+
+/// The reason of a transfer that the agent's phone asked for.
+const PHONE_REASON: &str = "by phone";
 
 /// What an agent has pressed of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +79,48 @@ impl Call {
         self.sound(out);
         self.show(now, out);
         Ok(())
+    }
+
+    /// The agent's phone asks for a transfer (REFER, RFC 3515): to a target, by its number or name, and by nobody else's.
+    pub(in crate::call) fn referred(
+        &mut self,
+        now: Now,
+        referred: &Referred,
+        tracks: [RecordingId; 2],
+        out: &mut Vec<Command>,
+    ) {
+        let Referred { leg, refer, .. } = *referred;
+        let target = self.target_of(&referred.number).filter(|_| !referred.attended);
+        let talks = matches!(self.state, State::Talking { leg: agent, .. } if agent == leg);
+        let asked = match target {
+            _ if !talks => Err(TRANSFER_REFUSED),
+            None => Err(TARGET_UNKNOWN),
+            Some(target) => {
+                let ask = Ask::Start { target, mode: TransferMode::Blind, reason: PHONE_REASON.into() };
+                self.transfer(now, (None, ask), tracks, out).map_err(|_refused| TRANSFER_REFUSED)
+            }
+        };
+        let status = asked.err().unwrap_or(ACCEPTED);
+        out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status }));
+        if asked.is_ok() {
+            self.referred = Some((leg, refer));
+        }
+    }
+
+    /// Name of the target that has this number or name, whole.
+    fn target_of(&self, text: &str) -> Option<Box<str>> {
+        let number = Number::parse(text, &self.site().area_code).ok();
+        let is = |target: &&Target| {
+            *target.name == *text || number.as_ref().is_some_and(|number| target.numbers.contains(number))
+        };
+        self.settings.targets.of(self.site).find(is).map(|target| target.name.clone())
+    }
+
+    /// The phone that asked hears how it went.
+    fn tell_referrer(&mut self, status: u16, out: &mut Vec<Command>) {
+        if let Some((leg, refer)) = self.referred.take() {
+            out.push(Command::Sip(Sip::ReferProgress { leg, refer, status }));
+        }
     }
 
     fn begin_transfer(
@@ -302,6 +354,7 @@ impl Call {
         if self.citizen.dialog == Dialog::Gone {
             return self.end(now, EndedBy::Agent, NORMAL, out);
         }
+        self.tell_referrer(200, out);
         self.release_agent(now, out);
         if let Some(transfer) = &mut self.transfer {
             transfer.phase = Phase::Handed;
@@ -391,6 +444,7 @@ impl Call {
         let emergency_unreached = transfer.is_emergency() && !transfer.is_answered();
         self.dial_by_hand = emergency_unreached.then(|| transfer.first_number());
         self.agents.extend(transfer.into_legs());
+        self.tell_referrer(status_of(result), out);
         self.book.tell(out);
     }
 
@@ -427,5 +481,16 @@ impl Call {
             result: record.result,
             dial: self.dial_by_hand.clone(),
         })
+    }
+}
+
+/// What a phone that referred is told of a transfer in vain.
+fn status_of(result: TransferResult) -> u16 {
+    match result {
+        TransferResult::Completed | TransferResult::Returned => 200,
+        TransferResult::Busy => 486,
+        TransferResult::NoAnswer => 480,
+        TransferResult::Cancelled | TransferResult::CallerGone => 487,
+        TransferResult::Unreachable | TransferResult::Lost => 503,
     }
 }

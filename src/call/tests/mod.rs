@@ -701,7 +701,7 @@ fn an_agent_goes_on_at_another_phone() {
 }
 
 #[test]
-fn a_session_is_refreshed_with_what_was_said_and_a_refer_is_declined() {
+fn a_session_is_refreshed_with_what_was_said_and_a_refer_to_a_stranger_is_refused() {
     let mut world = World::new();
     let (_, leg) = world.talking();
     for leg in [CITIZEN, leg] {
@@ -711,5 +711,5 @@ fn a_session_is_refreshed_with_what_was_said_and_a_refer_is_declined() {
     let (to, number) = ("sip:1002@fuzhou.example".into(), "1002".into());
     let asked = Referred { leg, refer: 7, to, number, replaces: None, attended: false, by: None };
     let out = world.sip(Notice::Referred(Box::new(asked)));
-    assert!(matches!(sip(&out)[..], [Sip::AnswerRefer { refer: 7, status: 603, .. }]));
+    assert!(matches!(sip(&out)[..], [Sip::AnswerRefer { refer: 7, status: 404, .. }]));
 }

@@ -531,6 +531,42 @@ fn one_key_brings_the_target_in_and_another_hangs_it_up() {
     assert_eq!((house.letter(), &*house.last().target), ('D', "water"));
 }
 
+#[test]
+fn the_agents_phone_refers_to_a_target_and_is_told_how_it_goes() {
+    let refer = |house: &mut House, leg, number: &str, attended| {
+        let (to, replaces, by) = ("sip:x@fuzhou.example".into(), None, None);
+        let referred = Referred { leg, refer: 5, to, number: number.into(), replaces, attended, by };
+        let out = house.sip(Notice::Referred(Box::new(referred)));
+        sip(&out).into_iter().find_map(|action| match action {
+            Sip::AnswerRefer { refer: 5, status, .. } => Some(*status),
+            _ => None,
+        })
+    };
+    let told = |out: &[Command]| {
+        sip(out).into_iter().find_map(|action| match action {
+            Sip::ReferProgress { refer: 5, status, .. } => Some(*status),
+            _ => None,
+        })
+    };
+    let mut house = House::new();
+    let agent = house.agent;
+    for (leg, number, attended, status) in
+        [(agent, "1381101200", false, 404), (agent, "119", true, 404), (CITIZEN, "119", false, 603)]
+    {
+        assert_eq!(refer(&mut house, leg, number, attended), Some(status), "{number}");
+    }
+    assert!(house.invited.is_empty());
+    assert_eq!(refer(&mut house, agent, "96110", false), Some(404), "not by a part of the number");
+    assert_eq!(refer(&mut house, agent, "059196110", false), Some(202));
+    assert_eq!(refer(&mut house, agent, "119", false), Some(603), "one at a time");
+    let far = house.far();
+    assert_eq!(told(&house.sip(Notice::Failed { leg: far, status: 486, q850: None })), Some(486));
+    assert_eq!(house.ears.with(CITIZEN), [agent]);
+    assert_eq!(refer(&mut house, agent, "water", false), Some(202));
+    assert_eq!(told(&house.far_answers()), Some(200));
+    assert_eq!((house.letter(), house.ears.with(CITIZEN)), ('X', vec![house.far()]));
+}
+
 /// The states of a transfer, and those that it may lead to: see [`House::letter`].
 const STATES: &str = "DsCJBX";
 
