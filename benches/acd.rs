@@ -83,8 +83,14 @@ impl Run {
         let slot = self.free.pop_front().expect("more slots than calls");
         self.now = self.now.after(Duration::from_micros(900));
         let call = call(slot);
-        let caller =
-            Enqueue { call, contact: ContactId(1), queue: QueueId(queue as u16), priority: 0, since: self.now.mono };
+        let caller = Enqueue {
+            call,
+            contact: ContactId(1),
+            queue: QueueId(queue as u16),
+            priority: 0,
+            since: self.now.mono,
+            preferred: None,
+        };
         self.step(name, Event::Enqueue(caller));
         slot
     }

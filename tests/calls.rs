@@ -159,6 +159,91 @@ fn an_agent_who_does_not_answer_is_paused_and_the_caller_keeps_their_place() {
     hotline.nothing_is_left();
 }
 
+/// Three agents of Fuzhou whose phones ring together.
+fn together() -> Hotline {
+    let folder = folder();
+    folder.edit("sip-profiles/queues.toml", "ageing_s = 10\n", "strategy = \"ring_all\"\nring_together = 3\n");
+    folder.agent("fuzhou", "1003", "general");
+    Hotline::start(folder)
+}
+
+const TAKEN: &str = "Reason: SIP;cause=200;text=\"Call completed elsewhere\"";
+
+#[test]
+fn of_agents_rung_together_the_first_answer_has_the_call() {
+    let mut hotline = together();
+    let phones = ["1001", "1002", "1003"].map(|name| hotline.phone(name));
+    let silent = [0, 2].map(|at| hotline.behaves(&phones[at], "agent-rings-out", &[]));
+    let winner = hotline.behaves(&phones[1], "agent-answers", &[]);
+    ["1001", "1002", "1003"].into_iter().for_each(|name| hotline.ready(name));
+    let citizen = hotline.citizen("citizen-hangs-up", &["-d", "3000"]);
+    let contact = hotline.events.call("talking");
+    for (name, phone) in ["1001", "1003"].into_iter().zip(silent) {
+        let messages = phone.succeeds();
+        let cancel = messages.split("CANCEL sip:").nth(1).expect("a CANCEL");
+        assert!(cancel.contains(TAKEN), "{messages}");
+        assert_eq!(hotline.agent(name)["state"], "ready", "nobody is to blame");
+    }
+    citizen.succeeds();
+    winner.succeeds();
+    let past = hotline.past(&contact);
+    assert_eq!((past.end(), &past.record["call"]["agent"]), (("talking", "caller"), &"1002".into()));
+    let mut attempts = past.attempts();
+    attempts.sort_unstable();
+    assert_eq!(attempts, [("1001", "answered_elsewhere"), ("1002", "answered"), ("1003", "answered_elsewhere")]);
+    let (from, to) = (past.at_ms("answered") + SETTLE_MS, past.at_ms("ended") - 100);
+    wav::speaks_alone(part(&past.sound.right, from, to), AGENT_HZ, CITIZEN_HZ);
+    hotline.nothing_is_left();
+}
+
+#[test]
+fn an_agent_who_answers_too_late_is_told_that_the_call_was_taken() {
+    let mut hotline = together();
+    let phones = ["1001", "1002"].map(|name| hotline.phone(name));
+    let late = hotline.behaves(&phones[0], "agent-answers-late", &[]);
+    let winner = hotline.behaves(&phones[1], "agent-answers", &[]);
+    ["1001", "1002"].into_iter().for_each(|name| hotline.ready(name));
+    let citizen = hotline.citizen("citizen-hangs-up", &["-d", "3000"]);
+    let contact = hotline.events.call("talking");
+    let messages = late.succeeds();
+    let bye = messages.split("BYE sip:").nth(1).expect("a BYE");
+    assert!(bye.contains(TAKEN), "{messages}");
+    citizen.succeeds();
+    winner.succeeds();
+    let past = hotline.past(&contact);
+    assert_eq!(past.record["call"]["agent"], "1002");
+    assert_eq!(past.attempts(), [("1001", "answered_elsewhere"), ("1002", "answered")]);
+    hotline.nothing_is_left();
+}
+
+#[test]
+fn a_caller_who_calls_again_has_the_same_agent_though_another_is_longer_idle() {
+    let folder = folder();
+    let prefers = "preferred = { agent = \"last\", for_s = 20 }\n";
+    folder.edit("sip-profiles/queues.toml", "ageing_s = 10\n", prefers);
+    let mut hotline = Hotline::start(folder);
+    let phone = hotline.phone("1001");
+    hotline.phone("1002");
+    hotline.ready("1001");
+    let mut served = Vec::new();
+    for _ in 0..2 {
+        let agent = hotline.behaves(&phone, "agent-answers", &[]);
+        let citizen = hotline.citizen("citizen-hangs-up", &["-d", "2000"]);
+        let contact = hotline.events.call("talking");
+        if served.is_empty() {
+            // Idle from now on, and so longer than the agent who talks.
+            hotline.ready("1002");
+        }
+        citizen.succeeds();
+        agent.succeeds();
+        hotline.events.agent("1001", "wrap_up");
+        hotline.events.agent("1001", "ready");
+        served.push(hotline.past(&contact).record["call"]["agent"].clone());
+    }
+    assert_eq!(served, ["1001", "1001"]);
+    hotline.nothing_is_left();
+}
+
 #[test]
 fn an_agent_who_hangs_up_first_ends_the_call() {
     let mut hotline = Hotline::new();

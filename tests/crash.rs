@@ -194,8 +194,9 @@ fn every_file_of_a_hundred_running_recordings_plays_up_to_the_kill() {
         })
         .collect();
     let last = phones.last().expect("a hundred").0;
-    let heard = phones.iter().map(|(_, phone)| phone.first_after(last + UNWRITTEN_MAX)).count();
-    assert_eq!(heard, 100, "all are still served");
+    for (_, phone) in &phones {
+        phone.first_after(last + UNWRITTEN_MAX);
+    }
     let killed = Instant::now();
     hotline.engine.kill();
     let files = wav::files(&hotline.engine.recordings());

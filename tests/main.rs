@@ -21,4 +21,5 @@ mod support;
 mod sweep;
 mod tidy;
 mod transports;
+mod transfers;
 mod trunks;

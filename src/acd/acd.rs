@@ -169,20 +169,10 @@ impl Acd {
             return;
         };
         let ticket = self.line.ticket();
-        let slot = self.line.admit(Caller {
-            call: caller.call,
-            contact: caller.contact,
-            asked: Some(caller.queue),
-            queue: Some(caller.queue),
-            stage: 0,
-            priority: caller.priority,
-            place: Place::of(queue, caller.priority, caller.since, ticket),
-            since: caller.since,
-            wait_until: queue.wait_max.map(|longest| caller.since + longest),
-            timer: None,
-            standing: Standing::Between,
-        });
-        self.seat(now, slot, Entry::New, out);
+        let place = Place::of(queue, caller.priority, caller.since, ticket);
+        let wait_until = queue.wait_max.map(|longest| caller.since + longest);
+        let slot = self.line.admit(Caller { wait_until, ..Caller::new(caller, place) });
+        self.settle(now, slot, Entry::New, out);
     }
 
     /// Takes a waiting caller out of the order, to be offered or released.
@@ -206,7 +196,7 @@ impl Acd {
         }
     }
 
-    /// Takes a caller out of the line for good; an agent who is being rung goes back to the old idle place.
+    /// Takes a caller out of the line for good; agents who are being rung go back to the old idle place.
     pub(super) fn withdraw(&mut self, now: Mono, slot: u32, revoke: bool, out: &mut Vec<Command>) {
         match self.line.caller(slot).standing {
             Standing::Between => unreachable!("no caller is between two places when an event comes in"),
@@ -214,14 +204,25 @@ impl Acd {
                 self.lift(slot);
                 self.line.dismiss(slot);
             }
-            Standing::Offered(lease) => {
+            Standing::Offered(_) => {
                 let caller = self.line.dismiss(slot);
                 if revoke {
-                    out.push(Command::Revoke { call: caller.call, lease });
+                    let revoked = |&lease| Command::Revoke { call: caller.call, lease };
+                    out.extend(caller.leases().iter().map(revoked));
                 }
-                self.unbook(now, lease.agent, out);
+                self.let_go(now, caller.leases(), out);
             }
         }
+    }
+
+    /// Frees agents who were being rung for a caller who is gone, without blame: the longest idle first.
+    pub(super) fn let_go(&mut self, now: Mono, leases: &[Lease], out: &mut Vec<Command>) {
+        if let [lease] = leases {
+            return self.unbook(now, lease.agent, out);
+        }
+        let mut agents: Vec<AgentId> = leases.iter().map(|lease| lease.agent).collect();
+        agents.sort_unstable_by_key(|agent| self.agents[agent.index()].turn);
+        agents.into_iter().for_each(|agent| self.unbook(now, agent, out));
     }
 
     /// Counts an agent's logging in or out in every need they can serve.

@@ -7,7 +7,6 @@ use super::acd::Acd;
 use super::agent::{Booking, Next, State};
 use super::event::{Command, Enqueue, Lease};
 use super::line::Standing;
-use super::overflow::Entry;
 use crate::base::{AgentId, CallId, Mono, Now, ShardId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -18,8 +17,8 @@ use std::time::Duration;
 pub struct Live {
     /// As it was, or would be, enqueued.
     pub caller: Enqueue,
-    /// The lease it holds.
-    pub held: Option<Held>,
+    /// The leases it holds: of the agent it talks to, or of those who are being rung for it.
+    pub held: Vec<Held>,
 }
 
 /// A lease as the call that holds it knows it.
@@ -70,7 +69,7 @@ impl Acd {
         out: &mut Vec<Command>,
     ) {
         let calls: BTreeSet<CallId> = live.iter().map(|live| live.caller.call).collect();
-        let leases: BTreeSet<Lease> = live.iter().filter_map(|live| live.held).map(|held| held.lease).collect();
+        let leases: BTreeSet<Lease> = live.iter().flat_map(|live| &live.held).map(|held| held.lease).collect();
         let gone = self
             .line
             .callers()
@@ -86,27 +85,38 @@ impl Acd {
             bookings.map(|booking| booking.lease).filter(|lease| !leases.contains(lease)).collect();
         // Before anything new is offered: a call that still rings by a dead lease hears no offer.
         for live in live {
-            if let Some(Held { lease, answered: false }) = live.held.filter(|held| !self.rings(held.lease)) {
-                out.push(Command::Revoke { call: live.caller.call, lease });
+            for held in live.held.iter().filter(|held| !held.answered && !self.rings(held.lease)) {
+                out.push(Command::Revoke { call: live.caller.call, lease: held.lease });
             }
         }
         for lease in unheld {
             self.drop_lease(now, lease, out);
         }
         for live in live {
-            match live.held {
-                Some(Held { lease, answered: true }) if self.holds(lease) => self.answered(now, lease, out),
+            self.bend_to(now, live, out);
+        }
+    }
+
+    fn bend_to(&mut self, now: Mono, live: &Live, out: &mut Vec<Command>) {
+        let mut stands = false;
+        for &held in &live.held {
+            match held {
+                Held { lease, answered: true } if self.holds(lease) => self.answered(now, lease, out),
                 // One of our own epoch would not be missing if it had not ended.
-                Some(Held { lease, answered: true }) if lease.epoch >= self.epoch => {}
-                Some(Held { lease, answered: true }) => self.take_up_talk(now, lease, &live.caller, out),
-                Some(Held { lease, answered: false }) if self.rings(lease) => {}
+                Held { lease, answered: true } if lease.epoch >= self.epoch => {}
+                Held { lease, answered: true } => self.take_up_talk(now, lease, &live.caller, out),
+                Held { lease, answered: false } if self.rings(lease) => {}
                 // The call went back to a moment before the answer: nobody talks, and the phone that answered is lost.
-                Some(Held { lease, answered: false }) if self.holds(lease) => {
+                Held { lease, answered: false } if self.holds(lease) => {
                     self.ended(now, lease, out);
-                    self.enqueue(now, &live.caller, out);
+                    continue;
                 }
-                Some(Held { answered: false, .. }) | None => self.enqueue(now, &live.caller, out),
+                Held { answered: false, .. } => continue,
             }
+            stands = true;
+        }
+        if !stands {
+            self.enqueue(now, &live.caller, out);
         }
     }
 
@@ -127,9 +137,9 @@ impl Acd {
             State::Offered { booking, .. } => {
                 out.push(Command::Revoke { call: booking.call, lease });
                 let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
-                self.line.caller_mut(slot).standing = Standing::Between;
+                let others = self.line.part(slot, lease);
                 self.unbook(now, lease.agent, out);
-                self.seat(now, slot, Entry::Back, out);
+                self.after_part(now, slot, others, out);
             }
             State::Talking(_) => self.ended(now, lease, out),
             State::Offline | State::NotReady { .. } | State::Ready | State::WrapUp { .. } => {}
@@ -152,8 +162,9 @@ impl Acd {
             // Leases count up: what was begun later is what the agent does now.
             State::Talking(_) => None,
             State::Offered { booking, .. } => {
-                out.push(Command::Revoke { call: booking.call, lease: booking.lease });
-                self.line.find(booking.call)
+                let (call, lease) = (booking.call, booking.lease);
+                out.push(Command::Revoke { call, lease });
+                self.line.find(call).map(|slot| (slot, self.line.part(slot, lease)))
             }
             State::Ready => {
                 self.idle.leave(id);
@@ -164,9 +175,8 @@ impl Acd {
         let wrap_up = self.settings.queues.get(caller.queue.index()).map_or(Duration::ZERO, |queue| queue.wrap_up);
         let booking = Booking { lease, call: caller.call, contact: caller.contact, wrap_up, next };
         self.enter(now, id, State::Talking(booking), Some(caller.contact), out);
-        if let Some(slot) = bumped {
-            self.line.caller_mut(slot).standing = Standing::Between;
-            self.seat(now, slot, Entry::Back, out);
+        if let Some((slot, others)) = bumped {
+            self.after_part(now, slot, others, out);
         }
     }
 }

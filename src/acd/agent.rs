@@ -109,6 +109,14 @@ impl State {
         }
     }
 
+    /// Whether this agent may be expected to take a caller soon.
+    pub(super) fn is_at_work(&self) -> bool {
+        match self {
+            State::Offline | State::NotReady { .. } => false,
+            State::Ready | State::Offered { .. } | State::Talking(_) | State::WrapUp { .. } => true,
+        }
+    }
+
     /// Whether this counts as logged in.
     pub(super) fn logged_in(&self) -> bool {
         match self {
@@ -254,10 +262,13 @@ impl Acd {
             State::Offered { booking, .. } => {
                 let booking = booking.clone();
                 let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
-                self.line.dismiss(slot);
-                let contact = booking.contact;
+                let (call, contact) = (booking.call, booking.contact);
+                let mut others = self.line.dismiss(slot).standing.leases();
+                others.retain(|other| *other != lease);
                 self.agents[id.index()].misses = 0;
                 self.enter(now, id, State::Talking(booking), Some(contact), out);
+                out.extend(others.iter().map(|&lease| Command::Revoke { call, lease }));
+                self.let_go(now, &others, out);
             }
             // Said twice.
             State::Talking(_) => {}
@@ -289,7 +300,13 @@ impl Acd {
         match &self.agents[id.index()].state {
             State::Offered { booking, .. } => {
                 let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
-                self.withdraw(now, slot, false, out);
+                if self.line.caller(slot).leases().len() == 1 {
+                    return self.withdraw(now, slot, false, out);
+                }
+                // Else the agent, free again, would be rung for the same caller at once.
+                self.line.caller_mut(slot).closed = true;
+                self.line.part(slot, lease);
+                self.unbook(now, id, out);
             }
             State::Talking(booking) => {
                 let (contact, wrap_up, next) = (booking.contact, booking.wrap_up, booking.next.clone());
@@ -340,14 +357,24 @@ impl Acd {
         self.give_back(now, id, next, out);
     }
 
-    /// Leaves an offered agent for `otherwise`, or as they asked, and gives the caller their old place back.
+    /// Leaves an offered agent for `otherwise`, or as they asked. The caller goes on being rung for by the others; when
+    /// there are none, they have their old place back.
     fn give_back(&mut self, now: Mono, id: AgentId, otherwise: Next, out: &mut Vec<Command>) {
         let booking = self.agents[id.index()].state.booking().expect("only an offer is given back");
-        let (contact, next) = (booking.contact, booking.next.clone());
+        let (lease, contact, next) = (booking.lease, booking.contact, booking.next.clone());
         let slot = self.line.find(booking.call).expect("an offer has its caller in the line");
-        self.line.caller_mut(slot).standing = super::line::Standing::Between;
+        let others = self.line.part(slot, lease);
         self.free(now, id, next.or(otherwise), (Turn::New, Some(contact)), out);
-        self.seat(now, slot, Entry::Back, out);
+        self.after_part(now, slot, others, out);
+    }
+
+    /// One who rang for a caller is gone: others take their place, or the caller is seated again.
+    pub(super) fn after_part(&mut self, now: Mono, slot: u32, others: bool, out: &mut Vec<Command>) {
+        if others {
+            self.gather(now, slot, out);
+        } else {
+            self.settle(now, slot, Entry::Back, out);
+        }
     }
 
     /// Frees an offered agent whose caller is gone.
@@ -385,24 +412,35 @@ impl Acd {
         self.enter(now, id, state, contact, out);
     }
 
-    /// Joins the idle order or, when somebody waits whom they can serve, takes them.
+    /// Takes who waits first of those whom they can serve; else rings beside others where a queue rings several together;
+    /// else joins the idle order.
     fn next_caller(&mut self, now: Mono, id: AgentId, team: Team, turn: Turn, out: &mut Vec<Command>) {
         if turn == Turn::New {
             self.turns += 1;
             self.agents[id.index()].turn = self.turns;
         }
-        match self.line.first(self.skills.serves(team)) {
+        match self.line.first(id, self.skills.serves(team)) {
             Some(slot) => {
+                let caller = self.line.caller_mut(slot);
+                caller.closed = caller.awaits.is_some();
                 if let Some(queue) = self.line.caller(slot).queue {
                     self.flows[queue.index()].flow.taken(now);
                 }
                 self.lift(slot);
                 self.offer(now, id, slot, out);
+                self.gather(now, slot, out);
             }
-            None => {
-                let agent = &self.agents[id.index()];
-                self.idle.join(id, team, agent.turn, agent.tally);
-            }
+            None => match self.line.first_open(self.skills.serves(team)) {
+                Some(slot) => {
+                    self.line.shut(slot);
+                    self.offer(now, id, slot, out);
+                    self.gather(now, slot, out);
+                }
+                None => {
+                    let agent = &self.agents[id.index()];
+                    self.idle.join(id, team, agent.turn, agent.tally);
+                }
+            },
         }
     }
 
@@ -434,8 +472,12 @@ impl Acd {
             agent.since = now;
             out.push(Command::Agent(AgentChange { agent: id, from, to, contact }));
         }
+        let leaves = old.is_at_work() && !self.agents[id.index()].state.is_at_work();
         if was_in != is_in {
             self.count_present(now, id, is_in, out);
+        }
+        if leaves && self.line.apart_for(id).next().is_some() {
+            self.forsaken_by(now, id, out);
         }
     }
 

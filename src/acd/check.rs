@@ -14,9 +14,16 @@ impl Acd {
     pub fn check(&self) {
         self.line.check();
         self.idle.check();
-        for need in common(self.line.wanted(), self.line.wanted()) {
-            let idle = self.idle.longest(self.skills.able(need));
-            assert_eq!(idle, None, "idle beside a caller they can serve (need {need})");
+        for wanted in [self.line.wanted(), self.line.wanted_beside()] {
+            for need in common(wanted, wanted) {
+                let idle = self.idle.longest(self.skills.able(need));
+                assert_eq!(idle, None, "idle beside a caller they can serve (need {need})");
+            }
+        }
+        for (_, slot) in self.line.apart() {
+            let awaited = self.line.caller(slot).awaits.expect("who stands apart waits for somebody");
+            let state = &self.agents[awaited.index()].state;
+            assert!(state.is_at_work() && *state != State::Ready, "{awaited:?} is waited for in vain or for nothing");
         }
         let timers = self.check_agents() + self.check_callers();
         assert_eq!(timers, self.wheel.len(), "one timer for each deadline");
@@ -37,12 +44,9 @@ impl Acd {
                     false
                 }
                 State::Offered { booking, .. } => {
-                    let caller = self.line.find(booking.call).map(|slot| self.line.caller(slot).standing);
-                    assert_eq!(
-                        caller,
-                        Some(Standing::Offered(booking.lease)),
-                        "{id:?} rings for a caller who is there"
-                    );
+                    let caller = self.line.find(booking.call).map(|slot| self.line.caller(slot));
+                    let theirs = caller.is_some_and(|caller| caller.leases().contains(&booking.lease));
+                    assert!(theirs, "{id:?} rings for a caller who is there");
                     true
                 }
                 State::Talking(_) => false,
@@ -69,13 +73,16 @@ impl Acd {
     fn check_callers(&self) -> usize {
         let mut timers = 0;
         for (slot, caller) in self.line.callers() {
-            let timed = match caller.standing {
+            let timed = match &caller.standing {
                 Standing::Between => unreachable!("the line was checked for them"),
                 Standing::Waiting => self.due(slot).is_some(),
-                Standing::Offered(lease) => {
-                    let booking = self.agents[lease.agent.index()].state.booking();
-                    let offered = booking.is_some_and(|booking| booking.lease == lease && booking.call == caller.call);
-                    assert!(offered, "{:?} is offered to an agent who does not ring", caller.call);
+                Standing::Offered(leases) => {
+                    assert!(!leases.is_empty(), "{:?} is offered to nobody", caller.call);
+                    for lease in leases {
+                        let state = &self.agents[lease.agent.index()].state;
+                        let rings = matches!(state, State::Offered { booking, .. } if booking.lease == *lease && booking.call == caller.call);
+                        assert!(rings, "{:?} is offered to an agent who does not ring", caller.call);
+                    }
                     false
                 }
             };

@@ -20,7 +20,7 @@ pub enum Event {
         /// The booking.
         lease: Lease,
     },
-    /// The offered agent answered.
+    /// The offered agent answered. Whoever else is being rung for this caller is let go: the call has cancelled them.
     Answered {
         /// The booking.
         lease: Lease,
@@ -32,15 +32,16 @@ pub enum Event {
         /// The caller, who is in the line again by now.
         caller: Enqueue,
     },
-    /// The offer came to nothing through the agent's side: the caller goes back to the head with the waiting time kept.
+    /// The offer came to nothing through the agent's side: unless others are being rung for them, the caller goes back to
+    /// the head with the waiting time kept.
     Declined {
         /// The booking.
         lease: Lease,
         /// How.
         why: Declined,
     },
-    /// The talk with this agent is over: wrap-up begins. Said of an offer: the caller leaves the line, and nobody is to
-    /// blame.
+    /// The talk with this agent is over: wrap-up begins. Said of an offer: nobody is to blame; the caller leaves the line,
+    /// or, while others are being rung for them, has nobody rung beside those.
     Ended {
         /// The booking.
         lease: Lease,
@@ -95,6 +96,8 @@ pub struct Enqueue {
     pub priority: u8,
     /// Since when the caller has been waiting (earlier than now when they come back).
     pub since: Mono,
+    /// Whom the queue prefers for this caller, if it prefers anybody.
+    pub preferred: Option<AgentId>,
 }
 
 /// What an agent wants to be.
@@ -138,7 +141,7 @@ pub struct Lease {
 /// Out of the ACD.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Ring this agent for this caller. The agent is booked already.
+    /// Ring this agent for this caller, beside those who ring for them already. The agent is booked already.
     Offer {
         /// The caller.
         call: CallId,
@@ -147,7 +150,8 @@ pub enum Command {
         /// The lease ends then unless answered (RONA).
         ring_until: Mono,
     },
-    /// Stop ringing: the lease has run out or was taken back. The caller is waiting again (an `Offer` may follow at once).
+    /// Stop ringing: the lease has run out or was taken back. Unless others ring for them, the caller is waiting again (an
+    /// `Offer` may follow at once).
     Revoke {
         /// The caller.
         call: CallId,
@@ -273,6 +277,14 @@ pub struct QueueSettings {
 pub struct Routing {
     /// Who among several idle agents.
     pub strategy: Strategy,
+    /// How many agents [`Strategy::RingAll`] rings at once for one caller (2–[`RING_TOGETHER_MAX`]).
+    pub ring_together: u8,
+    /// Before everything else: so long a caller waits for the preferred agent alone, from when they began to wait.
+    ///
+    /// They do so only while that agent could take them soon: one who is logged in, able and busy. One who is idle is rung at
+    /// once, and alone; one who is paused or offline is not waited for. Whatever ends it, the strategy takes over for good:
+    /// the time is up, the agent pauses or logs out, the queue would not let the caller wait, or they go to another queue.
+    pub preferred: Option<Duration>,
     /// Before the strategy: agents who meet the first of these go before those who meet the second, and so on; those who
     /// meet none come last.
     pub ranks: Vec<Vec<(SkillId, u8)>>,
@@ -282,6 +294,25 @@ pub struct Routing {
     /// must lead nowhere in a circle: after as many moves as there are queues the caller waits.
     pub overflow: Vec<Overflow>,
 }
+
+impl Routing {
+    /// How many agents may be rung at once for one caller.
+    pub fn together(&self) -> usize {
+        match self.strategy {
+            Strategy::RingAll => usize::from(self.ring_together.clamp(1, RING_TOGETHER_MAX)),
+            Strategy::LongestIdle
+            | Strategy::LeastCalls
+            | Strategy::LeastTalk
+            | Strategy::RoundRobin
+            | Strategy::TopDown
+            | Strategy::MostFitting
+            | Strategy::Weighted => 1,
+        }
+    }
+}
+
+/// Most phones that ring at once for one caller.
+pub const RING_TOGETHER_MAX: u8 = 16;
 
 /// Which of several idle agents of equal rank takes a caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -302,6 +333,8 @@ pub enum Strategy {
     MostFitting,
     /// By lot; an agent's levels in the queue's skills, added up, are the chances.
     Weighted,
+    /// Several at once, longest idle first: the first answer has the caller, the others are let go without blame.
+    RingAll,
 }
 
 /// A lesser need after some waiting.

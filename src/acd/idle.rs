@@ -90,8 +90,8 @@ impl Idle {
                 .map(|(_, first)| first.agent)
         };
         let agent = match strategy {
-            Strategy::LongestIdle if grades.is_empty() => return self.longest(able),
-            Strategy::LongestIdle | Strategy::MostFitting => {
+            Strategy::LongestIdle | Strategy::RingAll if grades.is_empty() => return self.longest(able),
+            Strategy::LongestIdle | Strategy::RingAll | Strategy::MostFitting => {
                 let team = teams().min_by_key(|&team| (grade(team), self.turns[team]))?;
                 self.ends[team].0
             }

@@ -5,11 +5,12 @@
 //! bonuses: nobody starves. Callers whom nobody can serve lie in buckets that no event touches.
 //! Owns the callers' table and order; never looks at agents.
 
-use super::event::{Lease, QueueSettings};
+use super::event::{Enqueue, Lease, QueueSettings};
 use super::skills::{Bits, Need, common};
 use crate::base::wheel::TimerId;
-use crate::base::{CallId, ContactId, Mono, QueueId};
+use crate::base::{AgentId, CallId, ContactId, Mono, QueueId};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// Most slots a shard's call table may have: a call beyond it means a broken id, not a big site.
@@ -26,6 +27,7 @@ pub(super) struct Place {
 }
 
 impl Place {
+    const FIRST: Place = Place { key_ns: i64::MIN, ticket: 0 };
     const LAST: Place = Place { key_ns: i64::MAX, ticket: u64::MAX };
 
     /// Where a caller stands who came at `since` with `priority` of their own.
@@ -37,15 +39,29 @@ impl Place {
     }
 }
 
+/// The bookings by which agents are rung for one caller, in the order in which they were made: never none. One costs no
+/// allocation.
+pub(super) type Leases = SmallVec<[Lease; 1]>;
+
 /// What a caller in the line is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Between two decisions of one step; never seen from outside.
     Between,
     /// In their bucket.
     Waiting,
-    /// An agent is being rung for them.
-    Offered(Lease),
+    /// Agents are being rung for them.
+    Offered(Leases),
+}
+
+impl Standing {
+    /// The bookings of one who is no more in the line.
+    pub(super) fn leases(self) -> Leases {
+        match self {
+            Standing::Offered(leases) => leases,
+            Standing::Waiting | Standing::Between => Leases::new(),
+        }
+    }
 }
 
 /// One caller.
@@ -68,6 +84,101 @@ pub(super) struct Caller {
     /// Set exactly while they wait and time will change something.
     pub(super) timer: Option<TimerId>,
     pub(super) standing: Standing,
+    /// Nobody is rung beside those who are.
+    pub(super) closed: bool,
+    /// Whom the queue prefers for them; `None` once the strategy has taken over.
+    pub(super) preferred: Option<AgentId>,
+    /// Whom alone they wait for: set exactly while they wait apart from all buckets.
+    pub(super) awaits: Option<AgentId>,
+    /// Further agents may be rung for them: they stand in the bucket of this need for that.
+    pub(super) open: Option<Need>,
+}
+
+impl Caller {
+    /// One who has no place yet.
+    pub(super) fn new(caller: &Enqueue, place: Place) -> Caller {
+        Caller {
+            call: caller.call,
+            contact: caller.contact,
+            asked: Some(caller.queue),
+            queue: Some(caller.queue),
+            stage: 0,
+            priority: caller.priority,
+            place,
+            since: caller.since,
+            wait_until: None,
+            timer: None,
+            standing: Standing::Between,
+            closed: false,
+            preferred: caller.preferred,
+            awaits: None,
+            open: None,
+        }
+    }
+
+    /// The bookings for them.
+    pub(super) fn leases(&self) -> &[Lease] {
+        match &self.standing {
+            Standing::Offered(leases) => leases,
+            Standing::Waiting | Standing::Between => &[],
+        }
+    }
+}
+
+/// Callers by need, those of one need in order of their places.
+#[derive(Debug)]
+struct Buckets {
+    by_need: Vec<BTreeMap<Place, u32>>,
+    /// By need: the first place and whose it is, so that buckets are compared without walking them.
+    heads: Vec<(Place, u32)>,
+    /// One row: the needs for which somebody is here.
+    some: Bits,
+}
+
+impl Buckets {
+    fn new(needs: usize) -> Buckets {
+        Buckets {
+            by_need: vec![BTreeMap::new(); needs],
+            heads: vec![(Place::LAST, NONE); needs],
+            some: Bits::new(1, needs),
+        }
+    }
+
+    fn insert(&mut self, need: Need, place: Place, slot: u32) {
+        self.by_need[need].insert(place, slot);
+        if place < self.heads[need].0 {
+            self.heads[need] = (place, slot);
+            self.some.put(0, need, true);
+        }
+    }
+
+    fn remove(&mut self, need: Need, place: Place, slot: u32) {
+        let bucket = &mut self.by_need[need];
+        bucket.remove(&place);
+        if self.heads[need].1 == slot {
+            let head = bucket.first_key_value().map(|(&place, &slot)| (place, slot));
+            self.heads[need] = head.unwrap_or((Place::LAST, NONE));
+            self.some.put(0, need, head.is_some());
+        }
+    }
+
+    /// The lowest place among those with one of these needs.
+    #[inline]
+    fn first(&self, serves: &[u64]) -> Option<u32> {
+        common(serves, self.some.row(0)).map(|need| self.heads[need]).min().map(|(_, slot)| slot)
+    }
+
+    fn check(&self) {
+        for (need, bucket) in self.by_need.iter().enumerate() {
+            let head = bucket.first_key_value().map_or((Place::LAST, NONE), |(&place, &slot)| (place, slot));
+            assert_eq!(self.heads[need], head, "the head of bucket {need}");
+            assert_eq!(
+                self.some.row(0)[need / 64] >> (need % 64) & 1 == 1,
+                !bucket.is_empty(),
+                "the bit of bucket {need}"
+            );
+        }
+    }
 }
 
 /// All callers of a site who have no agent yet.
@@ -77,12 +188,12 @@ pub(super) struct Line {
     free: Vec<u32>,
     /// By shard and slot of the call: a call's slot is dense, so this is one load, not a hash.
     by_call: Vec<Vec<u32>>,
-    /// By need.
-    buckets: Vec<BTreeMap<Place, u32>>,
-    /// By need: the first place and whose it is, so that buckets are compared without walking them.
-    heads: Vec<(Place, u32)>,
-    /// One row: the needs for which somebody waits.
-    some: Bits,
+    /// Who waits.
+    buckets: Buckets,
+    /// Who waits for one agent alone.
+    apart: BTreeMap<(AgentId, Place), u32>,
+    /// Who is being rung for by fewer agents than the queue rings together.
+    open: Buckets,
     /// By queue: how many wait.
     waiting: Vec<usize>,
     tickets: u64,
@@ -95,9 +206,9 @@ impl Line {
             callers: Vec::new(),
             free: Vec::new(),
             by_call: Vec::new(),
-            buckets: vec![BTreeMap::new(); needs],
-            heads: vec![(Place::LAST, NONE); needs],
-            some: Bits::new(1, needs),
+            buckets: Buckets::new(needs),
+            apart: BTreeMap::new(),
+            open: Buckets::new(needs),
             waiting: vec![0; queues],
             tickets: 0,
         }
@@ -178,6 +289,7 @@ impl Line {
 
     /// Lets a caller go who is not waiting.
     pub(super) fn dismiss(&mut self, slot: u32) -> Caller {
+        self.shut(slot);
         let caller = self.callers[slot as usize].take().expect("only who is here can go");
         debug_assert_ne!(caller.standing, Standing::Waiting, "lifted first");
         self.by_call[usize::from(caller.call.shard.0)][caller.call.slot as usize] = NONE;
@@ -185,41 +297,102 @@ impl Line {
         caller
     }
 
-    /// Puts a caller into the bucket of `need`, by their place.
+    /// Puts a caller into the bucket of `need`, by their place; one who waits for one agent alone is set apart.
     pub(super) fn line_up(&mut self, slot: u32, need: Need) {
         let caller = self.caller_mut(slot);
         caller.standing = Standing::Waiting;
-        let (place, queue) = (caller.place, caller.queue);
-        self.buckets[need].insert(place, slot);
-        if place < self.heads[need].0 {
-            self.heads[need] = (place, slot);
-            self.some.put(0, need, true);
+        let (place, queue, awaits) = (caller.place, caller.queue, caller.awaits);
+        match awaits {
+            Some(agent) => _ = self.apart.insert((agent, place), slot),
+            None => self.buckets.insert(need, place, slot),
         }
         if let Some(queue) = queue {
             self.waiting[queue.index()] += 1;
         }
     }
 
-    /// Takes a waiting caller out of the bucket of `need`.
+    /// Takes a waiting caller out of the bucket of `need`, or from where they stand apart.
     pub(super) fn lift(&mut self, slot: u32, need: Need) {
         let caller = self.caller_mut(slot);
         caller.standing = Standing::Between;
-        let (place, queue) = (caller.place, caller.queue);
-        let bucket = &mut self.buckets[need];
-        bucket.remove(&place);
-        if self.heads[need].1 == slot {
-            let head = bucket.first_key_value().map(|(&place, &slot)| (place, slot));
-            self.heads[need] = head.unwrap_or((Place::LAST, NONE));
-            self.some.put(0, need, head.is_some());
+        let (place, queue, awaits) = (caller.place, caller.queue, caller.awaits.take());
+        match awaits {
+            Some(agent) => _ = self.apart.remove(&(agent, place)),
+            None => self.buckets.remove(need, place, slot),
         }
         if let Some(queue) = queue {
             self.waiting[queue.index()] -= 1;
         }
     }
 
-    /// Who has waited longest, bonus counted, among all those with one of these needs.
-    pub(super) fn first(&self, serves: &[u64]) -> Option<u32> {
-        common(serves, self.some.row(0)).map(|need| self.heads[need]).min().map(|(_, slot)| slot)
+    /// Notes a booking for a caller who is not waiting.
+    pub(super) fn book(&mut self, slot: u32, lease: Lease) {
+        let caller = self.caller_mut(slot);
+        match &mut caller.standing {
+            Standing::Offered(leases) => leases.push(lease),
+            Standing::Between => caller.standing = Standing::Offered(Leases::from_buf([lease])),
+            Standing::Waiting => unreachable!("lifted first"),
+        }
+    }
+
+    /// Forgets a booking and rings nobody else meanwhile; with the last one the caller has no place any more. Returns
+    /// whether others are left.
+    pub(super) fn part(&mut self, slot: u32, lease: Lease) -> bool {
+        self.shut(slot);
+        let caller = self.caller_mut(slot);
+        if let Standing::Offered(leases) = &mut caller.standing {
+            leases.retain(|other| *other != lease);
+            if !leases.is_empty() {
+                return true;
+            }
+        }
+        caller.standing = Standing::Between;
+        false
+    }
+
+    /// Further agents may be rung for a caller who is being rung for.
+    pub(super) fn open(&mut self, slot: u32, need: Need) {
+        let caller = self.caller_mut(slot);
+        debug_assert!(matches!(caller.standing, Standing::Offered(_)) && caller.open.is_none());
+        caller.open = Some(need);
+        let place = caller.place;
+        self.open.insert(need, place, slot);
+    }
+
+    /// No further agent may be rung for a caller.
+    pub(super) fn shut(&mut self, slot: u32) {
+        let caller = self.caller_mut(slot);
+        if let Some(need) = caller.open.take() {
+            let place = caller.place;
+            self.open.remove(need, place, slot);
+        }
+    }
+
+    /// Who has waited longest, bonus counted, among all those with one of these needs and those who wait for `agent` alone.
+    #[inline]
+    pub(super) fn first(&self, agent: AgentId, serves: &[u64]) -> Option<u32> {
+        let first = self.buckets.first(serves);
+        if self.apart.is_empty() {
+            return first;
+        }
+        let apart = self.apart_for(agent).next();
+        apart.into_iter().chain(first).min_by_key(|&slot| self.caller(slot).place)
+    }
+
+    /// Those who wait for `agent` alone, in order.
+    pub(super) fn apart_for(&self, agent: AgentId) -> impl Iterator<Item = u32> + '_ {
+        self.apart.range((agent, Place::FIRST)..=(agent, Place::LAST)).map(|(_, &slot)| slot)
+    }
+
+    /// Those who wait for one agent alone.
+    pub(super) fn apart(&self) -> impl Iterator<Item = (Place, u32)> + '_ {
+        self.apart.iter().map(|(&(_, place), &slot)| (place, slot))
+    }
+
+    /// The same among those for whom one more agent may be rung.
+    #[inline]
+    pub(super) fn first_open(&self, serves: &[u64]) -> Option<u32> {
+        self.open.first(serves)
     }
 
     /// How many wait in `queue`.
@@ -229,48 +402,72 @@ impl Line {
 
     /// Those who wait for `need`, in order.
     pub(super) fn bucket(&self, need: Need) -> impl Iterator<Item = (Place, u32)> + '_ {
-        self.buckets[need].iter().map(|(&place, &slot)| (place, slot))
+        self.buckets.by_need[need].iter().map(|(&place, &slot)| (place, slot))
     }
 
     /// Empties all buckets and shapes them anew; returns who waited, in order across all of them.
     pub(super) fn reshape(&mut self, needs: usize, queues: usize) -> Vec<u32> {
-        let mut order: Vec<(Place, u32)> = std::mem::take(&mut self.buckets).into_iter().flatten().collect();
+        let before = std::mem::replace(&mut self.buckets, Buckets::new(needs));
+        let mut order: Vec<(Place, u32)> = before.by_need.into_iter().flatten().chain(self.apart()).collect();
         order.sort_unstable();
-        self.buckets = vec![BTreeMap::new(); needs];
-        self.heads = vec![(Place::LAST, NONE); needs];
-        self.some = Bits::new(1, needs);
+        self.apart.clear();
         self.waiting = vec![0; queues];
         for &(_, slot) in &order {
-            self.caller_mut(slot).standing = Standing::Between;
+            let caller = self.caller_mut(slot);
+            (caller.standing, caller.awaits) = (Standing::Between, None);
         }
+        self.open = Buckets::new(needs);
+        self.callers.iter_mut().flatten().for_each(|caller| caller.open = None);
+        order.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// Those who are being rung for, in order of their places.
+    pub(super) fn rung_for(&self) -> Vec<u32> {
+        let rung_for = self.callers().filter(|(_, caller)| !caller.leases().is_empty());
+        let mut order: Vec<(Place, u32)> = rung_for.map(|(slot, caller)| (caller.place, slot)).collect();
+        order.sort_unstable();
         order.into_iter().map(|(_, slot)| slot).collect()
     }
 
     /// The needs for which somebody waits.
     pub(super) fn wanted(&self) -> &[u64] {
-        self.some.row(0)
+        self.buckets.some.row(0)
+    }
+
+    /// The needs for which one more agent would be rung.
+    pub(super) fn wanted_beside(&self) -> &[u64] {
+        self.open.some.row(0)
     }
 
     /// Panics unless the buckets, their heads, the counts and the callers tell the same story.
     pub(super) fn check(&self) {
         let mut counts = vec![0; self.waiting.len()];
         let mut lined_up = 0;
-        for (need, bucket) in self.buckets.iter().enumerate() {
-            let head = bucket.first_key_value().map_or((Place::LAST, NONE), |(&place, &slot)| (place, slot));
-            assert_eq!(self.heads[need], head, "the head of bucket {need}");
-            assert_eq!(
-                self.some.row(0)[need / 64] >> (need % 64) & 1 == 1,
-                !bucket.is_empty(),
-                "the bit of bucket {need}"
-            );
-            for (&place, &slot) in bucket {
-                let caller = self.caller(slot);
-                assert_eq!((caller.standing, caller.place), (Standing::Waiting, place), "{:?}", caller.call);
-                counts[caller.queue.expect("who waits has a queue").index()] += 1;
-                lined_up += 1;
-            }
+        self.buckets.check();
+        self.open.check();
+        for (&(agent, place), &slot) in &self.apart {
+            let caller = self.caller(slot);
+            assert_eq!((caller.awaits, caller.place), (Some(agent), place), "{:?}", caller.call);
+        }
+        let lined = self.buckets.by_need.iter().flatten().map(|(&place, &slot)| (place, slot, false));
+        for (place, slot, apart) in lined.chain(self.apart().map(|(place, slot)| (place, slot, true))) {
+            let caller = self.caller(slot);
+            assert_eq!((&caller.standing, caller.place), (&Standing::Waiting, place), "{:?}", caller.call);
+            assert_eq!(caller.awaits.is_some(), apart, "{:?} stands where they wait", caller.call);
+            counts[caller.queue.expect("who waits has a queue").index()] += 1;
+            lined_up += 1;
         }
         assert_eq!(counts, self.waiting, "waiting by queue");
+        let mut opened = 0;
+        for (need, bucket) in self.open.by_need.iter().enumerate() {
+            for (&place, &slot) in bucket {
+                let caller = self.caller(slot);
+                assert_eq!((caller.open, caller.place, caller.closed), (Some(need), place, false), "{:?}", caller.call);
+                assert!(!caller.leases().is_empty(), "{:?} is open though nobody rings", caller.call);
+                opened += 1;
+            }
+        }
+        assert_eq!(self.callers().filter(|(_, caller)| caller.open.is_some()).count(), opened, "open is in a bucket");
         let mut waiting = 0;
         for (slot, caller) in self.callers() {
             assert_eq!(self.find(caller.call), Some(slot), "{:?} is found where it stands", caller.call);
@@ -289,21 +486,14 @@ mod tests {
     use crate::base::ShardId;
     use std::time::Duration;
 
+    const NOBODY: AgentId = AgentId(99);
+
     fn caller(line: &mut Line, slot: u32, key_ns: i64) -> u32 {
         let place = Place { key_ns, ticket: line.ticket() };
-        line.admit(Caller {
-            call: CallId { shard: ShardId(1), slot, generation: 0 },
-            contact: ContactId(u128::from(slot)),
-            asked: Some(QueueId(0)),
-            queue: Some(QueueId(0)),
-            stage: 0,
-            priority: 0,
-            place,
-            since: Mono(0),
-            wait_until: None,
-            timer: None,
-            standing: Standing::Between,
-        })
+        let call = CallId { shard: ShardId(1), slot, generation: 0 };
+        let contact = ContactId(u128::from(slot));
+        let caller = Enqueue { call, contact, queue: QueueId(0), priority: 0, since: Mono(0), preferred: None };
+        line.admit(Caller::new(&caller, place))
     }
 
     #[test]
@@ -331,11 +521,11 @@ mod tests {
             .to_vec();
         line.check();
         assert_eq!(
-            (line.first(&[0b011]), line.first(&[0b111]), line.first(&[0])),
+            (line.first(NOBODY, &[0b011]), line.first(NOBODY, &[0b111]), line.first(NOBODY, &[0])),
             (Some(slots[1]), Some(slots[3]), None)
         );
         line.lift(slots[1], 1);
-        assert_eq!(line.first(&[0b010]), Some(slots[2]));
+        assert_eq!(line.first(NOBODY, &[0b010]), Some(slots[2]));
         line.dismiss(slots[1]);
         line.check();
         assert_eq!(line.waiting(QueueId(0)), 3);

@@ -1,4 +1,5 @@
-//! What becomes of a caller for whom nobody is idle: wait on, ask for less, move to another queue, or leave.
+//! What becomes of a caller for whom nobody is idle: wait on, perhaps for one agent alone, ask for less, move to another
+//! queue, or leave.
 //!
 //! All of it follows from how long the caller has waited and from the queue's own figures; it is looked at on coming in, when
 //! one of the caller's moments has come, and when the last who could answer logs out. Each caller has one timer, set to
@@ -11,7 +12,7 @@ use super::acd::{Acd, Timer};
 use super::event::{Command, NoAgents, Overflow, Released, When};
 use super::line::{Place, Standing};
 use super::skills::Need;
-use crate::base::{CallId, Mono, QueueId};
+use crate::base::{AgentId, CallId, Mono, QueueId};
 
 /// How somebody comes to stand before a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,31 +30,86 @@ enum Way {
 }
 
 impl Acd {
+    /// Finds the place of a caller who has none, and has further agents rung where the queue rings several together.
+    pub(super) fn settle(&mut self, now: Mono, slot: u32, entry: Entry, out: &mut Vec<Command>) {
+        if self.seat(now, slot, entry, out) {
+            self.gather(now, slot, out);
+        }
+    }
+
     /// Finds the place of a caller who has none: beside an agent, in a line, or out. An idle agent goes before every
-    /// reason to refuse or to move.
-    pub(super) fn seat(&mut self, now: Mono, slot: u32, mut entry: Entry, out: &mut Vec<Command>) {
+    /// reason to refuse or to move. Returns whether an agent is being rung.
+    pub(super) fn seat(&mut self, now: Mono, slot: u32, mut entry: Entry, out: &mut Vec<Command>) -> bool {
         let mut moves = 0;
+        self.line.caller_mut(slot).closed = false;
         loop {
             let known = self.line.caller(slot).queue.filter(|&queue| self.skills.need_of(queue).is_some());
             let Some(queue) = known else {
-                return self.release(slot, Released::QueueGone, out);
+                self.release(slot, Released::QueueGone, out);
+                return false;
             };
             self.line.caller_mut(slot).stage = self.stage(now, slot, queue);
             let need = self.need_of(slot);
+            match self.preferred(now, slot, (queue, need)) {
+                Some(agent) if self.idle.holds(agent) => {
+                    self.line.caller_mut(slot).closed = true;
+                    self.idle.leave(agent);
+                    self.offer(now, agent, slot, out);
+                    return true;
+                }
+                // Who may not wait may be served.
+                Some(agent) if matches!(self.way(now, slot, (queue, need), entry), Way::Wait) => {
+                    self.line.caller_mut(slot).awaits = Some(agent);
+                    self.wait(now, slot, (queue, need));
+                    return false;
+                }
+                Some(_) | None => self.line.caller_mut(slot).preferred = None,
+            }
             if let Some(agent) = self.choose(queue, need) {
                 self.idle.leave(agent);
-                return self.offer(now, agent, slot, out);
+                self.offer(now, agent, slot, out);
+                return true;
             }
             match self.way(now, slot, (queue, need), entry) {
-                Way::Leave(why) => return self.release(slot, why, out),
+                Way::Leave(why) => {
+                    self.release(slot, why, out);
+                    return false;
+                }
                 Way::Move(to) if moves < self.settings.queues.len() => {
                     moves += 1;
                     entry = Entry::New;
                     self.move_to(slot, to);
                 }
-                Way::Move(_) | Way::Wait => return self.wait(now, slot, (queue, need)),
+                Way::Move(_) | Way::Wait => {
+                    self.wait(now, slot, (queue, need));
+                    return false;
+                }
             }
         }
+    }
+
+    /// The agent whom a caller is rung for first, or waits for alone: see `Routing::preferred`.
+    fn preferred(&self, now: Mono, slot: u32, (queue, need): (QueueId, Need)) -> Option<AgentId> {
+        let caller = self.line.caller(slot);
+        let agent = caller.preferred.filter(|_| caller.asked == Some(queue))?;
+        let wait = self.settings.queues[queue.index()].routing.preferred?;
+        let team = self.skills.team_of(agent)?;
+        let able = self.skills.able(need)[team / 64] >> (team % 64) & 1 == 1;
+        let soon = able && now < caller.since + wait && self.agents[agent.index()].state.is_at_work();
+        soon.then_some(agent)
+    }
+
+    /// An agent whom callers wait for alone takes nobody soon: the strategy finds somebody for them.
+    pub(super) fn forsaken_by(&mut self, now: Mono, agent: AgentId, out: &mut Vec<Command>) {
+        let forsaken: Vec<u32> = self.line.apart_for(agent).collect();
+        let mut rung_for = Vec::new();
+        for slot in forsaken {
+            self.lift(slot);
+            if self.seat(now, slot, Entry::Back, out) {
+                rung_for.push(slot);
+            }
+        }
+        rung_for.into_iter().for_each(|slot| self.gather(now, slot, out));
     }
 
     /// How many of the queue's lesser needs have come into force.
@@ -117,7 +173,8 @@ impl Acd {
         self.line.line_up(slot, need);
     }
 
-    /// When something changes next for a caller who waits: a lesser need, a way out, or the end of waiting.
+    /// When something changes next for a caller who waits: a lesser need, a way out, the end of waiting for one agent alone
+    /// or of waiting at all.
     pub(super) fn due(&self, slot: u32) -> Option<Mono> {
         let (caller, routing) = (self.line.caller(slot), &self.queue_of(slot).routing);
         let relax = routing.relax.get(usize::from(caller.stage)).map(|relax| caller.since + relax.after);
@@ -125,7 +182,8 @@ impl Acd {
             When::Waited(longest) => Some(caller.since + longest),
             When::Length(_) | When::Expected(_) | When::NobodyLoggedIn | When::NobodyReady => None,
         });
-        waited.chain(relax).chain(caller.wait_until).min()
+        let preferred = caller.awaits.and(routing.preferred).map(|wait| caller.since + wait);
+        waited.chain(relax).chain(caller.wait_until).chain(preferred).min()
     }
 
     /// A caller's moment has come.
@@ -134,7 +192,7 @@ impl Acd {
         match self.line.caller(slot).standing {
             Standing::Waiting if self.due(slot).is_some_and(|due| due <= now) => {
                 self.lift(slot);
-                self.seat(now, slot, Entry::Back, out);
+                self.settle(now, slot, Entry::Back, out);
             }
             // Offered, or moved on, by an earlier timer of this very look.
             Standing::Waiting | Standing::Between | Standing::Offered(_) => {}
@@ -145,13 +203,18 @@ impl Acd {
     pub(super) fn nobody_left(&mut self, now: Mono, needs: &[Need], out: &mut Vec<Command>) {
         let mut leaving: Vec<(Place, u32)> = needs.iter().flat_map(|&need| self.line.bucket(need)).collect();
         leaving.sort_unstable();
+        let mut rung_for = Vec::new();
         for (_, slot) in leaving {
             let queue = self.queue_of(slot);
             let elsewhere = |overflow: &Overflow| overflow.when == When::NobodyLoggedIn;
             if queue.no_agents == NoAgents::Release || queue.routing.overflow.iter().any(elsewhere) {
                 self.lift(slot);
-                self.seat(now, slot, Entry::Back, out);
+                if self.seat(now, slot, Entry::Back, out) {
+                    rung_for.push(slot);
+                }
             }
         }
+        // Each of them has somebody before anyone has a second.
+        rung_for.into_iter().for_each(|slot| self.gather(now, slot, out));
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! Who takes whom is decided by two look-ups that mirror each other: a caller who comes in takes, of the idle agents able to
 //! serve the need, the one whom the queue's strategy names ([`Acd::choose`]); an agent who becomes ready takes the lowest
-//! place among the needs of the team (`Line::first`), whatever the strategy: it decides among agents, never among callers. Since every event ends with one of them whenever somebody came free on either
-//! side, there is never an idle agent beside a caller they can serve, and nothing has to be searched twice.
+//! place among the needs of the team (`Line::first`), whatever the strategy: it decides among agents, never among callers.
+//! Since every event ends with one of them whenever somebody came free on either side, there is never an idle agent beside
+//! a caller they can serve, and nothing has to be searched twice.
+//!
+//! A queue that rings several agents together has a third look-up. Whoever nobody rings for goes before everybody who is
+//! being rung for; only an agent for whom no such caller is left joins the ringing for another, the lowest place first
+//! (`Line::first_open`), while it is for fewer agents than the queue rings together. Nobody is taken away from one caller
+//! for the sake of another: those rung in vain are free as soon as one has answered, or at their lease's end.
 
 use super::acd::{Acd, Timer};
 use super::agent::{Booking, Next, State};
 use super::event::{Command, Lease, Strategy};
 use super::idle::Choice;
-use super::line::Standing;
 use super::skills::Need;
 use crate::base::{AgentId, Mint, Mono, QueueId};
 
@@ -29,10 +34,30 @@ impl Acd {
             | Strategy::LeastTalk
             | Strategy::RoundRobin
             | Strategy::TopDown
-            | Strategy::MostFitting => 0,
+            | Strategy::MostFitting
+            | Strategy::RingAll => 0,
         };
         let grades = self.skills.grades(queue);
         self.idle.choose(able, Choice { strategy, grades, last: self.flows[queue.index()].last, draw })
+    }
+
+    /// Rings idle agents beside those who ring for the caller in `slot`, up to as many as the queue rings together; while
+    /// there are fewer, whoever becomes ready may join.
+    pub(super) fn gather(&mut self, now: Mono, slot: u32, out: &mut Vec<Command>) {
+        let caller = self.line.caller(slot);
+        let Some(queue) = caller.queue else { return };
+        let together = self.settings.queues[queue.index()].routing.together();
+        if caller.closed || caller.leases().len() >= together {
+            return;
+        }
+        let need = self.need_of(slot);
+        while self.line.caller(slot).leases().len() < together {
+            let Some(agent) = self.choose(queue, need) else {
+                return self.line.open(slot, need);
+            };
+            self.idle.leave(agent);
+            self.offer(now, agent, slot, out);
+        }
     }
 
     /// Books `agent`, who is Ready and out of the idle order, for the caller in `slot`, who is out of their bucket.
@@ -44,9 +69,8 @@ impl Acd {
         }
         let queue = self.queue_of(slot);
         let (ring_until, wrap_up) = (now + queue.ring_max, queue.wrap_up);
-        let caller = self.line.caller_mut(slot);
-        debug_assert_eq!(caller.standing, Standing::Between, "a caller is offered once");
-        caller.standing = Standing::Offered(lease);
+        self.line.book(slot, lease);
+        let caller = self.line.caller(slot);
         let (call, contact) = (caller.call, caller.contact);
         let booking = Booking { lease, call, contact, wrap_up, next: Next::Ready };
         self.enter(now, agent, State::Offered { booking, ring_until }, Some(contact), out);

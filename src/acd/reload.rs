@@ -8,7 +8,6 @@ use super::acd::{Acd, Course};
 use super::agent::State;
 use super::event::{Command, Settings};
 use super::idle::Idle;
-use super::line::Standing;
 use super::overflow::Entry;
 use super::skills::Skills;
 use crate::base::{AgentId, Mono, QueueId};
@@ -55,6 +54,15 @@ impl Acd {
         for slot in order {
             self.seat(now, slot, Entry::Back, out);
         }
+        // Each of them has somebody before anyone has a second. A stage that the new settings do not have ends at the last.
+        for slot in self.line.rung_for() {
+            if let Some(queue) = self.line.caller(slot).queue {
+                let stages = self.skills.needs_of(queue).len();
+                let caller = self.line.caller_mut(slot);
+                caller.stage = caller.stage.min(stages.saturating_sub(1) as u8);
+            }
+            self.gather(now, slot, out);
+        }
     }
 
     /// Counts who is logged in, and lines the ready agents up by their turns.
@@ -97,8 +105,9 @@ impl Acd {
                 State::Offered { booking, .. } => {
                     let (call, lease, contact) = (booking.call, booking.lease, booking.contact);
                     let slot = self.line.find(call).expect("an offer has its caller in the line");
-                    self.line.caller_mut(slot).standing = Standing::Between;
-                    order.push(slot);
+                    if !self.line.part(slot, lease) {
+                        order.push(slot);
+                    }
                     out.push(Command::Revoke { call, lease });
                     self.enter(now, id, State::Offline, Some(contact), out);
                 }

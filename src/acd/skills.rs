@@ -180,7 +180,8 @@ pub(super) fn grade(queue: &QueueSettings, own: &[(SkillId, u8)]) -> u32 {
         | Strategy::LeastCalls
         | Strategy::LeastTalk
         | Strategy::RoundRobin
-        | Strategy::TopDown => 0,
+        | Strategy::TopDown
+        | Strategy::RingAll => 0,
     };
     rank << 16 | fine.min(0xffff)
 }

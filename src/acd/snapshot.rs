@@ -10,14 +10,14 @@ use super::agent::{Agent, OWN_CALL, State};
 use super::estimate::Flow;
 use super::event::{Command, Enqueue, Lease, QueueSettings, Settings};
 use super::idle::Tally;
-use super::line::{Caller, Place, Standing};
+use super::line::{Caller, Place};
 use super::reload::numbers;
 use crate::base::{AgentId, CallId, ContactId, Mono, Now, QueueId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Version written; older ones stay readable.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// All that a new owner needs besides the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,11 @@ struct KeptCaller {
     place: Place,
     since: Mono,
     wait_until: Option<Mono>,
-    lease: Option<Lease>,
+    stage: u8,
+    closed: bool,
+    preferred: Option<AgentId>,
+    /// Of those who ring for them, in the order in which they were given.
+    leases: Vec<Lease>,
 }
 
 /// Why a snapshot cannot be taken up.
@@ -81,17 +85,20 @@ impl Snapshot {
     /// being rung for a call that is gone is as ready as before; so is one whose own call kept them busy, for such a call
     /// does not outlive its process.
     pub fn of(agents: Vec<KeptAgent>, live: &[Live], settings: &Settings) -> Snapshot {
-        let mut callers = Vec::new();
+        let mut callers: Vec<KeptCaller> = Vec::new();
         let mut take_up = |mut kept: KeptAgent| {
             if let State::Offered { booking, .. } = &kept.state {
-                let held = |live: &&Live| live.held.is_some_and(|held| held.lease == booking.lease);
-                let caller = live.iter().find(held).filter(|live| live.caller.call == booking.call);
-                match caller.and_then(|live| Some((&live.caller, live.held?.answered))) {
+                let of_call = live.iter().filter(|live| live.caller.call == booking.call);
+                let held = |live: &'_ Live| live.held.iter().find(|held| held.lease == booking.lease).copied();
+                match of_call.filter_map(|live| Some((&live.caller, held(live)?.answered))).next() {
                     Some((_, true)) => kept.state = State::Talking(booking.clone()),
-                    Some((caller, false)) => {
-                        let ticket = callers.len() as u64 + 1;
-                        callers.extend(kept_caller(caller, (booking.lease, ticket), settings));
-                    }
+                    Some((caller, false)) => match callers.iter_mut().find(|kept| kept.call == caller.call) {
+                        Some(known) => known.leases.push(booking.lease),
+                        None => {
+                            let ticket = callers.len() as u64 + 1;
+                            callers.extend(kept_caller(caller, (booking.lease, ticket), settings));
+                        }
+                    },
                     None => kept.state = State::Ready,
                 }
             }
@@ -105,6 +112,7 @@ impl Snapshot {
             kept
         };
         let agents: Vec<KeptAgent> = agents.into_iter().map(&mut take_up).collect();
+        callers.iter_mut().for_each(|kept| kept.leases.sort_unstable());
         let turns = agents.iter().map(|kept| kept.turn).max().unwrap_or(0);
         let day = agents.iter().map(|kept| kept.tally.day).max().unwrap_or(0);
         Snapshot {
@@ -131,7 +139,10 @@ fn kept_caller(caller: &Enqueue, (lease, ticket): (Lease, u64), settings: &Setti
         place: Place::of(queue, caller.priority, caller.since, ticket),
         since: caller.since,
         wait_until: queue.wait_max.map(|longest| caller.since + longest),
-        lease: Some(lease),
+        stage: 0,
+        closed: false,
+        preferred: None,
+        leases: vec![lease],
     })
 }
 
@@ -204,10 +215,10 @@ impl Acd {
             place: caller.place,
             since: caller.since,
             wait_until: caller.wait_until,
-            lease: match caller.standing {
-                Standing::Offered(lease) => Some(lease),
-                Standing::Waiting | Standing::Between => None,
-            },
+            stage: caller.stage,
+            closed: caller.closed,
+            preferred: caller.preferred,
+            leases: caller.leases().to_vec(),
         }
     }
 
@@ -290,34 +301,29 @@ impl Acd {
         if self.line.tenant(kept.call).is_some() || !super::line::Line::fits(kept.call) {
             return Err(RestoreError::Damaged);
         }
-        let standing = match kept.lease {
-            None => Standing::Between,
-            Some(lease) => {
-                let state = self.agents.get(lease.agent.index()).map(|agent| &agent.state);
-                match state {
-                    Some(State::Offered { booking, .. }) if booking.lease == lease && booking.call == kept.call => {}
-                    Some(_) | None => return Err(RestoreError::Damaged),
-                }
-                Standing::Offered(lease)
+        for lease in &kept.leases {
+            let state = self.agents.get(lease.agent.index()).map(|agent| &agent.state);
+            match state {
+                Some(State::Offered { booking, .. }) if booking.lease == *lease && booking.call == kept.call => {}
+                Some(_) | None => return Err(RestoreError::Damaged),
             }
-        };
+        }
         let number = |name: Option<Box<str>>| numbers(&self.settings).get(&*name?).copied();
         let asked = number(kept.asked);
         let queue = number(kept.queue).or(asked);
-        let slot = self.line.admit(Caller {
+        let caller = Enqueue {
             call: kept.call,
             contact: kept.contact,
-            asked,
-            queue,
-            stage: 0,
+            queue: QueueId(0),
             priority: kept.priority,
-            place: kept.place,
             since: kept.since,
-            wait_until: kept.wait_until,
-            timer: None,
-            standing,
-        });
-        Ok((standing == Standing::Between).then_some(slot))
+            preferred: kept.preferred,
+        };
+        let (wait_until, stage, closed) = (kept.wait_until, kept.stage, kept.closed);
+        let caller = Caller { asked, queue, wait_until, stage, closed, ..Caller::new(&caller, kept.place) };
+        let slot = self.line.admit(caller);
+        kept.leases.iter().for_each(|&lease| self.line.book(slot, lease));
+        Ok(kept.leases.is_empty().then_some(slot))
     }
 
     fn every_offer_has_its_caller(&self) -> Result<(), RestoreError> {
@@ -325,7 +331,7 @@ impl Acd {
             State::Offered { booking, .. } => self
                 .line
                 .find(booking.call)
-                .is_none_or(|slot| self.line.caller(slot).standing != Standing::Offered(booking.lease)),
+                .is_none_or(|slot| !self.line.caller(slot).leases().contains(&booking.lease)),
             State::Offline | State::NotReady { .. } | State::Ready | State::Talking(_) | State::WrapUp { .. } => false,
         };
         if self.agents.iter().any(alone) { Err(RestoreError::Damaged) } else { Ok(()) }

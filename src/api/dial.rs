@@ -97,7 +97,7 @@ fn ask(
     // Who is not logged in may be on a call of their own.
     let (_, snapshot) = api.snapshot(Some(site));
     let talks = snapshot.objects.iter().any(|change| match &change.object {
-        live::Object::Call(call) => call.view.stage.is_some() && call.agent.as_deref() == Some(&*agent.name),
+        live::Object::Call(call) => call.view.stage.is_some() && call.owner(&agent.name) == Some(&*agent.name),
         live::Object::Agent(_) | live::Object::Queue(_) => false,
     });
     let busy = busy.or(talks.then_some("the agent is on a call"));

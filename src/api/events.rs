@@ -260,7 +260,7 @@ impl Reader {
 
     fn call(&mut self, call: &live::Call, gone: bool, code: &str) -> Option<(EventType, EventData)> {
         let contact = call.view.contact;
-        let Some(grant) = self.granted(Action::LiveRead, code, call.agent.as_deref()) else {
+        let Some(grant) = self.granted(Action::LiveRead, code, call.owner(&self.caller.actor.name)) else {
             let left = Left { contact: contact.to_string() };
             return self.shown.remove(&contact).then_some((EventType::CallLeft, EventData::Left(left)));
         };

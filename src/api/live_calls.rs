@@ -7,6 +7,7 @@ use super::{Api, SiteQuery};
 use super::{idempotency, paging};
 use crate::base::ContactId;
 use crate::base::fact::{Direction, Stage};
+use crate::call::transfer::TransferView;
 use crate::node::live;
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -39,8 +40,37 @@ pub struct LiveCall {
     pub offered: i64,
     /// Queue it waits in or came by.
     pub queue: Option<String>,
-    /// Agent who is rung or talks.
+    /// Agent who talks or is rung; of several who are rung together the first.
     pub agent: Option<String>,
+    /// The present transfer, or the last one.
+    pub transfer: Option<LiveTransfer>,
+}
+
+/// A transfer as it stands, or as it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LiveTransfer {
+    /// Name of the target.
+    pub target: String,
+    /// `emergency`, `utility`, `sub_center`, `expert` or `police_ticket`.
+    pub kind: String,
+    /// `dialling`, `consulting`, `joined` or `handed`; `null` once it is over.
+    pub phase: Option<String>,
+    /// `completed`, `returned`, `busy`, `no_answer`, `unreachable`, `cancelled`, `caller_gone` or `lost`.
+    pub result: Option<String>,
+    /// The number to dial by hand, when an emergency line could not be reached.
+    pub dial: Option<String>,
+}
+
+impl LiveTransfer {
+    fn show(view: &TransferView) -> LiveTransfer {
+        LiveTransfer {
+            target: view.target.to_string(),
+            kind: view.kind.word().to_owned(),
+            phase: view.phase.map(|phase| phase.word().to_owned()),
+            result: view.result.map(|result| result.word().to_owned()),
+            dial: view.dial.as_deref().map(str::to_owned),
+        }
+    }
 }
 
 /// Where a call stands.
@@ -124,7 +154,8 @@ impl LiveCall {
             waiting_since: call.waiting_since.map(|since| since.0),
             offered: call.view.offered.0,
             queue: call.queue.as_deref().map(str::to_owned),
-            agent: call.agent.as_deref().map(str::to_owned),
+            agent: call.agent().map(str::to_owned),
+            transfer: call.view.transfer.as_ref().map(LiveTransfer::show),
         }
     }
 }
@@ -144,7 +175,7 @@ pub async fn list(
         let live::Object::Call(call) = &change.object else {
             continue;
         };
-        if grant.reach == Reach::Site || call.agent.as_deref() == Some(&*caller.actor.name) {
+        if grant.reach == Reach::Site || call.owner(&caller.actor.name) == Some(&*caller.actor.name) {
             items.push(LiveCall::show(call, codes.of(call.view.site), grant.numbers));
         }
     }
@@ -181,7 +212,7 @@ pub async fn hang_up(
 fn end(api: &Api, caller: &Caller, contact: ContactId) -> Result<Asked, Problem> {
     let call = api.node.live.call(contact).ok_or_else(Problem::not_found)?;
     let code = api.codes().of(call.view.site).to_owned();
-    let object = Object::One { site: &code, owner: call.agent.as_deref() };
+    let object = Object::One { site: &code, owner: call.agent() };
     let name = contact.to_string();
     caller.may(Action::CallHangUp, object, &name)?;
     let seq = *api.node.live.watch().borrow();

@@ -185,10 +185,10 @@ async fn ask(api: &Api, caller: &Caller, contact: &str, wanted: Ask) -> Result<(
     let call = api.node.live.call(contact).ok_or_else(Problem::not_found)?;
     let code = api.codes().of(call.view.site).to_owned();
     let name = contact.to_string();
-    caller.may(Action::CallTransfer, Object::One { site: &code, owner: call.agent.as_deref() }, &name)?;
+    caller.may(Action::CallTransfer, Object::One { site: &code, owner: call.agent() }, &name)?;
     // Who may speak for others is not held to be the one who talks.
-    let own = call.agent.as_deref() == Some(&*caller.actor.name);
-    let by: Option<AgentId> = call.view.agent.filter(|_| own);
+    let own = call.agent() == Some(&*caller.actor.name);
+    let by: Option<AgentId> = call.view.agents.first().copied().filter(|_| own);
     let seq = *api.node.live.watch().borrow();
     let answer = (api.node.transfer)(call.view.call, by, wanted)?;
     let answer = tokio::time::timeout(ANSWER_MAX, answer).await;

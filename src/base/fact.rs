@@ -376,6 +376,8 @@ pub enum AttemptOutcome {
     Unreachable,
     /// The citizen gave up first.
     CallerGone,
+    /// Another agent who was rung at the same time answered first.
+    AnsweredElsewhere,
 }
 
 /// How a call ended.

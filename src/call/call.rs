@@ -8,7 +8,8 @@
 //! Talking, with a target being reached or there (a transfer) → Handed: the agent has left → Waiting, if the target fails
 //! ```
 //!
-//! Owns what the citizen hears and to whom they are joined. The rule above all: a failure on the agent's side brings the
+//! Several agents may be rung together: the first whose answer is heard has the citizen, and the others are cancelled
+//! before the two are joined. Owns what the citizen hears and to whom they are joined. The rule above all: a failure on the agent's side brings the
 //! citizen back to the queue with their place; only the citizen, the agent who talks, an operator, the flow or the
 //! citizen's own network ends the call.
 
@@ -20,7 +21,7 @@ pub(super) mod sound;
 mod standing;
 mod transfer;
 
-use super::event::{Command, Settings, SiteSettings};
+use super::event::{Command, Past, Settings, SiteSettings};
 use super::leg::{Dialog, Leg};
 use super::q850::{
     CONGESTION, INCOMPATIBLE, NETWORK_OUT_OF_ORDER, NO_ANSWER, NO_RESOURCE, NORMAL, TEMPORARY_FAILURE, TIMER_EXPIRED,
@@ -34,6 +35,8 @@ use crate::ivr;
 use crate::media::event::{Action as Media, Remote};
 use crate::trunk::event::{Event as ToTrunks, Seize};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,8 +69,8 @@ pub(super) enum State {
     Ivr { run: ivr::Run },
     /// In the queue: announcement, then music.
     Waiting,
-    /// An agent is booked and being rung; the citizen hears music.
-    Ringing { lease: Lease, leg: LegId },
+    /// Agents are booked and being rung, one at least; the citizen hears music.
+    Ringing { rung: Vec<Rung> },
     /// Joined to an agent.
     Talking { lease: Lease, leg: LegId, held: bool },
     /// The agent has left; the citizen talks to the target of a transfer, or waits for it.
@@ -76,6 +79,17 @@ pub(super) enum State {
     Apologising,
     /// All is told; the legs run out.
     Ending,
+}
+
+/// One agent who is being rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Rung {
+    pub(super) lease: Lease,
+    pub(super) leg: LegId,
+    /// Its place among the attempts of the record.
+    pub(super) attempt: u32,
+    /// The ACD has taken the lease back by then.
+    pub(super) until: Mono,
 }
 
 /// What a call is born with.
@@ -96,16 +110,16 @@ pub(super) struct Birth {
 }
 
 /// What of a call must not be lost in a crash, in brief: when it changes, the call is kept anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trace {
     stage: Option<Stage>,
     revision: u32,
-    has_rung: bool,
+    /// Agents whose phones have rung.
+    ringing: usize,
     /// In the flow, the prompt that is heard.
     play: Option<u32>,
     citizen: (LegId, Dialog, Option<Remote>),
-    agent: Option<(LegId, Dialog, Option<Remote>)>,
-    agents: usize,
+    agents: SmallVec<[(LegId, Dialog, Option<Remote>); 1]>,
     target: Option<(Phase, Option<LegId>)>,
 }
 
@@ -128,6 +142,10 @@ pub(super) struct Call {
     pub(super) queue: Option<(QueueId, u8)>,
     /// Since when the caller waits: kept when they come back to the queue.
     pub(super) queued_since: Mono,
+    /// What is remembered of the caller; counts until they are queued.
+    pub(super) past: Past,
+    /// Whom the queue prefers for them.
+    pub(super) preferred: Option<AgentId>,
     pub(super) play: u32,
     /// A leg that waits for its port, to take another's place.
     pub(super) replacing: Option<replace::Replacing>,
@@ -162,6 +180,8 @@ impl Call {
             entry_priority: birth.priority,
             queue: None,
             queued_since: now.mono,
+            past: Past::default(),
+            preferred: None,
             play: 0,
             replacing: None,
             transfer: None,
@@ -223,11 +243,10 @@ impl Call {
         Trace {
             stage: self.stage(),
             revision: self.book.record.revision,
-            has_rung: self.book.has_rung(),
+            ringing: self.book.ringing_count(),
             play: matches!(self.state, State::Ivr { .. }).then_some(self.play),
             citizen: self.citizen.trace(),
-            agent: self.agents.last().map(Leg::trace),
-            agents: self.agents.len(),
+            agents: self.agents.iter().map(Leg::trace).collect(),
             target: self.transfer.as_ref().map(|transfer| (transfer.phase, transfer.leg())),
         }
     }
@@ -260,24 +279,27 @@ impl Call {
         }
     }
 
-    fn lease(&self) -> Option<(Lease, LegId)> {
-        match &self.state {
-            State::Ringing { lease, leg } | State::Talking { lease, leg, .. } => Some((*lease, *leg)),
+    /// The agents who are being rung or talked to, each with their leg.
+    fn leases(&self) -> impl Iterator<Item = (Lease, LegId)> + '_ {
+        let (rung, talking) = match &self.state {
+            State::Ringing { rung } => (rung.as_slice(), None),
+            State::Talking { lease, leg, .. } => (&[][..], Some((*lease, *leg))),
             State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }
             | State::Waiting
             | State::Handed
             | State::Apologising
-            | State::Ending => None,
-        }
+            | State::Ending => (&[][..], None),
+        };
+        rung.iter().map(|rung| (rung.lease, rung.leg)).chain(talking)
     }
 
     pub(super) fn show(&mut self, now: Now, out: &mut Vec<Command>) {
-        let agent = self.lease().map(|(lease, _)| lease.agent);
+        let agents = self.leases().map(|(lease, _)| lease.agent).collect();
         let queue = self.queue.map(|(queue, _)| queue);
         let transfer = self.transfer_view();
-        self.book.show(now, self.id, Shown { stage: self.stage(), queue, agent, transfer }, out);
+        self.book.show(now, self.id, Shown { stage: self.stage(), queue, agents, transfer }, out);
     }
 
     fn enter(&mut self, now: Now, state: State, wait_max: Duration, out: &mut Vec<Command>) {
@@ -299,9 +321,15 @@ impl Call {
 impl Call {
     /// What must hold after every event.
     pub(super) fn check(&self) {
-        if let Some((lease, leg)) = self.lease() {
+        for (lease, leg) in self.leases() {
             assert!(self.agents.iter().any(|agent| agent.id == leg), "{lease:?} has a leg");
             assert!(self.queue.is_some(), "an agent is booked for a queue");
+        }
+        if let State::Ringing { rung } = &self.state {
+            assert!(
+                rung.iter().map(|rung| rung.until).min() == Some(self.deadline),
+                "ringing ends with the first lease"
+            );
         }
         if let State::Talking { leg, .. } = &self.state {
             let agent = self.agents.iter().find(|agent| agent.id == *leg);

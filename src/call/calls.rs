@@ -142,6 +142,7 @@ impl Calls {
                 self.with_leg(now, leg, out, |call, out| call.port_opened(now, leg, local, seed, out));
             }
             Event::PortRefused { leg } => self.with_leg(now, leg, out, |call, out| call.port_refused(now, leg, out)),
+            Event::Recalled { call, past } => self.with_call(now, call, out, |call, _| call.past = past),
             Event::HangUp { call } if let Some(call) = outbound::inward(call) => self.outbound_hang_up(now, call, out),
             Event::HangUp { call } => self.with_call(now, call, out, |call, out| call.hang_up(now, out)),
             Event::Transfer { call, by, ask, ticket } => {
@@ -384,6 +385,8 @@ impl Calls {
         }
         self.counts.taken += 1;
         let priority = if emergency { EMERGENCY_PRIORITY } else { entry.priority };
+        let caller = book.record.caller.clone();
+        let remembers = !caller.is_empty() && site.queues.iter().any(|queue| queue.preferred.is_some());
         let (recording, order) = (RecordingId(self.mint.mint(now.wall)), OrderId(self.mint.mint(now.wall)));
         let key = self.calls.insert(|id| {
             let birth = Birth {
@@ -402,6 +405,9 @@ impl Calls {
             };
             Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: false, trace: None }
         });
+        if remembers {
+            out.push(Command::Recall { call: key, site: entry.site, caller });
+        }
         self.settle(now, key, out);
     }
 

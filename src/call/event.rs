@@ -34,6 +34,13 @@ pub enum Event {
         /// For which leg.
         leg: LegId,
     },
+    /// What is remembered of a call's caller, as asked for by [`Command::Recall`].
+    Recalled {
+        /// Of which call.
+        call: CallId,
+        /// What.
+        past: Past,
+    },
     /// Somebody who may asks for the call's end.
     HangUp {
         /// Which.
@@ -134,6 +141,16 @@ pub enum Command {
     Show(CallView),
     /// To the log: nothing is heard of a leg.
     Silent(Silent),
+    /// To whoever remembers: who served this caller? Answered by [`Event::Recalled`], or not at all; a call waits for no
+    /// memory.
+    Recall {
+        /// Which call asks.
+        call: CallId,
+        /// Whose records.
+        site: SiteId,
+        /// Canonical caller number.
+        caller: Box<str>,
+    },
 }
 
 /// Neither RTP nor RTCP comes from a leg that should send.
@@ -158,6 +175,37 @@ pub enum SilentStep {
     OneWay,
     /// It does not, or has been one-way for too long: the leg is ended.
     GivenUp,
+}
+
+/// What is remembered of a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// The agent who served them last, and when that call came.
+    pub last: Option<(AgentId, Wall)>,
+    /// The agent of their newest order that is not finished.
+    pub owner: Option<AgentId>,
+}
+
+/// Whom a queue prefers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The agent who served this caller last, if that call came no longer ago.
+    Last {
+        /// By how much at most.
+        within: Duration,
+    },
+    /// The agent of the caller's newest order that is not finished.
+    OrderOwner,
+}
+
+impl Past {
+    /// The agent whom a queue prefers, at `now`.
+    pub fn preferred(&self, whom: Whom, now: Wall) -> Option<AgentId> {
+        match whom {
+            Whom::Last { within } => self.last.filter(|(_, came)| now < *came + within).map(|(agent, _)| agent),
+            Whom::OrderOwner => self.owner,
+        }
+    }
 }
 
 /// Who is at the other end of a port.
@@ -192,8 +240,8 @@ pub struct CallView {
     pub offered: Wall,
     /// Queue it waits in or came by.
     pub queue: Option<QueueId>,
-    /// Agent who is rung or talks.
-    pub agent: Option<AgentId>,
+    /// Agent who talks, or those who are rung, the first first.
+    pub agents: Vec<AgentId>,
     /// The present transfer, or the last one.
     #[serde(default)]
     pub transfer: Option<TransferView>,
@@ -244,6 +292,8 @@ pub struct QueueVoice {
     pub apology: PromptId,
     /// Whether agents' phones are asked to answer by themselves.
     pub auto_answer: bool,
+    /// Who is preferred for a caller.
+    pub preferred: Option<Whom>,
 }
 
 /// Who an agent is.

@@ -353,6 +353,18 @@ impl Leg {
         self.close(out);
     }
 
+    /// Asks for the end of the dialog because somebody else has taken the call, and closes the port.
+    pub(super) fn taken_elsewhere(&mut self, out: &mut Vec<Command>) {
+        match self.dialog {
+            Dialog::Unanswered | Dialog::Alive => {
+                self.dialog = Dialog::Ending;
+                out.push(Command::Sip(Sip::TakenElsewhere { leg: self.id }));
+            }
+            Dialog::Ending | Dialog::Gone => {}
+        }
+        self.close(out);
+    }
+
     /// Whatever the user agent and the media know of it, it is no more.
     pub(super) fn abandon(&mut self, out: &mut Vec<Command>) {
         self.dialog = Dialog::Gone;

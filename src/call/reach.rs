@@ -306,10 +306,14 @@ impl Reach {
         leg.dialog = Dialog::Alive;
         let leg = leg.id;
         let over = self.over(&profile, remote, flow);
-        let headers = match profile.wording.user_to_user {
-            true => vec![("User-to-User".into(), user_to_user(self.wish.contact).into())],
-            false => Vec::new(),
-        };
+        let mut headers: Vec<(Box<str>, Box<str>)> = Vec::new();
+        if profile.wording.user_to_user {
+            headers.push(("User-to-User".into(), user_to_user(self.wish.contact).into()));
+        }
+        if self.wish.rule.emergency {
+            headers.push(("Priority".into(), "emergency".into()));
+            headers.push(("Resource-Priority".into(), "esnet.4".into()));
+        }
         let invite = Invite {
             leg,
             to: Destination::Trunk(Box::new(over)),

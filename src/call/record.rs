@@ -47,7 +47,8 @@ pub(super) struct Shown {
     /// `None` once it is over.
     pub(super) stage: Option<Stage>,
     pub(super) queue: Option<QueueId>,
-    pub(super) agent: Option<AgentId>,
+    /// Who talks, or those who are rung, the first first.
+    pub(super) agents: Vec<AgentId>,
     pub(super) transfer: Option<TransferView>,
 }
 
@@ -140,40 +141,48 @@ impl Book {
         self.tell(out);
     }
 
-    /// An agent was booked and is about to be rung.
-    pub(super) fn assigned(&mut self, now: Now, agent: &str) {
+    /// An agent was booked and is about to be rung. Returns the number of the attempt.
+    pub(super) fn assigned(&mut self, now: Now, agent: &str) -> u32 {
         let attempt =
             Attempt { agent: agent.into(), assigned: self.time(now), ringing: None, ended: None, outcome: None };
         self.record.attempts.push(attempt);
+        self.record.attempts.len() as u32 - 1
     }
 
     /// That agent's phone rings.
-    pub(super) fn ringing(&mut self, now: Now) {
+    pub(super) fn ringing(&mut self, now: Now, attempt: u32) {
         let at = self.time(now);
-        if let Some(attempt) = self.record.attempts.last_mut() {
+        if let Some(attempt) = self.record.attempts.get_mut(attempt as usize) {
             attempt.ringing.get_or_insert(at);
         }
     }
 
-    /// Whether the phone of the present attempt has rung.
-    pub(super) fn has_rung(&self) -> bool {
-        self.record.attempts.last().is_some_and(|attempt| attempt.ringing.is_some())
+    /// Whether the phone of that attempt has rung.
+    pub(super) fn has_rung(&self, attempt: u32) -> bool {
+        self.record.attempts.get(attempt as usize).is_some_and(|attempt| attempt.ringing.is_some())
     }
 
-    /// The present attempt is over.
-    pub(super) fn attempted(&mut self, now: Now, outcome: AttemptOutcome) {
+    /// How many phones have rung so far.
+    pub(super) fn ringing_count(&self) -> usize {
+        self.record.attempts.iter().filter(|attempt| attempt.ringing.is_some()).count()
+    }
+
+    /// That attempt is over.
+    pub(super) fn attempted(&mut self, now: Now, attempt: u32, outcome: AttemptOutcome) {
         let at = self.time(now);
-        if let Some(attempt) = self.record.attempts.last_mut().filter(|attempt| attempt.outcome.is_none()) {
+        if let Some(attempt) =
+            self.record.attempts.get_mut(attempt as usize).filter(|attempt| attempt.outcome.is_none())
+        {
             attempt.ended = Some(at);
             attempt.outcome = Some(outcome);
         }
     }
 
-    /// The agent of the present attempt answered.
-    pub(super) fn answered(&mut self, now: Now, out: &mut Vec<Command>) {
+    /// The agent of that attempt answered.
+    pub(super) fn answered(&mut self, now: Now, attempt: u32, out: &mut Vec<Command>) {
         let at = self.time(now);
-        self.attempted(now, AttemptOutcome::Answered);
-        let Some(attempt) = self.record.attempts.last() else {
+        self.attempted(now, attempt, AttemptOutcome::Answered);
+        let Some(attempt) = self.record.attempts.get(attempt as usize) else {
             return;
         };
         let (agent, assigned, ringing) = (attempt.agent.clone(), attempt.assigned, attempt.ringing);
@@ -192,7 +201,9 @@ impl Book {
     /// The call is over: everything is told for the last time.
     pub(super) fn ended(&mut self, now: Now, end: End, out: &mut Vec<Command>) {
         let at = self.time(now);
-        self.attempted(now, AttemptOutcome::CallerGone);
+        for attempt in 0..self.record.attempts.len() as u32 {
+            self.attempted(now, attempt, AttemptOutcome::CallerGone);
+        }
         self.record.times.ended = Some(at);
         self.record.end = Some(end);
         if let Some(draft) = &mut self.draft {
@@ -235,7 +246,7 @@ impl Book {
             return;
         }
         self.shown = Some(shown.clone());
-        let Shown { stage, queue, agent, transfer } = shown;
+        let Shown { stage, queue, agents, transfer } = shown;
         out.push(Command::Show(CallView {
             call,
             contact: self.record.contact,
@@ -247,7 +258,7 @@ impl Book {
             since: self.time(now),
             offered: self.record.times.offered,
             queue,
-            agent,
+            agents,
             transfer,
         }));
     }

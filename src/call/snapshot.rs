@@ -6,9 +6,9 @@
 //! Never decides what is done about legs that only others know of: that is the shard's work.
 
 use super::call::sound::Room;
-use super::call::{Call, REQUEUE_EVERY, State};
+use super::call::{Call, REQUEUE_EVERY, Rung, State};
 use super::calls::{Calls, Entry};
-use super::event::{Command, Settings};
+use super::event::{Command, Past, Settings};
 use super::leg::{Dialog, Leg};
 use super::outbound;
 use super::q850::TEMPORARY_FAILURE;
@@ -20,7 +20,7 @@ use crate::acd::{Held, Live};
 use crate::base::fact::{AttemptOutcome, Direction, EndedBy, TransferResult};
 use crate::base::snapshot::Snapshot;
 use crate::base::{
-    CallId, ContactId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
+    AgentId, CallId, ContactId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
 };
 use crate::media::event::{Action as Media, Marks, RecordingStart, Track};
 use crate::{ivr, trunk};
@@ -58,6 +58,8 @@ pub struct SavedCall {
     entry_priority: u8,
     queue: Option<(Box<str>, u8)>,
     queued_since: Mono,
+    past: Past,
+    preferred: Option<AgentId>,
     play: u32,
     recording: RecordingId,
     order: OrderId,
@@ -70,7 +72,7 @@ enum SavedState {
     Connecting,
     Ivr(ivr::Snapshot),
     Waiting,
-    Ringing { lease: Lease, leg: LegId },
+    Ringing { rung: Vec<Rung> },
     Talking { lease: Lease, leg: LegId, held: bool },
     Handed,
     Apologising,
@@ -224,7 +226,7 @@ impl Call {
             State::Connecting => SavedState::Connecting,
             State::Ivr { run } => SavedState::Ivr(run.snapshot()),
             State::Waiting => SavedState::Waiting,
-            State::Ringing { lease, leg } => SavedState::Ringing { lease: *lease, leg: *leg },
+            State::Ringing { rung } => SavedState::Ringing { rung: rung.clone() },
             State::Talking { lease, leg, held } => SavedState::Talking { lease: *lease, leg: *leg, held: *held },
             State::Handed => SavedState::Handed,
             State::Apologising => SavedState::Apologising,
@@ -242,6 +244,8 @@ impl Call {
             entry_priority: self.entry_priority,
             queue: self.queue.map(|(queue, priority)| (site.queues[queue.index()].name.clone(), priority)),
             queued_since: self.queued_since,
+            past: self.past,
+            preferred: self.preferred,
             play: self.play,
             recording: self.recording,
             order: self.order,
@@ -264,7 +268,7 @@ impl Call {
                 State::Ivr { run: run.unwrap_or_else(|_| ivr::Run::new(flow.clone(), Vec::new())) }
             }
             SavedState::Waiting => State::Waiting,
-            SavedState::Ringing { lease, leg } => State::Ringing { lease, leg },
+            SavedState::Ringing { rung } => State::Ringing { rung },
             SavedState::Talking { lease, leg, held } => State::Talking { lease, leg, held },
             SavedState::Handed => State::Handed,
             SavedState::Apologising => State::Apologising,
@@ -283,6 +287,8 @@ impl Call {
             entry_priority: saved.entry_priority,
             queue: saved.queue.map(|(name, priority)| (QueueId(number(&name) as u16), priority)),
             queued_since: saved.queued_since,
+            past: saved.past,
+            preferred: saved.preferred,
             play: saved.play,
             replacing: None,
             transfer: None,
@@ -314,11 +320,12 @@ impl Call {
         let target_lost = self.resume_transfer(now, is_known, out);
         lost.into_iter().for_each(|marks| self.reopen(now, marks, out));
         match &self.state {
-            State::Ringing { leg, .. } if !is_known(*leg) => {
-                let leg = *leg;
-                self.book.attempted(now, AttemptOutcome::Unreachable);
-                self.drop_agent(leg, TEMPORARY_FAILURE, out);
-                self.state = State::Waiting;
+            State::Ringing { rung } => {
+                let lost: Vec<LegId> = rung.iter().map(|rung| rung.leg).filter(|leg| !is_known(*leg)).collect();
+                for leg in lost {
+                    self.drop_agent(leg, TEMPORARY_FAILURE, out);
+                    self.part(now, leg, (AttemptOutcome::Unreachable, REQUEUE_EVERY), out);
+                }
             }
             State::Ivr { run } if run.next_deadline().is_none() => {
                 self.flow_event(now, ivr::event::Event::Start, out);
@@ -327,7 +334,6 @@ impl Call {
             | State::Connecting
             | State::Ivr { .. }
             | State::Waiting
-            | State::Ringing { .. }
             | State::Talking { .. }
             | State::Handed
             | State::Apologising
@@ -420,9 +426,9 @@ impl Call {
     /// As the ACD should know it; `None` when it wants and has no agent.
     fn told_to_acd(&self) -> Option<Live> {
         let held = match &self.state {
-            State::Waiting => None,
-            State::Talking { lease, .. } => Some(Held { lease: *lease, answered: true }),
-            State::Ringing { lease, .. } => Some(Held { lease: *lease, answered: false }),
+            State::Waiting => Vec::new(),
+            State::Talking { lease, .. } => vec![Held { lease: *lease, answered: true }],
+            State::Ringing { rung } => rung.iter().map(|rung| Held { lease: rung.lease, answered: false }).collect(),
             State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }

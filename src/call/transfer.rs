@@ -108,6 +108,18 @@ pub enum Phase {
     Handed,
 }
 
+impl Phase {
+    /// The word of the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Dialling => "dialling",
+            Phase::Consulting => "consulting",
+            Phase::Joined => "joined",
+            Phase::Handed => "handed",
+        }
+    }
+}
+
 /// As supervisors and the agent see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferView {

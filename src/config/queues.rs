@@ -72,6 +72,7 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
         music: prompts.of(check, &raw.music).unwrap_or(PromptId(0)),
         apology: prompts.of(check, &raw.apology).unwrap_or(PromptId(0)),
         auto_answer: raw.auto_answer,
+        preferred: raw.preferred.as_ref().map(|raw| routing::whom(check, raw.get_ref())),
     };
     Queue { settings, voice }
 }

@@ -5,15 +5,20 @@
 use super::node::{Site, Sites};
 use super::problem::suggest;
 use super::queues::{Queue, find, skills};
-use super::schema::{self, Nobody};
+use super::schema::{self, Nobody, PreferredAgent};
 use super::source::Check;
 use crate::acd;
-use crate::acd::event::{Overflow, Relax, Routing, When};
+use crate::acd::event::{Overflow, RING_TOGETHER_MAX, Relax, Routing, Strategy, When};
 use crate::base::{QueueId, SiteId};
+use crate::call::event::Whom;
 use std::time::Duration;
 
 /// Ranks of one queue, and lesser needs.
 const STEPS_MAX: usize = 16;
+/// Agents that `ring_all` rings at once, unless said otherwise.
+const RING_TOGETHER: u64 = 8;
+/// For so many days the last agent is remembered, unless said otherwise.
+const PREFERRED_DAYS: u64 = 30;
 
 /// All but overflow.
 pub(super) fn routing(check: &mut Check<'_>, raw: &schema::Queue, site: &Site) -> Routing {
@@ -40,7 +45,34 @@ pub(super) fn routing(check: &mut Check<'_>, raw: &schema::Queue, site: &Site) -
         relax.push(Relax { after, skills: lesser.clone() });
         (asked, before) = (lesser, after);
     }
-    Routing { strategy: raw.strategy.unwrap_or_default(), ranks, relax, overflow: Vec::new() }
+    let strategy = raw.strategy.unwrap_or_default();
+    let ring_together = ring_together(check, raw, strategy);
+    let preferred = raw.preferred.as_ref().map(|raw| check.seconds(Some(&raw.get_ref().for_s), 1, 1..=300));
+    Routing { strategy, ring_together, preferred, ranks, relax, overflow: Vec::new() }
+}
+
+/// Whom the queue prefers.
+pub(super) fn whom(check: &mut Check<'_>, raw: &schema::Preferred) -> Whom {
+    match (raw.agent, &raw.days) {
+        (PreferredAgent::Last, days) => {
+            let days = check.bounded(days.as_ref(), PREFERRED_DAYS, 1..=365);
+            Whom::Last { within: Duration::from_secs(days * 86_400) }
+        }
+        (PreferredAgent::OrderOwner, None) => Whom::OrderOwner,
+        (PreferredAgent::OrderOwner, Some(days)) => {
+            let cure = "leave it out: an order counts until it is finished";
+            check.wrong(&days.span(), "days mean nothing for the owner of an order", cure);
+            Whom::OrderOwner
+        }
+    }
+}
+
+fn ring_together(check: &mut Check<'_>, raw: &schema::Queue, strategy: Strategy) -> u8 {
+    if let Some(count) = raw.ring_together.as_ref().filter(|_| strategy != Strategy::RingAll) {
+        let cure = "write strategy = \"ring_all\", or leave it out";
+        check.wrong(&count.span(), "ring_together means nothing with this strategy", cure);
+    }
+    check.bounded(raw.ring_together.as_ref(), RING_TOGETHER, 2..=u64::from(RING_TOGETHER_MAX)) as u8
 }
 
 /// Fills in where queues overflow to.

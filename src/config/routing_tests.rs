@@ -3,6 +3,7 @@
 use super::tests::{copy, problems};
 use super::*;
 use crate::acd::event::{Overflow, Strategy, When};
+use crate::call::event::Whom;
 use std::fs;
 use std::time::Duration;
 
@@ -51,6 +52,23 @@ fn routing_becomes_the_acds_settings() {
     );
     assert_eq!(b.routing.overflow, [rule(When::NobodyLoggedIn, id("综合")), rule(When::NobodyReady, id("c"))]);
     assert_eq!((c.routing.strategy, a.routing.strategy), (Strategy::LeastTalk, Strategy::LongestIdle));
+    let together = |rest| {
+        let (dir, _) = with([rest, "", ""]);
+        let config = Config::load(&dir.path().join("jiesu.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+        config.acd(SiteId(0)).queues.iter().find(|queue| &*queue.name == "a").unwrap().routing.together()
+    };
+    assert_eq!((together("strategy = \"ring_all\""), together("")), (8, 1));
+    assert_eq!(together("strategy = \"ring_all\"\nring_together = 3"), 3);
+    let prefers = |rest| {
+        let (dir, _) = with([rest, "", ""]);
+        let config = Config::load(&dir.path().join("jiesu.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+        let place = config.queue_id(SiteId(0), "a").unwrap().index();
+        (config.acd(SiteId(0)).queues[place].routing.preferred, config.calls().sites[0].queues[place].preferred)
+    };
+    let (seconds_of, days) = (|s| Some(seconds(s)), |days: u64| Some(Whom::Last { within: seconds(days * 86_400) }));
+    assert_eq!(prefers("preferred = { agent = \"last\", for_s = 20 }"), (seconds_of(20), days(30)));
+    assert_eq!(prefers("preferred = { agent = \"last\", for_s = 9, days = 7 }"), (seconds_of(9), days(7)));
+    assert_eq!(prefers("preferred = { agent = \"order_owner\", for_s = 9 }"), (seconds_of(9), Some(Whom::OrderOwner)));
     let [general, social] = ["general", "social"].map(|name| config.skill_id(SiteId(0), name).unwrap());
     assert_eq!(c.routing.ranks, [vec![(social, 7)], vec![(general, 1), (social, 5)]]);
     let relax: Vec<_> = c.routing.relax.iter().map(|relax| (relax.after.as_secs(), &relax.skills[..])).collect();
@@ -80,6 +98,16 @@ fn each_mistake_of_routing_is_told_at_its_place_with_its_cure() {
         (["overflow = [{ to = \"b\" }]", "", ""], 5, "needs one condition", "exactly one"),
         (["overflow = [{ length = 1, waited_s = 2 }]", "", ""], 5, "needs one condition", "exactly one"),
         (["overflow = [{ waited_s = 0 }]", "", ""], 5, "0 is out of bounds", "from 1 to"),
+        (["strategy = \"ring_all\"\nring_together = 17", "", ""], 6, "17 is out of bounds", "from 2 to 16"),
+        (["ring_together = 4", "", ""], 5, "means nothing with this strategy", "\"ring_all\", or leave it out"),
+        (["preferred = { agent = \"last\" }", "", ""], 5, "key `for_s` is missing", "add for_s"),
+        (["preferred = { agent = \"last\", for_s = 301 }", "", ""], 5, "301 is out of bounds", "from 1 to 300"),
+        (
+            ["preferred = { agent = \"order_owner\", for_s = 9, days = 9 }", "", ""],
+            5,
+            "days mean nothing",
+            "leave it out",
+        ),
         (["strategy = \"longest\"", "", ""], 5, "unknown value `longest`", "longest_idle"),
         (["ranks = [{ socia = 3 }]", "", ""], 5, "unknown skill \"socia\"", "social"),
         (["relax = [{ after_s = 9, skills = { social = 4 } }]", "", ""], 5, "asks for more", "same level or lower"),

@@ -327,6 +327,8 @@ pub(super) struct Queue {
     pub waiting_max: Option<Count>,
     pub no_agents: Option<crate::acd::event::NoAgents>,
     pub strategy: Option<crate::acd::event::Strategy>,
+    pub ring_together: Option<Count>,
+    pub preferred: Option<Spanned<Preferred>>,
     #[serde(default)]
     pub ranks: Vec<BTreeMap<Text, Count>>,
     #[serde(default)]
@@ -338,6 +340,22 @@ pub(super) struct Queue {
     pub announcement: Option<Text>,
     pub music: Text,
     pub apology: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Preferred {
+    pub agent: PreferredAgent,
+    pub for_s: Count,
+    pub days: Option<Count>,
+}
+
+/// Whom a queue prefers.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PreferredAgent {
+    Last,
+    OrderOwner,
 }
 
 #[derive(Debug, Deserialize)]

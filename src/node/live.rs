@@ -110,8 +110,8 @@ pub struct Call {
     pub waiting_since: Option<Wall>,
     /// Name of the queue.
     pub queue: Option<Arc<str>>,
-    /// Name of the agent.
-    pub agent: Option<Arc<str>>,
+    /// Names of the agents: who talks, or all who are rung, the first first.
+    pub agents: Vec<Arc<str>>,
     /// Whether an agent has answered it, now or before.
     pub answered: bool,
 }
@@ -429,12 +429,13 @@ impl Board {
         }
         let waiting = matches!(view.stage, Some(Stage::Queued | Stage::Ringing));
         let queue = view.queue.and_then(|queue| self.lines.get(&(view.site, queue))).map(|line| Arc::clone(&line.name));
-        let agent = view.agent.and_then(|agent| self.agent(agent)).map(|agent| Arc::clone(&agent.name));
+        let named = view.agents.iter().filter_map(|&agent| self.agent(agent));
+        let agents = named.map(|agent| Arc::clone(&agent.name)).collect();
         let waiting_since = waiting.then(|| waited.unwrap_or(view.since));
         let gone = view.stage.is_none();
         let (contact, id) = (view.contact, view.call);
         let answered = was_answered || view.stage == Some(Stage::Talking);
-        let after = Call { view, waiting_since, queue, agent, answered };
+        let after = Call { view, waiting_since, queue, agents, answered };
         self.count_outcome(&after, was_answered);
         if gone {
             self.contacts.remove(&contact);
@@ -496,6 +497,16 @@ impl Board {
 }
 
 impl Call {
+    /// Who talks, or who was rung first.
+    pub fn agent(&self) -> Option<&str> {
+        self.agents.first().map(|agent| &**agent)
+    }
+
+    /// As `name` may see it: theirs while they are rung or talk.
+    pub fn owner(&self, name: &str) -> Option<&str> {
+        self.agents.iter().map(|agent| &**agent).find(|agent| *agent == name).or(self.agent())
+    }
+
     fn line(&self) -> Option<(SiteId, QueueId)> {
         self.view.queue.map(|queue| (self.view.site, queue))
     }

@@ -19,6 +19,7 @@ mod queues;
 mod restore;
 mod routes;
 pub mod recorder;
+mod recall;
 mod registrations;
 mod reload;
 mod setup;

@@ -186,6 +186,7 @@ mod tests {
             queue: QueueId(0),
             priority: 0,
             since: NOW.mono,
+            preferred: None,
         })
     }
 

@@ -96,6 +96,7 @@ fn keeps(effect: &mut Effect, live: &mut [Vec<Live>], recordings: &mut BTreeSet<
         | Effect::TransferAnswered { .. }
         | Effect::Show(_)
         | Effect::Silent(_)
+        | Effect::Recall { .. }
         | Effect::Bindings(_)
         | Effect::Suspect(_) => {}
     }
@@ -136,7 +137,7 @@ fn restore_acd(
     setup: &Setup,
     now: Now,
 ) -> (Acd, Vec<acd::event::Command>) {
-    live.sort_by_key(|live| (live.held.is_none(), live.caller.since));
+    live.sort_by_key(|live| (live.held.is_empty(), live.caller.since));
     let settings = setup.acd[site.index()].clone();
     let is_of_site = |agent: &&KeptAgent| settings.agents.iter().any(|known| known.agent == agent.agent());
     let agents: Vec<KeptAgent> = before.agents.iter().filter(is_of_site).cloned().collect();

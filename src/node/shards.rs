@@ -253,6 +253,7 @@ impl ShardTask {
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
                     }
                     Effect::Silent(silent) => log_silence(&self.wires.setup.load(), &silent),
+                    Effect::Recall { call, site, caller } => super::recall::recall(&self.wires, call, site, caller),
                     Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),
                     Effect::Suspect(suspicion) => self.wires.edge.suspect(now, &suspicion),
                 }
@@ -337,7 +338,7 @@ fn log(setup: &Setup, view: &CallView) {
         Direction::Inbound => (mask(&view.caller), view.dialled.to_string()),
         Direction::Outbound => (view.caller.to_string(), mask(&view.dialled)),
     };
-    let (site, agent) = (setup.code(view.site), view.agent.map(|agent| setup.agent_name(agent)));
+    let (site, agent) = (setup.code(view.site), view.agents.first().map(|agent| setup.agent_name(*agent)));
     match view.stage {
         Some(stage) => tracing::info!(%contact, %site, ?stage, agent = agent.as_deref(), caller, dialled, "call"),
         None => tracing::info!(%contact, %site, caller, dialled, "call over"),

@@ -12,6 +12,7 @@ use super::listeners::{Listeners, Listening};
 use super::live::{Delta, Live};
 use super::media::{self, MediaThreads};
 use super::queues::AcdTask;
+use super::recall::Memory;
 use super::recorder::{self, Recorder};
 use super::registrations::{Registrations, SAVE_EVERY};
 use super::reload::Reload;
@@ -20,6 +21,7 @@ use super::routes::Routes;
 use super::setup::Setup;
 use super::shards::{Keeping, ShardMailbox, ShardTask};
 use super::standing::{Before, Keeper};
+use super::transfers::Waiting;
 use super::trunks::{self, TrunkTable};
 use super::unfinished::Unfinished;
 use super::wires::{
@@ -154,8 +156,7 @@ impl Node {
         let listeners = Listeners::bind(&config)?;
         let setup = Setup::load(&config, &listeners.settings(), &store).await?;
         let facts = FactWriter::start(fact_settings(&config), store.clone())?;
-        let facts_refused = Arc::new(AtomicU64::new(0));
-        let tell = teller(facts.clone(), facts_refused.clone());
+        let (tell, facts_refused) = teller(facts.clone());
         let (keeper, before) = Keeper::start(&config.node.data_dir)?;
         let restored = take_up(&config, &store, before, (&setup, seed)).await?;
         let recorder = start_recorder(&config, (seed, restored.recordings), tell.clone())?;
@@ -163,8 +164,7 @@ impl Node {
         let (to_shards, shard_mailboxes) = shard_mailboxes(&config);
         let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
-        let (to_acds, acd_mailboxes): (Vec<_>, Vec<_>) =
-            config.sites.iter().map(|_| mpsc::channel(config.node.calls_max * ACD_EVENTS_PER_CALL)).unzip();
+        let (to_acds, acd_mailboxes) = acd_mailboxes(&config);
         let live = Arc::new(Live::new(clock::now().wall));
         live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
         let setup = Arc::new(ArcSwap::from_pointee(setup));
@@ -181,8 +181,9 @@ impl Node {
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
             trunks,
-            transfers: super::transfers::Waiting::default(),
+            transfers: Waiting::default(),
             facts: Box::new(tell),
+            memory: Memory::of(store.clone()),
             faults: Faults::default(),
             edge,
         });
@@ -580,6 +581,11 @@ fn acd_agents(settings: &acd::event::Settings) -> Vec<AgentId> {
     settings.agents.iter().map(|agent| agent.agent).collect()
 }
 
+/// A way to the queues of each site.
+fn acd_mailboxes(config: &Config) -> (Vec<mpsc::Sender<acd::event::Event>>, Vec<mpsc::Receiver<acd::event::Event>>) {
+    config.sites.iter().map(|_| mpsc::channel(config.node.calls_max * ACD_EVENTS_PER_CALL)).unzip()
+}
+
 fn shard_mailboxes(config: &Config) -> (Vec<ToShard>, Vec<ShardMailbox>) {
     let make = |_| {
         let (packets, packets_in) = mpsc::channel(PACKETS_MAX);
@@ -684,14 +690,17 @@ fn fact_settings(config: &Config) -> facts::Settings {
 }
 
 /// Takes facts for the journal; one that finds no room is counted, and said once a second at most.
-fn teller(facts: FactWriter, refused: Arc<AtomicU64>) -> impl Fn(Stamped) + Clone + Send + Sync + 'static {
-    move |fact| match facts.tell(fact) {
+fn teller(facts: FactWriter) -> (impl Fn(Stamped) + Clone + Send + Sync + 'static, Arc<AtomicU64>) {
+    let refused = Arc::new(AtomicU64::new(0));
+    let counter = refused.clone();
+    let tell = move |fact| match facts.tell(fact) {
         Ok(()) => {}
         Err(Refused::Full(fact) | Refused::Closed(fact)) => {
             refused.fetch_add(1, Ordering::Relaxed);
             tracing::error!(kind = fact.fact.kind(), id = %fact.id, "a fact found no room in the journal's channel");
         }
-    }
+    };
+    (tell, counter)
 }
 
 fn start_media(

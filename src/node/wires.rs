@@ -96,6 +96,7 @@ pub(super) struct Wires {
     /// Who waits for the answer to a wish about a transfer.
     pub(super) transfers: super::transfers::Waiting,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
+    pub(super) memory: super::recall::Memory,
     pub(super) faults: Faults,
     pub(super) edge: Arc<super::edge::Edge>,
     /// By shard: what stands there, as of its last message.

@@ -8,7 +8,7 @@ pub mod standing;
 pub use standing::Standing;
 
 use crate::base::fact::Fact;
-use crate::base::{self, LegId, Mint, Mono, Now, ShardId, SiteId};
+use crate::base::{self, CallId, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Silent, Towards};
 use crate::call::transfer::NotTransferred;
 use crate::call::{self, Calls};
@@ -122,6 +122,15 @@ pub enum Effect {
     Show(CallView),
     /// To the log.
     Silent(Silent),
+    /// To whoever remembers a caller: answered by `Recalled`, or not at all.
+    Recall {
+        /// Which call asks.
+        call: CallId,
+        /// Whose records.
+        site: SiteId,
+        /// Canonical caller number.
+        caller: Box<str>,
+    },
     /// To all other shards and whoever watches phones.
     Bindings(Bindings),
     /// To whoever watches the edge.
@@ -385,6 +394,7 @@ impl Shard {
                     }
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
                     FromCalls::Silent(silent) => out.push(Effect::Silent(silent)),
+                    FromCalls::Recall { call, site, caller } => out.push(Effect::Recall { call, site, caller }),
                 }
             }
         }

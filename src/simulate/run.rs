@@ -242,15 +242,23 @@ impl<'a, W: Watch> Run<'a, W> {
             None => self.citizens.push(citizen),
         }
         let (queue, priority) = (stream.queue, stream.priority);
-        self.tell(Event::Enqueue(Enqueue { call, contact: ContactId(1), queue, priority, since: came }));
+        self.tell(Event::Enqueue(Enqueue {
+            call,
+            contact: ContactId(1),
+            queue,
+            priority,
+            since: came,
+            preferred: None,
+        }));
         if let Some(patience) = patience.filter(|_| self.is_waiting(call)) {
             self.plan(came + patience, Coming::GiveUp { call });
         }
     }
 
     fn pick_up(&mut self, lease: Lease, call: CallId) {
-        // Given up, or rung out, in between.
-        if !self.is_waiting(call) || self.seats[lease.agent.index()].last != lease.number {
+        // Given up, rung out, or answered by another in between.
+        let booked = self.acd.agent(lease.agent).and_then(|view| view.lease);
+        if !self.is_waiting(call) || booked != Some(lease) {
             return;
         }
         self.finish_wait(call, End::Answered);

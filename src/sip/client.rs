@@ -50,8 +50,8 @@ pub(super) enum Cancel {
     No,
     /// As soon as a provisional response comes, for this reason.
     Wanted(Reason),
-    /// CANCEL was sent.
-    Sent,
+    /// CANCEL was sent, for this reason.
+    Sent(Reason),
 }
 
 #[derive(Debug)]
@@ -235,14 +235,14 @@ impl Clients {
         match (client.state, &client.cancel) {
             (State::Calling, Cancel::No) => client.cancel = Cancel::Wanted(why),
             (State::Proceeding, Cancel::No | Cancel::Wanted(_)) => {
-                client.cancel = Cancel::Sent;
+                client.cancel = Cancel::Sent(why);
                 alarms.set(&mut client.guard, pass.now.mono + T1_64, Due::Guard(key));
                 if let Some((flow, branch, request)) = client.cancelling(why) {
                     self.open(alarms, pass, flow, (Method::Cancel, &branch), request, Purpose::Nobody);
                 }
             }
-            (State::Calling, Cancel::Wanted(_) | Cancel::Sent)
-            | (State::Proceeding, Cancel::Sent)
+            (State::Calling, Cancel::Wanted(_) | Cancel::Sent(_))
+            | (State::Proceeding, Cancel::Sent(_))
             | (State::Completed | State::Accepted | State::Terminated, _) => {}
         }
     }
@@ -348,6 +348,15 @@ pub(super) enum Reason {
 }
 
 impl Reason {
+    /// The cause of Q.850 that says the same.
+    pub(super) const fn q850(self) -> u8 {
+        match self {
+            Reason::Q850(cause) => cause,
+            // Normal call clearing.
+            Reason::None | Reason::Elsewhere => 16,
+        }
+    }
+
     pub(super) fn write(self, writer: &mut Writer) {
         match self {
             Reason::None => {}

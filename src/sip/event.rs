@@ -132,6 +132,12 @@ pub enum Action {
         /// Q.850 cause for the `Reason` header.
         q850: u8,
     },
+    /// As `HangUp`, for somebody else has taken the call: the `Reason` header says so, that the phone lists no missed call
+    /// (RFC 3326 §2).
+    TakenElsewhere {
+        /// An outgoing leg.
+        leg: LegId,
+    },
 }
 
 /// An INVITE of ours.

@@ -171,7 +171,7 @@ fn hanging_up_waits_for_a_provisional_and_survives_a_crossing_answer() {
     let starts = wire.starts(0);
     let methods: Vec<_> = starts.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(methods, ["INVITE", "CANCEL", "ACK", "BYE"]);
-    assert_eq!((wire.ends(0), wire.ends(1)), (vec!["failed 487".into()], vec!["Bye { q850: None }".to_owned()]));
+    assert_eq!((wire.ends(0), wire.ends(1)), (vec!["failed 487".into()], vec!["Bye { q850: Some(16) }".to_owned()]));
     wire.settle();
 }
 

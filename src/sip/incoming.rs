@@ -257,7 +257,7 @@ impl Ua {
             pass.tell(Notice::Acknowledged { leg: id, sdp: answer });
         }
         if hang_up.is_some() {
-            self.bye(pass, key, Ending::Ours, hang_up);
+            self.bye(pass, key, Ending::Ours, hang_up.into());
         }
     }
 

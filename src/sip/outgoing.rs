@@ -208,7 +208,7 @@ impl Ua {
                 }
                 pass.tell(Notice::Ringing { leg: leg.id, sdp: sdp(response).ok().flatten() });
             }
-            Some(Cancel::Sent) | None => {}
+            Some(Cancel::Sent(_)) | None => {}
         }
     }
 
@@ -324,7 +324,7 @@ impl Ua {
         }
     }
 
-    /// A 2xx that nobody wants: ACK, and at its first coming BYE.
+    /// A 2xx that nobody wants: ACK, and at its first coming BYE, for the reason for which the INVITE was cancelled.
     pub(super) fn stray(&mut self, pass: &mut Pass, client: ClientKey, response: &Message) {
         let Some(it) = self.clients.at_mut(client) else { return };
         let dialog = it.message().map(|invite| Dialog::of_client(&invite, response, it.home()));
@@ -333,13 +333,17 @@ impl Ua {
         };
         let tag = response.to().tag().unwrap_or_default();
         let known = it.strays.iter().any(|stray| **stray == *tag);
+        let why = match it.cancel {
+            Cancel::Wanted(why) | Cancel::Sent(why) => why,
+            Cancel::No => Reason::None,
+        };
         if !known {
             it.strays.push(tag.into());
         }
         self.acknowledge(pass, &mut dialog, Some(client), response);
         if !known {
             dialog.local_cseq += 1;
-            self.send_bye(pass, &dialog, Reason::None, Purpose::Nobody);
+            self.send_bye(pass, &dialog, why, Purpose::Nobody);
         }
     }
 

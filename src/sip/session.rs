@@ -143,18 +143,18 @@ impl Ua {
     }
 
     /// Ends the leg in whatever state.
-    pub(super) fn hang_up(&mut self, pass: &mut Pass, key: LegKey, q850: u8) {
+    pub(super) fn hang_up(&mut self, pass: &mut Pass, key: LegKey, why: Reason) {
         let is_bounded = self.legs[key].life.is_some();
         match &mut self.legs[key].state {
             State::Offered(offered) => {
                 let server = offered.server;
-                self.refuse_invite(pass, server, 480, Reason::Q850(q850));
+                self.refuse_invite(pass, server, 480, why);
                 self.end(pass, key, Ending::Ours);
             }
             // §15: no BYE before the ACK of our 2xx or its time-out.
-            State::Answered { hang_up, .. } => *hang_up = Some(q850),
-            State::Calling(_) => self.give_up(pass, key, 487, Reason::Q850(q850)),
-            State::Established { .. } => self.bye(pass, key, Ending::Ours, Some(q850)),
+            State::Answered { hang_up, .. } => *hang_up = Some(why.q850()),
+            State::Calling(_) => self.give_up(pass, key, 487, why),
+            State::Established { .. } => self.bye(pass, key, Ending::Ours, why),
             // A page that left is gone either way; the answer to a BYE of ours is still to come.
             State::Ending { .. } if is_bounded => self.end(pass, key, Ending::Ours),
             State::Ending { .. } => {}
@@ -162,7 +162,7 @@ impl Ua {
     }
 
     /// Sends BYE (§15.1.1); its answer, or none, ends the leg.
-    pub(super) fn bye(&mut self, pass: &mut Pass, key: LegKey, why: Ending, q850: Option<u8>) {
+    pub(super) fn bye(&mut self, pass: &mut Pass, key: LegKey, why: Ending, reason: Reason) {
         self.drop_reoffer(pass, key);
         self.abandon(pass, key);
         for timer in LegTimer::ALL {
@@ -175,7 +175,7 @@ impl Ua {
         };
         dialog.local_cseq += 1;
         leg.state = State::Ending { dialog: dialog.clone(), why };
-        self.send_bye(pass, &dialog, q850.into(), Purpose::Bye(key));
+        self.send_bye(pass, &dialog, reason, Purpose::Bye(key));
     }
 
     /// The bound of a state was reached.
@@ -188,7 +188,7 @@ impl Ua {
             }
             State::Answered { hang_up, .. } => {
                 let q850 = *hang_up;
-                self.bye(pass, key, q850.map_or(Ending::NoAck, |_| Ending::Ours), q850);
+                self.bye(pass, key, q850.map_or(Ending::NoAck, |_| Ending::Ours), q850.into());
             }
             State::Calling(_) => self.give_up(pass, key, 408, Reason::None),
             State::Established { reoffer, .. } => match reoffer {
@@ -198,8 +198,8 @@ impl Ua {
                     *reoffer = Reoffer::Idle;
                     self.refuse_invite(pass, server, 500, Reason::None);
                 }
-                Reoffer::Accepting { .. } => self.bye(pass, key, Ending::NoAck, None),
-                Reoffer::Asking { .. } => self.bye(pass, key, Ending::Lost, None),
+                Reoffer::Accepting { .. } => self.bye(pass, key, Ending::NoAck, Reason::None),
+                Reoffer::Asking { .. } => self.bye(pass, key, Ending::Lost, Reason::None),
             },
             // A page that stays: its user hung up.
             State::Ending { why, .. } => {
@@ -467,7 +467,7 @@ impl Ua {
         self.stop(key, LegTimer::Life);
         match status {
             // §12.2.1.2: the other side knows nothing of us any more.
-            408 | 481 if !wanted.probe => self.bye(pass, key, Ending::Lost, None),
+            408 | 481 if !wanted.probe => self.bye(pass, key, Ending::Lost, Reason::None),
             // A later wish replaces the one that collided.
             491 if self.legs[key].wanted.is_some() => self.wait(pass, key),
             491 if wanted.tries + 1 < REOFFER_TRIES => {

@@ -4,7 +4,7 @@
 //! Owns the arithmetic and the timers of a leg. The refresh itself is an UPDATE where the other side takes one, else a
 //! re-INVITE that the call is asked for.
 
-use super::client::Purpose;
+use super::client::{Purpose, Reason};
 use super::event::{Ending, Notice, SessionTimers};
 use super::leg::{LegKey, LegTimer, State};
 use super::message::Message;
@@ -175,7 +175,7 @@ impl Ua {
     /// Nobody refreshed the session.
     pub(super) fn expiry_rang(&mut self, pass: &mut Pass, key: LegKey) {
         match &self.legs[key].state {
-            State::Established { .. } => self.bye(pass, key, Ending::Lost, Some(super::session::TIMER_EXPIRED)),
+            State::Established { .. } => self.bye(pass, key, Ending::Lost, Reason::Q850(super::session::TIMER_EXPIRED)),
             State::Offered(_) | State::Answered { .. } | State::Calling(_) | State::Ending { .. } => {}
         }
     }
@@ -214,7 +214,7 @@ impl Ua {
                 self.wind(pass, key, agreed(response, least));
             }
             // RFC 3261 §12.2.1.2: the other side knows nothing of us any more.
-            (408 | 481, _) => self.bye(pass, key, Ending::Lost, None),
+            (408 | 481, _) => self.bye(pass, key, Ending::Lost, Reason::None),
             // It takes no UPDATE after all.
             (405 | 501, _) => {
                 let id = leg.id;

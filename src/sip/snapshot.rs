@@ -210,7 +210,7 @@ impl Ua {
             Stands::Ending(why) => {
                 let key = self.add(Leg::new(leg, tag, State::Established { dialog, reoffer: Reoffer::Idle }));
                 begun.and_then(|begun| self.taken_over.insert(begun, key));
-                return self.bye(pass, key, why, None);
+                return self.bye(pass, key, why, super::client::Reason::None);
             }
         };
         begun.and_then(|begun| self.taken_over.insert(begun, key));

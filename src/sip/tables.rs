@@ -35,7 +35,7 @@ fn respond(leg: LegId, status: u16) -> Action {
 /// - an answer is taken only where there is a question; BYE waits for the ACK (§15), so `HangUp` is remembered in `A`;
 /// - after our BYE only its answer ends the leg, however the two cross; a leg that is being called has no dialog yet.
 #[rustfmt::skip]
-const TABLE: [(&str, Input, &str); 26] = [
+const TABLE: [(&str, Input, &str); 27] = [
     ("ACK",                   Heard(|bench| bench.inside("ACK", bench.invite, 'a')),        ".E..E...."),
     ("BYE",                   Heard(|bench| bench.inside("BYE", 90, 'b')),                  "------..."),
     ("BYE out of order",      Heard(|bench| bench.inside("BYE", 0, 'c')),                   "........."),
@@ -62,6 +62,7 @@ const TABLE: [(&str, Input, &str); 26] = [
     ("answer a REFER",        Do(|leg| Action::AnswerRefer { leg, refer: 1, status: 603 }), "........."),
     ("progress of a REFER",   Do(|leg| Action::ReferProgress { leg, refer: 1, status: 200 }), "........."),
     ("hang up",               Do(|leg| Action::HangUp { leg, q850: 16 }),                   "-.BBBB.G."),
+    ("taken elsewhere",       Do(|leg| Action::TakenElsewhere { leg }),                     "-.BBBB.G."),
 ];
 
 /// What every action of a call is called above; `invite` begins a leg and has no state before it.
@@ -77,6 +78,7 @@ fn rows(action: &Action) -> &'static [&'static str] {
         Action::AnswerRefer { .. } => &["answer a REFER"],
         Action::ReferProgress { .. } => &["progress of a REFER"],
         Action::HangUp { .. } => &["hang up"],
+        Action::TakenElsewhere { .. } => &["taken elsewhere"],
     }
 }
 

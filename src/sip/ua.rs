@@ -6,7 +6,7 @@
 
 use super::ask::Asks;
 use super::auth::Authenticator;
-use super::client::{ClientKey, Clients, Told};
+use super::client::{ClientKey, Clients, Reason, Told};
 use super::client_txn;
 use super::dialog::Dialog;
 use super::event::{Action, Command, Event, Flow, Notice, Settings, Suspect, Suspicion};
@@ -374,7 +374,12 @@ impl Ua {
             }
             Action::HangUp { leg, q850 } => {
                 if let Some(key) = self.leg(leg) {
-                    self.hang_up(pass, key, q850);
+                    self.hang_up(pass, key, Reason::Q850(q850));
+                }
+            }
+            Action::TakenElsewhere { leg } => {
+                if let Some(key) = self.leg(leg) {
+                    self.hang_up(pass, key, Reason::Elsewhere);
                 }
             }
         }

@@ -92,7 +92,7 @@ pub struct AttemptRow {
     pub ringing: Option<i64>,
     /// Answered, refused or given up.
     pub ended: Option<i64>,
-    /// `answered`, `rejected`, `no_answer`, `unreachable`, `caller_gone`; `null` while it rings.
+    /// `answered`, `rejected`, `no_answer`, `unreachable`, `caller_gone`, `answered_elsewhere`; `null` while it rings.
     pub outcome: Option<String>,
 }
 
@@ -185,6 +185,14 @@ impl Site<'_> {
         }
         turn_to(&mut question, &page);
         Ok(question.build_query_as().fetch_all(&self.store.readers).await?)
+    }
+
+    /// The agent who served a caller last, and when that call came in milliseconds since 1970. `caller` is canonical.
+    pub async fn last_agent(&self, caller: &str) -> Result<Option<(String, i64)>, StoreError> {
+        let question = "SELECT agent, offered FROM calls WHERE site = $1 AND caller = $2 AND agent IS NOT NULL \
+                        AND direction = 'inbound' ORDER BY offered DESC LIMIT 1";
+        let question = sqlx::query_as(question).bind(self.code).bind(caller);
+        Ok(question.fetch_optional(&self.store.readers).await?)
     }
 
     /// One call with its attempts and digits, as one moment saw them.
@@ -405,5 +413,6 @@ const fn outcome_word(outcome: AttemptOutcome) -> &'static str {
         AttemptOutcome::NoAnswer => "no_answer",
         AttemptOutcome::Unreachable => "unreachable",
         AttemptOutcome::CallerGone => "caller_gone",
+        AttemptOutcome::AnsweredElsewhere => "answered_elsewhere",
     }
 }

@@ -108,6 +108,14 @@ impl Site<'_> {
         Ok(question.bind(self.code).bind(order.to_string()).fetch_optional(&self.store.readers).await?)
     }
 
+    /// The agent of a caller's newest order that is not finished. `caller` is canonical.
+    pub async fn order_owner(&self, caller: &str) -> Result<Option<String>, StoreError> {
+        let question = "SELECT agent FROM orders WHERE site = $1 AND caller = $2 AND agent IS NOT NULL \
+                        AND state NOT IN ('invalid', 'not_accepted', 'closed', 'archived') ORDER BY opened DESC LIMIT 1";
+        let question = sqlx::query_scalar(question).bind(self.code).bind(caller);
+        Ok(question.fetch_optional(&self.store.readers).await?)
+    }
+
     /// An order's life so far, oldest step first.
     pub async fn order_history(&self, order: OrderId) -> Result<Vec<OrderStepRow>, StoreError> {
         let question = "SELECT position, actor, role, from_state, to_state, at, reason FROM order_history \

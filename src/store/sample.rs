@@ -84,20 +84,7 @@ fn record(number: u32, revision: u32) -> CallRecord {
             ended: ended.then(|| at(9_000)),
             sip_status: ended.then_some(200),
         }],
-        transfers: vec![TransferRecord {
-            target: "fire".into(),
-            kind: TargetKind::Emergency,
-            mode: TransferMode::Conference,
-            reason: "火警".into(),
-            agent: "1001".into(),
-            started: at(3_000),
-            answered: Some(at(4_000)),
-            joined: Some(at(4_000)),
-            handed: None,
-            ended: ended.then(|| at(8_000)),
-            result: ended.then_some(TransferResult::Returned),
-            routes: Vec::new(),
-        }],
+        transfers: vec![transfer(number, ended)],
         collected: vec![("menu".into(), "1".into())],
         end: ended.then_some(End { stage: Stage::Talking, by: EndedBy::Caller, sip_status: 200, q850: 16 }),
         recording: ended.then_some(RecordingId(id(number))),
@@ -110,6 +97,24 @@ fn record(number: u32, revision: u32) -> CallRecord {
             place: Some("福建省 福州市 鼓楼区; 26.08940,119.30120 ±50 m".into()),
             user_to_user: Some("3230;encoding=hex".into()),
         },
+    }
+}
+
+fn transfer(number: u32, ended: bool) -> TransferRecord {
+    let at = |ms: i64| Wall(START + i64::from(number) * 1000 + ms);
+    TransferRecord {
+        target: "fire".into(),
+        kind: TargetKind::Emergency,
+        mode: TransferMode::Conference,
+        reason: "火警".into(),
+        agent: "1001".into(),
+        started: at(3_000),
+        answered: Some(at(4_000)),
+        joined: Some(at(4_000)),
+        handed: None,
+        ended: ended.then(|| at(8_000)),
+        result: ended.then_some(TransferResult::Returned),
+        routes: Vec::new(),
     }
 }
 

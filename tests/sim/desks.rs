@@ -17,7 +17,7 @@ const CROSSING_MAX: Duration = Duration::from_secs(1);
 pub struct Desks {
     desks: BTreeMap<AgentId, Desk>,
     /// Where each call is that rings or talks.
-    at: BTreeMap<CallId, AgentId>,
+    at: BTreeMap<CallId, Vec<AgentId>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,21 +48,27 @@ impl Desk {
 impl Desks {
     /// A call is shown.
     pub fn shown(&mut self, now: Mono, view: &CallView) {
-        let agent = view.stage.and(view.agent);
-        if self.at.get(&view.call).is_some_and(|before| Some(*before) != agent) {
-            self.left(now, view.call);
+        let agents = if view.stage.is_some() { view.agents.clone() } else { Vec::new() };
+        let before = self.at.insert(view.call, agents.clone()).unwrap_or_default();
+        for gone in before.iter().filter(|agent| !agents.contains(agent)) {
+            self.parted(now, view.call, *gone);
         }
-        let Some(agent) = agent else { return };
-        self.at.insert(view.call, agent);
-        let desk = self.desks.entry(agent).or_default();
-        desk.with.insert(view.call, view.stage == Some(Stage::Talking));
-        desk.judge(now);
+        for agent in agents {
+            let desk = self.desks.entry(agent).or_default();
+            desk.with.insert(view.call, view.stage == Some(Stage::Talking));
+            desk.judge(now);
+        }
     }
 
     /// A call is with nobody.
     pub fn left(&mut self, now: Mono, call: CallId) {
-        let desk = self.at.remove(&call).and_then(|agent| self.desks.get_mut(&agent));
-        if let Some(desk) = desk {
+        for agent in self.at.remove(&call).unwrap_or_default() {
+            self.parted(now, call, agent);
+        }
+    }
+
+    fn parted(&mut self, now: Mono, call: CallId, agent: AgentId) {
+        if let Some(desk) = self.desks.get_mut(&agent) {
             desk.with.remove(&call);
             desk.judge(now);
         }

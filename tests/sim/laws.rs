@@ -201,6 +201,8 @@ impl Ledger {
         let lawful = match end.by {
             EndedBy::Caller => sides.caller_left,
             EndedBy::Agent => sides.agent_left,
+            // Nobody is transferred here.
+            EndedBy::Target => false,
             EndedBy::Operator => among(&self.operator),
             EndedBy::Flow => end.stage == Stage::Ivr || call.is_some_and(|call| self.released.contains_key(&call)),
             EndedBy::Refused => sides.draining || sides.ports_refused || sides.full,

@@ -1,10 +1,10 @@
 //! The two hotlines of the simulation: their settings, in the versions between which a run reloads.
 
 use super::dice::Dice;
-use jiesu::acd::event::{AgentSettings, NoAgents, QueueSettings, Settings as AcdSettings};
+use jiesu::acd::event::{AgentSettings, NoAgents, QueueSettings, Routing, Settings as AcdSettings, Strategy};
 use jiesu::base::number::Number;
 use jiesu::base::{AgentId, PromptId, QueueId, SiteId, SkillId};
-use jiesu::call::event::{AgentIdentity, QueueVoice, Settings as CallSettings, SiteSettings};
+use jiesu::call::event::{AgentIdentity, QueueVoice, Settings as CallSettings, SiteSettings, Whom};
 use jiesu::ivr::draft::Names;
 use jiesu::ivr::{Draft, Entry, Numbers};
 use jiesu::media::{Library, Prompt};
@@ -65,6 +65,8 @@ impl Person {
 pub struct Plan {
     pub people: Vec<Person>,
     ring_max: Duration,
+    /// How many phones the queue `general` rings at once; one: whoever has been idle longest.
+    together: u8,
     wrap_up: Duration,
     wait_max: Option<Duration>,
     waiting_max: usize,
@@ -89,6 +91,7 @@ impl Plan {
         let plan = Plan {
             people,
             ring_max: dice.ms(8_000, 20_000),
+            together: dice.pick(&[1, 1, 2, 4]),
             wrap_up: if dice.permille(500) { dice.ms(500, 10_000) } else { Duration::ZERO },
             wait_max: dice.permille(600).then(|| dice.ms(20_000, 200_000)),
             waiting_max: dice.pick(&[2, 10, 1_000]),
@@ -162,7 +165,13 @@ impl Plan {
             wait_max: self.wait_max,
             waiting_max: self.waiting_max,
             no_agents: self.no_agents,
-            routing: Default::default(),
+            routing: match (self.together, *name) {
+                (2.., "general") => {
+                    Routing { strategy: Strategy::RingAll, ring_together: self.together, ..Routing::default() }
+                }
+                (_, "social") => Routing { preferred: Some(Duration::from_secs(10)), ..Routing::default() },
+                _ => Routing::default(),
+            },
         };
         let people = self.people.iter().filter(|person| person.employed && person.site == site);
         let agents = people.map(|it| AgentSettings { agent: it.agent, skills: it.skills.clone() }).collect();
@@ -205,6 +214,7 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         music: MUSIC,
         apology: APOLOGY,
         auto_answer: false,
+        preferred: (*name == "social").then_some(Whom::OrderOwner),
     };
     SiteSettings {
         code: CODES[site].into(),

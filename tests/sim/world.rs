@@ -18,8 +18,8 @@ use bytes::Bytes;
 use jiesu::acd::Acd;
 use jiesu::acd::event::{Command as FromAcd, Event as ToAcd, Want};
 use jiesu::base::fact::Fact;
-use jiesu::base::{AgentId, ContactId, LegId, Mono, Now, ShardId, Wall};
-use jiesu::call::event::{Event as ToCalls, Towards};
+use jiesu::base::{AgentId, CallId, ContactId, LegId, Mono, Now, ShardId, Wall};
+use jiesu::call::event::{Event as ToCalls, Past, Towards};
 use jiesu::media::event::{Action, Notice};
 use jiesu::media::{Kind, Plane, Sink};
 use jiesu::shard::{Effect, Event, Shard};
@@ -471,14 +471,21 @@ impl World {
                         self.note(|| format!("shard {shard} shows {view:?}"));
                         self.ledger.show(self.now.mono, view);
                     }
+                    Effect::Recall { call, .. } => self.recall(call),
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
                     // Nobody watches the edge here.
-                    Effect::Suspect(_) | Effect::Silent(_) => {}
+                    Effect::Suspect(_) | Effect::Silent(_) | Effect::TransferAnswered { .. } => {}
                 }
             }
         }
         self.check_shard(shard);
         self.journal(shard, changed);
+    }
+
+    /// Who served a caller before: anybody.
+    fn recall(&mut self, call: CallId) {
+        let past = Past { last: None, owner: Some(AgentId(self.dice.below(self.agents.len() as u64) as u32)) };
+        self.tell_shard(Part::World, call.shard.index(), Event::Call(ToCalls::Recalled { call, past }));
     }
 
     fn open_port(&mut self, leg: LegId, beside: Option<LegId>, towards: Towards) -> ToCalls {

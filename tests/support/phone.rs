@@ -77,6 +77,60 @@ impl Phone {
         Phone { client, sound, media, shared, thread: Some(thread), dialog: None, invite: String::new() }
     }
 
+    /// One that speaks SIP from this address, as a carrier does.
+    pub fn at(ip: &str, engine: SocketAddr, user: &str, sound: u8) -> Phone {
+        let mut phone = Phone::new(engine, user, ip, sound);
+        let timeout = phone.client.socket.read_timeout().unwrap();
+        phone.client.socket = UdpSocket::bind((ip, 0)).unwrap();
+        phone.client.socket.set_read_timeout(timeout).unwrap();
+        phone
+    }
+
+    /// Where it speaks SIP.
+    pub fn address(&self) -> SocketAddr {
+        self.client.socket.local_addr().unwrap()
+    }
+
+    /// The INVITE that it was rung by.
+    pub fn invitation(&self) -> &str {
+        &self.invite
+    }
+
+    /// Refuses the call that rings.
+    pub fn refuses(&mut self, status: &str) {
+        self.respond(status, "");
+        self.received("ACK ");
+    }
+
+    /// Presses keys, told by INFO.
+    pub fn presses(&mut self, keys: &str) {
+        for key in keys.chars() {
+            self.dialog.as_mut().expect("a dialog").sequence += 1;
+            self.send_as("INFO", "application/dtmf-relay", &format!("Signal={key}\r\nDuration=100\r\n"));
+            self.received("SIP/2.0 200");
+        }
+    }
+
+    /// Waits for a packet, after `since`, in which these sounds are heard together and no other.
+    pub fn hears_all(&self, sounds: &[u8], since: Instant) -> Heard {
+        let sum: i32 = sounds.iter().map(|sound| i32::from(super::wav::alaw(*sound))).sum();
+        eventually(&format!("{} hears {sounds:x?} together", self.client.user), HEAR_MAX, || {
+            let heard = self.shared.heard.lock().unwrap();
+            let near = |it: &&Heard| (i32::from(super::wav::alaw(it.sound)) - sum).abs() <= sum / 16;
+            heard.iter().filter(|it| it.at > since).find(near).copied()
+        })
+    }
+
+    /// The longest time between `from` and `to` in which nothing loud came, silent packets and missing ones alike.
+    pub fn longest_silence(&self, from: Instant, to: Instant) -> Duration {
+        const LOUD: u16 = 500;
+        let heard = self.shared.heard.lock().unwrap();
+        let loud =
+            heard.iter().filter(|it| (from..to).contains(&it.at) && super::wav::alaw(it.sound).unsigned_abs() > LOUD);
+        let times: Vec<Instant> = std::iter::once(from).chain(loud.map(|it| it.at)).chain([to]).collect();
+        times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    }
+
     fn sdp(&self, direction: &str) -> String {
         let (ip, port) = (self.media.ip(), self.media.port());
         format!(
@@ -171,9 +225,13 @@ impl Phone {
     }
 
     fn send(&self, method: &str, body: &str) {
+        self.send_as(method, "application/sdp", body);
+    }
+
+    fn send_as(&self, method: &str, content: &str, body: &str) {
         let Dialog { call_id, local, remote, target, sequence } = self.dialog.as_ref().expect("a dialog");
         let at = self.client.socket.local_addr().unwrap();
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {content}\r\n") };
         let text = format!(
             "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{sequence}{};rport\r\n\
              From: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {sequence} {method}\r\n\

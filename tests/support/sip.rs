@@ -94,6 +94,11 @@ impl Client {
         Client { socket, engine, user, password, domain, call_id, sequence: 0 }
     }
 
+    /// Sends to this engine from now on.
+    pub fn turns_to(&mut self, engine: SocketAddr) {
+        self.engine = engine;
+    }
+
     pub fn send(&self, bytes: &[u8]) {
         self.socket.send_to(bytes, self.engine).unwrap();
     }

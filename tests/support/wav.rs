@@ -51,7 +51,7 @@ pub fn alaw(byte: u8) -> i16 {
 }
 
 /// Linear to A-law, for files that sipp streams.
-fn to_alaw(sample: i16) -> u8 {
+pub fn to_alaw(sample: i16) -> u8 {
     let (sign, magnitude) = if sample >= 0 { (0x80, sample) } else { (0, !sample) };
     let segment = (16 - (magnitude >> 8).leading_zeros()).min(7) as i16;
     let step = if segment == 0 { magnitude >> 4 } else { magnitude >> (segment + 3) } & 15;

@@ -367,7 +367,14 @@ fn a_call_moves_to_another_queue_and_a_slots_next_tenant_takes_its_place() {
     assert_eq!(bench.to_calls(), [revoked(1, 1, 0)]);
     assert_eq!((bench.state(0), bench.acd.position(call(1)).unwrap().queue), (AgentState::Ready, Some(QueueId(1))));
     let next = CallId { generation: 1, ..call(1) };
-    let caller = Enqueue { call: next, contact: contact(1), queue: QueueId(1), priority: 0, since: bench.now.mono };
+    let caller = Enqueue {
+        call: next,
+        contact: contact(1),
+        queue: QueueId(1),
+        priority: 0,
+        since: bench.now.mono,
+        preferred: None,
+    };
     bench.handle(Event::Enqueue(caller));
     assert_eq!(bench.acd.position(call(1)), None);
     assert!(bench.acd.position(next).is_some());

@@ -4,8 +4,10 @@ mod complaints;
 mod crash;
 mod model;
 mod own_calls;
+mod preferred;
 mod random;
 mod table;
+mod together;
 
 use super::event::*;
 use super::{Acd, Position, QueueView};
@@ -109,7 +111,14 @@ impl Bench {
     }
 
     fn enqueue_as(&mut self, slot: u32, queue: u16, priority: u8, since: Mono) -> &[Command] {
-        let caller = Enqueue { call: call(slot), contact: contact(slot), queue: QueueId(queue), priority, since };
+        let caller = Enqueue {
+            call: call(slot),
+            contact: contact(slot),
+            queue: QueueId(queue),
+            priority,
+            since,
+            preferred: None,
+        };
         self.handle(Event::Enqueue(caller))
     }
 

@@ -70,7 +70,27 @@ struct Caller {
     place: (i128, u64),
     /// When something changes, and in which order among equals.
     until: Option<(Mono, u64)>,
-    lease: Option<Lease>,
+    /// Of those who are being rung, in the order in which they were given.
+    leases: Vec<Lease>,
+    /// One of these bookings was given back without blame: nobody joins the others.
+    closed: bool,
+    /// Whom the queue prefers for them, until the strategy takes over.
+    preferred: Option<usize>,
+    /// Whom alone they wait for.
+    awaits: Option<usize>,
+}
+
+/// What a queue does with a caller for whom nobody is idle.
+enum Way {
+    Wait,
+    Move(usize),
+    Leave(&'static str),
+}
+
+impl Caller {
+    fn waits(&self) -> bool {
+        self.leases.is_empty()
+    }
 }
 
 pub(super) struct Model {
@@ -133,12 +153,15 @@ impl Model {
             Event::Answered { lease } => {
                 let Some(at) = self.holder(*lease) else { return };
                 if let State::Offered { next, .. } = self.agents[at].state.clone() {
-                    let caller = self.callers.iter().position(|caller| caller.lease == Some(*lease)).unwrap();
-                    let queue = self.callers.remove(caller).queue;
+                    let caller = self.rung_by(*lease);
+                    let caller = self.callers.remove(caller);
+                    let queue = caller.queue;
                     self.agents[at].state = State::Talking { lease: *lease, queue, next };
                     self.agents[at].calls += 1;
                     self.agents[at].misses = 0;
                     self.agents[at].talking_since = now;
+                    let others: Vec<Lease> = caller.leases.into_iter().filter(|other| other != lease).collect();
+                    self.let_go(now, caller.call, others, true);
                 }
             }
             Event::Declined { lease, why } => {
@@ -171,7 +194,7 @@ impl Model {
                 due.push((until, Some(at), None));
             }
         }
-        let waiting = self.callers.iter().filter(|caller| caller.lease.is_none());
+        let waiting = self.callers.iter().filter(|caller| caller.waits());
         due.extend(waiting.filter_map(|caller| Some((caller.until?, None, Some(caller.call)))));
         due.retain(|((at, _), ..)| *at <= now);
         due.sort();
@@ -179,7 +202,7 @@ impl Model {
             match (agent, call) {
                 (Some(at), _) => match self.agents[at].state.clone() {
                     State::Offered { lease, until: present, .. } if present == until => {
-                        let caller = self.callers.iter().find(|caller| caller.lease == Some(lease)).unwrap();
+                        let caller = &self.callers[self.rung_by(lease)];
                         self.decided.push(Decision::Revoke(caller.call, lease.agent));
                         self.missed(now, at, lease);
                     }
@@ -190,7 +213,7 @@ impl Model {
                 },
                 (None, Some(call)) => {
                     let due = |caller: &&Caller| caller.until.is_some_and(|(until, _)| until <= now);
-                    let waiting = |caller: &&Caller| caller.call == call && caller.lease.is_none();
+                    let waiting = |caller: &&Caller| caller.call == call && caller.waits();
                     if self.callers.iter().filter(waiting).any(|caller| due(&caller)) {
                         self.settle(now, call, false);
                     }
@@ -223,7 +246,10 @@ impl Model {
             stage: 0,
             place: (0, self.count),
             until: None,
-            lease: None,
+            leases: Vec::new(),
+            closed: false,
+            preferred: wish.preferred.map(AgentId::index),
+            awaits: None,
         };
         caller.place.0 = self.key(&caller);
         self.callers.push(caller);
@@ -238,7 +264,7 @@ impl Model {
 
     /// How many others wait in `queue`.
     fn others(&self, queue: usize, call: CallId) -> usize {
-        let other = |caller: &&Caller| caller.queue == queue && caller.lease.is_none() && caller.call != call;
+        let other = |caller: &&Caller| caller.queue == queue && caller.waits() && caller.call != call;
         self.callers.iter().filter(other).count()
     }
 
@@ -257,47 +283,41 @@ impl Model {
         (0..self.agents.len()).any(|id| self.agents[id].state != State::Offline && self.able(id, caller))
     }
 
+    fn settle(&mut self, now: Mono, call: CallId, new: bool) {
+        self.seat(now, call, new);
+        self.pair(now, true);
+    }
+
     /// Where does a caller who has no place go? `new` tells that they come in.
-    fn settle(&mut self, now: Mono, call: CallId, mut new: bool) {
+    fn seat(&mut self, now: Mono, call: CallId, mut new: bool) {
         loop {
             let at = self.callers.iter().position(|caller| caller.call == call).unwrap();
             let settings = self.settings.clone();
             let queue = &settings.queues[self.callers[at].queue];
             let (relax, since) = (&queue.routing.relax, self.callers[at].since);
             self.callers[at].stage = relax.iter().filter(|relax| since + relax.after <= now).count();
-            self.pair(now);
-            let caller = self.callers[at].clone();
-            if caller.lease.is_some() {
+            (self.callers[at].closed, self.callers[at].awaits) = (false, None);
+            let preferred = self.callers[at].preferred.filter(|&id| self.is_preferred(now, id, &self.callers[at]));
+            match preferred {
+                Some(id) if self.agents[id].state == State::Ready => self.offer(now, at, id, true),
+                Some(id) if matches!(self.way(now, at, new), Way::Wait) => self.callers[at].awaits = Some(id),
+                _ => self.callers[at].preferred = None,
+            }
+            self.pair(now, false);
+            let caller = &self.callers[at];
+            if !caller.waits() {
                 return;
             }
-            let others = self.others(caller.queue, call);
-            let way = queue.routing.overflow.iter().find(|overflow| match overflow.when {
-                When::Waited(longest) => since + longest <= now,
-                When::Length(length) => new && others >= length,
-                When::Expected(_) => panic!("the model knows no estimates"),
-                When::NobodyLoggedIn => !self.anybody(&caller),
-                When::NobodyReady => new,
-            });
-            match way {
-                Some(Overflow { to: Some(to), .. }) => {
+            let awaits = caller.awaits.is_some();
+            match self.way(now, at, new) {
+                Way::Leave(why) if !awaits => return self.release(at, why),
+                Way::Move(to) if !awaits => {
                     new = true;
-                    self.callers[at].queue = to.index();
+                    self.callers[at].queue = to;
                     self.callers[at].place.0 = self.key(&self.callers[at]);
                     continue;
                 }
-                Some(Overflow { when: When::Waited(_), .. }) => return self.release(at, "waited too long"),
-                Some(Overflow { when: When::Length(_) | When::Expected(_), .. }) => return self.release(at, "full"),
-                Some(Overflow { when: When::NobodyLoggedIn | When::NobodyReady, .. }) => {
-                    return self.release(at, "no agents");
-                }
-                None => {}
-            }
-            if !self.anybody(&caller) && queue.no_agents == NoAgents::Release {
-                return self.release(at, "no agents");
-            } else if queue.wait_max.is_some_and(|longest| since + longest <= now) {
-                return self.release(at, "waited too long");
-            } else if new && others >= queue.waiting_max {
-                return self.release(at, "full");
+                _ => {}
             }
             let mut moments: Vec<Mono> = relax.iter().map(|relax| since + relax.after).collect();
             moments.extend(queue.routing.overflow.iter().filter_map(|overflow| match overflow.when {
@@ -305,6 +325,7 @@ impl Model {
                 _ => None,
             }));
             moments.extend(queue.wait_max.map(|longest| since + longest));
+            moments.extend(queue.routing.preferred.filter(|_| awaits).map(|wait| since + wait));
             self.count += 1;
             let until = moments.into_iter().filter(|&moment| moment > now).min();
             self.callers[at].until = until.map(|until| (until, self.count));
@@ -312,31 +333,87 @@ impl Model {
         }
     }
 
-    /// While there is a pair: the first caller who can have anybody, and whom their queue prefers.
-    fn pair(&mut self, now: Mono) {
-        loop {
-            let ready = |id: &usize| self.agents[*id].state == State::Ready;
-            let choice = |caller: &Caller| -> Vec<usize> {
-                (0..self.agents.len()).filter(ready).filter(|&id| self.able(id, caller)).collect()
-            };
-            let served = |at: &usize| self.callers[*at].lease.is_none() && !choice(&self.callers[*at]).is_empty();
-            let Some(at) = (0..self.callers.len()).filter(served).min_by_key(|&at| self.callers[at].place) else {
-                return;
-            };
-            let id = self.preferred(&self.callers[at], choice(&self.callers[at]));
-            self.last[self.callers[at].queue] = Some(id);
-            self.leases += 1;
-            self.count += 1;
-            let lease = Lease { epoch: 1, number: self.leases, agent: AgentId(id as u32) };
-            let until = (now + self.settings.queues[self.callers[at].queue].ring_max, self.count);
-            self.callers[at].lease = Some(lease);
-            self.agents[id].state = State::Offered { lease, until, next: None };
-            self.decided.push(Decision::Offer(self.callers[at].call, lease.agent));
+    fn is_preferred(&self, now: Mono, id: usize, caller: &Caller) -> bool {
+        let wait = self.settings.queues[caller.queue].routing.preferred;
+        let in_time = wait.is_some_and(|wait| now < caller.since + wait) && caller.queue == caller.asked;
+        in_time && id < self.agents.len() && self.is_at_work(id) && self.able(id, caller)
+    }
+
+    fn is_at_work(&self, id: usize) -> bool {
+        !matches!(self.agents[id].state, State::Offline | State::Paused(_))
+    }
+
+    fn way(&self, now: Mono, at: usize, new: bool) -> Way {
+        let caller = &self.callers[at];
+        let (queue, since) = (&self.settings.queues[caller.queue], caller.since);
+        let others = self.others(caller.queue, caller.call);
+        let way = queue.routing.overflow.iter().find(|overflow| match overflow.when {
+            When::Waited(longest) => since + longest <= now,
+            When::Length(length) => new && others >= length,
+            When::Expected(_) => panic!("the model knows no estimates"),
+            When::NobodyLoggedIn => !self.anybody(caller),
+            When::NobodyReady => new,
+        });
+        match way {
+            Some(Overflow { to: Some(to), .. }) => return Way::Move(to.index()),
+            Some(Overflow { when: When::Waited(_), .. }) => return Way::Leave("waited too long"),
+            Some(Overflow { when: When::Length(_) | When::Expected(_), .. }) => return Way::Leave("full"),
+            Some(Overflow { when: When::NobodyLoggedIn | When::NobodyReady, .. }) => return Way::Leave("no agents"),
+            None => {}
+        }
+        if !self.anybody(caller) && queue.no_agents == NoAgents::Release {
+            Way::Leave("no agents")
+        } else if queue.wait_max.is_some_and(|longest| since + longest <= now) {
+            Way::Leave("waited too long")
+        } else if new && others >= queue.waiting_max {
+            Way::Leave("full")
+        } else {
+            Way::Wait
         }
     }
 
+    /// While there is a pair: the first caller who can have anybody, and whom their queue prefers. Whoever nobody rings for
+    /// goes before those for whom one more may be rung, who are looked at only with `beside`.
+    fn pair(&mut self, now: Mono, beside: bool) {
+        loop {
+            let ready = |id: &usize| self.agents[*id].state == State::Ready;
+            let may =
+                |id: &usize, caller: &Caller| caller.awaits.is_none_or(|only| only == *id) && self.able(*id, caller);
+            let choice = |caller: &Caller| -> Vec<usize> {
+                (0..self.agents.len()).filter(ready).filter(|id| may(id, caller)).collect()
+            };
+            let room = |caller: &Caller| {
+                let routing = &self.settings.queues[caller.queue].routing;
+                let together = if routing.strategy == Strategy::RingAll { routing.ring_together.into() } else { 1 };
+                caller.waits() || beside && !caller.closed && caller.leases.len() < together
+            };
+            let served = |at: &usize| room(&self.callers[*at]) && !choice(&self.callers[*at]).is_empty();
+            let order = |at: &usize| (!self.callers[*at].waits(), self.callers[*at].place);
+            let Some(at) = (0..self.callers.len()).filter(served).min_by_key(order) else {
+                return;
+            };
+            let id = self.chosen(&self.callers[at], choice(&self.callers[at]));
+            let alone = self.callers[at].awaits.is_some() || self.callers[at].closed;
+            self.offer(now, at, id, alone);
+        }
+    }
+
+    fn offer(&mut self, now: Mono, at: usize, id: usize, alone: bool) {
+        let queue = self.callers[at].queue;
+        self.last[queue] = Some(id);
+        self.leases += 1;
+        self.count += 1;
+        let lease = Lease { epoch: 1, number: self.leases, agent: AgentId(id as u32) };
+        let until = (now + self.settings.queues[queue].ring_max, self.count);
+        let caller = &mut self.callers[at];
+        caller.leases.push(lease);
+        (caller.closed, caller.awaits) = (alone, None);
+        self.decided.push(Decision::Offer(caller.call, lease.agent));
+        self.agents[id].state = State::Offered { lease, until, next: None };
+    }
+
     /// By rank first, then by the queue's strategy.
-    fn preferred(&self, caller: &Caller, mut able: Vec<usize>) -> usize {
+    fn chosen(&self, caller: &Caller, mut able: Vec<usize>) -> usize {
         let queue = &self.settings.queues[caller.queue];
         let ranks = &queue.routing.ranks;
         let rank = |id: usize| ranks.iter().position(|asked| self.meets(id, asked)).unwrap_or(ranks.len());
@@ -352,7 +429,7 @@ impl Model {
         };
         let (agents, able) = (&self.agents, able.into_iter());
         let chosen = match queue.routing.strategy {
-            Strategy::LongestIdle => able.min_by_key(|&id| agents[id].turn),
+            Strategy::LongestIdle | Strategy::RingAll => able.min_by_key(|&id| agents[id].turn),
             Strategy::LeastCalls => able.min_by_key(|&id| (agents[id].calls, agents[id].turn)),
             Strategy::LeastTalk => able.min_by_key(|&id| (agents[id].talk, agents[id].turn)),
             Strategy::RoundRobin => {
@@ -379,19 +456,32 @@ impl Model {
         let Some(at) = self.callers.iter().position(|caller| caller.call == call) else {
             return;
         };
-        let caller = self.callers.remove(at);
-        let Some(lease) = caller.lease else { return };
+        let leases = self.callers.remove(at).leases;
+        self.let_go(now, call, leases, revoke);
+    }
+
+    /// Frees those who rang for a caller who is gone: the longest idle first.
+    fn let_go(&mut self, now: Mono, call: CallId, mut leases: Vec<Lease>, revoke: bool) {
         if revoke {
-            self.decided.push(Decision::Revoke(call, lease.agent));
+            self.decided.extend(leases.iter().map(|lease| Decision::Revoke(call, lease.agent)));
         }
-        let id = lease.agent.index();
+        leases.sort_by_key(|lease| self.agents[lease.agent.index()].turn);
+        leases.into_iter().for_each(|lease| self.unbook(now, lease.agent.index()));
+    }
+
+    fn unbook(&mut self, now: Mono, id: usize) {
         if let State::Offered { next, .. } = self.agents[id].state.clone() {
             self.become_next(now, id, &next.unwrap_or(Want::Ready), false);
         }
     }
 
+    /// Whose ringing this is.
+    fn rung_by(&self, lease: Lease) -> usize {
+        self.callers.iter().position(|caller| caller.leases.contains(&lease)).unwrap()
+    }
+
     fn missed(&mut self, now: Mono, id: usize, lease: Lease) {
-        let caller = self.callers.iter().find(|caller| caller.lease == Some(lease)).unwrap();
+        let caller = &self.callers[self.rung_by(lease)];
         let misses_max = self.settings.queues[caller.queue].misses_max;
         self.agents[id].misses += 1;
         if self.agents[id].misses < misses_max {
@@ -407,20 +497,30 @@ impl Model {
 
     fn back_to(&mut self, now: Mono, id: usize, otherwise: &Want) {
         if let State::Offered { lease, next, .. } = self.agents[id].state.clone() {
-            let at = self.callers.iter().position(|caller| caller.lease == Some(lease)).unwrap();
-            let caller = self.callers.remove(at);
+            let at = self.rung_by(lease);
+            let mut caller = self.callers.remove(at);
             let call = caller.call;
             self.become_next(now, id, &next.unwrap_or(otherwise.clone()), true);
-            self.callers.push(Caller { lease: None, ..caller });
-            self.settle(now, call, false);
+            caller.leases.retain(|other| *other != lease);
+            let waits = caller.waits();
+            self.callers.push(caller);
+            if waits {
+                return self.settle(now, call, false);
+            }
+            self.pair(now, true);
         }
     }
 
     fn ended(&mut self, now: Mono, id: usize, lease: Lease) {
         match self.agents[id].state.clone() {
             State::Offered { .. } => {
-                let call = self.callers.iter().find(|caller| caller.lease == Some(lease)).unwrap().call;
-                self.leave(now, call, false);
+                let at = self.rung_by(lease);
+                if let [_] = self.callers[at].leases[..] {
+                    return self.leave(now, self.callers[at].call, false);
+                }
+                self.callers[at].closed = true;
+                self.callers[at].leases.retain(|other| *other != lease);
+                self.unbook(now, id);
             }
             State::Talking { queue, next, .. } => {
                 let wrap_up = self.settings.queues[queue].wrap_up;
@@ -454,7 +554,7 @@ impl Model {
         match self.agents[id].state.clone() {
             State::Ready => self.become_next(now, id, &Want::NotReady { reason: PHONE.into() }, true),
             State::Offered { lease, .. } => {
-                let caller = self.callers.iter().find(|caller| caller.lease == Some(lease)).unwrap();
+                let caller = &self.callers[self.rung_by(lease)];
                 self.decided.push(Decision::Revoke(caller.call, lease.agent));
                 self.back(now, id, PHONE);
             }
@@ -477,16 +577,25 @@ impl Model {
         forsaken.sort_by_key(|caller| caller.place);
         let forsaken: Vec<CallId> = forsaken.into_iter().map(|caller| caller.call).collect();
         for call in forsaken {
-            self.settle(now, call, false);
+            self.seat(now, call, false);
         }
-        self.pair(now);
+        self.pair(now, true);
+        if !self.is_at_work(id) {
+            let mut apart: Vec<_> = self.callers.iter().filter(|caller| caller.awaits == Some(id)).collect();
+            apart.sort_by_key(|caller| caller.place);
+            let apart: Vec<CallId> = apart.into_iter().map(|caller| caller.call).collect();
+            for call in apart {
+                self.seat(now, call, false);
+            }
+            self.pair(now, true);
+        }
     }
 
     fn is_forsaken(&self, caller: &Caller) -> bool {
         let queue = &self.settings.queues[caller.queue];
         let elsewhere = |overflow: &Overflow| overflow.when == When::NobodyLoggedIn;
         let leaves = queue.no_agents == NoAgents::Release || queue.routing.overflow.iter().any(elsewhere);
-        caller.lease.is_none() && leaves && !self.anybody(caller)
+        caller.waits() && caller.awaits.is_none() && leaves && !self.anybody(caller)
     }
 
     fn holder(&self, lease: Lease) -> Option<usize> {

@@ -258,6 +258,7 @@ fn caller_table() -> Vec<(&'static str, Input, [Then; 4])> {
             queue: QueueId(queue),
             priority: 0,
             since,
+            preferred: None,
         }))
     };
     let by = lease(1, 0);

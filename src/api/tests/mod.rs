@@ -115,7 +115,7 @@ fn call_view(site: u16, slot: u32, stage: Option<Stage>, agent: Option<u32>) -> 
         since: Wall(5_000),
         offered: Wall(4_000 + i64::from(slot)),
         queue: Some(QueueId(0)),
-        agent: agent.map(AgentId),
+        agents: agent.map(AgentId).into_iter().collect(),
         transfer: None,
     }
 }

@@ -3,7 +3,7 @@
 //! Owns the way back: whatever fails here, the citizen keeps their place in the line.
 
 use super::{
-    APOLOGY_MAX, Call, INCOMPATIBLE, NO_ANSWER, PORT_WAIT_MAX, REQUEUE_EVERY, REVOKE_WAIT_MAX, RING_MARGIN, State,
+    APOLOGY_MAX, Call, INCOMPATIBLE, NO_ANSWER, PORT_WAIT_MAX, REQUEUE_EVERY, REVOKE_WAIT_MAX, RING_MARGIN, Rung, State,
 };
 use crate::acd::event::{Declined, Enqueue, Event as Acd, Lease, Released};
 use crate::base::fact::{AttemptOutcome, Party};
@@ -37,6 +37,8 @@ impl Call {
         let queue = self.queue_now(&self.born, queue);
         self.queue = Some((queue, priority));
         self.queued_since = now.mono;
+        let whom = self.site().queues[queue.index()].preferred;
+        self.preferred = whom.and_then(|whom| self.past.preferred(whom, now.wall));
         let name = self.site().queues[queue.index()].name.clone();
         self.book.queued(now, &name, self.order, out);
         match self.site().queues[queue.index()].announcement {
@@ -56,8 +58,8 @@ impl Call {
     /// As the ACD knows the citizen.
     pub(in crate::call) fn caller(&self) -> Option<Enqueue> {
         let (queue, priority) = self.queue?;
-        let (call, contact, since) = (self.id, self.book.contact(), self.queued_since);
-        Some(Enqueue { call, contact, queue, priority, since })
+        let (call, contact, since, preferred) = (self.id, self.book.contact(), self.queued_since, self.preferred);
+        Some(Enqueue { call, contact, queue, priority, since, preferred })
     }
 
     pub(in crate::call) fn music(&mut self, out: &mut Vec<Command>) {
@@ -80,24 +82,69 @@ impl Call {
         leg: LegId,
         out: &mut Vec<Command>,
     ) {
-        match &self.state {
-            State::Waiting => {}
+        let mut rung = match &mut self.state {
+            State::Waiting => Vec::new(),
+            State::Ringing { rung } => std::mem::take(rung),
             // A new owner of the queues had let them go, and then heard from us that they wait.
             State::Apologising => return self.acd(Acd::Ended { lease }, out),
-            // Crossed with our own Cancel or a late answer: the ACD frees the lease when it hears of that.
+            // Crossed with our own Cancel or an answer: the ACD frees the lease when it hears of that.
             State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }
-            | State::Ringing { .. }
             | State::Talking { .. }
             | State::Handed
             | State::Ending => return,
-        }
+        };
         let name = self.agent_name(lease.agent);
-        self.book.assigned(now, &name);
+        let attempt = self.book.assigned(now, &name);
         self.agents.push(Leg::new(leg, Dialog::Gone, Party::Agent { name }));
-        self.enter(now, State::Ringing { lease, leg }, ring_until.since(now.mono) + REVOKE_WAIT_MAX, out);
+        rung.push(Rung { lease, leg, attempt, until: ring_until + REVOKE_WAIT_MAX });
+        self.ring(now, rung, out);
         out.push(Command::OpenPort { leg, beside: Some(self.citizen.id), towards: Towards::Agent(lease.agent) });
+    }
+
+    /// Goes on ringing these, one at least, until the first of their leases is over.
+    fn ring(&mut self, now: Now, rung: Vec<Rung>, out: &mut Vec<Command>) {
+        let until = rung.iter().map(|rung| rung.until).min().unwrap_or(now.mono);
+        self.enter(now, State::Ringing { rung }, Duration::ZERO, out);
+        self.deadline = until;
+    }
+
+    /// Who is being rung on this leg.
+    fn rung(&self, leg: LegId) -> Option<Rung> {
+        match &self.state {
+            State::Ringing { rung } => rung.iter().find(|rung| rung.leg == leg).copied(),
+            State::Opening { .. }
+            | State::Connecting
+            | State::Ivr { .. }
+            | State::Waiting
+            | State::Talking { .. }
+            | State::Handed
+            | State::Apologising
+            | State::Ending => None,
+        }
+    }
+
+    /// The attempt on this leg is over: the others ring on; after the last the citizen waits, named to the ACD again after
+    /// `wait`. Returns the lease.
+    pub(in crate::call) fn part(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        (outcome, wait): (AttemptOutcome, Duration),
+        out: &mut Vec<Command>,
+    ) -> Option<Lease> {
+        let gone = self.rung(leg)?;
+        let State::Ringing { rung } = &mut self.state else { return None };
+        let mut rung = std::mem::take(rung);
+        rung.retain(|rung| rung.leg != leg);
+        self.book.attempted(now, gone.attempt, outcome);
+        if rung.is_empty() {
+            self.enter(now, State::Waiting, wait, out);
+        } else {
+            self.ring(now, rung, out);
+        }
+        Some(gone.lease)
     }
 
     pub(super) fn invite(
@@ -108,13 +155,8 @@ impl Call {
         seed: u64,
         out: &mut Vec<Command>,
     ) {
-        let State::Ringing { lease, leg: ringing } = self.state else {
-            return;
-        };
-        if ringing != leg {
-            return;
-        }
-        let ring_max = self.deadline.since(now.mono).saturating_sub(REVOKE_WAIT_MAX + RING_MARGIN);
+        let Some(Rung { lease, until, .. }) = self.rung(leg) else { return };
+        let ring_max = until.since(now.mono).saturating_sub(REVOKE_WAIT_MAX + RING_MARGIN);
         let codec = self.citizen.codec();
         let (user, domain) = (self.agent_name(lease.agent), self.site().domain.clone());
         let mut headers: Vec<(Box<str>, Box<str>)> = vec![
@@ -146,33 +188,40 @@ impl Call {
 
     /// The agent's phone rings.
     pub(in crate::call) fn ringing(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
-        if let State::Ringing { lease, leg: ringing } = self.state
-            && ringing == leg
-            && !self.book.has_rung()
+        if let Some(Rung { lease, attempt, .. }) = self.rung(leg)
+            && !self.book.has_rung(attempt)
         {
-            self.book.ringing(now);
+            self.book.ringing(now, attempt);
             self.acd(Acd::Ringing { lease }, out);
         }
     }
 
-    /// The agent answered: the two are joined.
+    /// An agent answered: whoever else is being rung is told that the call was taken, then the two are joined. An answer that
+    /// comes later finds its leg ending: the user agent acknowledges it and hangs up.
     pub(in crate::call) fn answered(&mut self, now: Now, leg: LegId, sdp: &[u8], out: &mut Vec<Command>) {
-        let State::Ringing { lease, leg: ringing } = self.state else {
-            return;
-        };
-        if ringing != leg {
-            return;
-        }
+        let Some(Rung { lease, attempt, .. }) = self.rung(leg) else { return };
         let understood = self.leg_mut(leg).is_some_and(|leg| leg.accept(sdp, out));
         if !understood {
             self.drop_agent(leg, INCOMPATIBLE, out);
             return self.decline(now, leg, Declined::Unreachable, out);
         }
+        self.others_are_late(now, leg, out);
         self.acd(Acd::Answered { lease }, out);
-        self.book.answered(now, out);
+        self.book.answered(now, attempt, out);
         self.enter(now, State::Talking { lease, leg, held: false }, Duration::MAX, out);
         self.sound(out);
         self.follow_hold(leg, out);
+    }
+
+    /// Everybody who is being rung but on this leg is cancelled.
+    fn others_are_late(&mut self, now: Now, winner: LegId, out: &mut Vec<Command>) {
+        let State::Ringing { rung } = &mut self.state else { return };
+        for late in std::mem::take(rung).into_iter().filter(|late| late.leg != winner) {
+            self.book.attempted(now, late.attempt, AttemptOutcome::AnsweredElsewhere);
+            if let Some(leg) = self.leg_mut(late.leg) {
+                leg.taken_elsewhere(out);
+            }
+        }
     }
 
     /// The INVITE to the agent came to nothing.
@@ -190,7 +239,8 @@ impl Call {
         {
             return self.agent_ended(now, leg, Ending::Lost, out);
         }
-        let why = match (status, self.book.has_rung()) {
+        let has_rung = self.rung(leg).is_some_and(|rung| self.book.has_rung(rung.attempt));
+        let why = match (status, has_rung) {
             (486 | 600 | 603, _) | (480, true) => Declined::Rejected,
             (408 | 487, true) => Declined::NoAnswer,
             _ => Declined::Unreachable,
@@ -198,55 +248,38 @@ impl Call {
         self.decline(now, leg, why, out);
     }
 
-    /// The offer to the agent of `leg` is over: back into the line, at the old place.
+    /// The offer to the agent of `leg` is over: unless others are being rung, back into the line, at the old place.
     pub(super) fn decline(&mut self, now: Now, leg: LegId, why: Declined, out: &mut Vec<Command>) {
-        let State::Ringing { lease, leg: ringing } = self.state else {
-            return;
-        };
-        if ringing != leg {
-            return;
-        }
         let outcome = match why {
             Declined::Rejected => AttemptOutcome::Rejected,
             Declined::NoAnswer => AttemptOutcome::NoAnswer,
             Declined::Unreachable => AttemptOutcome::Unreachable,
         };
-        self.book.attempted(now, outcome);
-        self.enter(now, State::Waiting, REQUEUE_EVERY, out);
-        self.acd(Acd::Declined { lease, why }, out);
+        if let Some(lease) = self.part(now, leg, (outcome, REQUEUE_EVERY), out) {
+            self.acd(Acd::Declined { lease, why }, out);
+        }
     }
 
-    /// Our want of ports is not the agent's fault: the booking is given back without blame, and the caller asks again.
+    /// Our want of ports is not the agent's fault: the booking is given back without blame, and a caller for whom nobody else
+    /// is being rung asks again.
     pub(super) fn no_port_for_agent(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
-        match self.state {
-            State::Ringing { lease, leg: ringing } if ringing == leg => {
-                self.book.attempted(now, AttemptOutcome::Unreachable);
-                // Said of this booking alone: a later one may be under way to us, and must not end unheard.
-                self.acd(Acd::Ended { lease }, out);
-                self.enter(now, State::Waiting, PORT_WAIT_MAX, out);
-            }
-            State::Opening { .. }
-            | State::Connecting
-            | State::Ivr { .. }
-            | State::Waiting
-            | State::Ringing { .. }
-            | State::Talking { .. }
-            | State::Handed
-            | State::Apologising
-            | State::Ending => {}
+        // Said of this booking alone: a later one may be under way to us, and must not end unheard.
+        if let Some(lease) = self.part(now, leg, (AttemptOutcome::Unreachable, PORT_WAIT_MAX), out) {
+            self.acd(Acd::Ended { lease }, out);
         }
     }
 
     /// The ACD took its offer back.
     pub(in crate::call) fn revoked(&mut self, now: Now, lease: Lease, out: &mut Vec<Command>) {
-        match self.state {
-            State::Ringing { lease: ours, leg } if ours == lease => {
-                self.drop_agent(leg, NO_ANSWER, out);
-                self.book.attempted(now, AttemptOutcome::NoAnswer);
-                self.enter(now, State::Waiting, REQUEUE_EVERY, out);
+        match &self.state {
+            State::Ringing { rung } => {
+                if let Some(leg) = rung.iter().find(|rung| rung.lease == lease).map(|rung| rung.leg) {
+                    self.drop_agent(leg, NO_ANSWER, out);
+                    self.part(now, leg, (AttemptOutcome::NoAnswer, REQUEUE_EVERY), out);
+                }
             }
             // The answer was faster than the end of the lease: they talk on, and the ACD must know.
-            State::Talking { lease: ours, .. } if ours == lease => {
+            State::Talking { lease: ours, .. } if *ours == lease => {
                 if let Some(caller) = self.caller() {
                     self.acd(Acd::Overtaken { lease, caller }, out);
                 }
@@ -255,7 +288,6 @@ impl Call {
             | State::Connecting
             | State::Ivr { .. }
             | State::Waiting
-            | State::Ringing { .. }
             | State::Talking { .. }
             | State::Handed
             | State::Apologising

@@ -16,9 +16,8 @@ impl Call {
         let connected = self.book.record.times.connected.is_some();
         if let Some(stage) = self.stage() {
             self.acd(Acd::Cancel { call: self.id }, out);
-            if let Some((lease, _)) = self.lease() {
-                self.acd(Acd::Ended { lease }, out);
-            }
+            let leases: Vec<_> = self.leases().map(|(lease, _)| lease).collect();
+            leases.into_iter().for_each(|lease| self.acd(Acd::Ended { lease }, out));
             let sip_status = if connected { 200 } else { 500 };
             self.book.ended(now, End { stage, by: EndedBy::Fault, sip_status, q850: TEMPORARY_FAILURE }, out);
         }

@@ -142,12 +142,11 @@ impl Call {
                     self.wait(now, out);
                 }
             },
-            State::Ringing { leg, .. } if leg == ended => self.decline(now, ended, Declined::Unreachable, out),
+            State::Ringing { .. } => self.decline(now, ended, Declined::Unreachable, out),
             State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }
             | State::Waiting
-            | State::Ringing { .. }
             | State::Talking { .. }
             | State::Handed
             | State::Apologising
@@ -179,11 +178,12 @@ impl Call {
                 self.flow_event(now, event, out);
             }
             State::Waiting => self.wait(now, out),
-            State::Ringing { lease, leg } => {
-                let (lease, leg) = (*lease, *leg);
-                self.drop_agent(leg, NO_ANSWER, out);
-                self.decline(now, leg, Declined::NoAnswer, out);
-                debug_assert!(matches!(self.state, State::Waiting), "{lease:?} has been given back");
+            State::Ringing { rung } => {
+                let late: Vec<LegId> = rung.iter().filter(|rung| rung.until <= now.mono).map(|rung| rung.leg).collect();
+                for leg in late {
+                    self.drop_agent(leg, NO_ANSWER, out);
+                    self.decline(now, leg, Declined::NoAnswer, out);
+                }
             }
             // Silence on the wire is what ends a talk that nobody hangs up: see `quiet`.
             State::Talking { .. } | State::Handed => self.deadline = Mono(u64::MAX),

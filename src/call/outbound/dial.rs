@@ -195,7 +195,7 @@ impl Outbound {
 
     fn show(&mut self, now: Now, out: &mut Vec<Command>) {
         let stage = self.stage();
-        let shown = Shown { stage, queue: None, agent: Some(self.agent), transfer: None };
+        let shown = Shown { stage, queue: None, agents: vec![self.agent], transfer: None };
         self.book.show(now, self.id, shown, out);
     }
 

@@ -1,9 +1,11 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
 mod leg;
+mod preferred;
 mod quality;
 mod silence;
 mod table;
+mod together;
 mod transfer;
 
 use super::Calls;
@@ -65,8 +67,14 @@ fn settings() -> Arc<Settings> {
         priority: 3,
     };
     numbers.insert(entry, "591");
-    let queue =
-        QueueVoice { name: "general".into(), announcement: None, music: MUSIC, apology: APOLOGY, auto_answer: false };
+    let queue = QueueVoice {
+        name: "general".into(),
+        announcement: None,
+        music: MUSIC,
+        apology: APOLOGY,
+        auto_answer: false,
+        preferred: None,
+    };
     Arc::new(Settings {
         sites: vec![SiteSettings {
             code: "fuzhou".into(),
@@ -473,7 +481,7 @@ fn a_restored_shard_goes_on_talking_and_rings_nobody_it_has_forgotten() {
     let (mut calls, out) = restored(&world, &[CITIZEN, leg], settings());
     assert!(sip(&out).is_empty() && media(&out).is_empty(), "nobody hears of it: {out:?}");
     let [ToAcd::Adopt { live, .. }] = &acd(&out)[..] else { panic!("the ACD is told: {out:?}") };
-    assert_eq!(live[0].held, Some(Held { lease: LEASE, answered: true }));
+    assert_eq!(live[0].held, [Held { lease: LEASE, answered: true }]);
     let mut out = Vec::new();
     calls.handle(world.now, Event::Sip(Notice::Ended { leg, why: Ending::Bye { q850: None } }), &mut out);
     assert_eq!(ended(&out), (Stage::Talking, EndedBy::Agent, 200));
@@ -483,7 +491,7 @@ fn a_restored_shard_goes_on_talking_and_rings_nobody_it_has_forgotten() {
     let (mut calls, out) = restored(&world, &[CITIZEN], settings());
     assert!(media(&out).iter().any(|action| matches!(action, Media::Close { leg: closed } if *closed == leg)));
     let [ToAcd::Adopt { live, .. }] = &acd(&out)[..] else { panic!("the ACD is told: {out:?}") };
-    assert_eq!((live[0].caller.call, live[0].held), (ringing, None), "in the line, with nobody booked");
+    assert_eq!((live[0].caller.call, &live[0].held[..]), (ringing, &[][..]), "in the line, with nobody booked");
     let mut out = Vec::new();
     let again = Acd::Offer { call, lease: Lease { number: 2, ..LEASE }, ring_until: Mono(u64::MAX) };
     calls.handle(world.now, Event::Acd(again), &mut out);

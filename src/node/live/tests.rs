@@ -63,7 +63,7 @@ fn view(slot: u32, stage: Option<Stage>, since: i64) -> CallView {
         since: Wall(since),
         offered: Wall(2_000),
         queue: Some(GENERAL),
-        agent: None,
+        agents: Vec::new(),
         transfer: None,
     }
 }

@@ -1,0 +1,271 @@
+//! Transfers through the whole program: a citizen, an agent and a target on phones of their own over trunks, everything
+//! that each of them hears, and what is remembered.
+
+use crate::support::engine::Folder;
+use crate::support::hotline::{Hotline, Past, folder};
+use crate::support::phone::Phone;
+use crate::support::sipp::ports;
+use crate::support::{eventually, sql, wav};
+use serde_json::{Value, json};
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+const DOMAIN: &str = "fuzhou.12345.example";
+/// What a citizen, an agent and a target say: levels that are told apart also when two are heard together.
+const CITIZEN: i16 = 1_000;
+const AGENT: i16 = 2_400;
+const TARGET: i16 = 5_500;
+/// A gap that nobody hears, and what comes between two packets that a busy machine sends.
+const GAP_MAX: Duration = Duration::from_millis(20 + 60);
+
+/// A hotline with a carrier for citizens at 127.0.0.9, two trunks out, and targets.
+fn house(first: SocketAddr, second: SocketAddr) -> Folder {
+    let folder = folder();
+    folder.edit("sip-profiles/trunks/carrier.toml", "\"127.0.0.0/8\", \"::1\"", "\"127.0.0.9\"");
+    folder.edit("sip-profiles/listeners/udp.toml", "\"127.0.0.1:0\"", &format!("\"127.0.0.1:{}\"", ports(2)));
+    folder.edit("sip-profiles/queues.toml", "ring_max_s = 3", "ring_max_s = 20");
+    for (name, at, priority) in [("a", first, 1), ("b", second, 2)] {
+        let text = format!("sources = [\"{}\"]\nremote = \"{at}\"\npriority = {priority}\n", at.ip());
+        write(&folder, &format!("sip-profiles/trunks/{name}.toml"), &text);
+    }
+    let rule = |numbers: &str, emergency: bool| {
+        format!(
+            "[[rule]]\nsite = \"fuzhou\"\nnumbers = {numbers}\ntrunks = [\"a\", \"b\"]\ncaller = \"059112345\"\n\
+             emergency = {emergency}\n"
+        )
+    };
+    write(&folder, "sip-profiles/dialling.toml", &format!("{}{}", rule("[\"119\"]", true), rule("[\"0591*\"]", false)));
+    write(
+        &folder,
+        "sip-profiles/targets/fuzhou.toml",
+        "[[target]]\nsite = \"fuzhou\"\nname = \"fire\"\ntitle = \"火警\"\nkind = \"emergency\"\nnumbers = [\"119\"]\n\
+         key = \"*9\"\n[[target]]\nsite = \"fuzhou\"\nname = \"water\"\nkind = \"utility\"\nnumbers = [\"059196110\"]\n\
+         [[target]]\nsite = \"fuzhou\"\nname = \"old\"\nkind = \"sub_center\"\nnumbers = [\"059112333\"]\n\
+         until = 2026-01-01\n",
+    );
+    folder
+}
+
+fn write(folder: &Folder, file: &str, text: &str) {
+    let path = folder.path().join(file);
+    std::fs::create_dir_all(path.parent().expect("a folder")).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// A trunk where nobody answers.
+fn dead(ip: &str) -> UdpSocket {
+    UdpSocket::bind((ip, 0)).unwrap()
+}
+
+/// Citizen and agent talk; a target waits at the second trunk.
+struct Talk {
+    hotline: Hotline,
+    citizen: Phone,
+    agent: Phone,
+    target: Phone,
+    contact: String,
+    since: Instant,
+}
+
+impl Talk {
+    /// `live`: the first trunk is the target's, else it is dead and the second one is.
+    fn new(live: bool) -> Talk {
+        let silent = dead("127.0.0.2");
+        let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let sound = wav::to_alaw;
+        let mut target = Phone::at("127.0.0.3", nowhere, "target", sound(TARGET));
+        let (at, other) = (target.address(), silent.local_addr().unwrap());
+        let folder = if live { house(at, other) } else { house(other, at) };
+        let mut hotline = Hotline::start(folder);
+        target.client.turns_to(hotline.engine.sip);
+        let mut agent = Phone::new(hotline.engine.sip, "1001", DOMAIN, sound(AGENT));
+        let contact = agent.client.contact();
+        assert_eq!(agent.client.sign_in(&[&contact], 600).status, 200);
+        hotline.events.phone("1001", true);
+        hotline.ready("1001");
+        let mut citizen = Phone::at("127.0.0.9", hotline.engine.sip, "13800138000", sound(CITIZEN));
+        citizen.dial("12345");
+        agent.rings();
+        agent.answers();
+        let contact = hotline.events.call("talking");
+        let since = Instant::now();
+        citizen.hears_all(&[agent.sound], since);
+        agent.hears_all(&[citizen.sound], since);
+        Talk { hotline, citizen, agent, target, contact, since }
+    }
+
+    fn ask(&self, path: &str, body: &Value) -> (u16, Value) {
+        let answer = self.hotline.lead.post_json(&format!("/calls/live/{}/transfer{path}", self.contact), body);
+        (answer.status, answer.body)
+    }
+
+    fn start(&self, target: &str, mode: &str) {
+        let (status, body) = self.ask("", &json!({ "target": target, "mode": mode, "reason": "needs help" }));
+        assert_eq!(status, 202, "{body}");
+    }
+
+    /// What the transfer looks like from outside.
+    fn until(&self, pointer: &str, value: &str) {
+        eventually(&format!("{pointer} is {value}"), Duration::from_secs(10), || {
+            let live = self.hotline.lead.read("/calls/live").body;
+            let call = live["items"].as_array()?.iter().find(|call| call["contact"] == *self.contact)?.clone();
+            (call["transfer"].pointer(pointer)? == value).then_some(())
+        });
+    }
+
+    /// What remains, with the one transfer's row.
+    fn past(&self) -> (Past, Value) {
+        let past = self.hotline.past(&self.contact);
+        let transfers = past.record["transfers"].as_array().expect("transfers").clone();
+        let stored = sql::count(&self.hotline.database(), "call_transfers", &format!("contact = '{}'", self.contact));
+        assert_eq!(stored, transfers.len() as i64);
+        let last = transfers.last().expect("a transfer").clone();
+        (past, last)
+    }
+}
+
+#[test]
+fn one_key_brings_the_fire_brigade_over_the_second_route_and_the_agent_leaves() {
+    let Talk { hotline, mut citizen, mut agent, mut target, contact, since } = Talk::new(false);
+    let pressed = Instant::now();
+    agent.presses("*9");
+    target.rings();
+    let invitation = target.invitation().to_owned();
+    for part in ["INVITE sip:119@127.0.0.3", "P-Asserted-Identity: <sip:059112345@", "Priority: emergency"] {
+        assert!(invitation.contains(part), "no {part} in {invitation}");
+    }
+    assert!(pressed.elapsed() < Duration::from_secs(2), "the dead trunk had its one second: {:?}", pressed.elapsed());
+    let ringing = Instant::now();
+    citizen.hears_all(&[agent.sound], ringing);
+    agent.hears_all(&[citizen.sound], ringing);
+    target.answers();
+    let joined = Instant::now();
+    citizen.hears_all(&[agent.sound, target.sound], joined);
+    agent.hears_all(&[citizen.sound, target.sound], joined);
+    target.hears_all(&[citizen.sound, agent.sound], joined);
+    let three = Instant::now();
+    agent.hangs_up();
+    citizen.hears_all(&[target.sound], three);
+    target.hears_all(&[citizen.sound], three);
+    let two = Instant::now() + Duration::from_millis(500);
+    citizen.hears_all(&[target.sound], two);
+    let silence = citizen.longest_silence(since, two);
+    assert!(silence <= GAP_MAX, "the citizen heard nothing for {silence:?}");
+    eprintln!("longest silence of the citizen over join and leave: {silence:?}");
+    target.hangs_up();
+    citizen.is_hung_up();
+
+    let talk = Talk { hotline, citizen, agent, target, contact, since };
+    let (past, transfer) = talk.past();
+    assert_eq!(past.end(), ("talking", "target"));
+    let words = ["target", "kind", "mode", "agent", "result"].map(|name| transfer[name].as_str().unwrap());
+    assert_eq!(words, ["fire", "emergency", "conference", "1001", "completed"]);
+    let times = ["started", "answered", "joined", "handed", "ended"].map(|name| transfer[name].as_i64());
+    assert!(times.is_sorted() && times.iter().all(Option::is_some), "{times:?}");
+    let routes: Vec<Value> = serde_json::from_str(transfer["routes"].as_str().unwrap()).unwrap();
+    let statuses: Vec<(&str, i64)> =
+        routes.iter().map(|it| (it["trunk"].as_str().unwrap(), it["sip_status"].as_i64().unwrap())).collect();
+    assert_eq!(statuses, [("a", 408), ("b", 200)]);
+    talk.hotline.everything_runs_out();
+    let files = wav::files(&talk.hotline.engine.recordings());
+    let tracks = files
+        .iter()
+        .filter(|file| file.to_string_lossy().contains("-agent-") || file.to_string_lossy().contains("-target-"));
+    assert_eq!((files.len(), tracks.count()), (3, 2), "the journey and a track for each of the others: {files:?}");
+    // The journey goes on without the agent: the target alone is on its right at the end.
+    let right = &past.sound.right;
+    let end = right[right.len() - 800];
+    assert!((i32::from(end) - i32::from(wav::alaw(talk.target.sound))).abs() <= 350, "{end} at the end of the journey");
+}
+
+#[test]
+fn a_busy_target_leaves_citizen_and_agent_as_they_were() {
+    for mode in ["conference", "consult", "blind"] {
+        let mut talk = Talk::new(true);
+        talk.start("water", mode);
+        talk.target.rings();
+        if mode != "conference" {
+            talk.until("/phase", "dialling");
+        }
+        let refused = Instant::now();
+        talk.target.refuses("486 Busy Here");
+        talk.until("/result", "busy");
+        let back = talk.citizen.hears_all(&[talk.agent.sound], refused).at.duration_since(refused);
+        assert!(back <= Duration::from_secs(1), "{mode}: the citizen is back with the agent after {back:?}");
+        talk.agent.hears_all(&[talk.citizen.sound], refused);
+        if mode == "conference" {
+            let silence = talk.citizen.longest_silence(talk.since, Instant::now());
+            assert!(silence <= GAP_MAX, "{silence:?}");
+        }
+        talk.citizen.hangs_up();
+        talk.agent.is_hung_up();
+        let (past, transfer) = talk.past();
+        assert_eq!((past.end(), transfer["result"].as_str()), (("talking", "caller"), Some("busy")), "{mode}");
+    }
+}
+
+#[test]
+fn a_consultation_is_joined_or_completed_and_what_cannot_be_is_refused() {
+    let mut talk = Talk::new(true);
+    let wanted = |target: &str| json!({ "target": target, "reason": "needs help" });
+    for (body, status, part) in [
+        (wanted("119"), 422, "no target of this name"),
+        (wanted("1381101200"), 422, "no target of this name"),
+        (wanted("400119"), 422, "no target of this name"),
+        (wanted("old"), 409, "no longer in service"),
+        (json!({ "target": "water", "reason": "" }), 422, "say why"),
+    ] {
+        let (told, problem) = talk.ask("", &body);
+        assert!(told == status && problem["detail"].as_str().is_some_and(|it| it.contains(part)), "{body}: {problem}");
+    }
+    assert_eq!(talk.ask("/join", &json!({})).0, 409);
+    talk.start("water", "consult");
+    talk.target.rings();
+    talk.target.answers();
+    talk.until("/phase", "consulting");
+    assert_eq!(talk.ask("", &wanted("fire")).0, 409, "one at a time");
+    let consulting = Instant::now();
+    talk.agent.hears_all(&[talk.target.sound], consulting);
+    talk.target.hears_all(&[talk.agent.sound], consulting);
+    let apart = talk.citizen.last_before(Instant::now() + Duration::from_secs(1)).sound;
+    assert!(apart != talk.agent.sound && apart != talk.target.sound, "the citizen has music: {apart:#x}");
+    assert_eq!(talk.ask("/join", &json!({})).0, 202);
+    let joined = Instant::now();
+    talk.citizen.hears_all(&[talk.agent.sound, talk.target.sound], joined);
+    assert_eq!(talk.ask("/complete", &json!({})).0, 202);
+    talk.agent.is_hung_up();
+    let handed = Instant::now();
+    talk.citizen.hears_all(&[talk.target.sound], handed);
+    talk.target.hears_all(&[talk.citizen.sound], handed);
+    assert_eq!(talk.ask("", &wanted("fire")).0, 409, "no agent talks");
+    talk.citizen.hangs_up();
+    talk.target.is_hung_up();
+    let (past, transfer) = talk.past();
+    assert_eq!((past.end(), transfer["result"].as_str()), (("talking", "caller"), Some("completed")));
+    talk.hotline.nothing_is_left();
+}
+
+#[test]
+fn a_crash_in_the_middle_of_three_parts_nobody() {
+    let mut talk = Talk::new(true);
+    talk.start("water", "conference");
+    talk.target.rings();
+    talk.target.answers();
+    let joined = Instant::now();
+    talk.citizen.hears_all(&[talk.agent.sound, talk.target.sound], joined);
+    talk.until("/phase", "joined");
+    talk.hotline.engine.kill();
+    talk.hotline.start_again();
+    let again = Instant::now();
+    talk.citizen.hears_all(&[talk.agent.sound, talk.target.sound], again);
+    talk.agent.hears_all(&[talk.citizen.sound, talk.target.sound], again);
+    talk.target.hears_all(&[talk.citizen.sound, talk.agent.sound], again);
+    talk.agent.hangs_up();
+    let left = Instant::now();
+    talk.citizen.hears_all(&[talk.target.sound], left);
+    talk.target.hangs_up();
+    talk.citizen.is_hung_up();
+    let past = talk.hotline.past_through_crash(&talk.contact);
+    assert_eq!(past.record["transfers"][0]["result"], "completed");
+    talk.hotline.nothing_is_left();
+}
