@@ -37,12 +37,11 @@ pub(super) struct Book {
     site: SiteId,
     category: Box<str>,
     draft: Option<Draft>,
-    #[serde(skip)]
     shown: Option<Shown>,
 }
 
 /// How a call looks to those who watch.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Shown {
     /// `None` once it is over.
     pub(super) stage: Option<Stage>,

@@ -237,6 +237,56 @@ fn an_emergency_rule_says_where_its_callers_are_when_a_trunk_wants_to_know() {
 }
 
 #[test]
+fn each_mistake_of_a_target_is_told_at_its_place_with_its_cure() {
+    const TARGETS: &str = "sip-profiles/targets/fuzhou.toml";
+    const GOOD: &str = "[[target]]\nsite = \"fuzhou\"\nname = \"water\"\nkind = \"utility\"\nnumbers = [\"13800138000\"]\n\
+                        key = \"*2\"\nring_max_s = 20\nhours = [\"mon-fri 08:00-18:00\"]\n";
+    let dir = copy(false);
+    fs::write(dir.path().join(GATEWAY), BASE).unwrap();
+    fs::write(dir.path().join(DIALLING), RULE).unwrap();
+    fs::create_dir_all(dir.path().join(TARGETS).parent().unwrap()).unwrap();
+    let told = |text: &str| {
+        fs::write(dir.path().join(TARGETS), text).unwrap();
+        problems(&dir)
+    };
+    let second = |name: &str, key: &str| format!("{GOOD}{}", GOOD.replacen("water", name, 1).replacen("*2", key, 1));
+    fs::write(dir.path().join(TARGETS), second("gas", "*3")).unwrap();
+    let targets = Config::load(&dir.path().join("jiesu.toml")).unwrap().calls().targets;
+    let water = targets.named(SiteId(0), "water").expect("it is read");
+    assert_eq!((water.ring_max, water.numbers[0].as_str()), (Some(Duration::from_secs(20)), "+8613800138000"));
+    assert_eq!((water.hours.windows.len(), water.hours.utc_offset_s, &*water.title), (1, 28_800, "water"));
+    for (from, to, place, message, cure) in [
+        ("fuzhou", "fuzhuo", "2:8", "unknown site", "did you mean \"fuzhou\"?"),
+        ("water", "", "3:8", "is no name", "1 to 32"),
+        ("utility", "utilty", "4:8", "utilty", "utility"),
+        ("13800138000", "1x", "5:12", "is no number", "inside China"),
+        ("13800138000", "059187654321", "5:12", "no rule of dialling.toml names", "add a [[rule]]"),
+        ("[\"13800138000\"]", "[]", "5:11", "0 numbers", "name 1 to 8"),
+        ("*2", "2", "6:7", "is no key", "* and 1 to 3 digits"),
+        ("*2", "*2345", "6:7", "is no key", "* and 1 to 3 digits"),
+        ("20", "2", "7:14", "2 is out of bounds", "5"),
+        ("mon-fri", "mo-fr", "8:10", "is no part of a week", "mon-fri 08:00-18:00"),
+        ("18:00", "08:00", "8:10", "is no part of a week", "mon-fri 08:00-18:00"),
+        ("18:00", "24:30", "8:10", "is no part of a week", "mon-fri 08:00-18:00"),
+        ("hours", "from = 2026-02-01\nuntil = 2026-01-01\nhours", "9:9", "ends before it begins", "first day without"),
+        ("key", "colour = 1\nkey", "6:1", "colour", "key"),
+    ] {
+        let start = format!("{TARGETS}:{place}: ");
+        let told = told(&GOOD.replacen(from, to, 1));
+        let fits = |it: &String| it.starts_with(&start) && it.contains(message) && it.contains(cure);
+        assert!(told.len() == 1 && fits(&told[0]), "{to}: {start}{message} / {cure}\n{}", told.join("\n"));
+    }
+    for (name, key, message) in
+        [("water", "*3", "a second target \"water\""), ("gas", "*2", "begin alike"), ("gas", "*21", "begin alike")]
+    {
+        let told = told(&second(name, key));
+        assert!(told.len() == 1 && told[0].contains(message), "{told:?}");
+    }
+    let police = told(&GOOD.replacen("13800138000", "110", 1));
+    assert!(police.iter().any(|it| it.contains("is an emergency number")), "{police:?}");
+}
+
+#[test]
 fn each_mistake_of_a_dialling_rule_is_told_at_its_place_with_its_cure() {
     for (from, to, place, message, cure) in [
         ("fuzhou", "fuzhuo", "2:8", "unknown site", "did you mean \"fuzhou\"?"),
