@@ -12,6 +12,7 @@ mod events;
 mod faults;
 mod fuzz;
 mod recordings;
+mod reload;
 mod robust;
 mod sim;
 mod sip;

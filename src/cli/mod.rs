@@ -1,8 +1,10 @@
-//! The command line: `serve`, `check`, `agent`, `verify`, `simulate`.
+//! The command line: `serve`, `check`, `diff`, `reload`, `agent`, `verify`, `simulate`.
 //!
 //! Owns arguments, what is printed and exit codes. Errors go to standard error with their cure.
 
 mod agent;
+mod control;
+mod reload;
 mod serve;
 mod simulate;
 mod verify;
@@ -38,6 +40,17 @@ enum Command {
     },
     /// Read the whole configuration and tell every mistake with file, line and cure.
     Check {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Check, and tell what a reload would change in the running node: which queues, trunks, numbers … and which of their
+    /// keys. Changes nothing; code 1 when a reload would be refused.
+    Diff {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Let the running node take the files as they are now, wholly or not at all; tells what changed. Code 1: nothing did.
+    Reload {
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -81,6 +94,8 @@ impl Cli {
                 println!("{}: good ({sites} sites, {listeners} listeners, {trunks} trunks)", file.config.display());
                 Ok(())
             }
+            Command::Diff { file } => reload::run(&file.config, control::Wanted::Diff),
+            Command::Reload { file } => reload::run(&file.config, control::Wanted::Reload),
             Command::Agent { file, action } => agent::run(&load(&file)?, action),
             Command::Verify { file, arguments } => verify::run(&load(&file)?, &arguments),
             Command::Simulate { file, arguments } => simulate::run(&load(&file)?, &arguments),

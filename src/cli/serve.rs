@@ -1,16 +1,17 @@
 //! `jiesu serve`: a node, its HTTP and the signals that end them.
 
+use super::reload::{Files, door};
 use crate::api::may::Role;
 use crate::api::{self, auth::TokenSettings};
 use crate::config::Config;
 use crate::demo::Demo;
-use crate::node::{Node, Reload, StartError, clock, listen_cure, log_panics};
+use crate::node::{Node, StartError, clock, listen_cure, log_panics};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
@@ -38,11 +39,14 @@ async fn serve(path: PathBuf, config: Config, demo: bool) -> anyhow::Result<()> 
     let tokens = tokens(&config)?;
     let node = Node::start(config).await?;
     let demo = if demo { Some(Demo::start(&node).await?) } else { None };
+    // Before "ready": who reads that may ask.
+    let door = door(node.config());
     announce(&node, listener.local_addr()?);
     let (closing, closed) = watch::channel(false);
     let wired = wire(&node, tokens, closed.clone());
     let connections = wired.connections.clone();
-    let reloads = tokio::spawn(reload(path, node.reload(), wired.tokens.clone(), signal(SignalKind::hangup())?));
+    let files = Files { path, reload: node.reload(), known: wired.tokens.clone() };
+    let reloads = tokio::spawn(files.serve(signal(SignalKind::hangup())?, door));
     let http = tokio::spawn(api::serve(listener, api::router(wired), connections, async move {
         let mut closed = closed;
         // A sender that is gone means the same.
@@ -74,27 +78,6 @@ async fn serve(path: PathBuf, config: Config, demo: bool) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Reads the files again at each SIGHUP.
-async fn reload(path: PathBuf, reload: Reload, known: Arc<ArcSwap<Vec<TokenSettings>>>, mut asked: Signal) {
-    while asked.recv().await.is_some() {
-        let config = match Config::load(&path) {
-            Ok(config) => config,
-            Err(errors) => {
-                tracing::error!("nothing is changed, for the files hold mistakes:\n{errors}");
-                continue;
-            }
-        };
-        let taken = match tokens(&config) {
-            Ok(tokens) => reload.take(config).await.map(|()| known.store(Arc::new(tokens))).map_err(Into::into),
-            Err(error) => Err(error),
-        };
-        match taken {
-            Ok(()) => tracing::info!("the configuration was read again"),
-            Err(error) => tracing::error!(%error, "nothing is changed"),
-        }
-    }
-}
-
 /// The lines that people and scripts read.
 fn announce(node: &Node, api: std::net::SocketAddr) {
     for listening in node.listening() {
@@ -107,7 +90,8 @@ fn announce(node: &Node, api: std::net::SocketAddr) {
     println!("ready");
 }
 
-fn tokens(config: &Config) -> anyhow::Result<Vec<TokenSettings>> {
+/// Who may use the API.
+pub(super) fn tokens(config: &Config) -> anyhow::Result<Vec<TokenSettings>> {
     let token = |token: &crate::config::Token| {
         Ok(TokenSettings {
             actor: token.actor.clone(),

@@ -13,6 +13,7 @@ mod dialling;
 mod listeners;
 mod node;
 mod numbers;
+pub mod outline;
 mod problem;
 mod profiles;
 mod prompts;
@@ -36,6 +37,7 @@ use crate::ivr::Numbers;
 use crate::sip::event::{DomainSettings, Limits, SessionTimers, TrunkSettings};
 use crate::{acd, call, trunk};
 use node::Sites;
+use outline::{Change, Outline};
 use source::{Reading, Source};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,6 +76,7 @@ pub struct Config {
     queues: Vec<Vec<queues::Queue>>,
     numbers: Numbers,
     prompts: prompts::Prompts,
+    outline: Outline,
 }
 
 impl Config {
@@ -184,6 +187,11 @@ impl Config {
         fixed.into_iter().filter(|(_, same)| !same).map(|(what, _)| what).collect()
     }
 
+    /// What `new` says otherwise, by kind and name of the items; prompts are not among them.
+    pub fn changes(&self, new: &Config) -> Vec<Change> {
+        self.outline.changes(&new.outline)
+    }
+
     /// The site of this code.
     pub fn site_id(&self, code: &str) -> Option<SiteId> {
         let place = self.sites.iter().position(|site| *site.code == *code)?;
@@ -283,6 +291,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         queues,
         numbers,
         prompts,
+        outline: Outline::read(path, root),
     })
 }
 

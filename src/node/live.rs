@@ -419,16 +419,17 @@ impl Board {
         if before.is_none() && view.stage.is_none() {
             return;
         }
+        let queue = view.queue.and_then(|queue| self.lines.get(&(view.site, queue))).map(|line| Arc::clone(&line.name));
         let mut lines = BTreeSet::new();
         let (mut waited, mut was_answered) = (None, false);
         if let Some(before) = &before {
             self.count_call(before, false);
             lines.extend(before.line());
             was_answered = before.answered;
-            waited = before.waiting_since.filter(|_| before.view.queue == view.queue);
+            // By name: a reload may have numbered the queues anew.
+            waited = before.waiting_since.filter(|_| before.queue == queue);
         }
         let waiting = matches!(view.stage, Some(Stage::Queued | Stage::Ringing));
-        let queue = view.queue.and_then(|queue| self.lines.get(&(view.site, queue))).map(|line| Arc::clone(&line.name));
         let named = view.agents.iter().filter_map(|&agent| self.agent(agent));
         let agents = named.map(|agent| Arc::clone(&agent.name)).collect();
         let waiting_since = waiting.then(|| waited.unwrap_or(view.since));

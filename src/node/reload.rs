@@ -37,6 +37,11 @@ pub struct Reload {
 }
 
 impl Reload {
+    /// The configuration that the node has.
+    pub fn running(&self) -> Arc<Config> {
+        self.current.load().config.clone()
+    }
+
     /// Makes `config` that of the node. Calls and connections stay; a listener that was taken out accepts nothing more.
     ///
     /// # Errors
