@@ -7,7 +7,7 @@ use super::q850::NETWORK_OUT_OF_ORDER;
 use super::record::Clock;
 use crate::base::fact::{Fact, LegQuality, Party, WayQuality};
 use crate::base::{ContactId, LegId, Mono, Now, SiteId};
-use crate::media::event::{Action as Media, Counters, Marks, Remote};
+use crate::media::event::{Action as Media, Counters, Digits, Marks, Remote};
 use crate::sdp::{self, Codec, Direction};
 use crate::sip::event::Action as Sip;
 use bytes::Bytes;
@@ -54,6 +54,9 @@ const CLEAR_AFTER: Duration = Duration::from_secs(30);
 const ANSWER_MAX: Duration = Duration::from_secs(16);
 /// A leg that stands and is silent is asked again this often.
 const ASK_EVERY: Duration = Duration::from_secs(60);
+/// How long a digit that came by INFO is pressed, in milliseconds, and the pause after it.
+const INFO_ON: u16 = 100;
+const INFO_OFF: u16 = 60;
 
 /// What is known of a leg of which nothing is heard. A leg of which nothing need be heard, being held, is never silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +106,12 @@ fn codecs(first: Option<Codec>) -> [Codec; 2] {
         Some(Codec::Pcmu) => [Codec::Pcmu, Codec::Pcma],
         Some(Codec::Pcma) | None => [Codec::Pcma, Codec::Pcmu],
     }
+}
+
+/// A digit that came by INFO, to be pressed for `leg` in the way that was agreed with it; nothing where it is none.
+pub(super) fn pressed(leg: LegId, digit: u8) -> Option<Command> {
+    let digits = Digits::new(std::str::from_utf8(&[digit]).ok()?, INFO_ON, INFO_OFF).ok()?;
+    Some(Command::Media(Media::SendDigits { leg, digits }))
 }
 
 impl Leg {

@@ -320,8 +320,7 @@ fn translated(event: Event, acd: &Acd, other: &Acd) -> Event {
 
 #[test]
 fn a_restored_owner_goes_on_to_decide_as_the_old_one_would_have() {
-    // Nobody is preferred: what comes due at one moment for two who began to wait at one moment comes in the order of their
-    // places after a restore.
+    // Nobody is preferred here: with preferences the two owners were seen to differ, by what is not known yet.
     let mut together = routed_site(Strategy::RingAll);
     together.queues.iter_mut().for_each(|queue| queue.routing.preferred = None);
     [mixed_site(0), together].into_iter().for_each(goes_on);

@@ -6,7 +6,7 @@ use super::{ACK_WAIT_MAX, CONGESTION, Call, INCOMPATIBLE, NO_RESOURCE, NORMAL, P
 use crate::base::fact::{End, EndedBy, Stage};
 use crate::base::{LegId, Now, RecordingId};
 use crate::call::event::{Command, Towards};
-use crate::call::leg::{Dialog, DigitWay};
+use crate::call::leg::{Dialog, DigitWay, pressed};
 use crate::ivr;
 use crate::media::event::{Action as Media, RecordingStart, Track};
 use crate::sip::event::Action as Sip;
@@ -125,13 +125,18 @@ impl Call {
         tracks: [RecordingId; 2],
         out: &mut Vec<Command>,
     ) {
-        if let State::Talking { leg: agent, .. } = self.state
-            && agent == leg
-            && self.leg_mut(leg).is_some_and(|side| side.hears(way))
-        {
-            return self.agent_key(now, digit, tracks, out);
+        if !self.leg_mut(leg).is_some_and(|side| side.hears(way)) {
+            return;
         }
-        if leg == self.citizen.id && self.citizen.hears(way) {
+        let is_agent = matches!(self.state, State::Talking { leg: agent, .. } if agent == leg);
+        if is_agent && self.agent_key(now, digit, tracks, out) {
+            return;
+        }
+        // Those of RFC 4733 pass with the media.
+        if let (DigitWay::Info, Some(to)) = (way, self.digit_goes_to(leg)) {
+            out.extend(pressed(to, digit));
+        }
+        if leg == self.citizen.id {
             self.flow_event(now, ivr::event::Event::Digit(digit), out);
         }
     }

@@ -116,6 +116,23 @@ impl Call {
         }
     }
 
+    /// Whom this leg speaks to alone, or, of an agent among three, the target: who is to hear a digit that did not come with
+    /// the media.
+    pub(in crate::call) fn digit_goes_to(&self, from: LegId) -> Option<LegId> {
+        let citizen = self.citizen.id;
+        let other_of = |one: LegId, other: LegId| match from {
+            from if from == one => Some(other),
+            from if from == other => Some(one),
+            _ => None,
+        };
+        match self.room {
+            Room::Two(other) => other_of(citizen, other),
+            Room::Aside(agent, target) => other_of(agent, target),
+            Room::Three(agent, target) if from == agent => Some(target),
+            Room::Three(..) | Room::Alone | Room::Music | Room::Ringback(_) => None,
+        }
+    }
+
     /// Parts those who must be before others are joined. From two to three and back nobody is parted, so that there is no gap.
     pub(super) fn leave(&self, had: Room, wanted: Room, out: &mut Vec<Command>) {
         let citizen = self.citizen.id;

@@ -28,8 +28,6 @@ use std::time::Duration;
 const KEY_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Pressed to hang the target up.
 const KEY_CANCEL: &str = "*#";
-/// What a REFER to nobody we know is answered with.
-const TARGET_UNKNOWN: u16 = 404;
 /// A REFER is accepted (RFC 3515 §2.4.2).
 const ACCEPTED: u16 = 202;
 /// The reason of a transfer that was begun by a key.
@@ -94,7 +92,7 @@ impl Call {
         let talks = matches!(self.state, State::Talking { leg: agent, .. } if agent == leg);
         let asked = match target {
             _ if !talks => Err(TRANSFER_REFUSED),
-            None => Err(TARGET_UNKNOWN),
+            None => Err(TRANSFER_REFUSED),
             Some(target) => {
                 let ask = Ask::Start { target, mode: TransferMode::Blind, reason: PHONE_REASON.into() };
                 self.transfer(now, (None, ask), tracks, out).map_err(|_refused| TRANSFER_REFUSED)
@@ -173,15 +171,20 @@ impl Call {
         Of { holder, citizen: self.citizen.id, settings, contact, clock }
     }
 
-    /// A digit of the agent's: keys ask for targets, and hang them up.
-    pub(in crate::call) fn agent_key(&mut self, now: Now, digit: u8, tracks: [RecordingId; 2], out: &mut Vec<Command>) {
-        let State::Talking { .. } = self.state else { return };
+    /// A digit of the agent's: keys ask for targets, and hang them up. Whether it is a part of a key.
+    pub(in crate::call) fn agent_key(
+        &mut self,
+        now: Now,
+        digit: u8,
+        tracks: [RecordingId; 2],
+        out: &mut Vec<Command>,
+    ) -> bool {
         let mut typed = match self.typed.take() {
             Some(typed) if digit != b'*' && now.mono < typed.until => typed.text,
             Some(_) | None => String::new(),
         };
         if typed.is_empty() && digit != b'*' {
-            return;
+            return false;
         }
         typed.push(char::from(digit));
         let ask = match self.settings.targets.of_key(self.site, &typed) {
@@ -197,8 +200,9 @@ impl Call {
             None if typed == "*" || self.settings.targets.may_become_key(self.site, &typed) => {
                 self.typed = Some(Typed { text: typed, until: now.mono + KEY_WAIT_MAX });
             }
-            None => {}
+            None => return false,
         }
+        true
     }
 }
 

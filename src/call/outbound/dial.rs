@@ -14,7 +14,7 @@ use crate::base::fact::{End, EndedBy, Party, Stage};
 use crate::base::number::{Number, mask};
 use crate::base::{AgentId, CallId, ContactId, LegId, Mono, Now, RecordingId, SiteId, TrunkId};
 use crate::call::event::{Command, Settings, Towards};
-use crate::call::leg::{Dialog, Leg};
+use crate::call::leg::{Dialog, Leg, pressed};
 use crate::call::q850::{
     INCOMPATIBLE, NETWORK_OUT_OF_ORDER, NO_ANSWER, NO_RESOURCE, NORMAL, TEMPORARY_FAILURE, TIMER_EXPIRED,
 };
@@ -471,6 +471,14 @@ impl Outbound {
     pub(super) fn early_answer(&mut self, leg: LegId, sdp: &[u8], out: &mut Vec<Command>) {
         if let Some(side) = self.leg_mut(leg) {
             side.accept(sdp, out);
+        }
+    }
+
+    /// A digit came by INFO: it is pressed for the other side.
+    pub(super) fn digit(&mut self, from: LegId, digit: u8, out: &mut Vec<Command>) {
+        let far = self.reach.as_ref().and_then(Reach::leg).map(|leg| leg.id);
+        if let (State::Talking, Some(far)) = (&self.state, far) {
+            out.extend(pressed(if from == far { self.first.id } else { far }, digit));
         }
     }
 

@@ -289,8 +289,8 @@ impl Calls {
             Notice::Reoffered { leg, sdp } => call.reoffered(leg, sdp, out),
             Notice::EarlyAnswer { leg, sdp } => call.early_answer(leg, &sdp, out),
             Notice::Refresh { leg } => call.refresh(leg, out),
-            // What the two say to each other is between them: those of RFC 4733 pass with the media.
-            Notice::Digit { .. } => {}
+            // Those of RFC 4733 pass with the media.
+            Notice::Digit { leg, digit } => call.digit(leg, digit, out),
             Notice::Referred(referred) => {
                 let Referred { leg, refer, .. } = *referred;
                 out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status: TRANSFER_REFUSED }));

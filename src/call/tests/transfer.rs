@@ -551,12 +551,12 @@ fn the_agents_phone_refers_to_a_target_and_is_told_how_it_goes() {
     let mut house = House::new();
     let agent = house.agent;
     for (leg, number, attended, status) in
-        [(agent, "1381101200", false, 404), (agent, "119", true, 404), (CITIZEN, "119", false, 603)]
+        [(agent, "1381101200", false, 603), (agent, "119", true, 603), (CITIZEN, "119", false, 603)]
     {
         assert_eq!(refer(&mut house, leg, number, attended), Some(status), "{number}");
     }
     assert!(house.invited.is_empty());
-    assert_eq!(refer(&mut house, agent, "96110", false), Some(404), "not by a part of the number");
+    assert_eq!(refer(&mut house, agent, "96110", false), Some(603), "not by a part of the number");
     assert_eq!(refer(&mut house, agent, "059196110", false), Some(202));
     assert_eq!(refer(&mut house, agent, "119", false), Some(603), "one at a time");
     let far = house.far();
@@ -565,6 +565,31 @@ fn the_agents_phone_refers_to_a_target_and_is_told_how_it_goes() {
     assert_eq!(refer(&mut house, agent, "water", false), Some(202));
     assert_eq!(told(&house.far_answers()), Some(200));
     assert_eq!((house.letter(), house.ears.with(CITIZEN)), ('X', vec![house.far()]));
+}
+
+#[test]
+fn a_digit_by_info_is_pressed_for_whom_it_is_meant_unless_it_is_a_key() {
+    let pressed = |house: &mut House, leg, digit| {
+        let out = house.sip(Notice::Digit { leg, digit });
+        let mut sent = media(&out).into_iter().filter_map(|action| match action {
+            Media::SendDigits { leg, .. } => Some(*leg),
+            _ => None,
+        });
+        (sent.next(), sent.next()).0
+    };
+    let mut house = House::new();
+    let agent = house.agent;
+    assert_eq!(pressed(&mut house, agent, b'5'), Some(CITIZEN));
+    assert_eq!(pressed(&mut house, CITIZEN, b'5'), Some(agent));
+    assert_eq!(pressed(&mut house, agent, b'*'), None, "it may become a key");
+    assert_eq!(pressed(&mut house, agent, b'7'), Some(CITIZEN), "it does not");
+    let mut house = House::up_to('J', "water");
+    let (agent, far) = (house.agent, house.far());
+    assert_eq!(pressed(&mut house, agent, b'1'), Some(far), "a menu at the other side");
+    assert_eq!(pressed(&mut house, CITIZEN, b'1'), None);
+    let mut house = House::up_to('X', "water");
+    let far = house.far();
+    assert_eq!(pressed(&mut house, CITIZEN, b'1'), Some(far));
 }
 
 /// The states of a transfer, and those that it may lead to: see [`House::letter`].
