@@ -238,7 +238,7 @@ fn jssip_answers_and_keeps_its_call_over_a_lost_connection() {
     agent.says("registered");
     hotline.events.phone("1001", true);
     hotline.ready("1001");
-    let citizen = hotline.citizen("citizen-hangs-up", &["-d", "12000"]);
+    let citizen = hotline.citizen("citizen-hangs-up", &["-d", "9000"]);
     agent.says("session remote");
     agent.says("offer RTP/AVP 8 0 101");
     agent.says("confirmed");
