@@ -1,10 +1,10 @@
 //! Transfers through the whole program: a citizen, an agent and a target on phones of their own over trunks, everything
 //! that each of them hears, and what is remembered.
 
+use crate::crash::lasting;
 use crate::support::engine::Folder;
 use crate::support::hotline::{Hotline, Past, folder};
 use crate::support::phone::Phone;
-use crate::support::sipp::ports;
 use crate::support::{eventually, sql, wav};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, UdpSocket};
@@ -19,11 +19,8 @@ const TARGET: i16 = 5_500;
 const GAP_MAX: Duration = Duration::from_millis(20 + 60);
 
 /// A hotline with a carrier for citizens at 127.0.0.9, two trunks out, and targets.
-fn house(first: SocketAddr, second: SocketAddr) -> Folder {
-    let folder = folder();
+fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
     folder.edit("sip-profiles/trunks/carrier.toml", "\"127.0.0.0/8\", \"::1\"", "\"127.0.0.9\"");
-    folder.edit("sip-profiles/listeners/udp.toml", "\"127.0.0.1:0\"", &format!("\"127.0.0.1:{}\"", ports(2)));
-    folder.edit("sip-profiles/queues.toml", "ring_max_s = 3", "ring_max_s = 20");
     for (name, at, priority) in [("a", first, 1), ("b", second, 2)] {
         let text = format!("sources = [\"{}\"]\nremote = \"{at}\"\npriority = {priority}\n", at.ip());
         write(&folder, &format!("sip-profiles/trunks/{name}.toml"), &text);
@@ -70,12 +67,18 @@ struct Talk {
 impl Talk {
     /// `live`: the first trunk is the target's, else it is dead and the second one is.
     fn new(live: bool) -> Talk {
+        let folder = folder();
+        folder.edit("sip-profiles/queues.toml", "ring_max_s = 3", "ring_max_s = 20");
+        Talk::in_house(folder, live)
+    }
+
+    fn in_house(folder: Folder, live: bool) -> Talk {
         let silent = dead("127.0.0.2");
         let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
         let sound = wav::to_alaw;
         let mut target = Phone::at("127.0.0.3", nowhere, "target", sound(TARGET));
         let (at, other) = (target.address(), silent.local_addr().unwrap());
-        let folder = if live { house(at, other) } else { house(other, at) };
+        let folder = if live { house(folder, at, other) } else { house(folder, other, at) };
         let mut hotline = Hotline::start(folder);
         target.client.turns_to(hotline.engine.sip);
         let mut agent = Phone::new(hotline.engine.sip, "1001", DOMAIN, sound(AGENT));
@@ -247,7 +250,8 @@ fn a_consultation_is_joined_or_completed_and_what_cannot_be_is_refused() {
 
 #[test]
 fn a_crash_in_the_middle_of_three_parts_nobody() {
-    let mut talk = Talk::new(true);
+    // On ports that no other test's engine takes between the kill and the start.
+    let mut talk = Talk::in_house(lasting(2), true);
     talk.start("water", "conference");
     talk.target.rings();
     talk.target.answers();

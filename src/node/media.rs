@@ -44,8 +44,6 @@ const PACKET_BYTES_MAX: usize = 2_048;
 const READY_MAX: usize = 256;
 /// By this the fence knows ticks; a leg never has this number.
 const TICKS: u128 = u128::MAX;
-/// Before all else on the machine, as far as the system allows it: a packet that comes late is not heard.
-const NICE: i32 = -11;
 /// Figures are told this often: every 100 ms.
 const FIGURES_EVERY_TICKS: u32 = 20;
 /// How far legs have come is kept this often: each second.
@@ -188,7 +186,6 @@ impl MediaThreads {
             };
             let pin = settings.pin;
             let thread = thread::Builder::new().name(format!("media-{index}")).spawn(move || {
-                go_first();
                 if pin {
                     pin_to(usize::from(index));
                 }
@@ -228,13 +225,6 @@ impl Drop for MediaThreads {
                 tracing::error!("a media thread had panicked");
             }
         }
-    }
-}
-
-/// Gives the calling thread its priority. It needs `CAP_SYS_NICE` or a limit on nice values that lets it.
-fn go_first() {
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::info!(%error, "a media thread has no priority over other work: it needs CAP_SYS_NICE or LimitNICE=-11");
     }
 }
 
