@@ -29,3 +29,10 @@ pub fn eventually<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Opti
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }
+
+/// Held by tests that do not run beside each other: with phones of both at once, sound was seen to stay out, by what is not
+/// known yet.
+pub fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
