@@ -30,8 +30,8 @@ pub fn eventually<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Opti
     }
 }
 
-/// Held by tests that do not run beside each other: with phones of both at once, sound was seen to stay out, by what is not
-/// known yet.
+/// Held by tests that do not run beside each other: where all phones have one address, those that outlive their engine speak
+/// to a port that the next engine may have, and the first port heard from a described address is the one believed.
 pub fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
