@@ -5,10 +5,9 @@ use crate::crash::lasting;
 use crate::support::engine::Folder;
 use crate::support::hotline::{Hotline, Past, folder};
 use crate::support::phone::Phone;
-use crate::support::{alone, eventually, sql, wav};
+use crate::support::{eventually, sql, wav};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 const DOMAIN: &str = "fuzhou.12345.example";
@@ -63,7 +62,6 @@ struct Talk {
     target: Phone,
     contact: String,
     since: Instant,
-    _alone: MutexGuard<'static, ()>,
 }
 
 impl Talk {
@@ -75,7 +73,6 @@ impl Talk {
     }
 
     fn in_house(folder: Folder, live: bool) -> Talk {
-        let _alone = alone();
         let silent = dead("127.0.0.2");
         let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
         let sound = wav::to_alaw;
@@ -97,7 +94,7 @@ impl Talk {
         let since = Instant::now();
         citizen.hears_all(&[agent.sound], since);
         agent.hears_all(&[citizen.sound], since);
-        Talk { hotline, citizen, agent, target, contact, since, _alone }
+        Talk { hotline, citizen, agent, target, contact, since }
     }
 
     fn ask(&self, path: &str, body: &Value) -> (u16, Value) {
@@ -132,7 +129,7 @@ impl Talk {
 
 #[test]
 fn one_key_brings_the_fire_brigade_over_the_second_route_and_the_agent_leaves() {
-    let Talk { hotline, mut citizen, mut agent, mut target, contact, since, _alone } = Talk::new(false);
+    let Talk { hotline, mut citizen, mut agent, mut target, contact, since } = Talk::new(false);
     let pressed = Instant::now();
     agent.presses("*9");
     target.rings();
@@ -161,7 +158,7 @@ fn one_key_brings_the_fire_brigade_over_the_second_route_and_the_agent_leaves() 
     target.hangs_up();
     citizen.is_hung_up();
 
-    let talk = Talk { hotline, citizen, agent, target, contact, since, _alone };
+    let talk = Talk { hotline, citizen, agent, target, contact, since };
     let (past, transfer) = talk.past();
     assert_eq!(past.end(), ("talking", "target"));
     let words = ["target", "kind", "mode", "agent", "result"].map(|name| transfer[name].as_str().unwrap());

@@ -511,7 +511,6 @@ fn calls_over_ipv6_by_udp_and_tcp() {
 
 #[test]
 fn baresip_calls_and_answers_over_tcp_and_tls() {
-    let _alone = crate::support::alone();
     for transport in ["tcp", "tls"] {
         let mut hotline = hotline();
         let [citizens, agents] = [("citizen", CITIZEN_HZ), ("agent", AGENT_HZ)].map(|(name, hertz)| {

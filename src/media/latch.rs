@@ -2,7 +2,9 @@
 //!
 //! The IP address must be the one in the session description. The port may differ once: behind a translator, or from a
 //! phone that sends from elsewhere, the first port heard from that address is the one (symmetric RTP, RFC 4961), and then
-//! only that one until the description is given anew. Injected packets (RFC 3550 §9) from a third party never enter.
+//! only that one until the description is given anew; only the described port itself takes its place back, for at one
+//! address there may be many phones, and one that has not heard of its call's end yet may speak first to a port that was
+//! given out again. Injected packets (RFC 3550 §9) from a third party never enter.
 
 use std::net::SocketAddr;
 
@@ -60,7 +62,14 @@ impl Latch {
     pub fn admits(&mut self, from: SocketAddr, sound: bool) -> bool {
         match *self {
             Latch::Shut => false,
-            Latch::Held { from: only, .. } => same(only, from),
+            Latch::Held { from: only, .. } if same(only, from) => true,
+            Latch::Held { named, .. } => {
+                let described = sound && same(named, from);
+                if described {
+                    *self = Latch::Held { from, named };
+                }
+                described
+            }
             Latch::Open { named, .. } => {
                 let right = named.ip().to_canonical() == from.ip().to_canonical();
                 if right && sound {
@@ -106,13 +115,26 @@ mod tests {
             ("10.0.0.2:4000", true, false),         // a stranger
             ("10.0.0.1:4444", false, true),         // the right host, but nothing that fixes the port
             ("10.0.0.1:5555", true, true),          // the first sound: this port
-            ("10.0.0.1:4000", true, false),         // a second port, even the described one
+            ("10.0.0.1:4001", true, false),         // a second port
+            ("10.0.0.1:4000", false, false),        // the described one, with nothing that fixes it
             ("10.0.0.2:5555", true, false),         // the right port of a stranger
             ("[::ffff:10.0.0.1]:5555", true, true), // the same address, written as IPv6
         ] {
             assert_eq!(latch.admits(at(from), sound), believed, "{from}");
         }
         assert_eq!(latch.destination(), Some(at("10.0.0.1:5555")));
+    }
+
+    #[test]
+    fn the_described_port_takes_its_place_back_and_keeps_it() {
+        let mut latch = Latch::default();
+        latch.name(at("10.0.0.1:4000"));
+        for (from, believed) in
+            [("10.0.0.1:5555", true), ("10.0.0.1:4000", true), ("10.0.0.1:5555", false), ("10.0.0.1:4000", true)]
+        {
+            assert_eq!(latch.admits(at(from), true), believed, "{from}");
+        }
+        assert_eq!(latch.destination(), Some(at("10.0.0.1:4000")));
     }
 
     #[test]

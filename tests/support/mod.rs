@@ -29,10 +29,3 @@ pub fn eventually<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Opti
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }
-
-/// Held by tests that do not run beside each other: where all phones have one address, those that outlive their engine speak
-/// to a port that the next engine may have, and the first port heard from a described address is the one believed.
-pub fn alone() -> std::sync::MutexGuard<'static, ()> {
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}

@@ -87,9 +87,13 @@ fn only_a_new_description_moves_the_source() {
     stage.pass(200);
     assert!(stage.heard_by(A).iter().all(|sound| sound.to == address(A)));
     stage.connect(A, |remote| (remote.rtp, remote.rtcp) = (other, SocketAddr::new(other.ip(), 6_001)));
+    // The old port speaks first, as one that has not heard of the new description does; the described one takes its place.
     stage.speak(A, 500, &[1; 160]);
-    stage.speak_from(A, other, 8, 500, 500 * 160, &[1; 160]);
-    assert_eq!(stage.counters(A).received, 2, "the new one, and it alone");
+    stage.speak_from(A, other, 8, 501, 501 * 160, &[1; 160]);
+    assert_eq!(stage.counters(A).received, 3);
+    stage.speak(A, 502, &[1; 160]);
+    stage.speak_from(A, other, 8, 503, 503 * 160, &[1; 160]);
+    assert_eq!(stage.counters(A).received, 4, "the new one, and it alone");
 }
 
 #[test]

@@ -66,13 +66,21 @@ fn packets_of_strangers_never_enter() {
     assert_eq!(sounds.iter().map(|sound| sound.payload[0]).collect::<Vec<_>>(), [2]);
     assert_eq!(stage.notices, []);
     assert_eq!((stage.counters(A).received, stage.counters(A).dropped), (1, 8));
-    // A second description lets the second port in, and shuts the first out.
+    // A second description lets the second port in, and shuts a third out.
+    let third: SocketAddr = SocketAddr::new(second.ip(), 5_556);
     stage.connect(A, |_| {});
     stage.speak_from(A, second, 8, 4, 640, &[3; 160]);
-    stage.speak(A, 10, &[4; 160]);
+    stage.speak_from(A, third, 8, 5, 800, &[4; 160]);
     assert_eq!(stage.heard_by(B).iter().map(|sound| sound.payload[0]).collect::<Vec<_>>(), [3]);
     stage.pass(600);
     assert!(stage.heard_by(A).iter().all(|sound| sound.to == second), "ours go where theirs come from");
+    // The described port takes its place back, and then the second is shut out.
+    stage.speak(A, 10, &[5; 160]);
+    stage.speak_from(A, second, 8, 11, 1_760, &[3; 160]);
+    let heard: Vec<u8> = stage.heard_by(B).iter().map(|sound| sound.payload[0]).collect();
+    assert!(heard.contains(&5) && !heard.contains(&3), "{heard:?}");
+    stage.pass(600);
+    assert!(stage.heard_by(A).last().is_some_and(|sound| sound.to == address(A)));
 }
 
 #[test]
