@@ -215,6 +215,8 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         apology: APOLOGY,
         auto_answer: false,
         preferred: (*name == "social").then_some(Whom::OrderOwner),
+        callback: None,
+        elsewhere: Vec::new(),
     };
     SiteSettings {
         code: CODES[site].into(),

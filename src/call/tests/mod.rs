@@ -1,5 +1,6 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
+mod away;
 mod leg;
 mod preferred;
 mod quality;
@@ -74,6 +75,8 @@ fn settings() -> Arc<Settings> {
         apology: APOLOGY,
         auto_answer: false,
         preferred: None,
+        callback: None,
+        elsewhere: Vec::new(),
     };
     Arc::new(Settings {
         sites: vec![SiteSettings {
