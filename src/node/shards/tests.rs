@@ -46,6 +46,7 @@ fn call_settings() -> Arc<CallSettings> {
         apology,
         auto_answer: false,
         preferred: None,
+        comfort: None,
         callback: None,
         elsewhere: Vec::new(),
     };
