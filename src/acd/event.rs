@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Into the [`Acd`](super::Acd): one owner for all queues of a site.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// A caller wants a human.
     Enqueue(Enqueue),
@@ -51,6 +51,7 @@ pub enum Event {
         /// Who.
         agent: AgentId,
         /// What.
+        #[serde(with = "super::agent::untagged")]
         state: Want,
     },
     /// The agent's phone is registered, or no more.
@@ -84,7 +85,7 @@ pub enum Event {
 }
 
 /// A caller who wants a human.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enqueue {
     /// Where commands about this caller go.
     pub call: CallId,
@@ -139,7 +140,7 @@ pub struct Lease {
 }
 
 /// Out of the ACD.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Command {
     /// Ring this agent for this caller, beside those who ring for them already. The agent is booked already.
     Offer {
@@ -184,7 +185,7 @@ pub enum Released {
 }
 
 /// A change of an agent's state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AgentChange {
     /// Who.
     pub agent: AgentId,
@@ -233,7 +234,7 @@ impl AgentState {
 }
 
 /// All the ACD knows of one site's queues and agents.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Settings {
     /// Whose.
     pub site: SiteId,
@@ -246,7 +247,7 @@ pub struct Settings {
 }
 
 /// One queue.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueueSettings {
     /// Name.
     pub name: Box<str>,
@@ -273,7 +274,7 @@ pub struct QueueSettings {
 }
 
 /// How the callers of a queue find their agent, and where they go when nobody comes.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Routing {
     /// Who among several idle agents.
     pub strategy: Strategy,
@@ -338,7 +339,7 @@ pub enum Strategy {
 }
 
 /// A lesser need after some waiting.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Relax {
     /// Since the caller began to wait.
     pub after: Duration,
@@ -347,7 +348,7 @@ pub struct Relax {
 }
 
 /// A way out of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overflow {
     /// Applies then.
     pub when: When,
@@ -356,7 +357,7 @@ pub struct Overflow {
 }
 
 /// When a caller for whom nobody is idle leaves a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
     /// After so much waiting in all.
     Waited(Duration),
@@ -381,7 +382,7 @@ pub enum NoAgents {
 }
 
 /// One agent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentSettings {
     /// Id.
     pub agent: AgentId,

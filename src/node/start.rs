@@ -18,6 +18,7 @@ use super::registrations::{Registrations, SAVE_EVERY};
 use super::reload::Reload;
 use super::restore::{Restored, restore, shown};
 use super::routes::Routes;
+use super::routing::{RoutingWriter, Tale};
 use super::setup::Setup;
 use super::shards::{Keeping, ShardMailbox, ShardTask};
 use super::standing::{Before, Keeper};
@@ -127,6 +128,7 @@ pub struct Node {
     recorder: Recorder,
     archive: Option<(Archive, archive::Worker)>,
     keeper: Keeper,
+    routing: RoutingWriter,
     media: Arc<MediaThreads>,
     acd_counts: Vec<Arc<Mutex<acd::Counts>>>,
     /// Replaced at a reload; `config` is what the node was started with.
@@ -187,6 +189,9 @@ impl Node {
             faults: Faults::default(),
             edge,
         });
+        let codes = config.sites.iter().map(|site| site.code.clone()).collect();
+        let folder = config.routing_folder();
+        let (routing, tales) = RoutingWriter::start(folder, config.routing, codes, &wires.faults.routing)?;
         let mut node = Node {
             acd_counts: config.sites.iter().map(|_| Arc::default()).collect(),
             archive: start_archive(&config, &store, (wires.clone(), seed))?,
@@ -199,6 +204,7 @@ impl Node {
             facts,
             recorder,
             keeper,
+            routing,
             media: Arc::new(media),
             tasks: Vec::new(),
             facts_refused,
@@ -207,7 +213,7 @@ impl Node {
         };
         let Restored { shards, acds, contacts, mut gone, .. } = restored;
         node.keeper.way().give(&mut gone);
-        node.spawn_acds(acd_mailboxes, acds);
+        node.spawn_acds(acd_mailboxes, acds, tales);
         // What restored calls say first finds its way; they are heard once the phones are known.
         lock(&node.listeners).publish(&node.wires);
         node.spawn_shards(shard_mailboxes, shards)?;
@@ -222,8 +228,10 @@ impl Node {
         &mut self,
         mailboxes: Vec<mpsc::Receiver<acd::event::Event>>,
         acds: Vec<(acd::Acd, Vec<acd::event::Command>)>,
+        tales: Vec<Tale>,
     ) {
-        for (((site, mailbox), counts), (acd, begun)) in (0u16..).zip(mailboxes).zip(&self.acd_counts).zip(acds) {
+        let ways = mailboxes.into_iter().zip(tales);
+        for (((site, (mailbox, tale)), counts), (acd, begun)) in (0u16..).zip(ways).zip(&self.acd_counts).zip(acds) {
             let agents: Vec<AgentId> = acd_agents(&self.wires.setup.load().acd[usize::from(site)]);
             let shown = shown(&acd, agents.iter().copied()).into_iter().map(Delta::Agent);
             self.wires.live.apply(clock::now().wall, shown);
@@ -232,6 +240,7 @@ impl Node {
                 acd,
                 begun,
                 way: self.keeper.way(),
+                tale,
                 changed: agents.into_iter().collect(),
                 wires: self.wires.clone(),
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1 + site, self.seed),
@@ -477,6 +486,7 @@ impl Node {
         }
         save_registrations(&self.wires);
         let (media, recorder, keeper, archive) = (self.media, self.recorder, self.keeper, self.archive);
+        let routing = self.routing;
         let stopped = tokio::task::spawn_blocking(move || {
             if let Some((_, worker)) = archive {
                 worker.stop();
@@ -484,6 +494,7 @@ impl Node {
             drop(media);
             recorder.stop();
             keeper.stop();
+            routing.stop();
         });
         if stopped.await.is_err() {
             tracing::error!("the media threads or the recorder did not stop in order");
