@@ -14,6 +14,7 @@ mod fuzz;
 mod recordings;
 mod reload;
 mod robust;
+mod routing;
 mod sim;
 mod sip;
 mod sites;

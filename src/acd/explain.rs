@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
+/// Of a machine, its settings and its inputs as they are serialised: raised whenever one of them changes.
+pub const FORM: u16 = 1;
 /// Decisions told of one contact; what comes later is not told.
 pub const DECISIONS_MAX: usize = 500;
 /// Agents looked at for one decision, in order of configuration: a site's.
@@ -445,10 +447,8 @@ impl Acd {
         match event {
             Event::Enqueue(caller) | Event::Overtaken { caller, .. } if caller.contact == watch.contact => {
                 watch.know(caller.call);
-                match event {
-                    Event::Overtaken { lease, .. } => Some(Outcome::Answered { agent: watch.names.agent(lease.agent) }),
-                    _ => None,
-                }
+                let Event::Overtaken { lease, .. } = event else { return None };
+                Some(Outcome::Answered { agent: watch.names.agent(lease.agent) })
             }
             Event::Adopt { live, .. } => {
                 let contact = watch.contact;

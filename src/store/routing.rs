@@ -18,7 +18,7 @@ pub mod replay;
 
 use crate::acd::Acd;
 use crate::acd::event::{Command, Event};
-use crate::acd::explain::Names;
+use crate::acd::explain::{FORM, Names};
 use crate::base::{Now, Wall};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Of frames and of all that is in them: an other one cannot be read.
-pub const VERSION: u16 = 1;
+/// Of what is in the frames; another one cannot be read.
+pub const VERSION: u16 = FORM;
 const MAGIC: [u8; 8] = *b"JIESU-R1";
 const FRAME_BYTES: usize = 8;
 /// The largest payload, far above a city's machine.

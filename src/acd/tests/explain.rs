@@ -406,7 +406,7 @@ fn no_more_is_told_than_the_limit() {
     assert_eq!((decisions.len(), cut), (DECISIONS_MAX, true));
 }
 
-/// What is kept of a machine and of its inputs is in files: when this changes, so must `store::routing::VERSION`.
+/// What is kept of a machine and of its inputs is in files: when this changes, so must [`FORM`].
 #[test]
 fn what_is_kept_is_written_as_it_was() {
     let (mut dice, mut acd, mut out) = (Dice::new(1), Acd::new(Arc::new(mixed_site(0)), 1), Vec::new());
@@ -421,5 +421,5 @@ fn what_is_kept_is_written_as_it_was() {
         dice.hear(&out);
     }
     let sums = (crc32fast::hash(&postcard::to_stdvec(&acd).unwrap()), crc32fast::hash(&inputs));
-    assert_eq!((crate::store::routing::VERSION, sums), (1, (1_103_038_761, 3_129_294_928)), "raise the version");
+    assert_eq!((FORM, sums), (1, (1_103_038_761, 3_129_294_928)), "raise the form");
 }

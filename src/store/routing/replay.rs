@@ -27,7 +27,7 @@ pub struct Asked {
     pub until: Wall,
 }
 
-/// What a record's end may lie behind what the queues were told of it.
+/// By so much the queues may hear of an end later than the record tells.
 const SLACK_MS: i64 = 2_000;
 
 impl Asked {
@@ -35,7 +35,7 @@ impl Asked {
     pub fn of_record(contact: ContactId, call: &CallRow, now: Wall) -> Asked {
         // The id bears the moment of its birth, as the record does, and may be the earlier.
         let born = i64::try_from(contact.0 >> 80).unwrap_or(i64::MAX);
-        let until = call.ended.map_or(now, |ended| Wall(ended.saturating_add(SLACK_MS)));
+        let until = call.ended.map_or(now, Wall);
         Asked { contact, from: Wall(call.offered.min(born)), until }
     }
 }
@@ -148,7 +148,7 @@ pub fn explain(folder: &Path, site: &str, asked: Asked) -> Result<Explanation, E
         }
         let replay = replay.as_mut().expect("it was just begun");
         while let Some(step) = reader.step().map_err(unreadable)? {
-            if step.now.wall > asked.until {
+            if step.now.wall.0 > asked.until.0.saturating_add(SLACK_MS) {
                 break;
             }
             let at = step.now.wall;
