@@ -15,6 +15,7 @@ mod fuzz;
 mod recordings;
 mod reload;
 mod robust;
+mod routing;
 mod sim;
 mod sip;
 mod sites;

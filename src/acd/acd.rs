@@ -7,12 +7,14 @@
 use super::agent::Agent;
 use super::estimate::Flow;
 use super::event::{Command, Enqueue, Event, Lease, Patience, QueueSettings, Released, Settings};
+use super::explain::Watch;
 use super::idle::{Idle, Tally};
 use super::line::{Caller, Line, Place, Standing};
 use super::overflow::Entry;
 use super::skills::{Need, Skills, common};
 use crate::base::wheel::Wheel;
 use crate::base::{AgentId, CallId, Mono, Now, QueueId};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ const DAY_MS: i64 = 86_400_000;
 const STEP: Duration = Duration::from_millis(1);
 
 /// What runs out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Timer {
     /// An agent's phone has rung for long enough.
     Lease(Lease),
@@ -34,7 +36,7 @@ pub(super) enum Timer {
 }
 
 /// What a queue remembers.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Course {
     /// Whom it rang last.
     pub(super) last: Option<u32>,
@@ -51,7 +53,11 @@ pub(super) struct Course {
 /// # Deadlines
 /// An offer ends at `ring_until`, wrap-up at its end, waiting at the queue's `wait_max`. Talking has no deadline here:
 /// it lasts as long as the call does, and the call owes one `Ended` for each `Answered`.
-#[derive(Debug)]
+///
+/// # Copies
+/// A copy, also one that went through a file, decides as the original does from there on, to the last tie: that is what
+/// [`explain`](super::explain) replays. What survives a crash is a [`Snapshot`](super::Snapshot), which fits other releases.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Acd {
     pub(super) settings: Arc<Settings>,
     pub(super) skills: Skills,
@@ -74,6 +80,9 @@ pub struct Acd {
     /// The site's day, counted from 1970.
     pub(super) day: i64,
     due: Vec<Timer>,
+    /// Set only in a replay: hears why.
+    #[serde(skip)]
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl Acd {
@@ -94,6 +103,7 @@ impl Acd {
             flows: vec![Course::default(); settings.queues.len()],
             day: 0,
             due: Vec::new(),
+            watch: None,
             settings,
         };
         acd.grow();

@@ -16,6 +16,7 @@
 
 use super::acd::{AGENTS_MAX, Acd, Timer};
 use super::event::{AgentChange, AgentState, Command, Declined, Lease, Want};
+use super::explain::Sight;
 use super::idle::Tally;
 use super::overflow::Entry;
 use super::skills::Team;
@@ -65,6 +66,24 @@ impl Next {
             Next::Ready => otherwise,
             Next::NotReady { .. } | Next::Offline => self,
         }
+    }
+}
+
+/// [`Want`] for files without field names, which cannot read the form that the API speaks.
+pub(super) mod untagged {
+    use super::{Next, Want};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(want: &Want, to: S) -> Result<S::Ok, S::Error> {
+        Next::from(want.clone()).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Want, D::Error> {
+        Ok(match Next::deserialize(from)? {
+            Next::Ready => Want::Ready,
+            Next::NotReady { reason } => Want::NotReady { reason },
+            Next::Offline => Want::Offline,
+        })
     }
 }
 
@@ -131,7 +150,7 @@ impl State {
 }
 
 /// One agent, known by the place in the table.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Agent {
     pub(super) state: State,
     /// When the present state, as the world sees it, began.
@@ -426,12 +445,14 @@ impl Acd {
                 if let Some(queue) = self.line.caller(slot).queue {
                     self.flows[queue.index()].flow.taken(now);
                 }
+                self.witness(slot, Sight::CameFree(id));
                 self.lift(slot);
                 self.offer(now, id, slot, out);
                 self.gather(now, slot, out);
             }
             None => match self.line.first_open(self.skills.serves(team)) {
                 Some(slot) => {
+                    self.witness(slot, Sight::Joins(id));
                     self.line.shut(slot);
                     self.offer(now, id, slot, out);
                     self.gather(now, slot, out);

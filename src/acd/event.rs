@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Into the [`Acd`](super::Acd): one owner for all queues of a site.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// A caller wants a human.
     Enqueue(Enqueue),
@@ -56,6 +56,7 @@ pub enum Event {
         /// Who.
         agent: AgentId,
         /// What.
+        #[serde(with = "super::agent::untagged")]
         state: Want,
     },
     /// The agent's phone is registered, or no more.
@@ -89,7 +90,7 @@ pub enum Event {
 }
 
 /// A caller who wants a human.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enqueue {
     /// Where commands about this caller go.
     pub call: CallId,
@@ -159,7 +160,7 @@ pub struct Lease {
 }
 
 /// Out of the ACD.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Command {
     /// Ring this agent for this caller, beside those who ring for them already. The agent is booked already.
     Offer {
@@ -220,7 +221,7 @@ pub enum Released {
 }
 
 /// A change of an agent's state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AgentChange {
     /// Who.
     pub agent: AgentId,
@@ -269,7 +270,7 @@ impl AgentState {
 }
 
 /// All the ACD knows of one site's queues and agents.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Settings {
     /// Whose.
     pub site: SiteId,
@@ -282,7 +283,7 @@ pub struct Settings {
 }
 
 /// One queue.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueueSettings {
     /// Name.
     pub name: Box<str>,
@@ -309,7 +310,7 @@ pub struct QueueSettings {
 }
 
 /// How the callers of a queue find their agent, and where they go when nobody comes.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Routing {
     /// Who among several idle agents.
     pub strategy: Strategy,
@@ -374,7 +375,7 @@ pub enum Strategy {
 }
 
 /// A lesser need after some waiting.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Relax {
     /// Since the caller began to wait.
     pub after: Duration,
@@ -383,7 +384,7 @@ pub struct Relax {
 }
 
 /// A way out of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overflow {
     /// Applies then.
     pub when: When,
@@ -392,7 +393,7 @@ pub struct Overflow {
 }
 
 /// Where a way out of a queue leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum To {
     /// To this queue, waiting time kept.
     Queue(QueueId),
@@ -403,7 +404,7 @@ pub enum To {
 }
 
 /// When a caller for whom nobody is idle leaves a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
     /// After so much waiting in all.
     Waited(Duration),
@@ -428,7 +429,7 @@ pub enum NoAgents {
 }
 
 /// One agent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentSettings {
     /// Id.
     pub agent: AgentId,

@@ -13,7 +13,7 @@ use std::time::Duration;
 const NOBODY: u32 = u32::MAX;
 const EMPTY: u64 = u64::MAX;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Link {
     turn: u64,
     team: u32,
@@ -24,7 +24,7 @@ struct Link {
 const UNLINKED: Link = Link { turn: EMPTY, team: NOBODY, before: NOBODY, after: NOBODY };
 
 /// Idle agents by team, each list in ascending order of turn.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Idle {
     /// By agent.
     links: Vec<Link>,

@@ -44,7 +44,7 @@ impl Place {
 pub(super) type Leases = SmallVec<[Lease; 1]>;
 
 /// What a caller in the line is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Standing {
     /// Between two decisions of one step; never seen from outside.
     Between,
@@ -65,7 +65,7 @@ impl Standing {
 }
 
 /// One caller.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Caller {
     pub(super) call: CallId,
     pub(super) contact: ContactId,
@@ -128,7 +128,7 @@ impl Caller {
 }
 
 /// Callers by need, those of one need in order of their places.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Buckets {
     by_need: Vec<BTreeMap<Place, u32>>,
     /// By need: the first place and whose it is, so that buckets are compared without walking them.
@@ -184,7 +184,7 @@ impl Buckets {
 }
 
 /// All callers of a site who have no agent yet.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Line {
     callers: Vec<Option<Caller>>,
     free: Vec<u32>,

@@ -12,6 +12,7 @@ mod adopt;
 mod agent;
 mod check;
 mod estimate;
+pub mod explain;
 mod idle;
 mod line;
 mod order;

@@ -3,13 +3,14 @@
 use super::event::{Settings, Strategy};
 use super::idle::Tally;
 use super::skills::Team;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::Bound::{Excluded, Unbounded};
 
 const NOWHERE: u32 = u32::MAX;
 
 /// The orders that strategies in use look at.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Orders {
     pub(super) calls: Option<Order>,
     pub(super) talk: Option<Order>,
@@ -75,7 +76,7 @@ pub(super) struct Place {
 }
 
 /// Idle agents of each team by a key, then by turn.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Order {
     /// By agent, while idle.
     keys: Vec<(u64, u64)>,
@@ -112,7 +113,7 @@ impl Order {
 }
 
 /// Idle agents of each team in no order, to be drawn from.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Pool {
     /// By agent: the place in the team's list.
     places: Vec<u32>,

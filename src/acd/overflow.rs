@@ -10,6 +10,7 @@
 
 use super::acd::{Acd, Timer};
 use super::event::{Command, NoAgents, Overflow, Patience, Released, To, When};
+use super::explain::Sight;
 use super::line::{Place, Standing};
 use super::skills::Need;
 use crate::base::{AgentId, CallId, Mono, QueueId};
@@ -23,10 +24,11 @@ pub(super) enum Entry {
     Back,
 }
 
+/// What the queue's rules make of a caller; with the rule, where one of the ways out applied.
 enum Way {
     Wait,
-    Move(QueueId),
-    Leave(Released),
+    Move(QueueId, When),
+    Leave(Released, Option<When>),
 }
 
 impl Acd {
@@ -45,6 +47,7 @@ impl Acd {
         loop {
             let known = self.line.caller(slot).queue.filter(|&queue| self.skills.need_of(queue).is_some());
             let Some(queue) = known else {
+                self.witness(slot, Sight::Released(Released::QueueGone, None));
                 self.release(slot, Released::QueueGone, out);
                 return false;
             };
@@ -53,6 +56,7 @@ impl Acd {
             match self.preferred(now, slot, (queue, need)) {
                 Some(agent) if self.idle.holds(agent) => {
                     self.line.caller_mut(slot).closed = true;
+                    self.witness(slot, Sight::Preferred(agent));
                     self.idle.leave(agent);
                     self.offer(now, agent, slot, out);
                     return true;
@@ -61,27 +65,32 @@ impl Acd {
                 Some(agent) if matches!(self.way(now, slot, (queue, need), entry), Way::Wait) => {
                     self.line.caller_mut(slot).awaits = Some(agent);
                     self.wait(now, slot, (queue, need));
+                    self.witness(slot, Sight::Waits);
                     return false;
                 }
                 Some(_) | None => self.line.caller_mut(slot).preferred = None,
             }
             if let Some(agent) = self.choose(queue, need) {
+                self.witness(slot, Sight::Chosen(agent));
                 self.idle.leave(agent);
                 self.offer(now, agent, slot, out);
                 return true;
             }
             match self.way(now, slot, (queue, need), entry) {
-                Way::Leave(why) => {
+                Way::Leave(why, rule) => {
+                    self.witness(slot, Sight::Released(why, rule));
                     self.release(slot, why, out);
                     return false;
                 }
-                Way::Move(to) if moves < self.settings.queues.len() => {
+                Way::Move(to, rule) if moves < self.settings.queues.len() => {
+                    self.witness(slot, Sight::Moves(to, rule));
                     moves += 1;
                     entry = Entry::New;
                     self.move_to(slot, to);
                 }
-                Way::Move(_) | Way::Wait => {
+                Way::Move(..) | Way::Wait => {
                     self.wait(now, slot, (queue, need));
+                    self.witness(slot, Sight::Waits);
                     return false;
                 }
             }
@@ -141,20 +150,20 @@ impl Acd {
             };
             if applies {
                 return match to {
-                    To::Queue(to) => Way::Move(to),
-                    To::Release => Way::Leave(why),
-                    To::Elsewhere(way) => Way::Leave(Released::Diverted { queue, way }),
+                    To::Queue(to) => Way::Move(to, when),
+                    To::Release => Way::Leave(why, Some(when)),
+                    To::Elsewhere(way) => Way::Leave(Released::Diverted { queue, way }, Some(when)),
                 };
             }
         }
         if self.present[need] == 0 && settings.no_agents == NoAgents::Release {
-            return Way::Leave(Released::NoAgents);
+            return Way::Leave(Released::NoAgents, None);
         }
         if caller.wait_until.is_some_and(|until| until <= now) {
-            return Way::Leave(Released::WaitedTooLong);
+            return Way::Leave(Released::WaitedTooLong, None);
         }
         if new && self.line.waiting(queue) >= settings.waiting_max {
-            return Way::Leave(Released::Full);
+            return Way::Leave(Released::Full, None);
         }
         Way::Wait
     }

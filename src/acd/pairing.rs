@@ -14,6 +14,7 @@
 use super::acd::{Acd, Timer};
 use super::agent::{Booking, Next, State};
 use super::event::{Command, Lease, Patience, Strategy};
+use super::explain::Sight;
 use super::idle::Choice;
 use super::skills::Need;
 use crate::base::{AgentId, Mint, Mono, QueueId};
@@ -56,6 +57,7 @@ impl Acd {
             let Some(agent) = self.choose(queue, need) else {
                 return self.line.open(slot, need);
             };
+            self.witness(slot, Sight::Beside(agent));
             self.idle.leave(agent);
             self.offer(now, agent, slot, out);
         }

@@ -5,6 +5,7 @@
 
 use super::event::{QueueSettings, Settings, Strategy};
 use crate::base::{AgentId, QueueId, SkillId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A set of skill needs that some queue has, dense within one configuration.
@@ -13,7 +14,7 @@ pub(super) type Need = usize;
 pub(super) type Team = usize;
 
 /// Equal rows of bits: a table of yes and no.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Bits {
     words: usize,
     bits: Vec<u64>,
@@ -61,7 +62,7 @@ impl Iterator for Ones {
 }
 
 /// What the settings say about who can serve what.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Skills {
     /// How many needs there are.
     pub(super) needs: usize,

@@ -27,6 +27,7 @@ pub mod peaks;
 pub mod problem;
 pub mod queues;
 pub mod recordings;
+mod routing;
 pub mod transfers;
 pub mod trunks;
 
@@ -118,6 +119,8 @@ pub struct Node {
     pub archive: Option<Archive>,
     /// Below each of them stands one folder for each site, named by its code.
     pub recordings_roots: Vec<PathBuf>,
+    /// Where what queues are told is kept, one folder for each site.
+    pub routing: PathBuf,
     /// Who may ask; replaced by a reload.
     pub tokens: Arc<ArcSwap<Vec<TokenSettings>>>,
     /// Ends a call.
@@ -157,6 +160,7 @@ pub struct Api {
     answers: idempotency::Answers<Asked>,
     requests: Semaphore,
     figures: Semaphore,
+    explanations: Semaphore,
     streams: Arc<Semaphore>,
     strangers: Mutex<VecDeque<Instant>>,
 }
@@ -195,6 +199,7 @@ pub fn router(node: Node) -> Router {
         answers: idempotency::Answers::default(),
         requests: Semaphore::new(REQUESTS_MAX),
         figures: Semaphore::new(figures::FIGURES_MAX),
+        explanations: Semaphore::new(routing::EXPLANATIONS_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         strangers: Mutex::default(),
         node,
@@ -240,6 +245,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(transfers::begin))
         .routes(routes!(transfers::step))
         .routes(routes!(calls::one))
+        .routes(routes!(routing::of_call))
         .routes(routes!(orders::list))
         .routes(routes!(orders::one))
         .routes(routes!(recordings::list))

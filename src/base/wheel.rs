@@ -6,6 +6,7 @@
 
 use super::time::Mono;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Seven levels of 64 slots: with steps of 1 ms the wheel spans 139 years from the zero of the clock.
 const LEVELS: usize = 7;
@@ -13,13 +14,13 @@ const SLOTS: usize = 64;
 const NONE: u32 = u32::MAX;
 
 /// Names one timer from [`Wheel::set`] until it fires or is cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TimerId {
     slot: u32,
     generation: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<K> {
     generation: u32,
     /// Absolute step at which it fires.
@@ -34,7 +35,12 @@ struct Entry<K> {
 }
 
 /// The wheel. `K` says what to do when a timer fires.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(
+    from = "Kept<K>",
+    into = "Kept<K>",
+    bound(serialize = "K: Clone + Serialize", deserialize = "K: Deserialize<'de>")
+)]
 pub struct Wheel<K> {
     step: Duration,
     /// The next step to be looked at; all earlier ones have fired.
@@ -46,6 +52,54 @@ pub struct Wheel<K> {
     /// One bit a slot: which lists of a level hold something.
     occupied: [u64; LEVELS],
     live: usize,
+}
+
+/// A wheel as plain data: the lists follow from what is due when.
+#[derive(Serialize, Deserialize)]
+struct Kept<K> {
+    step: Duration,
+    now: u64,
+    order: u64,
+    entries: Vec<KeptEntry<K>>,
+    free: Vec<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptEntry<K> {
+    generation: u32,
+    due: u64,
+    order: u64,
+    at: Mono,
+    key: Option<K>,
+}
+
+impl<K> From<Wheel<K>> for Kept<K> {
+    fn from(wheel: Wheel<K>) -> Kept<K> {
+        let kept = |Entry { generation, due, order, at, key, .. }| KeptEntry { generation, due, order, at, key };
+        let Wheel { step, now, order, entries, free, .. } = wheel;
+        Kept { step, now, order, entries: entries.into_iter().map(kept).collect(), free }
+    }
+}
+
+impl<K> From<Kept<K>> for Wheel<K> {
+    fn from(kept: Kept<K>) -> Wheel<K> {
+        let unlinked = |KeptEntry { generation, due, order, at, key }| Entry {
+            generation,
+            due,
+            order,
+            at,
+            list: NONE,
+            previous: NONE,
+            next: NONE,
+            key,
+        };
+        let Kept { step, now, order, entries, free } = kept;
+        let entries: Vec<_> = entries.into_iter().map(unlinked).collect();
+        let set: Vec<u32> = (0u32..).zip(&entries).filter(|(_, entry)| entry.key.is_some()).map(|(at, _)| at).collect();
+        let mut wheel = Wheel { now, order, entries, free, live: set.len(), ..Wheel::new(step) };
+        set.into_iter().for_each(|slot| wheel.link(slot));
+        wheel
+    }
 }
 
 impl<K> Wheel<K> {

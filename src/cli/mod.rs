@@ -1,9 +1,10 @@
-//! The command line: `serve`, `check`, `diff`, `reload`, `agent`, `verify`, `simulate`.
+//! The command line: `serve`, `check`, `diff`, `reload`, `agent`, `verify`, `explain`, `simulate`.
 //!
 //! Owns arguments, what is printed and exit codes. Errors go to standard error with their cure.
 
 mod agent;
 mod control;
+mod explain;
 mod reload;
 mod serve;
 mod simulate;
@@ -68,6 +69,14 @@ enum Command {
         #[command(flatten)]
         arguments: verify::Arguments,
     },
+    /// Tell how one call found its agent: for each decision who was eligible, who was not and why, and which rule chose.
+    /// Reads the files and the database; no engine need run.
+    Explain {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        arguments: explain::Arguments,
+    },
     /// Run a day of generated calls through the site's queues: what would happen, how many agents would be needed.
     Simulate {
         #[command(flatten)]
@@ -98,6 +107,7 @@ impl Cli {
             Command::Reload { file } => reload::run(&file.config, control::Wanted::Reload),
             Command::Agent { file, action } => agent::run(&load(&file)?, action),
             Command::Verify { file, arguments } => verify::run(&load(&file)?, &arguments),
+            Command::Explain { file, arguments } => explain::run(&load(&file)?, &arguments),
             Command::Simulate { file, arguments } => simulate::run(&load(&file)?, &arguments),
         }
     }

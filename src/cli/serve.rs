@@ -116,6 +116,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         store: node.store().clone(),
         archive: node.archive(),
         recordings_roots: node.config().node.recordings.clone(),
+        routing: node.config().routing_folder(),
         tokens: Arc::new(ArcSwap::from_pointee(tokens)),
         hang_up: Arc::new(move |call| ok(hang_up(call))),
         dial: Arc::new(node.dial()),

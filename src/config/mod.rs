@@ -27,7 +27,7 @@ mod targets;
 mod trunks;
 
 pub use listeners::{Bounds, Certificate, Clients, Listener, Strangers, Tls, Transport};
-pub use node::{Api, Journal, Node, Overload, Registrar, Site, Token};
+pub use node::{Api, Journal, Node, Overload, Registrar, Routing, Site, Token};
 pub use problem::{ConfigErrors, Problem};
 
 use crate::base::{PromptId, QueueId, SiteId, SkillId, TrunkId};
@@ -51,6 +51,8 @@ pub struct Config {
     pub api: Api,
     /// The journal.
     pub journal: Journal,
+    /// What is kept of what queues are told.
+    pub routing: Routing,
     /// SQL.
     pub database: PathBuf,
     /// Registrations.
@@ -188,6 +190,7 @@ impl Config {
             ("[node]", self.node == new.node),
             ("[api] listen", self.api.listen == new.api.listen),
             ("[journal]", self.journal == new.journal),
+            ("[routing]", self.routing == new.routing),
             ("[database]", self.database == new.database),
             ("[overload]", self.overload == new.overload),
             ("[archive]", self.archive == new.archive),
@@ -200,6 +203,11 @@ impl Config {
     /// What `new` says otherwise, by kind and name of the items; prompts are not among them.
     pub fn changes(&self, new: &Config) -> Vec<Change> {
         self.outline.changes(&new.outline)
+    }
+
+    /// Where what queues are told is kept, one folder for each site.
+    pub fn routing_folder(&self) -> PathBuf {
+        self.node.data_dir.join("routing")
     }
 
     /// The site of this code.
@@ -286,6 +294,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         node: main.node,
         api: main.api,
         journal: main.journal,
+        routing: main.routing,
         database: main.database,
         registrar: main.registrar,
         overload: main.overload,

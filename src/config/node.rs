@@ -95,6 +95,15 @@ pub struct Journal {
     pub keep: Duration,
 }
 
+/// `[routing]`: what queues are told is kept, so that each decision can be explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routing {
+    /// For so long.
+    pub keep: Duration,
+    /// All sites together take so many bytes at most; the oldest goes first.
+    pub bytes_max: u64,
+}
+
 /// `[registrar]`.
 #[derive(Clone, Debug)]
 pub struct Registrar {
@@ -159,6 +168,7 @@ pub(super) struct Main {
     pub node: Node,
     pub api: Api,
     pub journal: Journal,
+    pub routing: Routing,
     pub database: PathBuf,
     pub registrar: Registrar,
     pub overload: Overload,
@@ -186,6 +196,10 @@ pub(super) fn check(
             commit: Duration::from_millis(check.bounded(journal.commit_ms.as_ref(), 20, 1..=1_000)),
             segment_bytes: check.bounded(journal.segment_mib.as_ref(), 64, 1..=1_024) << 20,
             keep: Duration::from_secs(86_400 * check.bounded(journal.keep_days.as_ref(), 7, 0..=3_650)),
+        },
+        routing: Routing {
+            keep: Duration::from_secs(86_400 * check.bounded(raw.routing.keep_days.as_ref(), 30, 1..=3_650)),
+            bytes_max: check.bounded(raw.routing.mib_max.as_ref(), 4_096, 16..=1_048_576) << 20,
         },
         database: database(&mut check, &raw.database, &node, root),
         registrar: registrar(&mut check, &raw.registrar),

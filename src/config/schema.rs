@@ -20,6 +20,8 @@ pub(super) struct Main {
     #[serde(default)]
     pub journal: Journal,
     #[serde(default)]
+    pub routing: Routing,
+    #[serde(default)]
     pub database: Database,
     #[serde(default)]
     pub registrar: Registrar,
@@ -78,6 +80,13 @@ pub(super) struct Journal {
     pub commit_ms: Option<Count>,
     pub segment_mib: Option<Count>,
     pub keep_days: Option<Count>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Routing {
+    pub keep_days: Option<Count>,
+    pub mib_max: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -237,6 +237,10 @@ pub struct Faults {
     pub ports_refused: u64,
     /// Failed writes of the file of registrations, tried again.
     pub registrations_unsaved: u64,
+    /// Inputs of queues that found no room on their way to disk: what was decided then cannot be explained.
+    pub routing_lost: u64,
+    /// Failed writes of the same; a new file is begun after a while.
+    pub routing_unwritten: u64,
     /// Steps of machines cut short by a panic.
     pub panics: u64,
 }

@@ -19,6 +19,7 @@ mod guard;
 mod queues;
 mod restore;
 mod routes;
+mod routing;
 pub mod recorder;
 mod recall;
 mod registrations;

@@ -3,6 +3,7 @@
 use super::clock;
 use super::guard::{Panicked, fenced};
 use super::live::Delta;
+use super::routing::{Tale, Why};
 use super::standing::{KEEP_EVERY, ToKeeper, put_agent};
 use super::wires::{Wires, lock};
 use crate::acd::Acd;
@@ -21,7 +22,7 @@ const BATCH_MAX: usize = 256;
 /// Looked at the clock at least this often.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// One step of an ACD. What a panicking one had said is thrown away: calls in line name themselves again, leases run out.
+/// One step of an ACD; whether it was whole. What a panicking one had said is thrown away: calls in line name themselves again, leases run out.
 /// An ACD that is left in disorder is made anew from what survives a crash.
 fn take_step(
     acd: &mut Acd,
@@ -30,14 +31,14 @@ fn take_step(
     now: Now,
     out: &mut Vec<Command>,
     step: impl FnOnce(&mut Acd, &mut Vec<Command>),
-) {
+) -> bool {
     let (which, before) = (u128::from(site.0), out.len());
     if fenced("acd", which, || step(acd, out)).is_ok() {
-        return;
+        return true;
     }
     out.truncate(before);
     if fenced("acd, checked", which, || acd.check()).is_ok() {
-        return;
+        return false;
     }
     let restored = fenced("acd, restored", which, || {
         let epoch = acd.epoch() + 1;
@@ -51,6 +52,7 @@ fn take_step(
             tracing::error!(which, "the queues of a site begin anew: calls in line name themselves again");
         }
     }
+    false
 }
 
 /// An ACD owner with its hands.
@@ -64,6 +66,8 @@ pub(super) struct AcdTask {
     /// What restored queues say first.
     pub(super) begun: Vec<Command>,
     pub(super) way: ToKeeper,
+    /// What is kept for those who ask why.
+    pub(super) tale: Tale,
     /// Agents who changed since the last record of them.
     pub(super) changed: BTreeSet<AgentId>,
 }
@@ -73,6 +77,7 @@ impl AcdTask {
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
         let (mut some, mut commands) = (Vec::new(), std::mem::take(&mut self.begun));
         self.carry_out(clock::now(), &mut commands);
+        self.begin(clock::now(), Why::Start);
         let (mut due, mut frames) = (None, Vec::new());
         loop {
             let next = [self.acd.next_deadline(), due].into_iter().flatten().min();
@@ -86,12 +91,15 @@ impl AcdTask {
                 if let Event::Want { agent, .. } | Event::Phone { agent, .. } = &event {
                     self.changed.insert(*agent);
                 }
-                self.step(now, &mut commands, |acd, out| acd.handle(now, event, out));
-                self.carry_out(now, &mut commands);
+                self.take(now, Some(event), &mut commands);
             }
             let now = clock::now();
-            self.step(now, &mut commands, |acd, out| acd.expire(now, out));
-            self.carry_out(now, &mut commands);
+            if self.acd.next_deadline().is_some_and(|deadline| deadline <= now.mono) {
+                self.take(now, None, &mut commands);
+            }
+            if let Some(why) = self.tale.give(now) {
+                self.begin(now, why);
+            }
             *lock(&self.counts) = self.acd.counts();
             self.keep(now, &mut due, &mut frames);
         }
@@ -114,9 +122,28 @@ impl AcdTask {
         self.way.give(frames);
     }
 
-    fn step(&mut self, now: Now, out: &mut Vec<Command>, step: impl FnOnce(&mut Acd, &mut Vec<Command>)) {
+    /// One input, or the passing of time, to its end.
+    fn take(&mut self, now: Now, event: Option<Event>, out: &mut Vec<Command>) {
         let settings = self.wires.setup.load().acd[self.site.index()].clone();
-        take_step(&mut self.acd, self.site, &settings, now, out, step);
+        let (told, configured) = (self.tale.copied(&event), matches!(event, Some(Event::Configure(_))));
+        let whole = take_step(&mut self.acd, self.site, &settings, now, out, |acd, out| match event {
+            Some(event) => acd.handle(now, event, out),
+            None => acd.expire(now, out),
+        });
+        if whole {
+            self.tale.note(now, told, out);
+        }
+        if !whole || configured {
+            // Names and numbers are others, or the machine is not what its inputs made of it.
+            let why = self.tale.give(now).unwrap_or(Why::Behind);
+            self.begin(now, if whole { why } else { Why::Fault });
+        }
+        self.carry_out(now, out);
+    }
+
+    fn begin(&mut self, now: Now, why: Why) {
+        let (acd, setup, site) = (&self.acd, self.wires.setup.load(), self.site);
+        self.tale.begin(now, why, || (setup.names(site), acd.clone()));
     }
 
     fn carry_out(&mut self, now: Now, commands: &mut Vec<Command>) {

@@ -1,5 +1,6 @@
 //! What the machines of a node are told: configuration from files, people from SQL, joined.
 
+use crate::acd::explain::Names;
 use crate::base::{AgentId, SiteId};
 use crate::call::event::AgentIdentity;
 use crate::config::Config;
@@ -17,6 +18,8 @@ pub(super) struct Setup {
     pub(super) callbacks: Arc<callback::event::Settings>,
     /// By site.
     pub(super) acd: Vec<Arc<acd::event::Settings>>,
+    /// By site: the names of its skills.
+    skills: Vec<Vec<Box<str>>>,
     by_phone: BTreeMap<(Box<str>, Box<str>), (SiteId, AgentId)>,
     /// How many people there are, and which state of theirs this is.
     pub(super) people: usize,
@@ -53,8 +56,9 @@ impl Setup {
             by_phone.insert((person.name.as_str().into(), person.domain.as_str().into()), (site, agent));
         }
         let acd = acd.into_iter().map(Arc::new).collect();
+        let skills = config.sites.iter().map(|site| site.skills.clone()).collect();
         let (sip, calls, callbacks) = (Arc::new(sip), Arc::new(calls), Arc::new(config.callbacks()));
-        Ok(Setup { sip, calls, callbacks, acd, by_phone, people: people.len(), revision })
+        Ok(Setup { sip, calls, callbacks, acd, skills, by_phone, people: people.len(), revision })
     }
 
     /// Other listeners than it was loaded with.
@@ -67,7 +71,8 @@ impl Setup {
     pub(super) fn of(sip: Arc<sip::event::Settings>, calls: Arc<call::event::Settings>) -> Setup {
         let acd = calls.sites.iter().map(|_| Arc::default()).collect();
         let callbacks = Arc::default();
-        Setup { sip, calls, callbacks, acd, by_phone: BTreeMap::new(), people: 0, revision: 0 }
+        let skills = calls.sites.iter().map(|_| Vec::new()).collect();
+        Setup { sip, calls, callbacks, acd, skills, by_phone: BTreeMap::new(), people: 0, revision: 0 }
     }
 
     /// The agent whose phone has this address-of-record.
@@ -77,6 +82,14 @@ impl Setup {
 
     pub(super) fn code(&self, site: SiteId) -> Box<str> {
         self.calls.sites[site.index()].code.clone()
+    }
+
+    /// Of a site's agents and skills, for those who look back.
+    pub(super) fn names(&self, site: SiteId) -> Names {
+        let named = |agent: &acd::event::AgentSettings| (agent.agent, self.agent_name(agent.agent));
+        let mut agents: Vec<_> = self.acd[site.index()].agents.iter().map(named).collect();
+        agents.sort_unstable();
+        Names { agents, skills: self.skills[site.index()].clone() }
     }
 
     pub(super) fn agent_name(&self, agent: AgentId) -> Box<str> {

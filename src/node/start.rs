@@ -19,6 +19,7 @@ use super::registrations::{Registrations, SAVE_EVERY};
 use super::reload::Reload;
 use super::restore::{Restored, restore, shown};
 use super::routes::Routes;
+use super::routing::{RoutingWriter, Tale};
 use super::setup::Setup;
 use super::shards::{Keeping, ShardMailbox, ShardTask};
 use super::standing::{Before, Keeper};
@@ -129,6 +130,7 @@ pub struct Node {
     recorder: Recorder,
     archive: Option<(Archive, archive::Worker)>,
     keeper: Keeper,
+    routing: RoutingWriter,
     media: Arc<MediaThreads>,
     acd_counts: Vec<Arc<Mutex<acd::Counts>>>,
     /// Replaced at a reload; `config` is what the node was started with.
@@ -166,9 +168,7 @@ impl Node {
         let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
         let ((to_acds, acd_mailboxes), (callbacks, asked)) = (acd_mailboxes(&config), ToCallbacks::new());
-        let live = Arc::new(Live::new(clock::now().wall));
-        live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
-        let setup = Arc::new(ArcSwap::from_pointee(setup));
+        let (live, setup) = shared(setup);
         let edge = Arc::new(Edge::new(&config, seed, setup.clone()));
         let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
         let wires = Arc::new(Wires {
@@ -189,6 +189,7 @@ impl Node {
             faults: Faults::default(),
             edge,
         });
+        let (routing, tales) = start_routing(&config, &wires)?;
         let mut node = Node {
             acd_counts: config.sites.iter().map(|_| Arc::default()).collect(),
             archive: start_archive(&config, &store, (wires.clone(), seed))?,
@@ -201,6 +202,7 @@ impl Node {
             facts,
             recorder,
             keeper,
+            routing,
             media: Arc::new(media),
             tasks: Vec::new(),
             facts_refused,
@@ -209,7 +211,7 @@ impl Node {
         };
         let Restored { shards, acds, contacts, mut gone, .. } = restored;
         node.keeper.way().give(&mut gone);
-        node.spawn_queues(acd_mailboxes, acds, asked);
+        node.spawn_queues(acd_mailboxes, (acds, tales), asked);
         // What restored calls say first finds its way; they are heard once the phones are known.
         lock(&node.listeners).publish(&node.wires);
         node.spawn_shards(shard_mailboxes, shards)?;
@@ -223,10 +225,11 @@ impl Node {
     fn spawn_queues(
         &mut self,
         mailboxes: Vec<mpsc::Receiver<acd::event::Event>>,
-        acds: Vec<(acd::Acd, Vec<acd::event::Command>)>,
+        (acds, tales): (Vec<(acd::Acd, Vec<acd::event::Command>)>, Vec<Tale>),
         asked: mpsc::Receiver<callback::event::Event>,
     ) {
-        for (((site, mailbox), counts), (acd, begun)) in (0u16..).zip(mailboxes).zip(&self.acd_counts).zip(acds) {
+        let ways = mailboxes.into_iter().zip(tales);
+        for (((site, (mailbox, tale)), counts), (acd, begun)) in (0u16..).zip(ways).zip(&self.acd_counts).zip(acds) {
             let agents: Vec<AgentId> = acd_agents(&self.wires.setup.load().acd[usize::from(site)]);
             let shown = shown(&acd, agents.iter().copied()).into_iter().map(Delta::Agent);
             self.wires.live.apply(clock::now().wall, shown);
@@ -235,6 +238,7 @@ impl Node {
                 acd,
                 begun,
                 way: self.keeper.way(),
+                tale,
                 changed: agents.into_iter().collect(),
                 wires: self.wires.clone(),
                 mint: Mint::new(STREAM_BEYOND_SHARDS + 1 + site, self.seed),
@@ -494,6 +498,7 @@ impl Node {
         }
         save_registrations(&self.wires);
         let (media, recorder, keeper, archive) = (self.media, self.recorder, self.keeper, self.archive);
+        let routing = self.routing;
         let stopped = tokio::task::spawn_blocking(move || {
             if let Some((_, worker)) = archive {
                 worker.stop();
@@ -501,6 +506,7 @@ impl Node {
             drop(media);
             recorder.stop();
             keeper.stop();
+            routing.stop();
         });
         if stopped.await.is_err() {
             tracing::error!("the media threads or the recorder did not stop in order");
@@ -592,6 +598,18 @@ async fn already_ended(config: &Config, store: &Store, before: &Before) -> Resul
         ended.append(&mut store.site(&site.code).ended(&contacts).await?);
     }
     Ok(ended)
+}
+
+/// The read model under these settings, and the settings for all to read.
+fn shared(setup: Setup) -> (Arc<Live>, Arc<ArcSwap<Setup>>) {
+    let live = Arc::new(Live::new(clock::now().wall));
+    live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
+    (live, Arc::new(ArcSwap::from_pointee(setup)))
+}
+
+fn start_routing(config: &Config, wires: &Wires) -> io::Result<(RoutingWriter, Vec<Tale>)> {
+    let codes = config.sites.iter().map(|site| site.code.clone()).collect();
+    RoutingWriter::start(config.routing_folder(), config.routing, codes, &wires.faults.routing)
 }
 
 fn acd_agents(settings: &acd::event::Settings) -> Vec<AgentId> {

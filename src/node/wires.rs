@@ -62,6 +62,8 @@ pub(super) struct Faults {
     pub(super) ports_refused: AtomicU64,
     /// Failed writes of the registrations' file.
     pub(super) registrations_unsaved: Alarm,
+    /// What is missing of what queues were told.
+    pub(super) routing: Arc<super::routing::Losses>,
 }
 
 impl Faults {
@@ -74,6 +76,8 @@ impl Faults {
             receives_failed: self.receives_failed.count(),
             ports_refused: read(&self.ports_refused),
             registrations_unsaved: self.registrations_unsaved.count(),
+            routing_lost: read(&self.routing.inputs),
+            routing_unwritten: self.routing.writes.count(),
             panics: super::guard::caught(),
         }
     }

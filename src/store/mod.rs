@@ -19,6 +19,7 @@ pub mod legs;
 pub mod orders;
 pub mod page;
 pub mod recordings;
+pub mod routing;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod sites;

@@ -2,6 +2,7 @@
 
 mod complaints;
 mod crash;
+mod explain;
 mod model;
 mod own_calls;
 mod preferred;

@@ -181,7 +181,7 @@ pub(super) fn routed_site(strategy: Strategy) -> Settings {
     settings
 }
 
-const STRATEGIES: [Strategy; 8] = [
+pub(super) const STRATEGIES: [Strategy; 8] = [
     Strategy::LongestIdle,
     Strategy::LeastCalls,
     Strategy::LeastTalk,

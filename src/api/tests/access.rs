@@ -59,7 +59,7 @@ async fn every_route_wants_a_token_and_a_right() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 32);
+    assert_eq!(checked, 33);
     assert!(site.asked.lock().unwrap().hung_up.is_empty());
     assert!(site.asked.lock().unwrap().wanted.is_empty() && site.asked.lock().unwrap().dialled.is_empty());
 }
@@ -102,6 +102,7 @@ async fn what_is_absent_answers_like_what_is_foreign() {
     let site = two_sites().await;
     let pairs = [
         (format!("/calls/{}", contact(0)), format!("/calls/{}", ContactId(9)), "ly-team_lead"),
+        (format!("/calls/{}/routing", contact(0)), format!("/calls/{}/routing", ContactId(9)), "ly-team_lead"),
         (format!("/orders/{}", order(0)), "/orders/nonsense".into(), "ly-dispatcher"),
         (format!("/recordings/{}/audio", recording(0)), format!("/recordings/{}/audio", RecordingId(9)), "ly-qc"),
         (format!("/recordings/{}/peaks", recording(0)), format!("/recordings/{}/peaks", RecordingId(9)), "ly-qc"),
@@ -115,6 +116,24 @@ async fn what_is_absent_answers_like_what_is_foreign() {
     let hang_up = |contact: ContactId| format!("/calls/live/{contact}/hang-up");
     for contact in [contact(0), ContactId(9)] {
         site.ask(Method::POST, &hang_up(contact), "ly-team_lead", "").await.problem(404);
+    }
+}
+
+/// It tells what every agent of the site did: whoever sees only their own calls does not see it.
+#[tokio::test]
+async fn routing_is_for_those_who_see_the_whole_site() {
+    let site = two_sites().await;
+    let routing = format!("/calls/{}/routing", contact(0));
+    for (token, status) in [
+        ("fz-team_lead", 410),
+        ("fz-qc", 410),
+        ("fz-province", 410),
+        ("fz-agent", 403),
+        ("fz-admin", 403),
+        ("fz-auditor", 403),
+    ] {
+        let problem = site.get(&routing, token).await.problem(status);
+        assert_eq!(status == 410, problem.detail.contains("is not kept"), "{token}: {}", problem.detail);
     }
 }
 

@@ -262,6 +262,7 @@ async fn two_sites() -> Two {
         live,
         store,
         archive: None,
+        routing: folder.path().join("routing"),
         recordings_roots: vec![folder.path().join("first"), folder.path().to_owned()],
         tokens: Arc::new(ArcSwap::from_pointee(tokens())),
         hang_up: Arc::new(move |call| {

@@ -253,6 +253,7 @@ async fn the_description_is_openapi_3_1_and_whole() {
         "/calls/live",
         "/calls/live/{contact}/hang-up",
         "/calls/{contact}",
+        "/calls/{contact}/routing",
         "/events",
         "/figures/agents",
         "/figures/answer-rate",
