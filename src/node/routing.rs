@@ -242,12 +242,10 @@ impl Writer {
     fn begin(&mut self, site: SiteId, why: Why, head: Head) -> io::Result<()> {
         let before = self.open.remove(&site);
         let mut behind = before.as_ref().map(Segment::number);
-        if let Some(mut before) = before {
-            if let Err(error) = before.flush() {
-                self.lost.entry(site).or_insert(head.at);
-                behind = None;
-                tracing::debug!(%error, "the end of a segment is missing");
-            }
+        if let Some(Err(error)) = before.map(|mut before| before.flush()) {
+            self.lost.entry(site).or_insert(head.at);
+            behind = None;
+            tracing::debug!(%error, "the end of a segment is missing");
         }
         let began = match (self.lost.get(&site), why, behind) {
             (Some(&since), Why::Gap(other), _) => Began::Gap { since: since.min(other) },
@@ -376,7 +374,7 @@ mod tests {
             assert_eq!(tale.give(at(ms)), None);
         }
         assert_eq!(losses.inputs.load(Ordering::Relaxed), 4);
-        assert_eq!(tale.copied(&input()).is_some(), false, "nothing is copied for nobody");
+        assert!(tale.copied(&input()).is_none(), "nothing is copied for nobody");
         let later = at(2 + PAUSE.as_millis() as u64);
         let why = tale.give(later);
         assert_eq!(why, Some(Why::Gap(at(2).wall)));

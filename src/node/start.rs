@@ -167,9 +167,7 @@ impl Node {
         let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
         let (to_acds, acd_mailboxes) = acd_mailboxes(&config);
-        let live = Arc::new(Live::new(clock::now().wall));
-        live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
-        let setup = Arc::new(ArcSwap::from_pointee(setup));
+        let (live, setup) = shared(setup);
         let edge = Arc::new(Edge::new(&config, seed, setup.clone()));
         let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
         let wires = Arc::new(Wires {
@@ -189,9 +187,7 @@ impl Node {
             faults: Faults::default(),
             edge,
         });
-        let codes = config.sites.iter().map(|site| site.code.clone()).collect();
-        let folder = config.routing_folder();
-        let (routing, tales) = RoutingWriter::start(folder, config.routing, codes, &wires.faults.routing)?;
+        let (routing, tales) = start_routing(&config, &wires)?;
         let mut node = Node {
             acd_counts: config.sites.iter().map(|_| Arc::default()).collect(),
             archive: start_archive(&config, &store, (wires.clone(), seed))?,
@@ -586,6 +582,18 @@ async fn already_ended(config: &Config, store: &Store, before: &Before) -> Resul
         ended.append(&mut store.site(&site.code).ended(&contacts).await?);
     }
     Ok(ended)
+}
+
+/// The read model under these settings, and the settings for all to read.
+fn shared(setup: Setup) -> (Arc<Live>, Arc<ArcSwap<Setup>>) {
+    let live = Arc::new(Live::new(clock::now().wall));
+    live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
+    (live, Arc::new(ArcSwap::from_pointee(setup)))
+}
+
+fn start_routing(config: &Config, wires: &Wires) -> io::Result<(RoutingWriter, Vec<Tale>)> {
+    let codes = config.sites.iter().map(|site| site.code.clone()).collect();
+    RoutingWriter::start(config.routing_folder(), config.routing, codes, &wires.faults.routing)
 }
 
 fn acd_agents(settings: &acd::event::Settings) -> Vec<AgentId> {
