@@ -114,7 +114,7 @@ impl Acd {
         })
     }
 
-    /// Where `call` stands; `None` when it is not in the line. Walks those ahead.
+    /// Where `call` stands; `None` when it is not in the line. Walks those who wait for the same skills.
     pub fn position(&self, call: CallId) -> Option<Position> {
         let caller = self.line.caller(self.line.find(call)?);
         let ahead = match (&caller.standing, caller.queue.map(|queue| self.skills.needs_of(queue))) {
@@ -123,7 +123,7 @@ impl Acd {
                 let mut needs = needs.to_vec();
                 needs.sort_unstable();
                 needs.dedup();
-                let before = |need| self.line.bucket(need).take_while(move |(place, _)| *place < caller.place);
+                let before = |need| self.line.bucket(need).filter(move |(place, _)| *place < caller.place);
                 let apart = self.line.apart().filter(|(place, _)| *place < caller.place);
                 let ahead = needs.into_iter().flat_map(before).chain(apart);
                 Some(ahead.filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue).count())
