@@ -161,12 +161,16 @@ impl Run {
         let (acd, now, out) = (&mut self.acd, self.now, &mut self.out);
         let ran_out = |command: &Command| matches!(command, Command::Revoke { .. });
         // What ran out is known only afterwards.
-        let name = |out: &[Command]| match (out.iter().find(|one| ran_out(one)), offered(out)) {
-            (Some(_), _) => "lease expiry",
-            (None, Some(_)) => "wrap-up over, next offered",
-            (None, None) => "relax",
+        let name = |out: &[Command]| match (out.iter().any(ran_out), offered(out)) {
+            (true, _) => "lease expiry",
+            (false, Some(_)) => "wrap-up over, next offered",
+            (false, None) => "relax",
         };
-        self.times.take_named(|| acd.expire(black_box(now), out), || name(&self.out));
+        let look = || {
+            acd.expire(black_box(now), out);
+            out
+        };
+        self.times.take_named(look, |out| name(out));
         self.pick_up();
     }
 
@@ -216,17 +220,15 @@ impl Times {
 
     /// Runs one event.
     fn take<T>(&mut self, name: &'static str, event: impl FnOnce() -> T) -> T {
-        let mut value = None;
-        self.take_named(|| value = Some(event()), || name);
-        value.expect("it was run")
+        self.take_named(event, |_| name)
     }
 
-    /// Runs one event that is named afterwards.
-    fn take_named(&mut self, event: impl FnOnce(), name: impl FnOnce() -> &'static str) {
+    /// Runs one event that is named by what came of it.
+    fn take_named<T>(&mut self, event: impl FnOnce() -> T, name: impl FnOnce(&T) -> &'static str) -> T {
         let (before, start) = (allocations(), Instant::now());
-        event();
+        let value = event();
         let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let (allocations, name) = (allocations() - before, name());
+        let (allocations, name) = (allocations() - before, name(&value));
         let at = self.kinds.iter().position(|kind| kind.name == name).unwrap_or_else(|| {
             let times = Histogram::new(3).expect("three digits are allowed");
             self.kinds.push(Kind { name, times, allocations: 0 });
@@ -235,6 +237,7 @@ impl Times {
         // A saturating record would not let the histogram grow.
         self.kinds[at].times.record(took.saturating_sub(self.clock)).expect("it grows with its values");
         self.kinds[at].allocations += allocations;
+        value
     }
 
     fn clear(&mut self) {
