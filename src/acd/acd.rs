@@ -25,7 +25,7 @@ const DAY_MS: i64 = 86_400_000;
 const STEP: Duration = Duration::from_millis(1);
 
 /// What runs out.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Timer {
     /// An agent's phone has rung for long enough.
     Lease(Lease),

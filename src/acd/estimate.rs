@@ -45,6 +45,9 @@ impl Flow {
 
     /// A caller is taken from the line.
     pub(super) fn taken(&mut self, now: Mono) {
+        if self.intervals.capacity() == 0 {
+            self.intervals.reserve_exact(KEPT);
+        }
         if self.intervals.len() == KEPT {
             self.sum -= self.intervals.pop_front().unwrap_or_default();
         }

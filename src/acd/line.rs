@@ -5,8 +5,9 @@
 //! bonuses: nobody starves. Callers whom nobody can serve lie in buckets that no event touches.
 //! Owns the callers' table and order; never looks at agents.
 
+use super::buckets::Buckets;
 use super::event::{Enqueue, Lease, Patience, QueueSettings};
-use super::skills::{Bits, Need, common};
+use super::skills::Need;
 use crate::base::wheel::TimerId;
 use crate::base::{AgentId, CallId, ContactId, Mono, QueueId};
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    const FIRST: Place = Place { key_ns: i64::MIN, ticket: 0 };
-    const LAST: Place = Place { key_ns: i64::MAX, ticket: u64::MAX };
+    pub(super) const FIRST: Place = Place { key_ns: i64::MIN, ticket: 0 };
+    pub(super) const LAST: Place = Place { key_ns: i64::MAX, ticket: u64::MAX };
 
     /// Where a caller stands who came at `since` with `priority` of their own.
     pub(super) fn of(queue: &QueueSettings, priority: u8, since: Mono, ticket: u64) -> Place {
@@ -123,62 +124,6 @@ impl Caller {
         match &self.standing {
             Standing::Offered(leases) => leases,
             Standing::Waiting | Standing::Between => &[],
-        }
-    }
-}
-
-/// Callers by need, those of one need in order of their places.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Buckets {
-    by_need: Vec<BTreeMap<Place, u32>>,
-    /// By need: the first place and whose it is, so that buckets are compared without walking them.
-    heads: Vec<(Place, u32)>,
-    /// One row: the needs for which somebody is here.
-    some: Bits,
-}
-
-impl Buckets {
-    fn new(needs: usize) -> Buckets {
-        Buckets {
-            by_need: vec![BTreeMap::new(); needs],
-            heads: vec![(Place::LAST, NONE); needs],
-            some: Bits::new(1, needs),
-        }
-    }
-
-    fn insert(&mut self, need: Need, place: Place, slot: u32) {
-        self.by_need[need].insert(place, slot);
-        if place < self.heads[need].0 {
-            self.heads[need] = (place, slot);
-            self.some.put(0, need, true);
-        }
-    }
-
-    fn remove(&mut self, need: Need, place: Place, slot: u32) {
-        let bucket = &mut self.by_need[need];
-        bucket.remove(&place);
-        if self.heads[need].1 == slot {
-            let head = bucket.first_key_value().map(|(&place, &slot)| (place, slot));
-            self.heads[need] = head.unwrap_or((Place::LAST, NONE));
-            self.some.put(0, need, head.is_some());
-        }
-    }
-
-    /// The lowest place among those with one of these needs.
-    #[inline]
-    fn first(&self, serves: &[u64]) -> Option<u32> {
-        common(serves, self.some.row(0)).map(|need| self.heads[need]).min().map(|(_, slot)| slot)
-    }
-
-    fn check(&self) {
-        for (need, bucket) in self.by_need.iter().enumerate() {
-            let head = bucket.first_key_value().map_or((Place::LAST, NONE), |(&place, &slot)| (place, slot));
-            assert_eq!(self.heads[need], head, "the head of bucket {need}");
-            assert_eq!(
-                self.some.row(0)[need / 64] >> (need % 64) & 1 == 1,
-                !bucket.is_empty(),
-                "the bit of bucket {need}"
-            );
         }
     }
 }
@@ -320,7 +265,7 @@ impl Line {
         let (place, queue, awaits) = (caller.place, caller.queue, caller.awaits.take());
         match awaits {
             Some(agent) => _ = self.apart.remove(&(agent, place)),
-            None => self.buckets.remove(need, place, slot),
+            None => self.buckets.remove(need, slot),
         }
         if let Some(queue) = queue {
             self.waiting[queue.index()] -= 1;
@@ -365,8 +310,7 @@ impl Line {
     pub(super) fn shut(&mut self, slot: u32) {
         let caller = self.caller_mut(slot);
         if let Some(need) = caller.open.take() {
-            let place = caller.place;
-            self.open.remove(need, place, slot);
+            self.open.remove(need, slot);
         }
     }
 
@@ -402,15 +346,16 @@ impl Line {
         self.waiting.get(queue.index()).copied().unwrap_or(0)
     }
 
-    /// Those who wait for `need`, in order.
+    /// Those who wait for `need`, in no order.
     pub(super) fn bucket(&self, need: Need) -> impl Iterator<Item = (Place, u32)> + '_ {
-        self.buckets.by_need[need].iter().map(|(&place, &slot)| (place, slot))
+        self.buckets.of(need)
     }
 
     /// Empties all buckets and shapes them anew; returns who waited, in order across all of them.
     pub(super) fn reshape(&mut self, needs: usize, queues: usize) -> Vec<u32> {
         let before = std::mem::replace(&mut self.buckets, Buckets::new(needs));
-        let mut order: Vec<(Place, u32)> = before.by_need.into_iter().flatten().chain(self.apart()).collect();
+        let lined_up = before.all().map(|(_, place, slot)| (place, slot));
+        let mut order: Vec<(Place, u32)> = lined_up.chain(self.apart()).collect();
         order.sort_unstable();
         self.apart.clear();
         self.waiting = vec![0; queues];
@@ -433,12 +378,12 @@ impl Line {
 
     /// The needs for which somebody waits.
     pub(super) fn wanted(&self) -> &[u64] {
-        self.buckets.some.row(0)
+        self.buckets.wanted()
     }
 
     /// The needs for which one more agent would be rung.
     pub(super) fn wanted_beside(&self) -> &[u64] {
-        self.open.some.row(0)
+        self.open.wanted()
     }
 
     /// Panics unless the buckets, their heads, the counts and the callers tell the same story.
@@ -451,7 +396,7 @@ impl Line {
             let caller = self.caller(slot);
             assert_eq!((caller.awaits, caller.place), (Some(agent), place), "{:?}", caller.call);
         }
-        let lined = self.buckets.by_need.iter().flatten().map(|(&place, &slot)| (place, slot, false));
+        let lined = self.buckets.all().map(|(_, place, slot)| (place, slot, false));
         for (place, slot, apart) in lined.chain(self.apart().map(|(place, slot)| (place, slot, true))) {
             let caller = self.caller(slot);
             assert_eq!((&caller.standing, caller.place), (&Standing::Waiting, place), "{:?}", caller.call);
@@ -461,13 +406,11 @@ impl Line {
         }
         assert_eq!(counts, self.waiting, "waiting by queue");
         let mut opened = 0;
-        for (need, bucket) in self.open.by_need.iter().enumerate() {
-            for (&place, &slot) in bucket {
-                let caller = self.caller(slot);
-                assert_eq!((caller.open, caller.place, caller.closed), (Some(need), place, false), "{:?}", caller.call);
-                assert!(!caller.leases().is_empty(), "{:?} is open though nobody rings", caller.call);
-                opened += 1;
-            }
+        for (need, place, slot) in self.open.all() {
+            let caller = self.caller(slot);
+            assert_eq!((caller.open, caller.place, caller.closed), (Some(need), place, false), "{:?}", caller.call);
+            assert!(!caller.leases().is_empty(), "{:?} is open though nobody rings", caller.call);
+            opened += 1;
         }
         assert_eq!(self.callers().filter(|(_, caller)| caller.open.is_some()).count(), opened, "open is in a bucket");
         let mut waiting = 0;

@@ -10,6 +10,7 @@ pub mod event;
 mod acd;
 mod adopt;
 mod agent;
+mod buckets;
 mod check;
 mod estimate;
 pub mod explain;

@@ -30,6 +30,8 @@ pub struct Snapshot {
     agents: Vec<KeptAgent>,
     callers: Vec<KeptCaller>,
     queues: Vec<KeptQueue>,
+    /// Whose deadlines run, in the order in which they come: of those of one moment the earlier set comes first.
+    deadlines: Vec<Timer>,
 }
 
 /// One agent.
@@ -126,6 +128,7 @@ impl Snapshot {
             agents,
             callers,
             queues: Vec::new(),
+            deadlines: Vec::new(),
         }
     }
 }
@@ -207,6 +210,7 @@ impl Acd {
                 .filter(|(_, course)| **course != Course::default())
                 .map(kept_queue)
                 .collect(),
+            deadlines: self.wheel.in_order().copied().collect(),
         }
     }
 
@@ -266,7 +270,25 @@ impl Acd {
         }
         acd.every_offer_has_its_caller()?;
         acd.rebuild(now.mono, standing, out);
+        acd.line_up_deadlines(&snapshot.deadlines);
         Ok(acd)
+    }
+
+    /// Sets deadlines anew in this order, as far as they still run; the others come first.
+    fn line_up_deadlines(&mut self, order: &[Timer]) {
+        for timer in order {
+            match *timer {
+                Timer::Lease(Lease { agent, .. }) | Timer::WrapUp(agent) => {
+                    let Some(known) = self.agents.get_mut(agent.index()) else { continue };
+                    known.timer = known.timer.and_then(|timer| self.wheel.set_anew(timer));
+                }
+                Timer::Wait(call) => {
+                    let Some(slot) = self.line.find(call) else { continue };
+                    let caller = self.line.caller_mut(slot);
+                    caller.timer = caller.timer.and_then(|timer| self.wheel.set_anew(timer));
+                }
+            }
+        }
     }
 
     fn take_up_agent(&mut self, kept: KeptAgent) -> Result<(), RestoreError> {

@@ -118,7 +118,8 @@ impl Acd {
         })
     }
 
-    /// Where `call` stands; `None` when it is not in the line. Walks those ahead, as far as they are counted.
+    /// Where `call` stands; `None` when it is not in the line. Walks those who wait for the same skills, until as many as
+    /// are counted are ahead.
     pub fn position(&self, call: CallId) -> Option<Position> {
         let caller = self.line.caller(self.line.find(call)?);
         let ahead = match (&caller.standing, caller.queue.map(|queue| self.skills.needs_of(queue))) {
@@ -127,7 +128,7 @@ impl Acd {
                 let mut needs = needs.to_vec();
                 needs.sort_unstable();
                 needs.dedup();
-                let before = |need| self.line.bucket(need).take_while(move |(place, _)| *place < caller.place);
+                let before = |need| self.line.bucket(need).filter(move |(place, _)| *place < caller.place);
                 let apart = self.line.apart().filter(|(place, _)| *place < caller.place);
                 let ahead = needs.into_iter().flat_map(before).chain(apart);
                 let mut of_queue = ahead.filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue);

@@ -52,6 +52,8 @@ pub struct Wheel<K> {
     /// One bit a slot: which lists of a level hold something.
     occupied: [u64; LEVELS],
     live: usize,
+    /// Kept empty between looks, so that a look allocates nothing.
+    fired: Vec<(u64, Mono, u64, u32)>,
 }
 
 /// A wheel as plain data: the lists follow from what is due when.
@@ -115,6 +117,7 @@ impl<K> Wheel<K> {
             heads: [NONE; LEVELS * SLOTS],
             occupied: [0; LEVELS],
             live: 0,
+            fired: Vec::new(),
         }
     }
 
@@ -171,10 +174,23 @@ impl<K> Wheel<K> {
         self.release(id.slot)
     }
 
+    /// Sets a timer anew for its own moment, behind all that are set for it; `None` when it is dead.
+    pub fn set_anew(&mut self, id: TimerId) -> Option<TimerId> {
+        let at = self.entries.get(id.slot as usize)?.at;
+        self.cancel(id).map(|key| self.set(at, key))
+    }
+
+    /// What is set, in the order in which it fires.
+    pub fn in_order(&self) -> impl Iterator<Item = &K> {
+        let mut set: Vec<&Entry<K>> = self.entries.iter().filter(|entry| entry.key.is_some()).collect();
+        set.sort_unstable_by_key(|entry| (entry.due, entry.at, entry.order));
+        set.into_iter().filter_map(|entry| entry.key.as_ref())
+    }
+
     /// Appends to `due` the keys of all timers whose deadline is at or before `now`.
     pub fn expire(&mut self, now: Mono, due: &mut Vec<K>) {
         let last = now.0 / self.step_ns();
-        let mut fired: Vec<(u64, Mono, u64, u32)> = Vec::new();
+        let mut fired = std::mem::take(&mut self.fired);
         while self.now <= last {
             if self.live == fired.len() {
                 self.now = last + 1;
@@ -185,9 +201,10 @@ impl<K> Wheel<K> {
             self.now = self.next_interesting().min(last + 1);
         }
         fired.sort_unstable();
-        for (_, _, _, slot) in fired {
+        for (_, _, _, slot) in fired.drain(..) {
             due.extend(self.release(slot));
         }
+        self.fired = fired;
     }
 
     /// When [`Wheel::expire`] should be called next: no later than the earliest deadline rounded up to a step.
@@ -344,6 +361,19 @@ mod tests {
         let mut due = Vec::new();
         wheel.expire(Mono::from_ms(11), &mut due);
         assert_eq!((due, wheel.cancel(second)), (vec![2], None));
+    }
+
+    #[test]
+    fn what_is_set_anew_keeps_its_moment_and_goes_behind_the_others_of_it() {
+        let mut wheel = wheel();
+        let first = wheel.set(Mono::from_ms(10), 1);
+        wheel.set(Mono::from_ms(10), 2);
+        wheel.set(Mono::from_ms(9), 3);
+        let again = wheel.set_anew(first).unwrap();
+        assert_eq!(wheel.in_order().copied().collect::<Vec<_>>(), [3, 2, 1]);
+        let mut due = Vec::new();
+        wheel.expire(Mono::from_ms(10), &mut due);
+        assert_eq!((due, wheel.set_anew(first), wheel.set_anew(again)), (vec![3, 2, 1], None, None));
     }
 
     #[test]
