@@ -17,6 +17,7 @@ mod robust;
 mod sim;
 mod sip;
 mod sites;
+mod supervision;
 mod support;
 mod sweep;
 mod tidy;

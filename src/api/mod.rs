@@ -26,6 +26,7 @@ pub mod peaks;
 pub mod problem;
 pub mod queues;
 pub mod recordings;
+pub mod supervision;
 pub mod transfers;
 pub mod trunks;
 
@@ -38,6 +39,7 @@ use crate::edge::event::{Ban, Source};
 use crate::node::archive::Archive;
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
+use crate::node::interventions::{Answer as InterventionAnswer, Wish as Intervention};
 use crate::node::live::{Live, Snapshot};
 use crate::node::transfers::{Answer, Busy as TransferBusy};
 use crate::store::Store;
@@ -90,6 +92,8 @@ pub type Dial = dyn Fn(Wish) -> Result<(), NotDialled> + Send + Sync;
 /// Hands a wish about a transfer to its call.
 pub type Transfer =
     dyn Fn(CallId, Option<AgentId>, Ask) -> Result<oneshot::Receiver<Answer>, TransferBusy> + Send + Sync;
+/// Hands a wish to step into a call to that call.
+pub type Intervene = dyn Fn(Intervention) -> Result<oneshot::Receiver<InterventionAnswer>, TransferBusy> + Send + Sync;
 /// Tells the targets.
 pub type ListTargets = dyn Fn() -> Arc<Targets> + Send + Sync;
 /// Hands a wanted state to the ACD of the site.
@@ -122,6 +126,8 @@ pub struct Node {
     pub dial: Arc<Dial>,
     /// Asks for a transfer, or for something about one.
     pub transfer: Arc<Transfer>,
+    /// Steps into a call beside the queues.
+    pub intervene: Arc<Intervene>,
     /// Tells the targets as configured now.
     pub targets: Arc<ListTargets>,
     /// Asks for an agent's state.
@@ -230,6 +236,11 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(transfers::targets))
         .routes(routes!(transfers::begin))
         .routes(routes!(transfers::step))
+        .routes(routes!(supervision::begin, supervision::end))
+        .routes(routes!(supervision::of_agent))
+        .routes(routes!(supervision::release))
+        .routes(routes!(supervision::park))
+        .routes(routes!(supervision::pickup))
         .routes(routes!(calls::one))
         .routes(routes!(orders::list))
         .routes(routes!(orders::one))

@@ -1,5 +1,6 @@
 //! What goes into the calls of a shard and what comes out.
 
+use super::supervise::{self, HoldView, NotDone, ParkView, SupervisionView};
 use super::targets::Targets;
 use super::transfer::{Ask, NotTransferred, TransferView};
 use crate::base::fact::{Direction, Fact, Party, Stage};
@@ -54,6 +55,19 @@ pub enum Event {
         by: Option<AgentId>,
         /// What.
         ask: Ask,
+        /// Comes back with the answer.
+        ticket: u64,
+    },
+    /// Somebody who may steps into a call beside the queues; answered by [`Command::Intervened`].
+    Intervene {
+        /// Which call.
+        call: CallId,
+        /// Name of who asks.
+        by: Box<str>,
+        /// The agent who asks for their own talk; `None` for one who may ask for any.
+        own: Option<AgentId>,
+        /// What.
+        ask: supervise::Ask,
         /// Comes back with the answer.
         ticket: u64,
     },
@@ -136,6 +150,13 @@ pub enum Command {
         ticket: u64,
         /// What became of it.
         answer: Result<(), NotTransferred>,
+    },
+    /// The answer to [`Event::Intervene`]; an `Err` says why nothing is done.
+    Intervened {
+        /// Of the event.
+        ticket: u64,
+        /// What became of it.
+        answer: Result<(), NotDone>,
     },
     /// To whoever watches: the call as it stands now.
     Show(CallView),
@@ -245,6 +266,15 @@ pub struct CallView {
     /// The present transfer, or the last one.
     #[serde(default)]
     pub transfer: Option<TransferView>,
+    /// The agent has left the citizen on hold.
+    #[serde(default)]
+    pub hold: Option<HoldView>,
+    /// The citizen is parked.
+    #[serde(default)]
+    pub parked: Option<ParkView>,
+    /// Who is beside the talking agent, or is being rung for it.
+    #[serde(default)]
+    pub supervision: Option<SupervisionView>,
 }
 
 /// All that calls need to know, set at start and at each reload.
@@ -294,6 +324,10 @@ pub struct QueueVoice {
     pub auto_answer: bool,
     /// Who is preferred for a caller.
     pub preferred: Option<Whom>,
+    /// A citizen may be on hold for so long before it is said that they are.
+    pub hold_recall: Duration,
+    /// A parked citizen waits so long for somebody to fetch them before the agent is rung again.
+    pub park_recall: Duration,
 }
 
 /// Who an agent is.

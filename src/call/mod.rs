@@ -14,6 +14,7 @@ mod reach;
 mod record;
 pub mod snapshot;
 mod table;
+pub mod supervise;
 pub mod targets;
 pub mod transfer;
 

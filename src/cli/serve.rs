@@ -120,6 +120,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         hang_up: Arc::new(move |call| ok(hang_up(call))),
         dial: Arc::new(node.dial()),
         transfer: Arc::new(node.transfer()),
+        intervene: Arc::new(node.intervene()),
         targets: Arc::new(node.targets()),
         want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),
         audit: Arc::new(node.audit()),

@@ -248,6 +248,7 @@ impl ShardTask {
                         (self.wires.facts)(Stamped { id, at: now.wall, site, fact });
                     }
                     Effect::TransferAnswered { ticket, answer } => self.wires.transfers.answered(ticket, answer),
+                    Effect::Intervened { ticket, answer } => self.wires.interventions.answered(ticket, answer),
                     Effect::Show(view) => {
                         log(&self.wires.setup.load(), &view);
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);

@@ -182,6 +182,7 @@ impl Node {
             live,
             trunks,
             transfers: Waiting::default(),
+            interventions: Waiting::default(),
             facts: Box::new(tell),
             memory: Memory::of(store.clone()),
             faults: Faults::default(),

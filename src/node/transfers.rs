@@ -25,18 +25,24 @@ const WAITING_MAX: usize = 1_024;
 pub struct Busy;
 
 /// Who waits for which answer.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<Table>);
+#[derive(Debug)]
+pub(super) struct Waiting<A>(Mutex<Table<A>>);
 
-#[derive(Debug, Default)]
-struct Table {
+#[derive(Debug)]
+struct Table<A> {
     tickets: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
+    waiting: BTreeMap<u64, oneshot::Sender<A>>,
 }
 
-impl Waiting {
+impl<A> Default for Waiting<A> {
+    fn default() -> Waiting<A> {
+        Waiting(Mutex::new(Table { tickets: 0, waiting: BTreeMap::new() }))
+    }
+}
+
+impl<A> Waiting<A> {
     /// Waits for the answer under a new ticket.
-    fn wait(&self) -> Result<(u64, oneshot::Receiver<Answer>), Busy> {
+    pub(super) fn wait(&self) -> Result<(u64, oneshot::Receiver<A>), Busy> {
         let mut table = lock(&self.0);
         // Whoever no longer waits has gone away.
         table.waiting.retain(|_, sender| !sender.is_closed());
@@ -50,7 +56,7 @@ impl Waiting {
     }
 
     /// The call has answered.
-    pub(super) fn answered(&self, ticket: u64, answer: Answer) {
+    pub(super) fn answered(&self, ticket: u64, answer: A) {
         if let Some(waits) = lock(&self.0).waiting.remove(&ticket) {
             // One who has gone away asks again, and sees where the call stands.
             let _ = waits.send(answer);

@@ -94,7 +94,8 @@ pub(super) struct Wires {
     pub(super) live: Arc<super::live::Live>,
     pub(super) trunks: Arc<super::trunks::TrunkTable>,
     /// Who waits for the answer to a wish about a transfer.
-    pub(super) transfers: super::transfers::Waiting,
+    pub(super) transfers: super::transfers::Waiting<super::transfers::Answer>,
+    pub(super) interventions: super::transfers::Waiting<super::interventions::Answer>,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) memory: super::recall::Memory,
     pub(super) faults: Faults,

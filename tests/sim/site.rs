@@ -215,6 +215,8 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         apology: APOLOGY,
         auto_answer: false,
         preferred: (*name == "social").then_some(Whom::OrderOwner),
+        hold_recall: Duration::from_secs(60),
+        park_recall: Duration::from_secs(90),
     };
     SiteSettings {
         code: CODES[site].into(),

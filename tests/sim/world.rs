@@ -474,7 +474,10 @@ impl World {
                     Effect::Recall { call, .. } => self.recall(call),
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
                     // Nobody watches the edge here.
-                    Effect::Suspect(_) | Effect::Silent(_) | Effect::TransferAnswered { .. } => {}
+                    Effect::Suspect(_)
+                    | Effect::Silent(_)
+                    | Effect::TransferAnswered { .. }
+                    | Effect::Intervened { .. } => {}
                 }
             }
         }

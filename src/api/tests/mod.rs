@@ -18,6 +18,7 @@ use crate::base::fact::{
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
+use crate::call::supervise;
 use crate::call::targets::{Hours, Target, Targets};
 use crate::call::transfer::{Ask, NotTransferred};
 use crate::edge::event::Ban;
@@ -60,6 +61,7 @@ struct Asked {
     dialled: Vec<Wish>,
     wanted: Vec<(SiteId, AgentId, Want)>,
     transfers: Vec<(CallId, Option<AgentId>, Ask)>,
+    interventions: Vec<super::Intervention>,
     audit: Vec<(Option<SiteId>, Audit)>,
     busy: bool,
 }
@@ -117,6 +119,9 @@ fn call_view(site: u16, slot: u32, stage: Option<Stage>, agent: Option<u32>) -> 
         queue: Some(QueueId(0)),
         agents: agent.map(AgentId).into_iter().collect(),
         transfer: None,
+        hold: None,
+        parked: None,
+        supervision: None,
     }
 }
 
@@ -181,6 +186,7 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         attempts: vec![],
         routes: vec![],
         transfers: Vec::new(),
+        interventions: Vec::new(),
         collected: vec![],
         end: None,
         recording: Some(recording(site)),
@@ -255,7 +261,7 @@ async fn two_sites() -> Two {
         std::fs::write(folder.path().join(code).join("2026/one.wav"), SOUND).unwrap();
     }
     let asked = Arc::new(Mutex::new(Asked::default()));
-    let [hang_up, dial, want, transfer, audit] = std::array::from_fn(|_| Arc::clone(&asked));
+    let [hang_up, dial, want, transfer, intervene, audit] = std::array::from_fn(|_| Arc::clone(&asked));
     let (closing, is_closing) = watch::channel(false);
     let node = Node {
         live,
@@ -283,6 +289,13 @@ async fn two_sites() -> Two {
             let refused = matches!(&ask, Ask::Start { target, .. } if **target != *"water");
             sender.send(if refused { Err(NotTransferred::UnknownTarget) } else { Ok(()) }).unwrap();
             transfer.lock().unwrap().transfers.push((call, by, ask));
+            Ok(answer)
+        }),
+        intervene: Arc::new(move |wish| {
+            let (sender, answer) = oneshot::channel();
+            let refused = wish.ask == supervise::Ask::Leave;
+            sender.send(if refused { Err(supervise::NotDone::Nobody) } else { Ok(()) }).unwrap();
+            intervene.lock().unwrap().interventions.push(wish);
             Ok(answer)
         }),
         targets: Arc::new(|| Arc::new(Targets { list: vec![water(0), water(1)] })),
