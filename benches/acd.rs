@@ -90,6 +90,7 @@ impl Run {
             priority: 0,
             since: self.now.mono,
             preferred: None,
+            patience: Patience::Bounded,
         };
         self.step(name, Event::Enqueue(caller));
         slot

@@ -6,7 +6,7 @@
 
 use super::agent::Agent;
 use super::estimate::Flow;
-use super::event::{Command, Enqueue, Event, Lease, QueueSettings, Released, Settings};
+use super::event::{Command, Enqueue, Event, Lease, Patience, QueueSettings, Released, Settings};
 use super::idle::{Idle, Tally};
 use super::line::{Caller, Line, Place, Standing};
 use super::overflow::Entry;
@@ -170,7 +170,8 @@ impl Acd {
         };
         let ticket = self.line.ticket();
         let place = Place::of(queue, caller.priority, caller.since, ticket);
-        let wait_until = queue.wait_max.map(|longest| caller.since + longest);
+        let bounded = caller.patience == Patience::Bounded;
+        let wait_until = queue.wait_max.filter(|_| bounded).map(|longest| caller.since + longest);
         let slot = self.line.admit(Caller { wait_until, ..Caller::new(caller, place) });
         self.settle(now, slot, Entry::New, out);
     }

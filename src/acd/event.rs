@@ -98,6 +98,21 @@ pub struct Enqueue {
     pub since: Mono,
     /// Whom the queue prefers for this caller, if it prefers anybody.
     pub preferred: Option<AgentId>,
+    /// Whether the queue's limits and ways out are for them.
+    pub patience: Patience,
+}
+
+/// Whether the queue's limits and ways out are for a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Patience {
+    /// They are.
+    #[default]
+    Bounded,
+    /// They are not: a way out was taken in vain, and the caller waits as long as it takes.
+    Stays,
+    /// They are not, for nobody is on the line: a call-back, for which one agent is rung at a time.
+    Absent,
 }
 
 /// What an agent wants to be.
@@ -181,6 +196,13 @@ pub enum Released {
     Full,
     /// The queue was taken away by a reload.
     QueueGone,
+    /// By a way out that leads elsewhere than to a queue.
+    Diverted {
+        /// Whose way out.
+        queue: QueueId,
+        /// Its number.
+        way: u8,
+    },
 }
 
 /// A change of an agent's state.
@@ -351,8 +373,19 @@ pub struct Relax {
 pub struct Overflow {
     /// Applies then.
     pub when: When,
-    /// The queue to go to, waiting time kept; `None` releases the caller.
-    pub to: Option<QueueId>,
+    /// Where to.
+    pub to: To,
+}
+
+/// Where a way out of a queue leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// To this queue, waiting time kept.
+    Queue(QueueId),
+    /// Out, with the queue's apology.
+    Release,
+    /// Out, to what the call knows by this number: [`Released::Diverted`].
+    Elsewhere(u8),
 }
 
 /// When a caller for whom nobody is idle leaves a queue.

@@ -5,7 +5,7 @@
 //! bonuses: nobody starves. Callers whom nobody can serve lie in buckets that no event touches.
 //! Owns the callers' table and order; never looks at agents.
 
-use super::event::{Enqueue, Lease, QueueSettings};
+use super::event::{Enqueue, Lease, Patience, QueueSettings};
 use super::skills::{Bits, Need, common};
 use crate::base::wheel::TimerId;
 use crate::base::{AgentId, CallId, ContactId, Mono, QueueId};
@@ -88,6 +88,7 @@ pub(super) struct Caller {
     pub(super) closed: bool,
     /// Whom the queue prefers for them; `None` once the strategy has taken over.
     pub(super) preferred: Option<AgentId>,
+    pub(super) patience: Patience,
     /// Whom alone they wait for: set exactly while they wait apart from all buckets.
     pub(super) awaits: Option<AgentId>,
     /// Further agents may be rung for them: they stand in the bucket of this need for that.
@@ -111,6 +112,7 @@ impl Caller {
             standing: Standing::Between,
             closed: false,
             preferred: caller.preferred,
+            patience: caller.patience,
             awaits: None,
             open: None,
         }
@@ -492,7 +494,15 @@ mod tests {
         let place = Place { key_ns, ticket: line.ticket() };
         let call = CallId { shard: ShardId(1), slot, generation: 0 };
         let contact = ContactId(u128::from(slot));
-        let caller = Enqueue { call, contact, queue: QueueId(0), priority: 0, since: Mono(0), preferred: None };
+        let caller = Enqueue {
+            call,
+            contact,
+            queue: QueueId(0),
+            priority: 0,
+            since: Mono(0),
+            preferred: None,
+            patience: Default::default(),
+        };
         line.admit(Caller::new(&caller, place))
     }
 

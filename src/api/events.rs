@@ -98,7 +98,7 @@ pub enum EventData {
     /// An agent.
     Agent(Agent),
     /// A call.
-    Call(LiveCall),
+    Call(Box<LiveCall>),
     /// A queue.
     Queue(Queue),
     /// A call that is the reader's no more.
@@ -228,7 +228,7 @@ impl Reader {
             match self.envelope(change, &codes).map(|envelope| envelope.data) {
                 Some(EventData::Agent(agent)) => data.agents.push(agent),
                 Some(EventData::Queue(queue)) => data.queues.push(queue),
-                Some(EventData::Call(call)) => data.calls.push(call),
+                Some(EventData::Call(call)) => data.calls.push(*call),
                 Some(EventData::Snapshot(_) | EventData::Left(_)) | None => {}
             }
         }
@@ -272,7 +272,7 @@ impl Reader {
             return None;
         }
         let kind = if gone { EventType::CallEnded } else { EventType::CallChanged };
-        Some((kind, EventData::Call(data)))
+        Some((kind, EventData::Call(Box::new(data))))
     }
 
     /// Not told to the audit: what a reader may not see is left out, nothing was asked for.

@@ -77,6 +77,10 @@ pub enum Action {
     CallPark,
     /// Fetch a parked citizen; the object is whose phone is rung.
     CallPickUp,
+    /// See call-backs and missed calls.
+    CallbackRead,
+    /// Ask for a call-back, or take one back.
+    CallbackAsk,
     /// Follow the event stream; each object in it is checked by its own reading action.
     EventRead,
     /// See the record of a call.
@@ -160,7 +164,7 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 70] = [
+const GRANTS: [(Role, Action, Grant); 75] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
@@ -189,6 +193,8 @@ const GRANTS: [(Role, Action, Grant); 70] = [
     (Role::TeamLead, Action::CallRelease, SITE),
     (Role::TeamLead, Action::CallPark, SITE),
     (Role::TeamLead, Action::CallPickUp, SITE),
+    (Role::TeamLead, Action::CallbackRead, SITE),
+    (Role::TeamLead, Action::CallbackAsk, SITE),
     (Role::TeamLead, Action::EventRead, SITE),
     (Role::TeamLead, Action::CallRead, SITE),
     (Role::TeamLead, Action::OrderRead, SITE),
@@ -215,7 +221,10 @@ const GRANTS: [(Role, Action, Grant); 70] = [
     (Role::CallbackAgent, Action::CallTransfer, OWN),
     (Role::CallbackAgent, Action::CallPark, OWN),
     (Role::CallbackAgent, Action::CallPickUp, OWN),
+    (Role::CallbackAgent, Action::CallbackRead, SITE_MASKED),
+    (Role::CallbackAgent, Action::CallbackAsk, SITE_MASKED),
     (Role::CallbackAgent, Action::EventRead, OWN_MASKED),
+    (Role::Supervisor, Action::CallbackRead, SITE),
     (Role::Supervisor, Action::FiguresRead, SITE),
     (Role::Supervisor, Action::OrderRead, SITE),
     (Role::Admin, Action::NodeRead, SITE),
@@ -295,6 +304,8 @@ impl Action {
             Action::CallRelease => "call.release",
             Action::CallPark => "call.park",
             Action::CallPickUp => "call.pick_up",
+            Action::CallbackRead => "callback.read",
+            Action::CallbackAsk => "callback.ask",
             Action::EventRead => "event.read",
             Action::CallRead => "call.read",
             Action::OrderRead => "order.read",
@@ -318,7 +329,7 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 24] = [
+    const ACTIONS: [Action; 26] = [
         Action::NodeRead,
         Action::BanRead,
         Action::BanLift,
@@ -338,6 +349,8 @@ mod tests {
         Action::CallRelease,
         Action::CallPark,
         Action::CallPickUp,
+        Action::CallbackRead,
+        Action::CallbackAsk,
         Action::EventRead,
         Action::CallRead,
         Action::OrderRead,
@@ -348,18 +361,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, "....ooS.oooo.....ooomm.."),
-        (Role::TeamLead, "...SSSSSSSSSSSSSSSSSSSS."),
-        (Role::Qc, ".......S............MMM."),
-        (Role::Dispatcher, ".....................S.."),
-        (Role::Handler, "........................"),
-        (Role::Expert, "....oo..oooo.....ooo...."),
-        (Role::SubCenter, "........................"),
-        (Role::CallbackAgent, "....oo..mooo.....oom...."),
-        (Role::Supervisor, ".......S.............S.."),
-        (Role::Admin, "SSSSS.SS...........S...."),
-        (Role::Auditor, ".......................S"),
-        (Role::Province, ".......S............MMM."),
+        (Role::Agent, "....ooS.oooo.....oo..omm.."),
+        (Role::TeamLead, "...SSSSSSSSSSSSSSSSSSSSSS."),
+        (Role::Qc, ".......S..............MMM."),
+        (Role::Dispatcher, ".......................S.."),
+        (Role::Handler, ".........................."),
+        (Role::Expert, "....oo..oooo.....oo..o...."),
+        (Role::SubCenter, ".........................."),
+        (Role::CallbackAgent, "....oo..mooo.....ooMMm...."),
+        (Role::Supervisor, ".......S...........S...S.."),
+        (Role::Admin, "SSSSS.SS.............S...."),
+        (Role::Auditor, ".........................S"),
+        (Role::Province, ".......S..............MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

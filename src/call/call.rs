@@ -15,6 +15,7 @@
 //! citizen's own network ends the call.
 
 mod agent;
+pub(super) mod away;
 mod citizen;
 mod fault;
 mod replace;
@@ -31,7 +32,7 @@ use super::q850::{
 use super::record::{Book, Shown};
 use super::supervise::{Beside, HoldView};
 use super::transfer::{Phase, Transfer};
-use crate::acd::event::{Event as Acd, Lease};
+use crate::acd::event::{Event as Acd, Lease, Patience};
 use crate::base::fact::{InterventionResult, Party, Stage};
 use crate::base::{AgentId, CallId, LegId, Mono, Now, OrderId, PromptId, QueueId, RecordingId, SiteId, Wall};
 use crate::ivr;
@@ -193,6 +194,10 @@ pub(super) struct Call {
     pub(super) past: Past,
     /// Whom the queue prefers for them.
     pub(super) preferred: Option<AgentId>,
+    /// Whether the queue's limits are for them.
+    pub(super) patience: Patience,
+    /// What they hear before we hang up.
+    pub(super) parting: away::Parting,
     pub(super) play: u32,
     /// A leg that waits for its port, to take another's place.
     pub(super) replacing: Option<replace::Replacing>,
@@ -237,6 +242,8 @@ impl Call {
             queued_since: now.mono,
             past: Past::default(),
             preferred: None,
+            patience: Patience::default(),
+            parting: away::Parting::default(),
             play: 0,
             replacing: None,
             transfer: None,

@@ -6,7 +6,7 @@ use super::transfer::{Ask, NotTransferred, TransferView};
 use crate::base::fact::{Direction, Fact, Party, Stage};
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, LegId, OrderId, PromptId, QueueId, SiteId, TrunkId, Wall};
-use crate::{acd, ivr, media, sip, trunk};
+use crate::{acd, callback, ivr, media, sip, trunk};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -73,6 +73,13 @@ pub enum Event {
     },
     /// Somebody who may asks for a call of an agent to the outside: the agent's phone is rung first.
     Dial(Box<Dial>),
+    /// An attempt to call somebody back: the agent's phone is rung first.
+    CallBack(Box<callback::event::Attempt>),
+    /// An attempt to call somebody back is to end.
+    GiveUp {
+        /// Which.
+        contact: ContactId,
+    },
     /// A site's queues have a new owner, who asks what the calls here want and hold. Comes behind all that the old owner said;
     /// [`Adopt`](acd::event::Event::Adopt) answers it.
     Resync {
@@ -158,6 +165,8 @@ pub enum Command {
         /// What became of it.
         answer: Result<(), NotDone>,
     },
+    /// To the site's call-backs.
+    Callback(Box<callback::event::Event>),
     /// To whoever watches: the call as it stands now.
     Show(CallView),
     /// To the log: nothing is heard of a leg.
@@ -328,6 +337,32 @@ pub struct QueueVoice {
     pub hold_recall: Duration,
     /// A parked citizen waits so long for somebody to fetch them before the agent is rung again.
     pub park_recall: Duration,
+    /// Whether and how those who wait may be called back instead.
+    pub callback: Option<CallbackVoice>,
+    /// Where ways out of it lead, by the number of [`acd::event::To::Elsewhere`].
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// How a queue offers call-backs to those who wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackVoice {
+    /// What a citizen presses for it: an ASCII digit.
+    pub key: Option<u8>,
+    /// Played then, before we hang up.
+    pub promise: PromptId,
+    /// Who has waited for so long and gives up is called back.
+    pub missed_after: Option<Duration>,
+}
+
+/// Where a way out of a queue leads that is no queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The citizen hears this, then we hang up.
+    Announcement(PromptId),
+    /// They are promised a call-back, at the place they have.
+    Callback,
+    /// To the target of this name; where it does not come, they wait on.
+    Target(Box<str>),
 }
 
 /// Who an agent is.

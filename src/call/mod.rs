@@ -13,7 +13,6 @@ mod q850;
 mod reach;
 mod record;
 pub mod snapshot;
-mod table;
 pub mod supervise;
 pub mod targets;
 pub mod transfer;

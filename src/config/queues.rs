@@ -6,9 +6,12 @@ use super::prompts::Prompts;
 use super::routing;
 use super::schema;
 use super::source::{Check, Source};
+use super::targets;
 use crate::acd::event::{NoAgents, QueueSettings};
 use crate::base::{PromptId, QueueId, SiteId, SkillId};
-use crate::call::event::QueueVoice;
+use crate::call::event::{CallbackVoice, QueueVoice};
+use crate::call::targets::Targets;
+use crate::callback::event::Rules;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use toml::Spanned;
@@ -21,6 +24,8 @@ const LEVELS: RangeInclusive<u64> = 1..=9;
 pub(super) struct Queue {
     pub settings: QueueSettings,
     pub voice: QueueVoice,
+    /// How it calls back.
+    pub callbacks: Option<Rules>,
 }
 
 /// Checks all queues: by site, in the file's order.
@@ -28,7 +33,7 @@ pub(super) fn check(
     source: &Source,
     raw: &[schema::Queue],
     sites: Sites<'_>,
-    prompts: &Prompts,
+    (prompts, targets): (&Prompts, &Targets),
     problems: &mut Vec<Problem>,
 ) -> Vec<Vec<Queue>> {
     let mut check = Check { source, problems };
@@ -44,7 +49,7 @@ pub(super) fn check(
         }
         of_site.push(queue);
     }
-    routing::resolve(&mut check, raw, sites, &mut queues);
+    routing::resolve(&mut check, raw, routing::Known { sites, prompts, targets }, &mut queues);
     queues
 }
 
@@ -75,8 +80,38 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
         preferred: raw.preferred.as_ref().map(|raw| routing::whom(check, raw.get_ref())),
         hold_recall: check.seconds(raw.hold_recall_s.as_ref(), 60, 5..=3_600),
         park_recall: check.seconds(raw.park_recall_s.as_ref(), 120, 5..=3_600),
+        callback: raw.callback.as_ref().map(|raw| callback_voice(check, raw.get_ref(), prompts)),
+        elsewhere: Vec::new(),
     };
-    Queue { settings, voice }
+    let callbacks = raw.callback.as_ref().zip(site).map(|(raw, site)| callback_rules(check, raw.get_ref(), site));
+    Queue { settings, voice, callbacks }
+}
+
+/// How call-backs are offered.
+fn callback_voice(check: &mut Check<'_>, raw: &schema::Callback, prompts: &Prompts) -> CallbackVoice {
+    let key = raw.key.as_ref().and_then(|key| {
+        let one = <[u8; 1]>::try_from(key.get_ref().as_bytes()).ok().map(|[key]| key);
+        let key_of_phone = one.filter(|key| key.is_ascii_digit() || b"*#".contains(key));
+        if key_of_phone.is_none() {
+            let message = format!("\"{}\" is no key of a telephone", key.get_ref());
+            check.wrong(&key.span(), message, "write one of 0 to 9, * or #");
+        }
+        key_of_phone
+    });
+    CallbackVoice {
+        key,
+        promise: prompts.of(check, &raw.promise).unwrap_or(PromptId(0)),
+        missed_after: raw.missed_after_s.as_ref().map(|count| check.seconds(Some(count), 60, 1..=3_600)),
+    }
+}
+
+/// When and how often it is called.
+fn callback_rules(check: &mut Check<'_>, raw: &schema::Callback, site: &Site) -> Rules {
+    Rules {
+        hours: targets::week(check, &raw.hours, site),
+        attempts_max: check.bounded(raw.attempts_max.as_ref(), 3, 1..=10) as u8,
+        retry_after: check.seconds(raw.retry_s.as_ref(), 600, 10..=86_400),
+    }
 }
 
 /// Skills by name with their levels.

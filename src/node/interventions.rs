@@ -30,7 +30,7 @@ impl Node {
         let wires = self.wires().clone();
         move |Wish { call, by, own, ask }| {
             let to = wires.shards.get(call.shard.index()).ok_or(Busy)?;
-            let (ticket, receiver) = wires.interventions.wait()?;
+            let (ticket, receiver) = wires.asked.interventions.wait()?;
             let event = shard::Event::Call(ToCalls::Intervene { call, by, own, ask, ticket });
             to.events.try_send(event).map_err(|_| Busy)?;
             Ok(receiver)

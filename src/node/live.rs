@@ -51,7 +51,7 @@ pub enum Object {
     /// A queue.
     Queue(Queue),
     /// A live call.
-    Call(Call),
+    Call(Box<Call>),
 }
 
 /// An agent as it stands.
@@ -461,7 +461,7 @@ impl Board {
             self.count_call(&after, true);
             lines.extend(after.line());
         }
-        self.publish(at, Object::Call(after), gone);
+        self.publish(at, Object::Call(Box::new(after)), gone);
         for line in lines {
             self.publish_line(at, line);
         }

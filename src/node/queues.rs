@@ -10,6 +10,7 @@ use crate::acd::event::{AgentChange, AgentState, Command, Event, Settings};
 use crate::base::fact::{AgentChanged, Fact, Stamped};
 use crate::base::{AgentId, FactId, Mint, Mono, Now, SiteId};
 use crate::call::event::Event as ToCalls;
+use crate::callback::event::{CALLBACKS, Event as Callback};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -122,7 +123,12 @@ impl AcdTask {
         for command in commands.drain(..) {
             match command {
                 Command::Offer { call, .. } | Command::Revoke { call, .. } | Command::Released { call, .. } => {
-                    self.wires.to_call(call.shard, ToCalls::Acd(command));
+                    if call.shard == CALLBACKS {
+                        let event = Callback::Acd { site: self.site, said: command };
+                        self.wires.callbacks.tell(event);
+                    } else {
+                        self.wires.to_call(call.shard, ToCalls::Acd(command));
+                    }
                 }
                 Command::Agent(change) => self.agent(now, change),
             }
@@ -187,6 +193,7 @@ mod tests {
             priority: 0,
             since: NOW.mono,
             preferred: None,
+            patience: Default::default(),
         })
     }
 

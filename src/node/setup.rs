@@ -5,7 +5,7 @@ use crate::call::event::AgentIdentity;
 use crate::config::Config;
 use crate::store::agents::AgentRow;
 use crate::store::{Store, StoreError};
-use crate::{acd, call, sip};
+use crate::{acd, call, callback, sip};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub(super) struct Setup {
     pub(super) sip: Arc<sip::event::Settings>,
     pub(super) calls: Arc<call::event::Settings>,
+    pub(super) callbacks: Arc<callback::event::Settings>,
     /// By site.
     pub(super) acd: Vec<Arc<acd::event::Settings>>,
     by_phone: BTreeMap<(Box<str>, Box<str>), (SiteId, AgentId)>,
@@ -52,7 +53,8 @@ impl Setup {
             by_phone.insert((person.name.as_str().into(), person.domain.as_str().into()), (site, agent));
         }
         let acd = acd.into_iter().map(Arc::new).collect();
-        Ok(Setup { sip: Arc::new(sip), calls: Arc::new(calls), acd, by_phone, people: people.len(), revision })
+        let (sip, calls, callbacks) = (Arc::new(sip), Arc::new(calls), Arc::new(config.callbacks()));
+        Ok(Setup { sip, calls, callbacks, acd, by_phone, people: people.len(), revision })
     }
 
     /// Other listeners than it was loaded with.
@@ -64,7 +66,8 @@ impl Setup {
     #[cfg(test)]
     pub(super) fn of(sip: Arc<sip::event::Settings>, calls: Arc<call::event::Settings>) -> Setup {
         let acd = calls.sites.iter().map(|_| Arc::default()).collect();
-        Setup { sip, calls, acd, by_phone: BTreeMap::new(), people: 0, revision: 0 }
+        let callbacks = Arc::default();
+        Setup { sip, calls, callbacks, acd, by_phone: BTreeMap::new(), people: 0, revision: 0 }
     }
 
     /// The agent whose phone has this address-of-record.

@@ -247,12 +247,13 @@ impl ShardTask {
                         let site = self.wires.setup.load().code(site);
                         (self.wires.facts)(Stamped { id, at: now.wall, site, fact });
                     }
-                    Effect::TransferAnswered { ticket, answer } => self.wires.transfers.answered(ticket, answer),
-                    Effect::Intervened { ticket, answer } => self.wires.interventions.answered(ticket, answer),
+                    Effect::TransferAnswered { ticket, answer } => self.wires.asked.transfers.answered(ticket, answer),
+                    Effect::Intervened { ticket, answer } => self.wires.asked.interventions.answered(ticket, answer),
                     Effect::Show(view) => {
                         log(&self.wires.setup.load(), &view);
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
                     }
+                    Effect::Callback(event) => _ = self.wires.callbacks.tell(*event),
                     Effect::Silent(silent) => log_silence(&self.wires.setup.load(), &silent),
                     Effect::Recall { call, site, caller } => super::recall::recall(&self.wires, call, site, caller),
                     Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),

@@ -4,6 +4,7 @@
 //! received. Stop: no new calls, running ones finish within their bound, facts reach SQL, files are sealed.
 
 use super::archive::{self, Archive};
+use super::callbacks::{CallbackTask, ToCallbacks};
 use super::clock;
 use super::edge::{self, Edge};
 use super::facts::{self, FactWriter, Refused};
@@ -21,7 +22,7 @@ use super::routes::Routes;
 use super::setup::Setup;
 use super::shards::{Keeping, ShardMailbox, ShardTask};
 use super::standing::{Before, Keeper};
-use super::transfers::Waiting;
+use super::transfers::Asked;
 use super::trunks::{self, TrunkTable};
 use super::unfinished::Unfinished;
 use super::wires::{
@@ -32,6 +33,7 @@ use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
 use crate::base::{AgentId, CallId, ContactId, FactId, Mint, RecordingId, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
+use crate::callback::{self, Callbacks};
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
 use crate::net::connections::{Connections, World};
@@ -150,8 +152,7 @@ impl Node {
         let config = Arc::new(config);
         let seed = random_seed()?;
         let library = library(&config)?;
-        let store = Store::open(&config.database).await?;
-        store.sync_sites(&site_rows(&config)).await?;
+        let store = open_store(&config).await?;
         tls::install_provider();
         let listeners = Listeners::bind(&config)?;
         let setup = Setup::load(&config, &listeners.settings(), &store).await?;
@@ -164,7 +165,7 @@ impl Node {
         let (to_shards, shard_mailboxes) = shard_mailboxes(&config);
         let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
-        let (to_acds, acd_mailboxes) = acd_mailboxes(&config);
+        let ((to_acds, acd_mailboxes), (callbacks, asked)) = (acd_mailboxes(&config), ToCallbacks::new());
         let live = Arc::new(Live::new(clock::now().wall));
         live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
         let setup = Arc::new(ArcSwap::from_pointee(setup));
@@ -181,10 +182,10 @@ impl Node {
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
             trunks,
-            transfers: Waiting::default(),
-            interventions: Waiting::default(),
+            asked: Asked::default(),
             facts: Box::new(tell),
             memory: Memory::of(store.clone()),
+            callbacks,
             faults: Faults::default(),
             edge,
         });
@@ -208,7 +209,7 @@ impl Node {
         };
         let Restored { shards, acds, contacts, mut gone, .. } = restored;
         node.keeper.way().give(&mut gone);
-        node.spawn_acds(acd_mailboxes, acds);
+        node.spawn_queues(acd_mailboxes, acds, asked);
         // What restored calls say first finds its way; they are heard once the phones are known.
         lock(&node.listeners).publish(&node.wires);
         node.spawn_shards(shard_mailboxes, shards)?;
@@ -219,10 +220,11 @@ impl Node {
         Ok(node)
     }
 
-    fn spawn_acds(
+    fn spawn_queues(
         &mut self,
         mailboxes: Vec<mpsc::Receiver<acd::event::Event>>,
         acds: Vec<(acd::Acd, Vec<acd::event::Command>)>,
+        asked: mpsc::Receiver<callback::event::Event>,
     ) {
         for (((site, mailbox), counts), (acd, begun)) in (0u16..).zip(mailboxes).zip(&self.acd_counts).zip(acds) {
             let agents: Vec<AgentId> = acd_agents(&self.wires.setup.load().acd[usize::from(site)]);
@@ -240,6 +242,20 @@ impl Node {
             };
             self.tasks.push(tokio::spawn(task.run(mailbox)));
         }
+        self.spawn_callbacks(asked);
+    }
+
+    fn spawn_callbacks(&mut self, mailbox: mpsc::Receiver<callback::event::Event>) {
+        let settings = self.wires.setup.load().callbacks.clone();
+        let contacts = Mint::new(STREAM_BEYOND_SHARDS + 512, self.seed);
+        let task = CallbackTask {
+            callbacks: Callbacks::new(settings, contacts),
+            wires: self.wires.clone(),
+            store: self.store.clone(),
+            mint: Mint::new(STREAM_BEYOND_SHARDS + 513, self.seed),
+            sites: (0u16..).map(SiteId).zip(self.config.sites.iter().map(|site| site.code.clone())).collect(),
+        };
+        self.tasks.push(tokio::spawn(task.run(mailbox)));
     }
 
     fn spawn_shards(
@@ -630,12 +646,20 @@ pub(super) fn configure(wires: &Wires, setup: Setup) {
     for (site, settings) in (0u16..).zip(&setup.acd) {
         wires.to_acd(SiteId(site), acd::event::Event::Configure(settings.clone()));
     }
+    wires.callbacks.tell(callback::event::Event::Configure(setup.callbacks.clone()));
     for index in 0..wires.shards.len() {
         let (sip, calls) = (setup.sip.clone(), setup.calls.clone());
         wires.to_shard(ShardId(index as u8), shard::Event::Configure { sip, calls });
     }
     wires.live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
     tracing::info!(agents = setup.people, "agents were read anew");
+}
+
+/// The database, with the sites of the files.
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let store = Store::open(&config.database).await?;
+    store.sync_sites(&site_rows(config)).await?;
+    Ok(store)
 }
 
 /// The settings with the people as they are now, unless nothing changed since `known`.

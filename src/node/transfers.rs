@@ -24,6 +24,13 @@ const WAITING_MAX: usize = 1_024;
 #[error("the node is too busy to take this: ask again")]
 pub struct Busy;
 
+/// Who waits for what calls answer.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) transfers: Waiting<Answer>,
+    pub(super) interventions: Waiting<super::interventions::Answer>,
+}
+
 /// Who waits for which answer.
 #[derive(Debug)]
 pub(super) struct Waiting<A>(Mutex<Table<A>>);
@@ -72,7 +79,7 @@ impl Node {
         let wires = self.wires().clone();
         move |call, by, ask| {
             let to = wires.shards.get(call.shard.index()).ok_or(Busy)?;
-            let (ticket, receiver) = wires.transfers.wait()?;
+            let (ticket, receiver) = wires.asked.transfers.wait()?;
             let event = shard::Event::Call(ToCalls::Transfer { call, by, ask, ticket });
             to.events.try_send(event).map_err(|_| Busy)?;
             Ok(receiver)

@@ -94,10 +94,10 @@ pub(super) struct Wires {
     pub(super) live: Arc<super::live::Live>,
     pub(super) trunks: Arc<super::trunks::TrunkTable>,
     /// Who waits for the answer to a wish about a transfer.
-    pub(super) transfers: super::transfers::Waiting<super::transfers::Answer>,
-    pub(super) interventions: super::transfers::Waiting<super::interventions::Answer>,
+    pub(super) asked: super::transfers::Asked,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) memory: super::recall::Memory,
+    pub(super) callbacks: super::callbacks::ToCallbacks,
     pub(super) faults: Faults,
     pub(super) edge: Arc<super::edge::Edge>,
     /// By shard: what stands there, as of its last message.

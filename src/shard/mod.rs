@@ -17,7 +17,7 @@ use crate::sip::event::{
     Action, Ask, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings, Suspicion,
 };
 use crate::sip::{self, Ua};
-use crate::{acd, media, trunk};
+use crate::{acd, callback, media, trunk};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
@@ -105,6 +105,8 @@ pub enum Effect {
         /// What.
         event: acd::event::Event,
     },
+    /// To the call-backs.
+    Callback(Box<callback::event::Event>),
     /// To the journal.
     Fact {
         /// Whose.
@@ -402,6 +404,7 @@ impl Shard {
                     }
                     FromCalls::Intervened { ticket, answer } => out.push(Effect::Intervened { ticket, answer }),
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
+                    FromCalls::Callback(event) => out.push(Effect::Callback(event)),
                     FromCalls::Silent(silent) => out.push(Effect::Silent(silent)),
                     FromCalls::Recall { call, site, caller } => out.push(Effect::Recall { call, site, caller }),
                 }

@@ -217,6 +217,8 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         preferred: (*name == "social").then_some(Whom::OrderOwner),
         hold_recall: Duration::from_secs(60),
         park_recall: Duration::from_secs(90),
+        callback: None,
+        elsewhere: Vec::new(),
     };
     SiteSettings {
         code: CODES[site].into(),

@@ -474,6 +474,7 @@ impl World {
                     Effect::Recall { call, .. } => self.recall(call),
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
                     // Nobody watches the edge here.
+                    Effect::Callback(event) => panic!("no queue here calls anybody back: {event:?}"),
                     Effect::Suspect(_)
                     | Effect::Silent(_)
                     | Effect::TransferAnswered { .. }

@@ -118,6 +118,7 @@ impl Bench {
             priority,
             since,
             preferred: None,
+            patience: Patience::Bounded,
         };
         self.handle(Event::Enqueue(caller))
     }

@@ -69,6 +69,7 @@ impl Bench {
             Command::Released { why: Released::NoAgents, .. } => Some("no_agents "),
             Command::Released { why: Released::Full, .. } => Some("full "),
             Command::Released { why: Released::QueueGone, .. } => Some("queue_gone "),
+            Command::Released { why: Released::Diverted { .. }, .. } => Some("diverted "),
             Command::Agent(_) => None,
         };
         self.out.iter().filter_map(word).collect()
@@ -259,6 +260,7 @@ fn caller_table() -> Vec<(&'static str, Input, [Then; 4])> {
             priority: 0,
             since,
             preferred: None,
+            patience: Patience::Bounded,
         }))
     };
     let by = lease(1, 0);

@@ -9,17 +9,18 @@ mod routes;
 use super::auth::TokenSettings;
 use super::may::Role;
 use super::problem::Body9457;
-use super::{Busy, Connections, Node, router};
+use super::{Busy, Connections, InterventionAnswer as Stepped, Node, router};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings, Want};
 use crate::base::fact::TargetKind;
 use crate::base::fact::{
     Audit, CallRecord, Direction, Fact, OrderOpened, RecordingFact, RecordingFinished, Signalled, Stage, Stamped, Times,
 };
+use crate::base::hours::Hours;
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
 use crate::call::supervise;
-use crate::call::targets::{Hours, Target, Targets};
+use crate::call::targets::{Target, Targets};
 use crate::call::transfer::{Ask, NotTransferred};
 use crate::edge::event::Ban;
 use crate::node::dial::{NotDialled, Wish};
@@ -244,6 +245,15 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
 }
 
 /// Two sites, each with a live call of its agent, and the records of it.
+/// Notes a wish to step into a call; of those to go nothing is done.
+fn answers(asked: &mut Asked, wish: super::Intervention) -> Result<oneshot::Receiver<Stepped>, super::TransferBusy> {
+    let (sender, answer) = oneshot::channel();
+    let refused = wish.ask == supervise::Ask::Leave;
+    sender.send(if refused { Err(supervise::NotDone::Nobody) } else { Ok(()) }).unwrap();
+    asked.interventions.push(wish);
+    Ok(answer)
+}
+
 async fn two_sites() -> Two {
     let live = Arc::new(Live::new(Wall(1_000)));
     let ready = |agent| {
@@ -277,6 +287,7 @@ async fn two_sites() -> Two {
             asked.hung_up.push(call);
             Ok(())
         }),
+        call_back: Arc::new(|_| Ok(())),
         dial: Arc::new(move |wish| match &*wish.number {
             "10086" => Err(NotDialled::NotListed),
             _ => {
@@ -291,13 +302,7 @@ async fn two_sites() -> Two {
             transfer.lock().unwrap().transfers.push((call, by, ask));
             Ok(answer)
         }),
-        intervene: Arc::new(move |wish| {
-            let (sender, answer) = oneshot::channel();
-            let refused = wish.ask == supervise::Ask::Leave;
-            sender.send(if refused { Err(supervise::NotDone::Nobody) } else { Ok(()) }).unwrap();
-            intervene.lock().unwrap().interventions.push(wish);
-            Ok(answer)
-        }),
+        intervene: Arc::new(move |wish| answers(&mut intervene.lock().unwrap(), wish)),
         targets: Arc::new(|| Arc::new(Targets { list: vec![water(0), water(1)] })),
         want: Arc::new(move |site, agent, state| {
             want.lock().unwrap().wanted.push((site, agent, state));

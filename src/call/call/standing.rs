@@ -110,6 +110,7 @@ impl Call {
     }
 
     pub(super) fn citizen_ended(&mut self, now: Now, why: Ending, out: &mut Vec<Command>) {
+        self.missed(now, out);
         if self.outlasts_citizen() {
             if let Ending::Bye { .. } = why {
                 self.book.record.times.caller_hangup.get_or_insert(self.book.time(now));

@@ -1,5 +1,6 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
+mod away;
 mod leg;
 mod preferred;
 mod quality;
@@ -79,6 +80,8 @@ fn settings() -> Arc<Settings> {
         preferred: None,
         hold_recall: HOLD_RECALL,
         park_recall: PARK_RECALL,
+        callback: None,
+        elsewhere: Vec::new(),
     };
     Arc::new(Settings {
         sites: vec![SiteSettings {

@@ -3,9 +3,10 @@
 
 use super::*;
 use crate::base::fact::{TargetKind, TransferMode, TransferRecord, TransferResult};
+use crate::base::hours::Hours;
 use crate::base::{Mint, TrunkId};
 use crate::call::supervise::NotDone;
-use crate::call::targets::{Hours, Target, Targets};
+use crate::call::targets::{Target, Targets};
 use crate::call::transfer::{Ask, NotTransferred, Phase, REASON_CHARACTERS_MAX};
 use crate::media::event::{HeardBy, Party};
 use crate::sip::event::Invite;
