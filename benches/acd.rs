@@ -108,7 +108,7 @@ impl Run {
     fn answer(&mut self) {
         let offer = self.out.iter().find_map(|command| match command {
             Command::Offer { call, lease, .. } => Some((*call, *lease)),
-            Command::Revoke { .. } | Command::Released { .. } | Command::Agent(_) => None,
+            Command::Revoke { .. } | Command::Released { .. } | Command::Stands { .. } | Command::Agent(_) => None,
         });
         if let Some((call, lease)) = offer {
             self.step("answered", Event::Answered { lease });

@@ -113,11 +113,15 @@ fn a_citizen_who_presses_the_key_is_called_back_in_their_place_and_it_is_recorde
     let attempts: Vec<Value> = serde_json::from_str(over["attempts"].as_str().unwrap()).unwrap();
     let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
     assert_eq!((&attempt["agent"], &attempt["result"]), (&json!("1001"), &json!("reached")));
-    let call = stage.hotline.past(attempt["contact"].as_str().unwrap());
-    let (row, first) = (&call.record["call"], &record.record["call"]);
+    let back = attempt["contact"].as_str().unwrap();
+    let ended = |call: &Value| call["call"]["ended"].is_i64() && !call["legs"].as_array().unwrap().is_empty();
+    let call = stage.hotline.lead.until(&format!("/calls/{back}"), ended);
+    let (row, first) = (&call["call"], &record.record["call"]);
     assert_eq!((&row["direction"], &row["queue"], &row["agent"]), (&json!("outbound"), &json!("综合"), &json!("1001")));
     assert_eq!(row["order_id"], first["order_id"], "tied to the order of the first call");
-    assert!(!call.sound.left.is_empty() && call.recording["duration_ms"].as_i64() > Some(0));
+    stage.hotline.everything_runs_out();
+    let sealed = sql::count(&stage.hotline.database(), "recordings", &format!("contact = '{back}' AND bytes > 44"));
+    assert_eq!(sealed, 1, "it is recorded");
     assert_eq!(sql::count(&stage.hotline.database(), "callbacks", "result = 'reached'"), 1);
     assert_eq!(stage.hotline.lead.read("/missed-calls").body["items"], json!([]));
 }

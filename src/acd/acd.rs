@@ -107,6 +107,11 @@ impl Acd {
         match event {
             Event::Enqueue(caller) => self.enqueue(now, &caller, out),
             Event::Cancel { call } => self.cancel(now, call, out),
+            Event::Where { call } => {
+                if let Some((ahead, expected)) = self.position(call).and_then(|it| Some((it.ahead?, it.expected))) {
+                    out.push(Command::Stands { call, ahead, expected });
+                }
+            }
             // The booking's deadline was set by the offer, so that a phone that never rings cannot hold an agent either.
             Event::Ringing { lease: _ } => {}
             Event::Answered { lease } => self.answered(now, lease, out),

@@ -15,6 +15,11 @@ pub enum Event {
         /// Which.
         call: CallId,
     },
+    /// Where does this caller stand? Answered by [`Command::Stands`] while nobody is being rung for them.
+    Where {
+        /// Which.
+        call: CallId,
+    },
     /// The offered agent's phone rings.
     Ringing {
         /// The booking.
@@ -179,6 +184,15 @@ pub enum Command {
         call: CallId,
         /// Why.
         why: Released,
+    },
+    /// The answer to [`Event::Where`].
+    Stands {
+        /// The caller.
+        call: CallId,
+        /// Callers of the same queue who are served before them; [`AHEAD_MAX`](super::AHEAD_MAX) for so many or more.
+        ahead: usize,
+        /// How long from now; `None` while too little is known.
+        expected: Option<super::Expected>,
     },
     /// An agent's state changed.
     Agent(AgentChange),

@@ -17,6 +17,7 @@
 mod agent;
 pub(super) mod away;
 mod citizen;
+mod comfort;
 mod fault;
 mod replace;
 pub(super) mod sound;
@@ -196,6 +197,9 @@ pub(super) struct Call {
     pub(super) preferred: Option<AgentId>,
     /// Whether the queue's limits are for them.
     pub(super) patience: Patience,
+    /// When those who wait hear something next, and how often they have.
+    pub(super) comfort_at: Mono,
+    pub(super) comforted: usize,
     /// What they hear before we hang up.
     pub(super) parting: away::Parting,
     pub(super) play: u32,
@@ -243,6 +247,8 @@ impl Call {
             past: Past::default(),
             preferred: None,
             patience: Patience::default(),
+            comfort_at: Mono(u64::MAX),
+            comforted: 0,
             parting: away::Parting::default(),
             play: 0,
             replacing: None,
@@ -277,9 +283,9 @@ impl Call {
     fn own_deadline(&self) -> Mono {
         match &self.state {
             State::Ivr { run } => run.next_deadline().map_or(self.deadline, |at| at.min(self.deadline)),
+            State::Waiting => self.deadline.min(self.comfort_at),
             State::Opening { .. }
             | State::Connecting
-            | State::Waiting
             | State::Ringing { .. }
             | State::Talking { .. }
             | State::Handed

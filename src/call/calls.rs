@@ -368,6 +368,9 @@ impl Calls {
                 let leg = LegId::outgoing(self.shard, self.legs_dialled);
                 self.with_call(now, call, out, |call, out| call.agent_offered(now, lease, ring_until, leg, out));
             }
+            Acd::Stands { call, ahead, expected } => {
+                self.with_call(now, call, out, |call, out| call.stands(ahead, expected, out));
+            }
             Acd::Revoke { call, lease } => self.with_call(now, call, out, |call, out| call.revoked(now, lease, out)),
             Acd::Released { call, why } => {
                 self.legs_dialled += 1;

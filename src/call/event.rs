@@ -1,5 +1,6 @@
 //! What goes into the calls of a shard and what comes out.
 
+use super::phrases::Phrases;
 use super::supervise::{self, HoldView, NotDone, ParkView, SupervisionView};
 use super::targets::Targets;
 use super::transfer::{Ask, NotTransferred, TransferView};
@@ -301,6 +302,8 @@ pub struct Settings {
     pub dialling: Arc<trunk::Dialling>,
     /// To whom citizens may be transferred.
     pub targets: Arc<Targets>,
+    /// What numbers are spoken with, if all of it is there.
+    pub phrases: Option<Phrases>,
     /// Most calls at once on this shard; beyond it 503 without Retry-After.
     pub calls_max: usize,
 }
@@ -337,10 +340,25 @@ pub struct QueueVoice {
     pub hold_recall: Duration,
     /// A parked citizen waits so long for somebody to fetch them before the agent is rung again.
     pub park_recall: Duration,
+    /// What those who wait hear from time to time.
+    pub comfort: Option<Comfort>,
     /// Whether and how those who wait may be called back instead.
     pub callback: Option<CallbackVoice>,
     /// Where ways out of it lead, by the number of [`acd::event::To::Elsewhere`].
     pub elsewhere: Vec<Elsewhere>,
+}
+
+/// What those who wait hear from time to time, between the music.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comfort {
+    /// So often.
+    pub every: Duration,
+    /// One at a time, in turn; there may be none.
+    pub prompts: Vec<PromptId>,
+    /// Before it: how many are ahead.
+    pub place: bool,
+    /// And how long it may take, as a range, where that is known.
+    pub wait: bool,
 }
 
 /// How a queue offers call-backs to those who wait.

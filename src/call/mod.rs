@@ -9,6 +9,7 @@ mod calls;
 pub mod event;
 mod leg;
 mod outbound;
+mod phrases;
 mod q850;
 mod reach;
 mod record;
@@ -18,6 +19,7 @@ pub mod targets;
 pub mod transfer;
 
 pub use calls::{Calls, Counts};
+pub use phrases::Phrases;
 
 #[cfg(test)]
 mod tests;

@@ -306,6 +306,8 @@ impl Call {
             past: saved.past,
             preferred: saved.preferred,
             patience: saved.patience,
+            comfort_at: Mono(0),
+            comforted: 0,
             parting: saved.parting,
             play: saved.play,
             replacing: None,

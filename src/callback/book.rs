@@ -116,7 +116,7 @@ impl Callbacks {
                     self.take_back(now, id, CallbackResult::Withdrawn, out);
                 }
             }
-            Event::Acd { site, said } => self.acd(now, site, said, out),
+            Event::Acd(said) => self.acd(now, said, out),
             Event::Attempt { callback, contact, step } => self.attempt(now, (callback, contact), step, out),
             Event::Resync { site } => self.tell_owner(now, site, out),
             Event::Configure(settings) => self.configure(now, settings, out),
@@ -332,7 +332,7 @@ impl Callbacks {
         self.fill(now, site, out);
     }
 
-    fn acd(&mut self, now: Now, site: SiteId, said: FromAcd, out: &mut Vec<Command>) {
+    fn acd(&mut self, now: Now, said: FromAcd, out: &mut Vec<Command>) {
         match said {
             FromAcd::Offer { call, lease, ring_until } => self.offered(now, call, (lease, ring_until), out),
             FromAcd::Revoke { call, lease } => self.revoked(now, call, lease, out),
@@ -353,9 +353,8 @@ impl Callbacks {
                     | Released::Diverted { .. } => {}
                 }
             }
-            FromAcd::Agent(_) => {
-                debug_assert!(false, "an agent's state is told to those who watch agents, of {site:?}")
-            }
+            // Nobody here asks for either.
+            FromAcd::Stands { .. } | FromAcd::Agent(_) => {}
         }
     }
 

@@ -33,12 +33,7 @@ pub enum Event {
         callback: CallbackId,
     },
     /// From the queues: `Offer`, `Revoke` or `Released`.
-    Acd {
-        /// Whose queues.
-        site: SiteId,
-        /// What.
-        said: acd::event::Command,
-    },
+    Acd(acd::event::Command),
     /// From the outbound call of an attempt.
     Attempt {
         /// Which call-back.

@@ -168,10 +168,10 @@ impl World {
                 FromAcd::Offer { call, .. } | FromAcd::Revoke { call, .. } | FromAcd::Released { call, .. }
                     if call.shard == CALLBACKS =>
                 {
-                    self.tell(Event::Acd { site: SITE, said });
+                    self.tell(Event::Acd(said));
                 }
                 FromAcd::Offer { call, .. } => self.served.push(*call),
-                FromAcd::Revoke { .. } | FromAcd::Released { .. } | FromAcd::Agent(_) => {}
+                FromAcd::Revoke { .. } | FromAcd::Released { .. } | FromAcd::Stands { .. } | FromAcd::Agent(_) => {}
             }
         }
     }

@@ -144,6 +144,7 @@ impl Config {
             trunks: Arc::new(self.trunk_table([0, 0], &[])),
             dialling: self.dialling.clone(),
             targets: self.targets.clone(),
+            phrases: call::Phrases::find(|name| self.prompts.find(name)).ok(),
             calls_max: self.node.calls_max.div_ceil(self.node.shards),
         }
     }

@@ -9,7 +9,8 @@ use super::source::{Check, Source};
 use super::targets;
 use crate::acd::event::{NoAgents, QueueSettings};
 use crate::base::{PromptId, QueueId, SiteId, SkillId};
-use crate::call::event::{CallbackVoice, QueueVoice};
+use crate::call::Phrases;
+use crate::call::event::{CallbackVoice, Comfort, QueueVoice};
 use crate::call::targets::Targets;
 use crate::callback::event::Rules;
 use std::collections::BTreeMap;
@@ -80,11 +81,32 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
         preferred: raw.preferred.as_ref().map(|raw| routing::whom(check, raw.get_ref())),
         hold_recall: check.seconds(raw.hold_recall_s.as_ref(), 60, 5..=3_600),
         park_recall: check.seconds(raw.park_recall_s.as_ref(), 120, 5..=3_600),
+        comfort: raw.comfort.as_ref().map(|raw| comfort(check, raw, prompts)),
         callback: raw.callback.as_ref().map(|raw| callback_voice(check, raw.get_ref(), prompts)),
         elsewhere: Vec::new(),
     };
     let callbacks = raw.callback.as_ref().zip(site).map(|(raw, site)| callback_rules(check, raw.get_ref(), site));
     Queue { settings, voice, callbacks }
+}
+
+/// What those who wait hear from time to time.
+fn comfort(check: &mut Check<'_>, raw: &Spanned<schema::Comfort>, prompts: &Prompts) -> Comfort {
+    let said = raw.get_ref();
+    if (said.place || said.wait)
+        && let Err(missing) = Phrases::find(|name| prompts.find(name))
+    {
+        let message = format!("the prompt \"{missing}\" is missing, with which places and waits are spoken");
+        check.wrong(&raw.span(), message, "record it, run `make prompts`, or leave out place and wait");
+    }
+    if said.prompts.is_empty() && !said.place && !said.wait {
+        check.wrong(&raw.span(), "nothing is said", "name prompts, or write place = true or wait = true");
+    }
+    Comfort {
+        every: check.seconds(Some(&said.every_s), 60, 15..=3_600),
+        prompts: said.prompts.iter().filter_map(|name| prompts.of(check, name)).collect(),
+        place: said.place,
+        wait: said.wait,
+    }
 }
 
 /// How call-backs are offered.

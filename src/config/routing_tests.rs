@@ -151,6 +151,8 @@ fn each_mistake_of_routing_is_told_at_its_place_with_its_cure() {
             "leads to one place",
             "one of to, announcement",
         ),
+        (["comfort = { every_s = 60 }", "", ""], 5, "nothing is said", "name prompts"),
+        (["comfort = { every_s = 5, place = true }", "", ""], 5, "5 is out of bounds", "from 15 to"),
         (["callback = { key = \"12\", promise = \"apology\" }", "", ""], 5, "no key of a telephone", "0 to 9"),
         (["callback = { key = \"1\" }", "", ""], 5, "key `promise` is missing", "add promise"),
         (["callback = { promise = \"apology\", hours = [\"8-20\"] }", "", ""], 5, "no part of a week", "mon-fri"),

@@ -335,6 +335,7 @@ pub(super) struct Queue {
     pub relax: Vec<Relax>,
     #[serde(default)]
     pub overflow: Vec<Spanned<Overflow>>,
+    pub comfort: Option<Spanned<Comfort>>,
     pub callback: Option<Spanned<Callback>>,
     #[serde(default)]
     pub auto_answer: bool,
@@ -379,6 +380,19 @@ pub(super) struct Overflow {
     pub announcement: Option<Text>,
     pub target: Option<Text>,
     pub callback: Option<Spanned<bool>>,
+}
+
+/// What those who wait hear from time to time.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Comfort {
+    pub every_s: Count,
+    #[serde(default)]
+    pub prompts: Vec<Text>,
+    #[serde(default)]
+    pub place: bool,
+    #[serde(default)]
+    pub wait: bool,
 }
 
 /// Call-backs of a queue.

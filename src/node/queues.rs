@@ -122,10 +122,12 @@ impl AcdTask {
     fn carry_out(&mut self, now: Now, commands: &mut Vec<Command>) {
         for command in commands.drain(..) {
             match command {
-                Command::Offer { call, .. } | Command::Revoke { call, .. } | Command::Released { call, .. } => {
+                Command::Offer { call, .. }
+                | Command::Revoke { call, .. }
+                | Command::Released { call, .. }
+                | Command::Stands { call, .. } => {
                     if call.shard == CALLBACKS {
-                        let event = Callback::Acd { site: self.site, said: command };
-                        self.wires.callbacks.tell(event);
+                        self.wires.callbacks.tell(Callback::Acd(command));
                     } else {
                         self.wires.to_call(call.shard, ToCalls::Acd(command));
                     }

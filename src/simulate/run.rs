@@ -323,6 +323,8 @@ impl<'a, W: Watch> Run<'a, W> {
                 Command::Offer { call, lease, .. } => self.ring(lease, call),
                 Command::Revoke { lease, .. } => self.plan(self.now.mono + AFTER_MISS, Coming::Back { lease }),
                 Command::Released { call, .. } => self.finish_wait(call, End::Refused),
+                // Nobody here asks.
+                Command::Stands { .. } => {}
                 Command::Agent(change) => self.watch.agent(self.now.mono, &change),
             }
         }

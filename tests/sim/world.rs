@@ -589,8 +589,10 @@ impl World {
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }
-                FromAcd::Released { call, .. } => {
-                    self.ledger.released.insert(call, self.now.mono);
+                FromAcd::Released { call, .. } | FromAcd::Stands { call, .. } => {
+                    if matches!(command, FromAcd::Released { .. }) {
+                        self.ledger.released.insert(call, self.now.mono);
+                    }
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }

@@ -341,6 +341,7 @@ fn translated(event: Event, acd: &Acd, other: &Acd) -> Event {
         Event::Overtaken { lease, caller } => Event::Overtaken { lease: own(lease), caller },
         Event::Enqueue(_)
         | Event::Cancel { .. }
+        | Event::Where { .. }
         | Event::Want { .. }
         | Event::Phone { .. }
         | Event::OwnCall { .. }

@@ -20,7 +20,7 @@ pub(super) fn decisions(out: &[Command]) -> Vec<Decision> {
         Command::Offer { call, lease, .. } => Some(Decision::Offer(*call, lease.agent)),
         Command::Revoke { call, lease } => Some(Decision::Revoke(*call, lease.agent)),
         Command::Released { call, why } => Some(Decision::Released(*call, word(*why))),
-        Command::Agent(_) => None,
+        Command::Stands { .. } | Command::Agent(_) => None,
     };
     out.iter().filter_map(decision).collect()
 }
@@ -151,7 +151,7 @@ impl Model {
         match event {
             Event::Enqueue(caller) => self.enqueue(now, caller),
             Event::Cancel { call } => self.leave(now, *call, false),
-            Event::Ringing { .. } => {}
+            Event::Ringing { .. } | Event::Where { .. } => {}
             Event::Answered { lease } => {
                 let Some(at) = self.holder(*lease) else { return };
                 if let State::Offered { next, .. } = self.agents[at].state.clone() {

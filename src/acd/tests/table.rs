@@ -70,6 +70,7 @@ impl Bench {
             Command::Released { why: Released::Full, .. } => Some("full "),
             Command::Released { why: Released::QueueGone, .. } => Some("queue_gone "),
             Command::Released { why: Released::Diverted { .. }, .. } => Some("diverted "),
+            Command::Stands { .. } => Some("stands "),
             Command::Agent(_) => None,
         };
         self.out.iter().filter_map(word).collect()

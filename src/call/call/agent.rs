@@ -37,6 +37,7 @@ impl Call {
         let queue = self.queue_now(&self.born, queue);
         self.queue = Some((queue, priority));
         self.queued_since = now.mono;
+        self.comfort_later(now);
         let whom = self.site().queues[queue.index()].preferred;
         self.preferred = whom.and_then(|whom| self.past.preferred(whom, now.wall));
         let name = self.site().queues[queue.index()].name.clone();
@@ -52,6 +53,7 @@ impl Call {
     /// Into the line, or named to it again; the ACD takes a caller it knows as it stands.
     pub(super) fn wait(&mut self, now: Now, out: &mut Vec<Command>) {
         let Some(caller) = self.caller() else { return };
+        self.comfort_again(now);
         self.enter(now, State::Waiting, REQUEUE_EVERY, out);
         self.acd(Acd::Enqueue(caller), out);
     }
@@ -148,6 +150,7 @@ impl Call {
         rung.retain(|rung| rung.leg != leg);
         self.book.attempted(now, gone.attempt, outcome);
         if rung.is_empty() {
+            self.comfort_again(now);
             self.enter(now, State::Waiting, wait, out);
         } else {
             self.ring(now, rung, out);

@@ -189,7 +189,14 @@ impl Call {
                 };
                 self.flow_event(now, event, out);
             }
-            State::Waiting => self.wait(now, out),
+            State::Waiting => {
+                if self.comfort_at <= now.mono {
+                    self.console(now, out);
+                }
+                if self.deadline <= now.mono {
+                    self.wait(now, out);
+                }
+            }
             State::Ringing { rung } => {
                 let late: Vec<LegId> = rung.iter().filter(|rung| rung.until <= now.mono).map(|rung| rung.leg).collect();
                 for leg in late {

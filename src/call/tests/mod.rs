@@ -1,6 +1,7 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
 mod away;
+mod comfort;
 mod leg;
 mod preferred;
 mod quality;
@@ -80,6 +81,7 @@ fn settings() -> Arc<Settings> {
         preferred: None,
         hold_recall: HOLD_RECALL,
         park_recall: PARK_RECALL,
+        comfort: None,
         callback: None,
         elsewhere: Vec::new(),
     };

@@ -48,6 +48,7 @@ fn call_settings() -> Arc<CallSettings> {
         preferred: None,
         hold_recall: Duration::from_secs(60),
         park_recall: Duration::from_secs(90),
+        comfort: None,
         callback: None,
         elsewhere: Vec::new(),
     };
