@@ -19,6 +19,7 @@ mod routing;
 mod sim;
 mod sip;
 mod sites;
+mod supervision;
 mod support;
 mod sweep;
 mod tidy;

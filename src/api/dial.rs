@@ -88,6 +88,19 @@ fn ask(
     (site, agent): (&Site, &live::Agent),
     (number, order): (String, Option<OrderId>),
 ) -> Result<Asked, Problem> {
+    if let Some(why) = unavailable(api, site, agent) {
+        return Err(Problem::new(StatusCode::CONFLICT, why));
+    }
+    let contact = ContactId(api.mint());
+    let seq = *api.node.live.watch().borrow();
+    (api.node.dial)(Wish { contact, site: site.id, agent: agent.id, number: number.into(), order })?;
+    let name = contact.to_string();
+    caller.done(site.id, Action::CallDial, &name);
+    Ok(Asked { contact: name, seq })
+}
+
+/// Why the phone of an agent cannot be rung beside the queues now.
+pub(super) fn unavailable(api: &Api, site: &Site, agent: &live::Agent) -> Option<&'static str> {
     let busy = match &agent.state {
         AgentState::Offline | AgentState::Ready | AgentState::WrapUp => None,
         AgentState::NotReady { reason } if **reason != *"own_call" => None,
@@ -102,15 +115,7 @@ fn ask(
     });
     let busy = busy.or(talks.then_some("the agent is on a call"));
     let away = (!agent.phone_up).then_some("the agent's phone is not registered");
-    if let Some(why) = away.or(busy) {
-        return Err(Problem::new(StatusCode::CONFLICT, why));
-    }
-    let contact = ContactId(api.mint());
-    let seq = *api.node.live.watch().borrow();
-    (api.node.dial)(Wish { contact, site: site.id, agent: agent.id, number: number.into(), order })?;
-    let name = contact.to_string();
-    caller.done(site.id, Action::CallDial, &name);
-    Ok(Asked { contact: name, seq })
+    away.or(busy)
 }
 
 impl From<NotDialled> for Problem {

@@ -20,7 +20,7 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +98,7 @@ pub enum EventData {
     /// An agent.
     Agent(Agent),
     /// A call.
-    Call(LiveCall),
+    Call(Box<LiveCall>),
     /// A queue.
     Queue(Queue),
     /// A call that is the reader's no more.
@@ -134,8 +134,9 @@ struct Reader {
     watch: watch::Receiver<u64>,
     not_before: Instant,
     ready: VecDeque<Envelope>,
-    /// Calls shown to a reader who sees only their own: they must learn when one is theirs no more.
-    shown: BTreeSet<ContactId>,
+    /// Calls as last shown to a reader who sees only their own: they must learn when one is theirs no more, and nothing of
+    /// what changes beside what they see.
+    shown: BTreeMap<ContactId, LiveCall>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -161,7 +162,7 @@ pub async fn follow(
         since: last.unwrap_or(query.since).filter(|_| grant.reach == Reach::Site),
         not_before: Instant::now(),
         ready: VecDeque::new(),
-        shown: BTreeSet::new(),
+        shown: BTreeMap::new(),
         _place: place,
         api,
         caller,
@@ -227,7 +228,7 @@ impl Reader {
             match self.envelope(change, &codes).map(|envelope| envelope.data) {
                 Some(EventData::Agent(agent)) => data.agents.push(agent),
                 Some(EventData::Queue(queue)) => data.queues.push(queue),
-                Some(EventData::Call(call)) => data.calls.push(call),
+                Some(EventData::Call(call)) => data.calls.push(*call),
                 Some(EventData::Snapshot(_) | EventData::Left(_)) | None => {}
             }
         }
@@ -262,15 +263,16 @@ impl Reader {
         let contact = call.view.contact;
         let Some(grant) = self.granted(Action::LiveRead, code, call.owner(&self.caller.actor.name)) else {
             let left = Left { contact: contact.to_string() };
-            return self.shown.remove(&contact).then_some((EventType::CallLeft, EventData::Left(left)));
+            return self.shown.remove(&contact).is_some().then_some((EventType::CallLeft, EventData::Left(left)));
         };
+        let data = LiveCall::show(call, code, grant);
         if gone {
             self.shown.remove(&contact);
-        } else if self.reach == Reach::Own {
-            self.shown.insert(contact);
+        } else if self.reach == Reach::Own && self.shown.insert(contact, data.clone()).as_ref() == Some(&data) {
+            return None;
         }
         let kind = if gone { EventType::CallEnded } else { EventType::CallChanged };
-        Some((kind, EventData::Call(LiveCall::show(call, code, grant.numbers))))
+        Some((kind, EventData::Call(Box::new(data))))
     }
 
     /// Not told to the audit: what a reader may not see is left out, nothing was asked for.

@@ -1,7 +1,7 @@
 //! `/calls/live`: calls as they stand, and ending them.
 
 use super::auth::Caller;
-use super::may::{Action, Numbers, Object, Reach};
+use super::may::{Action, Grant, Object, Reach};
 use super::problem::{Problem, Problems};
 use super::{Api, SiteQuery};
 use super::{idempotency, paging};
@@ -44,6 +44,41 @@ pub struct LiveCall {
     pub agent: Option<String>,
     /// The present transfer, or the last one.
     pub transfer: Option<LiveTransfer>,
+    /// The agent has left the citizen on hold.
+    pub hold: Option<LiveHold>,
+    /// The citizen is parked.
+    pub parked: Option<LivePark>,
+    /// Who is beside the talking agent; shown to those who see the whole site, never to the agent.
+    pub supervision: Option<LiveSupervision>,
+}
+
+/// A citizen on hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LiveHold {
+    /// Since when, in milliseconds since 1970.
+    pub since: i64,
+    /// For longer than the queue's `hold_recall_s`.
+    pub overdue: bool,
+}
+
+/// A parked citizen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LivePark {
+    /// Who parked them.
+    pub by: String,
+    /// Since when, in milliseconds since 1970.
+    pub since: i64,
+}
+
+/// Somebody beside the talking agent, or whose phone is rung for a parked citizen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LiveSupervision {
+    /// Whose phone it is.
+    pub supervisor: String,
+    /// `listen`, `whisper`, `barge` or `take_over`; `null` of one who fetches a parked citizen.
+    pub mode: Option<String>,
+    /// Whether they are there; else their phone is rung.
+    pub with: bool,
 }
 
 /// A transfer as it stands, or as it ended.
@@ -138,7 +173,9 @@ impl From<Stage> for CallStage {
 
 impl LiveCall {
     /// As the API shows it.
-    pub fn show(call: &live::Call, site: &str, numbers: Numbers) -> LiveCall {
+    pub fn show(call: &live::Call, site: &str, grant: Grant) -> LiveCall {
+        let Grant { reach, numbers } = grant;
+        let beside = call.view.supervision.as_ref().filter(|_| reach == Reach::Site);
         let (caller, dialled) = match call.view.direction {
             Direction::Inbound => (numbers.show(&call.view.caller), call.view.dialled.to_string()),
             Direction::Outbound => (call.view.caller.to_string(), numbers.show(&call.view.dialled)),
@@ -156,6 +193,16 @@ impl LiveCall {
             queue: call.queue.as_deref().map(str::to_owned),
             agent: call.agent().map(str::to_owned),
             transfer: call.view.transfer.as_ref().map(LiveTransfer::show),
+            hold: call.view.hold.map(|hold| LiveHold { since: hold.since.0, overdue: hold.overdue }),
+            parked: call.view.parked.as_ref().map(|parked| LivePark {
+                by: call.beside.parked_by.as_deref().unwrap_or_default().to_owned(),
+                since: parked.since.0,
+            }),
+            supervision: beside.map(|it| LiveSupervision {
+                supervisor: call.beside.supervisor.as_deref().unwrap_or_default().to_owned(),
+                mode: it.mode.map(|mode| mode.word().to_owned()),
+                with: it.with,
+            }),
         }
     }
 }
@@ -176,7 +223,7 @@ pub async fn list(
             continue;
         };
         if grant.reach == Reach::Site || call.owner(&caller.actor.name) == Some(&*caller.actor.name) {
-            items.push(LiveCall::show(call, codes.of(call.view.site), grant.numbers));
+            items.push(LiveCall::show(call, codes.of(call.view.site), grant));
         }
     }
     items.sort_by(|a, b| (a.offered, &a.contact).cmp(&(b.offered, &b.contact)));

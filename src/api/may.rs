@@ -63,6 +63,20 @@ pub enum Action {
     CallDial,
     /// Bring somebody else into a talk.
     CallTransfer,
+    /// Hear a live call, and whoever is in it, unheard; end any supervision.
+    CallListen,
+    /// Be heard by its agent alone.
+    CallWhisper,
+    /// Be heard by all in it.
+    CallBarge,
+    /// Take the agent's place.
+    CallTakeOver,
+    /// Take the agent out; the citizen is in the line again.
+    CallRelease,
+    /// Park the citizen.
+    CallPark,
+    /// Fetch a parked citizen; the object is whose phone is rung.
+    CallPickUp,
     /// See call-backs and missed calls.
     CallbackRead,
     /// Ask for a call-back, or take one back.
@@ -150,7 +164,7 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 62] = [
+const GRANTS: [(Role, Action, Grant); 75] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
@@ -158,6 +172,8 @@ const GRANTS: [(Role, Action, Grant); 62] = [
     (Role::Agent, Action::CallHangUp, OWN),
     (Role::Agent, Action::CallDial, OWN),
     (Role::Agent, Action::CallTransfer, OWN),
+    (Role::Agent, Action::CallPark, OWN),
+    (Role::Agent, Action::CallPickUp, OWN),
     (Role::Agent, Action::EventRead, OWN),
     (Role::Agent, Action::CallRead, OWN_MASKED),
     (Role::Agent, Action::OrderRead, OWN_MASKED),
@@ -170,6 +186,13 @@ const GRANTS: [(Role, Action, Grant); 62] = [
     (Role::TeamLead, Action::CallHangUp, SITE),
     (Role::TeamLead, Action::CallDial, SITE),
     (Role::TeamLead, Action::CallTransfer, SITE),
+    (Role::TeamLead, Action::CallListen, SITE),
+    (Role::TeamLead, Action::CallWhisper, SITE),
+    (Role::TeamLead, Action::CallBarge, SITE),
+    (Role::TeamLead, Action::CallTakeOver, SITE),
+    (Role::TeamLead, Action::CallRelease, SITE),
+    (Role::TeamLead, Action::CallPark, SITE),
+    (Role::TeamLead, Action::CallPickUp, SITE),
     (Role::TeamLead, Action::CallbackRead, SITE),
     (Role::TeamLead, Action::CallbackAsk, SITE),
     (Role::TeamLead, Action::EventRead, SITE),
@@ -187,6 +210,8 @@ const GRANTS: [(Role, Action, Grant); 62] = [
     (Role::Expert, Action::CallHangUp, OWN),
     (Role::Expert, Action::CallDial, OWN),
     (Role::Expert, Action::CallTransfer, OWN),
+    (Role::Expert, Action::CallPark, OWN),
+    (Role::Expert, Action::CallPickUp, OWN),
     (Role::Expert, Action::EventRead, OWN),
     (Role::CallbackAgent, Action::AgentRead, OWN),
     (Role::CallbackAgent, Action::AgentSet, OWN),
@@ -194,6 +219,8 @@ const GRANTS: [(Role, Action, Grant); 62] = [
     (Role::CallbackAgent, Action::CallHangUp, OWN),
     (Role::CallbackAgent, Action::CallDial, OWN),
     (Role::CallbackAgent, Action::CallTransfer, OWN),
+    (Role::CallbackAgent, Action::CallPark, OWN),
+    (Role::CallbackAgent, Action::CallPickUp, OWN),
     (Role::CallbackAgent, Action::CallbackRead, SITE_MASKED),
     (Role::CallbackAgent, Action::CallbackAsk, SITE_MASKED),
     (Role::CallbackAgent, Action::EventRead, OWN_MASKED),
@@ -270,6 +297,13 @@ impl Action {
             Action::CallHangUp => "call.hang_up",
             Action::CallDial => "call.dial",
             Action::CallTransfer => "call.transfer",
+            Action::CallListen => "call.listen",
+            Action::CallWhisper => "call.whisper",
+            Action::CallBarge => "call.barge",
+            Action::CallTakeOver => "call.take_over",
+            Action::CallRelease => "call.release",
+            Action::CallPark => "call.park",
+            Action::CallPickUp => "call.pick_up",
             Action::CallbackRead => "callback.read",
             Action::CallbackAsk => "callback.ask",
             Action::EventRead => "event.read",
@@ -295,7 +329,7 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 19] = [
+    const ACTIONS: [Action; 26] = [
         Action::NodeRead,
         Action::BanRead,
         Action::BanLift,
@@ -308,6 +342,13 @@ mod tests {
         Action::CallHangUp,
         Action::CallDial,
         Action::CallTransfer,
+        Action::CallListen,
+        Action::CallWhisper,
+        Action::CallBarge,
+        Action::CallTakeOver,
+        Action::CallRelease,
+        Action::CallPark,
+        Action::CallPickUp,
         Action::CallbackRead,
         Action::CallbackAsk,
         Action::EventRead,
@@ -320,18 +361,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, "....ooS.oooo..omm.."),
-        (Role::TeamLead, "...SSSSSSSSSSSSSSS."),
-        (Role::Qc, ".......S.......MMM."),
-        (Role::Dispatcher, "................S.."),
-        (Role::Handler, "..................."),
-        (Role::Expert, "....oo..oooo..o...."),
-        (Role::SubCenter, "..................."),
-        (Role::CallbackAgent, "....oo..moooMMm...."),
-        (Role::Supervisor, ".......S....S...S.."),
-        (Role::Admin, "SSSSS.SS......S...."),
-        (Role::Auditor, "..................S"),
-        (Role::Province, ".......S.......MMM."),
+        (Role::Agent, "....ooS.oooo.....oo..omm.."),
+        (Role::TeamLead, "...SSSSSSSSSSSSSSSSSSSSSS."),
+        (Role::Qc, ".......S..............MMM."),
+        (Role::Dispatcher, ".......................S.."),
+        (Role::Handler, ".........................."),
+        (Role::Expert, "....oo..oooo.....oo..o...."),
+        (Role::SubCenter, ".........................."),
+        (Role::CallbackAgent, "....oo..mooo.....ooMMm...."),
+        (Role::Supervisor, ".......S...........S...S.."),
+        (Role::Admin, "SSSSS.SS.............S...."),
+        (Role::Auditor, ".........................S"),
+        (Role::Province, ".......S..............MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

@@ -28,6 +28,7 @@ pub mod problem;
 pub mod queues;
 pub mod recordings;
 mod routing;
+pub mod supervision;
 pub mod transfers;
 pub mod trunks;
 
@@ -41,6 +42,7 @@ use crate::node::archive::Archive;
 use crate::node::callbacks as callbacks_node;
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
+use crate::node::interventions::{Answer as InterventionAnswer, Wish as Intervention};
 use crate::node::live::{Live, Snapshot};
 use crate::node::transfers::{Answer, Busy as TransferBusy};
 use crate::store::Store;
@@ -93,6 +95,8 @@ pub type Dial = dyn Fn(Wish) -> Result<(), NotDialled> + Send + Sync;
 /// Hands a wish about a transfer to its call.
 pub type Transfer =
     dyn Fn(CallId, Option<AgentId>, Ask) -> Result<oneshot::Receiver<Answer>, TransferBusy> + Send + Sync;
+/// Hands a wish to step into a call to that call.
+pub type Intervene = dyn Fn(Intervention) -> Result<oneshot::Receiver<InterventionAnswer>, TransferBusy> + Send + Sync;
 /// Hands a wish about a call-back to those who call back.
 pub type CallBack = dyn Fn(callbacks_node::Ask) -> Result<(), callbacks_node::NotTaken> + Send + Sync;
 /// Tells the targets.
@@ -131,6 +135,8 @@ pub struct Node {
     pub call_back: Arc<CallBack>,
     /// Asks for a transfer, or for something about one.
     pub transfer: Arc<Transfer>,
+    /// Steps into a call beside the queues.
+    pub intervene: Arc<Intervene>,
     /// Tells the targets as configured now.
     pub targets: Arc<ListTargets>,
     /// Asks for an agent's state.
@@ -244,6 +250,11 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(transfers::targets))
         .routes(routes!(transfers::begin))
         .routes(routes!(transfers::step))
+        .routes(routes!(supervision::begin, supervision::end))
+        .routes(routes!(supervision::of_agent))
+        .routes(routes!(supervision::release))
+        .routes(routes!(supervision::park))
+        .routes(routes!(supervision::pickup))
         .routes(routes!(calls::one))
         .routes(routes!(routing::of_call))
         .routes(routes!(orders::list))

@@ -270,6 +270,9 @@ pub struct CallRecord {
     /// Every transfer that was begun, in order.
     #[serde(default)]
     pub transfers: Vec<TransferRecord>,
+    /// Whoever stepped in beside the queues, in order.
+    #[serde(default)]
+    pub interventions: Vec<Intervention>,
     /// Digits the citizen gave, by the name of the collecting node.
     pub collected: Vec<(Box<str>, Box<str>)>,
     /// How it ended; `None` while it lives.
@@ -485,6 +488,95 @@ impl TransferResult {
             TransferResult::Cancelled => "cancelled",
             TransferResult::CallerGone => "caller_gone",
             TransferResult::Lost => "lost",
+        }
+    }
+}
+
+/// Somebody stepped into a call beside the queues: a supervisor, or who parked the citizen or fetched them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intervention {
+    /// What.
+    pub kind: InterventionKind,
+    /// Whose phone is in it, or, of a release, who asked.
+    pub by: Box<str>,
+    /// The agent who talked then.
+    pub agent: Option<Box<str>>,
+    /// Asked for; of a mode that followed another, its beginning.
+    pub started: Wall,
+    /// They were there.
+    pub answered: Option<Wall>,
+    /// Nothing is left of it.
+    pub ended: Option<Wall>,
+    /// How it went; `None` while it lasts.
+    pub result: Option<InterventionResult>,
+}
+
+/// What is done to a call beside the queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterventionKind {
+    /// A supervisor hears citizen and agent, and nobody hears them (监听).
+    Listen,
+    /// The agent alone hears the supervisor (耳语).
+    Whisper,
+    /// All three hear each other (强插).
+    Barge,
+    /// The supervisor takes the agent's place (接管).
+    TakeOver,
+    /// The agent is taken out, and the citizen is in the line again (强拆).
+    Release,
+    /// The citizen has music and belongs to nobody (寄存).
+    Park,
+    /// An agent fetches a parked citizen (取回).
+    PickUp,
+    /// Whoever parked them is rung, since nobody fetched them.
+    Recall,
+}
+
+impl InterventionKind {
+    /// The word of the API and of facts.
+    pub fn word(self) -> &'static str {
+        match self {
+            InterventionKind::Listen => "listen",
+            InterventionKind::Whisper => "whisper",
+            InterventionKind::Barge => "barge",
+            InterventionKind::TakeOver => "take_over",
+            InterventionKind::Release => "release",
+            InterventionKind::Park => "park",
+            InterventionKind::PickUp => "pick_up",
+            InterventionKind::Recall => "recall",
+        }
+    }
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterventionResult {
+    /// As it was meant.
+    Done,
+    /// The phone was busy, or refused.
+    Busy,
+    /// Nobody answered.
+    NoAnswer,
+    /// The phone could not be reached.
+    Unreachable,
+    /// Taken back, or overtaken by something else in the call.
+    Cancelled,
+    /// Lost to a fault of the network or of ours.
+    Lost,
+}
+
+impl InterventionResult {
+    /// The word of the API and of facts.
+    pub fn word(self) -> &'static str {
+        match self {
+            InterventionResult::Done => "done",
+            InterventionResult::Busy => "busy",
+            InterventionResult::NoAnswer => "no_answer",
+            InterventionResult::Unreachable => "unreachable",
+            InterventionResult::Cancelled => "cancelled",
+            InterventionResult::Lost => "lost",
         }
     }
 }

@@ -6,6 +6,7 @@
 //!                          └→ Apologising → Ending ←── every state, when either side or an operator ends it
 //!
 //! Talking, with a target being reached or there (a transfer) → Handed: the agent has left → Waiting, if the target fails
+//! Talking, Waiting, Ringing → Aside: parked, or out of the line for somebody who is being rung → Talking or Waiting
 //! ```
 //!
 //! Several agents may be rung together: the first whose answer is heard has the citizen, and the others are cancelled
@@ -21,6 +22,7 @@ mod fault;
 mod replace;
 pub(super) mod sound;
 mod standing;
+mod supervise;
 mod transfer;
 
 use super::event::{Command, Past, Settings, SiteSettings};
@@ -29,12 +31,13 @@ use super::q850::{
     CONGESTION, INCOMPATIBLE, NETWORK_OUT_OF_ORDER, NO_ANSWER, NO_RESOURCE, NORMAL, TEMPORARY_FAILURE, TIMER_EXPIRED,
 };
 use super::record::{Book, Shown};
+use super::supervise::{Beside, HoldView};
 use super::transfer::{Phase, Transfer};
 use crate::acd::event::{Event as Acd, Lease, Patience};
-use crate::base::fact::{Party, Stage};
-use crate::base::{AgentId, CallId, LegId, Mono, Now, OrderId, PromptId, QueueId, RecordingId, SiteId};
+use crate::base::fact::{InterventionResult, Party, Stage};
+use crate::base::{AgentId, CallId, LegId, Mono, Now, OrderId, PromptId, QueueId, RecordingId, SiteId, Wall};
 use crate::ivr;
-use crate::media::event::{Action as Media, Remote};
+use crate::media::event::{Action as Media, Party as Seat, Remote};
 use crate::trunk::event::{Event as ToTrunks, Seize};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -74,13 +77,56 @@ pub(super) enum State {
     /// Agents are booked and being rung, one at least; the citizen hears music.
     Ringing { rung: Vec<Rung> },
     /// Joined to an agent.
-    Talking { lease: Lease, leg: LegId, held: bool },
+    Talking { talker: Talker, leg: LegId, held: bool },
     /// The agent has left; the citizen talks to the target of a transfer, or waits for it.
     Handed,
+    /// Out of the line, with music.
+    Aside(Aside),
     /// Hears why we must hang up.
     Apologising,
     /// All is told; the legs run out.
     Ending,
+}
+
+/// The agent who talks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Talker {
+    /// Booked by the ACD.
+    Booked(Lease),
+    /// Beside the queues: one who took the talk over, or fetched a parked citizen.
+    Own(AgentId),
+}
+
+impl Talker {
+    pub(super) fn agent(self) -> AgentId {
+        match self {
+            Talker::Booked(lease) => lease.agent,
+            Talker::Own(agent) => agent,
+        }
+    }
+}
+
+/// Why a citizen is out of the line without an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Aside {
+    /// Somebody's phone is rung for them, who is to take them over.
+    Claimed,
+    /// Parked.
+    Parked {
+        by: AgentId,
+        since: Wall,
+        /// Its place among the interventions of the record.
+        entry: usize,
+        /// For whoever is rung when nobody fetches them.
+        fresh: Fresh,
+    },
+}
+
+/// New ids, for a step that may need some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fresh {
+    pub(super) leg: LegId,
+    pub(super) tracks: [RecordingId; 2],
 }
 
 /// One agent who is being rung.
@@ -123,6 +169,7 @@ pub(super) struct Trace {
     citizen: (LegId, Dialog, Option<Remote>),
     agents: SmallVec<[(LegId, Dialog, Option<Remote>); 1]>,
     target: Option<(Phase, Option<LegId>)>,
+    aside: Option<Aside>,
 }
 
 /// One citizen's contact.
@@ -166,8 +213,14 @@ pub(super) struct Call {
     pub(super) typed: Option<transfer::Typed>,
     /// Of an emergency line that could not be reached: the number to dial by hand.
     pub(super) dial_by_hand: Option<Box<str>>,
+    /// Somebody beside the talking agent, or who is being rung beside the queues.
+    pub(super) beside: Option<Beside>,
+    /// The agent has left the citizen on hold.
+    pub(super) hold: Option<HoldView>,
     /// Who hears whom, as the media plane was told.
     pub(super) room: sound::Room,
+    /// A supervisor in that room.
+    pub(super) guest: Option<Seat>,
     pub(super) recording: RecordingId,
     pub(super) order: OrderId,
     pub(super) book: Book,
@@ -203,7 +256,10 @@ impl Call {
             referred: None,
             typed: None,
             dial_by_hand: None,
+            beside: None,
+            hold: None,
             room: sound::Room::Alone,
+            guest: None,
             recording: birth.recording,
             order: birth.order,
             book: birth.book,
@@ -220,7 +276,8 @@ impl Call {
     /// When [`Call::expired`] wants to be called.
     pub(super) fn next_deadline(&self) -> Mono {
         let of_target = self.transfer.as_ref().map_or(Mono(u64::MAX), Transfer::next_deadline);
-        of_target.min(self.own_deadline())
+        let of_beside = self.beside.as_ref().map_or(Mono(u64::MAX), Beside::next_deadline);
+        of_target.min(of_beside).min(self.own_deadline())
     }
 
     fn own_deadline(&self) -> Mono {
@@ -232,6 +289,7 @@ impl Call {
             | State::Ringing { .. }
             | State::Talking { .. }
             | State::Handed
+            | State::Aside(_)
             | State::Apologising
             | State::Ending => self.deadline,
         }
@@ -264,6 +322,7 @@ impl Call {
             citizen: self.citizen.trace(),
             agents: self.agents.iter().map(Leg::trace).collect(),
             target: self.transfer.as_ref().map(|transfer| (transfer.phase, transfer.leg())),
+            aside: self.aside(),
         }
     }
 
@@ -288,39 +347,88 @@ impl Call {
         match &self.state {
             State::Opening { .. } | State::Connecting => Some(Stage::Offered),
             State::Ivr { .. } => Some(Stage::Ivr),
-            State::Waiting | State::Apologising => Some(Stage::Queued),
+            State::Waiting | State::Apologising | State::Aside(Aside::Claimed) => Some(Stage::Queued),
             State::Ringing { .. } => Some(Stage::Ringing),
-            State::Talking { .. } | State::Handed => Some(Stage::Talking),
+            State::Talking { .. } | State::Handed | State::Aside(Aside::Parked { .. }) => Some(Stage::Talking),
             State::Ending => None,
         }
     }
 
-    /// The agents who are being rung or talked to, each with their leg.
-    fn leases(&self) -> impl Iterator<Item = (Lease, LegId)> + '_ {
+    /// The booked agents who are being rung or talked to, each with their leg.
+    pub(super) fn leases(&self) -> impl Iterator<Item = (Lease, LegId)> + '_ {
         let (rung, talking) = match &self.state {
             State::Ringing { rung } => (rung.as_slice(), None),
-            State::Talking { lease, leg, .. } => (&[][..], Some((*lease, *leg))),
-            State::Opening { .. }
+            State::Talking { talker: Talker::Booked(lease), leg, .. } => (&[][..], Some((*lease, *leg))),
+            State::Talking { talker: Talker::Own(_), .. }
+            | State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }
             | State::Waiting
             | State::Handed
+            | State::Aside(_)
             | State::Apologising
             | State::Ending => (&[][..], None),
         };
         rung.iter().map(|rung| (rung.lease, rung.leg)).chain(talking)
     }
 
+    /// Who talks, and on which leg.
+    pub(super) fn talker(&self) -> Option<(Talker, LegId)> {
+        match self.state {
+            State::Talking { talker, leg, .. } => Some((talker, leg)),
+            State::Opening { .. }
+            | State::Connecting
+            | State::Ivr { .. }
+            | State::Waiting
+            | State::Ringing { .. }
+            | State::Handed
+            | State::Aside(_)
+            | State::Apologising
+            | State::Ending => None,
+        }
+    }
+
+    /// Why the citizen is out of the line without an agent, if so.
+    pub(super) fn aside(&self) -> Option<Aside> {
+        match self.state {
+            State::Aside(aside) => Some(aside),
+            State::Opening { .. }
+            | State::Connecting
+            | State::Ivr { .. }
+            | State::Waiting
+            | State::Ringing { .. }
+            | State::Talking { .. }
+            | State::Handed
+            | State::Apologising
+            | State::Ending => None,
+        }
+    }
+
     pub(super) fn show(&mut self, now: Now, out: &mut Vec<Command>) {
-        let agents = self.leases().map(|(lease, _)| lease.agent).collect();
+        let agents = match self.talker() {
+            Some((talker, _)) => vec![talker.agent()],
+            None => self.leases().map(|(lease, _)| lease.agent).collect(),
+        };
         let queue = self.queue.map(|(queue, _)| queue);
-        let transfer = self.transfer_view();
-        self.book.show(now, self.id, Shown { stage: self.stage(), queue, agents, transfer }, out);
+        let shown = Shown {
+            stage: self.stage(),
+            queue,
+            agents,
+            transfer: self.transfer_view(),
+            hold: self.hold,
+            parked: self.park_view(),
+            supervision: self.supervision_view(),
+        };
+        self.book.show(now, self.id, shown, out);
     }
 
     fn enter(&mut self, now: Now, state: State, wait_max: Duration, out: &mut Vec<Command>) {
         self.state = state;
         self.deadline = now.mono + wait_max;
+        self.hold = None;
+        if !self.keeps_beside() {
+            self.beside_leaves(now, InterventionResult::Cancelled, out);
+        }
         self.show(now, out);
     }
 
@@ -359,6 +467,14 @@ impl Call {
             assert!(self.transfer.is_some(), "without an agent there is a target");
         }
         assert_eq!(self.room, self.wanted_room(), "who should hear whom does");
+        assert_eq!(self.guest, self.wanted_guest(self.room), "a supervisor hears and is heard as asked for");
+        assert!(self.keeps_beside(), "nobody is rung for what cannot be any more");
+        if let Some(beside) = &self.beside {
+            assert!(self.agents.iter().any(|agent| agent.id == beside.leg), "who is beside has a leg");
+        }
+        if let State::Aside(Aside::Claimed) = self.state {
+            assert!(self.beside.is_some(), "who is out of the line is so for somebody");
+        }
         if self.is_live() && !self.outlasts_citizen() {
             assert!(self.citizen.dialog != Dialog::Gone, "a live call has its citizen");
         }
@@ -378,6 +494,8 @@ impl Call {
             State::Talking { held: false, .. } => 'T',
             State::Talking { held: true, .. } => 'H',
             State::Handed => 'X',
+            State::Aside(Aside::Claimed) => 'L',
+            State::Aside(Aside::Parked { .. }) => 'P',
             State::Apologising => 'A',
             State::Ending => 'E',
         }

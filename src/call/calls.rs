@@ -2,19 +2,20 @@
 //!
 //! Owns admission, the table of calls, which leg belongs to which call, and their timers. Never looks into a call.
 
-use super::call::{Birth, Call, Trace};
+use super::call::{Birth, Call, Fresh, Trace};
 use super::event::{Command, Event, Settings, SilentStep};
 use super::leg::DigitWay;
 use super::outbound::{self, Outbounds};
 use super::q850::{CONGESTION, TEMPORARY_FAILURE, UNALLOCATED};
 use super::record::{Arrival, Book};
+use super::supervise::NotDone;
 use super::transfer::NotTransferred;
-use crate::acd::event::Command as Acd;
+use crate::acd::event::{Command as Acd, Event as ToAcd};
 use crate::base::fact::{End, EndedBy, Signalled, Stage};
 use crate::base::number::{Number, NumberKind};
 use crate::base::table::Table;
 use crate::base::wheel::{TimerId, Wheel};
-use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
+use crate::base::{AgentId, CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
 use crate::sip::event::{About, Action as Sip, Incoming, Notice, Source};
 use crate::trunk;
@@ -58,6 +59,8 @@ pub(super) struct Entry {
     pub(super) timer: Option<(Mono, TimerId)>,
     /// Counted among the live ones.
     pub(super) live: bool,
+    /// Agents on it beside the queues, as the ACD was told.
+    pub(super) own: Vec<AgentId>,
     /// How it looked when it last changed; for those who keep calls.
     pub(super) trace: Option<Trace>,
 }
@@ -88,6 +91,27 @@ pub struct Counts {
     pub silent_one_way: u64,
     /// Those that were given up, at once or after having been kept.
     pub silent_given_up: u64,
+}
+
+impl Entry {
+    pub(super) fn new(call: Call) -> Entry {
+        Entry { call, timer: None, live: false, own: Vec::new(), trace: None }
+    }
+
+    /// Agents who come to the call, or leave it, beside the queues since the ACD was last told.
+    fn tell_own(&mut self, out: &mut Vec<Command>) {
+        let own: Vec<AgentId> = self.call.own_agents().collect();
+        if own == self.own {
+            return;
+        }
+        let before = std::mem::replace(&mut self.own, own);
+        let (site, call) = (self.call.site, self.call.id);
+        let mut tell = |agent: AgentId, up: bool| {
+            out.push(Command::Acd { site, event: ToAcd::OwnCall { agent, call, up } });
+        };
+        before.iter().filter(|agent| !self.own.contains(agent)).for_each(|agent| tell(*agent, false));
+        self.own.iter().filter(|agent| !before.contains(agent)).for_each(|agent| tell(*agent, true));
+    }
 }
 
 impl Calls {
@@ -150,6 +174,14 @@ impl Calls {
                 let mut answer = Err(NotTransferred::NotTalking);
                 self.with_call(now, call, out, |call, out| answer = call.transfer(now, (by, ask), tracks, out));
                 out.push(Command::TransferAnswered { ticket, answer });
+            }
+            Event::Intervene { call, by, own, ask, ticket } => {
+                let fresh = self.fresh(now);
+                let mut answer = Err(NotDone::NotThere);
+                self.with_call(now, call, out, |call, out| {
+                    answer = call.intervene(now, (&by, own), ask, fresh, out);
+                });
+                out.push(Command::Intervened { ticket, answer });
             }
             Event::Dial(dial) => self.dial(now, *dial, out),
             Event::CallBack(attempt) => self.call_back(now, *attempt, out),
@@ -230,6 +262,8 @@ impl Calls {
                 entry.timer.is_some() || entry.call.next_deadline() == Mono(u64::MAX),
                 "every call has its deadline"
             );
+            let own: Vec<AgentId> = entry.call.own_agents().collect();
+            assert_eq!(own, entry.own, "the ACD knows whose phone is in use");
             for leg in entry.call.legs() {
                 assert_eq!(self.by_leg.get(&leg), Some(&key), "{leg:?} leads to its call");
             }
@@ -284,21 +318,23 @@ impl Calls {
                     false => call.failed(now, leg, status, out),
                 });
             }
-            Notice::Reoffered { leg, sdp } => self.with_leg(now, leg, out, |call, out| call.reoffered(leg, sdp, out)),
+            Notice::Reoffered { leg, sdp } => {
+                self.with_leg(now, leg, out, |call, out| call.reoffered(now, leg, sdp, out))
+            }
             Notice::EarlyAnswer { leg, sdp } => {
                 self.with_leg(now, leg, out, |call, out| call.early_answer(leg, &sdp, out))
             }
             Notice::Refresh { leg } => self.with_leg(now, leg, out, |call, out| call.refresh(leg, out)),
             Notice::Digit { leg, digit } => {
-                let tracks = self.tracks(now);
-                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Info), tracks, out));
+                let fresh = self.fresh(now);
+                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Info), fresh, out));
             }
             Notice::Referred(referred) => {
                 let (leg, tracks) = (referred.leg, self.tracks(now));
                 self.with_leg(now, leg, out, |call, out| call.referred(now, &referred, tracks, out));
             }
             Notice::ReofferAnswered { leg, answer } => {
-                self.with_leg(now, leg, out, |call, out| call.reoffer_answered(leg, answer, out));
+                self.with_leg(now, leg, out, |call, out| call.reoffer_answered(now, leg, answer, out));
             }
             Notice::Ended { leg, why } => {
                 self.with_leg(now, leg, out, |call, out| call.leg_ended(now, leg, why, out));
@@ -313,8 +349,8 @@ impl Calls {
         match notice {
             Media::Played { leg, play } => self.with_leg(now, leg, out, |call, out| call.played(now, leg, play, out)),
             Media::Digit { leg, digit } => {
-                let tracks = self.tracks(now);
-                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Event), tracks, out));
+                let fresh = self.fresh(now);
+                self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Event), fresh, out));
             }
             Media::Quiet { leg, silent } => self.with_leg(now, leg, out, |call, out| call.quiet(now, leg, silent, out)),
             Media::Closed { leg, counters } => {
@@ -411,7 +447,7 @@ impl Calls {
                 order,
                 settings,
             };
-            Entry { call: Call::offered(birth, now, incoming.flow.peer, out), timer: None, live: false, trace: None }
+            Entry::new(Call::offered(birth, now, incoming.flow.peer, out))
         });
         if remembers {
             out.push(Command::Recall { call: key, site: entry.site, caller });
@@ -459,6 +495,12 @@ impl Calls {
     /// Ids for the sound of two parties, should a transfer begin.
     fn tracks(&mut self, now: Now) -> [RecordingId; 2] {
         std::array::from_fn(|_| RecordingId(self.mint.mint(now.wall)))
+    }
+
+    /// Ids for a step that may need some.
+    fn fresh(&mut self, now: Now) -> Fresh {
+        self.legs_dialled += 1;
+        Fresh { leg: LegId::outgoing(self.shard, self.legs_dialled), tracks: self.tracks(now) }
     }
 
     fn of_outbound(&mut self, leg: LegId, act: impl FnOnce(&mut Calls, CallId)) {
@@ -516,6 +558,7 @@ impl Calls {
             (false, true) => self.counts.live += 1,
             (true, true) | (false, false) => {}
         }
+        entry.tell_own(out);
         if entry.call.is_over(now.mono) {
             for leg in entry.call.legs() {
                 self.by_leg.remove(&leg);

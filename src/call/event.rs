@@ -1,6 +1,7 @@
 //! What goes into the calls of a shard and what comes out.
 
 use super::phrases::Phrases;
+use super::supervise::{self, HoldView, NotDone, ParkView, SupervisionView};
 use super::targets::Targets;
 use super::transfer::{Ask, NotTransferred, TransferView};
 use crate::base::fact::{Direction, Fact, Party, Stage};
@@ -55,6 +56,19 @@ pub enum Event {
         by: Option<AgentId>,
         /// What.
         ask: Ask,
+        /// Comes back with the answer.
+        ticket: u64,
+    },
+    /// Somebody who may steps into a call beside the queues; answered by [`Command::Intervened`].
+    Intervene {
+        /// Which call.
+        call: CallId,
+        /// Name of who asks.
+        by: Box<str>,
+        /// The agent who asks for their own talk; `None` for one who may ask for any.
+        own: Option<AgentId>,
+        /// What.
+        ask: supervise::Ask,
         /// Comes back with the answer.
         ticket: u64,
     },
@@ -144,6 +158,13 @@ pub enum Command {
         ticket: u64,
         /// What became of it.
         answer: Result<(), NotTransferred>,
+    },
+    /// The answer to [`Event::Intervene`]; an `Err` says why nothing is done.
+    Intervened {
+        /// Of the event.
+        ticket: u64,
+        /// What became of it.
+        answer: Result<(), NotDone>,
     },
     /// To the site's call-backs.
     Callback(Box<callback::event::Event>),
@@ -255,6 +276,15 @@ pub struct CallView {
     /// The present transfer, or the last one.
     #[serde(default)]
     pub transfer: Option<TransferView>,
+    /// The agent has left the citizen on hold.
+    #[serde(default)]
+    pub hold: Option<HoldView>,
+    /// The citizen is parked.
+    #[serde(default)]
+    pub parked: Option<ParkView>,
+    /// Who is beside the talking agent, or is being rung for it.
+    #[serde(default)]
+    pub supervision: Option<SupervisionView>,
 }
 
 /// All that calls need to know, set at start and at each reload.
@@ -306,6 +336,10 @@ pub struct QueueVoice {
     pub auto_answer: bool,
     /// Who is preferred for a caller.
     pub preferred: Option<Whom>,
+    /// A citizen may be on hold for so long before it is said that they are.
+    pub hold_recall: Duration,
+    /// A parked citizen waits so long for somebody to fetch them before the agent is rung again.
+    pub park_recall: Duration,
     /// What those who wait hear from time to time.
     pub comfort: Option<Comfort>,
     /// Whether and how those who wait may be called back instead.

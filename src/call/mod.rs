@@ -14,6 +14,7 @@ mod q850;
 mod reach;
 mod record;
 pub mod snapshot;
+pub mod supervise;
 pub mod targets;
 pub mod transfer;
 

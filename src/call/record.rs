@@ -3,6 +3,7 @@
 //! Owns the book-keeping and the telling of facts; never changes what the call does.
 
 use super::event::{CallView, Command};
+use super::supervise::{HoldView, ParkView, SupervisionView};
 use super::transfer::TransferView;
 use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, Direction, End, Fact, Signalled, Stage, Times};
 use crate::base::{AgentId, CallId, ContactId, Now, OrderId, QueueId, RecordingId, SiteId, Wall};
@@ -37,7 +38,8 @@ pub(super) struct Book {
     site: SiteId,
     category: Box<str>,
     draft: Option<Draft>,
-    shown: Option<Shown>,
+    /// As last shown, and since when the call stands where it does.
+    shown: Option<(Shown, Wall)>,
 }
 
 /// How a call looks to those who watch.
@@ -49,6 +51,16 @@ pub(super) struct Shown {
     /// Who talks, or those who are rung, the first first.
     pub(super) agents: Vec<AgentId>,
     pub(super) transfer: Option<TransferView>,
+    pub(super) hold: Option<HoldView>,
+    pub(super) parked: Option<ParkView>,
+    pub(super) supervision: Option<SupervisionView>,
+}
+
+impl Shown {
+    /// Where the call stands; what changes beside it leaves that as it is.
+    fn place(&self) -> (Option<Stage>, Option<QueueId>, &[AgentId]) {
+        (self.stage, self.queue, &self.agents)
+    }
 }
 
 /// What is known when a call arrives.
@@ -81,6 +93,7 @@ impl Book {
                 attempts: Vec::new(),
                 routes: Vec::new(),
                 transfers: Vec::new(),
+                interventions: Vec::new(),
                 collected: Vec::new(),
                 end: None,
                 recording: None,
@@ -241,11 +254,13 @@ impl Book {
 
     /// Shows the call if it looks different than it last did.
     pub(super) fn show(&mut self, now: Now, call: CallId, shown: Shown, out: &mut Vec<Command>) {
-        if self.shown.as_ref() == Some(&shown) {
-            return;
-        }
-        self.shown = Some(shown.clone());
-        let Shown { stage, queue, agents, transfer } = shown;
+        let since = match &self.shown {
+            Some((last, _)) if *last == shown => return,
+            Some((last, since)) if last.place() == shown.place() => *since,
+            Some(_) | None => self.time(now),
+        };
+        self.shown = Some((shown.clone(), since));
+        let Shown { stage, queue, agents, transfer, hold, parked, supervision } = shown;
         out.push(Command::Show(CallView {
             call,
             contact: self.record.contact,
@@ -254,11 +269,14 @@ impl Book {
             caller: self.record.caller.clone(),
             dialled: self.record.dialled.clone(),
             stage,
-            since: self.time(now),
+            since,
             offered: self.record.times.offered,
             queue,
             agents,
             transfer,
+            hold,
+            parked,
+            supervision,
         }));
     }
 }

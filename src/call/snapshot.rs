@@ -7,17 +7,18 @@
 
 use super::call::away::Parting;
 use super::call::sound::Room;
-use super::call::{Call, REQUEUE_EVERY, Rung, State};
+use super::call::{Aside, Call, REQUEUE_EVERY, Rung, State, Talker};
 use super::calls::{Calls, Entry};
 use super::event::{Command, Past, Settings};
 use super::leg::{Dialog, Leg};
 use super::outbound;
 use super::q850::TEMPORARY_FAILURE;
 use super::record::Book;
+use super::supervise::HoldView;
 use super::transfer::{SavedTransfer, Transfer};
-use crate::acd::event::{Event as Acd, Lease, Patience};
+use crate::acd::event::{Event as Acd, Patience};
 use crate::acd::{Held, Live};
-use crate::base::fact::{AttemptOutcome, Direction, EndedBy, TransferResult};
+use crate::base::fact::{AttemptOutcome, Direction, EndedBy, InterventionResult, TransferResult};
 use crate::base::snapshot::Snapshot;
 use crate::base::table::Table;
 use crate::base::{
@@ -30,7 +31,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The version we write. What crosses processes is [`Standing`](crate::shard::Standing), with a version of its own.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// What the snapshot is of.
 pub const KIND: &str = "calls";
 /// More legs than can have been dialled between the last snapshot and a crash.
@@ -57,6 +58,7 @@ pub struct SavedCall {
     transfer: Option<SavedTransfer>,
     opening: Vec<PromptId>,
     entry_priority: u8,
+    hold: Option<HoldView>,
     queue: Option<(Box<str>, u8)>,
     queued_since: Mono,
     past: Past,
@@ -78,8 +80,9 @@ enum SavedState {
     Ivr(ivr::Snapshot),
     Waiting,
     Ringing { rung: Vec<Rung> },
-    Talking { lease: Lease, leg: LegId, held: bool },
+    Talking { talker: Talker, leg: LegId, held: bool },
     Handed,
+    Aside(Aside),
     Apologising,
     Ending,
 }
@@ -118,6 +121,7 @@ impl SavedCall {
             | SavedState::Ringing { .. }
             | SavedState::Talking { .. }
             | SavedState::Handed
+            | SavedState::Aside(_)
             | SavedState::Apologising => false,
         }
     }
@@ -187,7 +191,7 @@ impl Calls {
         calls.legs_dialled = saved.legs_dialled + LOST_LEGS_MAX;
         calls.retry_after_s = saved.retry_after_s;
         let restored = saved.calls.into_iter().filter_map(|call| Call::restore(call, &settings));
-        let entries = restored.map(|call| (call.id, Entry { call, timer: None, live: false, trace: None })).collect();
+        let entries = restored.map(|call| (call.id, Entry::new(call))).collect();
         calls.calls = Table::restore(shard, saved.generation_max, entries);
         let ids: Vec<CallId> = calls.calls.iter().map(|(id, _)| id).collect();
         for &id in &ids {
@@ -218,7 +222,9 @@ impl Calls {
     pub(super) fn tell_owner(&self, site: SiteId, out: &mut Vec<Command>) {
         let of_site = self.calls.iter().filter(|(_, entry)| entry.call.site == site);
         let live = of_site.filter_map(|(_, entry)| entry.call.told_to_acd()).collect();
-        let own = self.outbounds.own_calls(site).collect();
+        let beside = self.calls.iter().filter(|(_, entry)| entry.call.site == site);
+        let beside = beside.flat_map(|(id, entry)| entry.own.iter().map(move |agent| (*agent, id)));
+        let own = self.outbounds.own_calls(site).chain(beside).collect();
         out.push(Command::Acd { site, event: Acd::Adopt { shard: self.shard, live, own } });
     }
 }
@@ -232,8 +238,9 @@ impl Call {
             State::Ivr { run } => SavedState::Ivr(run.snapshot()),
             State::Waiting => SavedState::Waiting,
             State::Ringing { rung } => SavedState::Ringing { rung: rung.clone() },
-            State::Talking { lease, leg, held } => SavedState::Talking { lease: *lease, leg: *leg, held: *held },
+            State::Talking { talker, leg, held } => SavedState::Talking { talker: *talker, leg: *leg, held: *held },
             State::Handed => SavedState::Handed,
+            State::Aside(aside) => SavedState::Aside(*aside),
             State::Apologising => SavedState::Apologising,
             State::Ending => SavedState::Ending,
         };
@@ -247,6 +254,7 @@ impl Call {
             transfer: self.transfer.as_ref().and_then(Transfer::saved),
             opening: self.opening.clone(),
             entry_priority: self.entry_priority,
+            hold: self.hold,
             queue: self.queue.map(|(queue, priority)| (site.queues[queue.index()].name.clone(), priority)),
             queued_since: self.queued_since,
             past: self.past,
@@ -276,8 +284,9 @@ impl Call {
             }
             SavedState::Waiting => State::Waiting,
             SavedState::Ringing { rung } => State::Ringing { rung },
-            SavedState::Talking { lease, leg, held } => State::Talking { lease, leg, held },
+            SavedState::Talking { talker, leg, held } => State::Talking { talker, leg, held },
             SavedState::Handed => State::Handed,
+            SavedState::Aside(aside) => State::Aside(aside),
             SavedState::Apologising => State::Apologising,
             SavedState::Ending => State::Ending,
         };
@@ -306,7 +315,10 @@ impl Call {
             referred: None,
             typed: None,
             dial_by_hand: None,
+            beside: None,
+            hold: saved.hold,
             room: Room::Alone,
+            guest: None,
             recording: saved.recording,
             order: saved.order,
             book: saved.book,
@@ -329,6 +341,7 @@ impl Call {
             self.citizen.dialog = Dialog::Gone;
             return self.end(now, EndedBy::Fault, TEMPORARY_FAILURE, out);
         }
+        self.resume_alone(now, out);
         let target_lost = self.resume_transfer(now, is_known, out);
         lost.into_iter().for_each(|marks| self.reopen(now, marks, out));
         match &self.state {
@@ -348,6 +361,7 @@ impl Call {
             | State::Waiting
             | State::Talking { .. }
             | State::Handed
+            | State::Aside(_)
             | State::Apologising
             | State::Ending => {}
         }
@@ -360,6 +374,33 @@ impl Call {
             (None, _) => self.room = self.wanted_room(),
         }
         self.show(now, out);
+    }
+
+    /// Whoever was beside the talking agent, or was being rung, is hung up; a citizen who was out of the line for them is
+    /// back in it.
+    fn resume_alone(&mut self, now: Now, out: &mut Vec<Command>) {
+        let talks = self.talker().map(|(_, leg)| leg);
+        let needed: Vec<LegId> = self.leases().map(|(_, leg)| leg).chain(talks).collect();
+        for leg in self.agents.iter_mut().filter(|leg| !needed.contains(&leg.id)) {
+            leg.hang_up(TEMPORARY_FAILURE, out);
+        }
+        let parked = match self.aside() {
+            Some(Aside::Parked { entry, .. }) => Some(entry),
+            Some(Aside::Claimed) | None => None,
+        };
+        let at = self.book.time(now);
+        let lasting = (0..).zip(&mut self.book.record.interventions).filter(|(_, entry)| entry.ended.is_none());
+        let mut lost = false;
+        for (_, entry) in lasting.filter(|(place, _)| parked != Some(*place)) {
+            (entry.ended, entry.result) = (Some(at), Some(InterventionResult::Lost));
+            lost = true;
+        }
+        if lost {
+            self.book.tell(out);
+        }
+        if let State::Aside(Aside::Claimed) = self.state {
+            (self.state, self.deadline) = (State::Waiting, now.mono + REQUEUE_EVERY);
+        }
     }
 
     /// A transfer goes on with its target, if that is still there. Returns whether one was lost: one that was only being
@@ -424,7 +465,7 @@ impl Call {
                 }
             }
             State::Talking { .. } | State::Handed => self.sound(out),
-            State::Waiting | State::Ringing { .. } => self.music(out),
+            State::Waiting | State::Ringing { .. } | State::Aside(_) => self.music(out),
             State::Apologising => self.apologise(out),
             State::Opening { .. } | State::Connecting | State::Ending => {}
         }
@@ -439,12 +480,14 @@ impl Call {
     fn told_to_acd(&self) -> Option<Live> {
         let held = match &self.state {
             State::Waiting => Vec::new(),
-            State::Talking { lease, .. } => vec![Held { lease: *lease, answered: true }],
+            State::Talking { talker: Talker::Booked(lease), .. } => vec![Held { lease: *lease, answered: true }],
             State::Ringing { rung } => rung.iter().map(|rung| Held { lease: rung.lease, answered: false }).collect(),
             State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }
+            | State::Talking { talker: Talker::Own(_), .. }
             | State::Handed
+            | State::Aside(_)
             | State::Apologising
             | State::Ending => return None,
         };

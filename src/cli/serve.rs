@@ -122,6 +122,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         dial: Arc::new(node.dial()),
         call_back: Arc::new(node.call_back()),
         transfer: Arc::new(node.transfer()),
+        intervene: Arc::new(node.intervene()),
         targets: Arc::new(node.targets()),
         want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),
         audit: Arc::new(node.audit()),

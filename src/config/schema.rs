@@ -348,6 +348,8 @@ pub(super) struct Queue {
     pub callback: Option<Spanned<Callback>>,
     #[serde(default)]
     pub auto_answer: bool,
+    pub hold_recall_s: Option<Count>,
+    pub park_recall_s: Option<Count>,
     pub announcement: Option<Text>,
     pub music: Text,
     pub apology: Text,

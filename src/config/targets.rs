@@ -9,6 +9,7 @@ use crate::base::SiteId;
 use crate::base::fact::TargetKind;
 use crate::base::hours::{Hours, Window};
 use crate::base::number::{Number, NumberKind};
+use crate::call::supervise::KEY_PARK;
 use crate::call::targets::{Target, Targets};
 use crate::trunk::Dialling;
 use std::path::Path;
@@ -109,6 +110,9 @@ fn key(check: &mut Check<'_>, text: &schema::Text, site: SiteId, others: &Target
     let digits = key.strip_prefix('*').unwrap_or("");
     if !(1..=KEY_DIGITS_MAX).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         check.wrong(&text.span(), format!("\"{key}\" is no key"), "write * and 1 to 3 digits: \"*1\", \"*21\"");
+    }
+    if key.starts_with(KEY_PARK) {
+        check.wrong(&text.span(), format!("\"{key}\" parks the citizen"), "choose a key that does not begin with *0");
     }
     let meets = |other: &str| other.starts_with(key) || key.starts_with(other);
     let other = others.of(site).find(|other| other.key.as_deref().is_some_and(meets));

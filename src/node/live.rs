@@ -51,7 +51,7 @@ pub enum Object {
     /// A queue.
     Queue(Queue),
     /// A live call.
-    Call(Call),
+    Call(Box<Call>),
 }
 
 /// An agent as it stands.
@@ -114,6 +114,17 @@ pub struct Call {
     pub agents: Vec<Arc<str>>,
     /// Whether an agent has answered it, now or before.
     pub answered: bool,
+    /// Names of who has to do with it beside them.
+    pub beside: Beside,
+}
+
+/// Names of who has to do with a call beside its agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Who supervises it, or is rung for it.
+    pub supervisor: Option<Arc<str>>,
+    /// Who parked it.
+    pub parked_by: Option<Arc<str>>,
 }
 
 /// The newest change of one object.
@@ -436,7 +447,12 @@ impl Board {
         let gone = view.stage.is_none();
         let (contact, id) = (view.contact, view.call);
         let answered = was_answered || view.stage == Some(Stage::Talking);
-        let after = Call { view, waiting_since, queue, agents, answered };
+        let name = |agent: AgentId| self.agent(agent).map(|agent| Arc::clone(&agent.name));
+        let beside = Beside {
+            supervisor: view.supervision.as_ref().and_then(|it| name(it.agent)),
+            parked_by: view.parked.as_ref().and_then(|it| name(it.by)),
+        };
+        let after = Call { view, waiting_since, queue, agents, answered, beside };
         self.count_outcome(&after, was_answered);
         if gone {
             self.contacts.remove(&contact);
@@ -445,7 +461,7 @@ impl Board {
             self.count_call(&after, true);
             lines.extend(after.line());
         }
-        self.publish(at, Object::Call(after), gone);
+        self.publish(at, Object::Call(Box::new(after)), gone);
         for line in lines {
             self.publish_line(at, line);
         }

@@ -10,6 +10,7 @@ pub mod dial;
 pub mod edge;
 pub mod facts;
 pub mod internals;
+pub mod interventions;
 pub mod limits;
 mod listeners;
 pub mod live;

@@ -94,6 +94,7 @@ fn keeps(effect: &mut Effect, live: &mut [Vec<Live>], recordings: &mut BTreeSet<
         | Effect::Trunk(_)
         | Effect::Fact { .. }
         | Effect::TransferAnswered { .. }
+        | Effect::Intervened { .. }
         | Effect::Show(_)
         | Effect::Silent(_)
         | Effect::Recall { .. }

@@ -247,7 +247,8 @@ impl ShardTask {
                         let site = self.wires.setup.load().code(site);
                         (self.wires.facts)(Stamped { id, at: now.wall, site, fact });
                     }
-                    Effect::TransferAnswered { ticket, answer } => self.wires.transfers.answered(ticket, answer),
+                    Effect::TransferAnswered { ticket, answer } => self.wires.asked.transfers.answered(ticket, answer),
+                    Effect::Intervened { ticket, answer } => self.wires.asked.interventions.answered(ticket, answer),
                     Effect::Show(view) => {
                         log(&self.wires.setup.load(), &view);
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);

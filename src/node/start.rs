@@ -23,7 +23,7 @@ use super::routing::{RoutingWriter, Tale};
 use super::setup::Setup;
 use super::shards::{Keeping, ShardMailbox, ShardTask};
 use super::standing::{Before, Keeper};
-use super::transfers::Waiting;
+use super::transfers::Asked;
 use super::trunks::{self, TrunkTable};
 use super::unfinished::Unfinished;
 use super::wires::{
@@ -182,7 +182,7 @@ impl Node {
             registrations: Registrations::new(config.node.data_dir.join("registrations.json")),
             live,
             trunks,
-            transfers: Waiting::default(),
+            asked: Asked::default(),
             facts: Box::new(tell),
             memory: Memory::of(store.clone()),
             callbacks,

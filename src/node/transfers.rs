@@ -24,19 +24,32 @@ const WAITING_MAX: usize = 1_024;
 #[error("the node is too busy to take this: ask again")]
 pub struct Busy;
 
-/// Who waits for which answer.
+/// Who waits for what calls answer.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<Table>);
-
-#[derive(Debug, Default)]
-struct Table {
-    tickets: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Answer>>,
+pub(super) struct Asked {
+    pub(super) transfers: Waiting<Answer>,
+    pub(super) interventions: Waiting<super::interventions::Answer>,
 }
 
-impl Waiting {
+/// Who waits for which answer.
+#[derive(Debug)]
+pub(super) struct Waiting<A>(Mutex<Table<A>>);
+
+#[derive(Debug)]
+struct Table<A> {
+    tickets: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<A>>,
+}
+
+impl<A> Default for Waiting<A> {
+    fn default() -> Waiting<A> {
+        Waiting(Mutex::new(Table { tickets: 0, waiting: BTreeMap::new() }))
+    }
+}
+
+impl<A> Waiting<A> {
     /// Waits for the answer under a new ticket.
-    fn wait(&self) -> Result<(u64, oneshot::Receiver<Answer>), Busy> {
+    pub(super) fn wait(&self) -> Result<(u64, oneshot::Receiver<A>), Busy> {
         let mut table = lock(&self.0);
         // Whoever no longer waits has gone away.
         table.waiting.retain(|_, sender| !sender.is_closed());
@@ -50,7 +63,7 @@ impl Waiting {
     }
 
     /// The call has answered.
-    pub(super) fn answered(&self, ticket: u64, answer: Answer) {
+    pub(super) fn answered(&self, ticket: u64, answer: A) {
         if let Some(waits) = lock(&self.0).waiting.remove(&ticket) {
             // One who has gone away asks again, and sees where the call stands.
             let _ = waits.send(answer);
@@ -66,7 +79,7 @@ impl Node {
         let wires = self.wires().clone();
         move |call, by, ask| {
             let to = wires.shards.get(call.shard.index()).ok_or(Busy)?;
-            let (ticket, receiver) = wires.transfers.wait()?;
+            let (ticket, receiver) = wires.asked.transfers.wait()?;
             let event = shard::Event::Call(ToCalls::Transfer { call, by, ask, ticket });
             to.events.try_send(event).map_err(|_| Busy)?;
             Ok(receiver)

@@ -98,7 +98,7 @@ pub(super) struct Wires {
     pub(super) live: Arc<super::live::Live>,
     pub(super) trunks: Arc<super::trunks::TrunkTable>,
     /// Who waits for the answer to a wish about a transfer.
-    pub(super) transfers: super::transfers::Waiting,
+    pub(super) asked: super::transfers::Asked,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) memory: super::recall::Memory,
     pub(super) callbacks: super::callbacks::ToCallbacks,

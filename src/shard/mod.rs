@@ -10,6 +10,7 @@ pub use standing::Standing;
 use crate::base::fact::Fact;
 use crate::base::{self, CallId, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Silent, Towards};
+use crate::call::supervise::NotDone;
 use crate::call::transfer::NotTransferred;
 use crate::call::{self, Calls};
 use crate::sip::event::{
@@ -119,6 +120,13 @@ pub enum Effect {
         ticket: u64,
         /// What became of it.
         answer: Result<(), NotTransferred>,
+    },
+    /// To whoever stepped into a call beside the queues.
+    Intervened {
+        /// Of the event.
+        ticket: u64,
+        /// What became of it.
+        answer: Result<(), NotDone>,
     },
     /// To whoever watches.
     Show(CallView),
@@ -394,6 +402,7 @@ impl Shard {
                     FromCalls::TransferAnswered { ticket, answer } => {
                         out.push(Effect::TransferAnswered { ticket, answer });
                     }
+                    FromCalls::Intervened { ticket, answer } => out.push(Effect::Intervened { ticket, answer }),
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
                     FromCalls::Callback(event) => out.push(Effect::Callback(event)),
                     FromCalls::Silent(silent) => out.push(Effect::Silent(silent)),

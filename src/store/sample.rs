@@ -85,6 +85,7 @@ fn record(number: u32, revision: u32) -> CallRecord {
             sip_status: ended.then_some(200),
         }],
         transfers: vec![transfer(number, ended)],
+        interventions: vec![intervention(number, ended)],
         collected: vec![("menu".into(), "1".into())],
         end: ended.then_some(End { stage: Stage::Talking, by: EndedBy::Caller, sip_status: 200, q850: 16 }),
         recording: ended.then_some(RecordingId(id(number))),
@@ -97,6 +98,19 @@ fn record(number: u32, revision: u32) -> CallRecord {
             place: Some("福建省 福州市 鼓楼区; 26.08940,119.30120 ±50 m".into()),
             user_to_user: Some("3230;encoding=hex".into()),
         },
+    }
+}
+
+fn intervention(number: u32, ended: bool) -> Intervention {
+    let at = |ms: i64| Wall(START + i64::from(number) * 1000 + ms);
+    Intervention {
+        kind: InterventionKind::Whisper,
+        by: "1009".into(),
+        agent: Some("1001".into()),
+        started: at(5_000),
+        answered: Some(at(5_500)),
+        ended: ended.then(|| at(8_000)),
+        result: ended.then_some(InterventionResult::Done),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Calls that a crash cut off: what is stored of them, as the facts that the call itself would have told.
 
 use super::calls::{AttemptRow, CallDetail, CallFilter, CallRow, CallState, RouteRow};
+use super::interventions::InterventionRow;
 use super::orders::{OrderFilter, OrderRow};
 use super::page::{Limit, Page, Question};
 use super::recordings::RecordingRow;
@@ -151,6 +152,7 @@ fn heard(row: &RecordingRow) -> Option<Unfinished> {
         attempts: Vec::new(),
         routes: Vec::new(),
         transfers: Vec::new(),
+        interventions: Vec::new(),
         collected: Vec::new(),
         end: None,
         recording: id(&row.id),
@@ -194,6 +196,7 @@ fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
         attempts: detail.attempts.into_iter().map(attempt).collect(),
         routes: detail.routes.into_iter().map(route).collect(),
         transfers: detail.transfers.into_iter().filter_map(TransferRow::record).collect(),
+        interventions: detail.interventions.into_iter().filter_map(InterventionRow::record).collect(),
         collected: detail.collected.into_iter().map(|row| (row.node.into(), row.digits.into())).collect(),
         end: None,
         signalled: Signalled {

@@ -217,6 +217,8 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         apology: APOLOGY,
         auto_answer: false,
         preferred: (*name == "social").then_some(Whom::OrderOwner),
+        hold_recall: Duration::from_secs(60),
+        park_recall: Duration::from_secs(90),
         comfort: Some(Comfort {
             every: std::time::Duration::from_secs(20),
             prompts: vec![GREETING],

@@ -475,7 +475,10 @@ impl World {
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
                     // Nobody watches the edge here.
                     Effect::Callback(event) => panic!("no queue here calls anybody back: {event:?}"),
-                    Effect::Suspect(_) | Effect::Silent(_) | Effect::TransferAnswered { .. } => {}
+                    Effect::Suspect(_)
+                    | Effect::Silent(_)
+                    | Effect::TransferAnswered { .. }
+                    | Effect::Intervened { .. } => {}
                 }
             }
         }

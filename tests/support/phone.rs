@@ -39,6 +39,10 @@ pub struct Phone {
 struct Shared {
     heard: Mutex<Vec<Heard>>,
     far: Mutex<Option<SocketAddr>>,
+    /// All samples of each packet that came.
+    sound: Mutex<Vec<(Instant, Vec<i16>)>>,
+    /// A tone to speak instead of one byte, in hertz.
+    hums: Mutex<Option<f64>>,
     over: AtomicBool,
 }
 
@@ -94,6 +98,17 @@ impl Phone {
     /// The INVITE that it was rung by.
     pub fn invitation(&self) -> &str {
         &self.invite
+    }
+
+    /// Speaks a tone from now on.
+    pub fn hums(&self, hertz: f64) {
+        *self.shared.hums.lock().unwrap() = Some(hertz);
+    }
+
+    /// All samples of the packets that came between these.
+    pub fn ear(&self, from: Instant, to: Instant) -> Vec<i16> {
+        let sound = self.shared.sound.lock().unwrap();
+        sound.iter().filter(|(at, _)| (from..to).contains(at)).flat_map(|(_, sound)| sound.clone()).collect()
     }
 
     /// Refuses the call that rings.
@@ -295,6 +310,8 @@ fn speak(socket: &UdpSocket, shared: &Shared, sound: u8) {
             let word = |at: usize| u32::from_be_bytes(*buffer[at..].first_chunk().unwrap());
             let (ssrc, sequence, timestamp) = (word(8), word(0) as u16, word(4));
             let sound = buffer[12 + (size - 12) / 2];
+            let samples = buffer[12..size].iter().map(|byte| super::wav::alaw(*byte)).collect();
+            shared.sound.lock().unwrap().push((Instant::now(), samples));
             shared.heard.lock().unwrap().push(Heard { at: Instant::now(), ssrc, sequence, timestamp, sound });
         }
         if next <= Instant::now() {
@@ -304,7 +321,10 @@ fn speak(socket: &UdpSocket, shared: &Shared, sound: u8) {
             packet.extend(sequence.to_be_bytes());
             packet.extend(timestamp.to_be_bytes());
             packet.extend(u32::from(sound).to_be_bytes());
-            packet.resize(12 + SAMPLES as usize, sound);
+            match *shared.hums.lock().unwrap() {
+                Some(hertz) => packet.extend(super::wav::hum(hertz, timestamp, SAMPLES)),
+                None => packet.resize(12 + SAMPLES as usize, sound),
+            }
             let far = *shared.far.lock().unwrap();
             far.map(|far| socket.send_to(&packet, far));
         }

@@ -62,6 +62,12 @@ fn sine(hertz: f64, milliseconds: usize) -> impl Iterator<Item = i16> {
     (0..RATE * milliseconds / 1000).map(move |at| ((hertz * TAU * at as f64 / RATE as f64).sin() * 8_000.0) as i16)
 }
 
+/// `count` samples of a tone from the `at`-th on, as A-law.
+pub fn hum(hertz: f64, at: u32, count: u32) -> impl Iterator<Item = u8> {
+    let sample = move |at: u32| ((hertz * TAU * f64::from(at) / RATE as f64).sin() * 8_000.0) as i16;
+    (at..at.saturating_add(count)).map(move |at| to_alaw(sample(at)))
+}
+
 /// Writes a tone as raw A-law.
 pub fn write_alaw(path: &Path, hertz: f64, milliseconds: usize) {
     let bytes: Vec<u8> = sine(hertz, milliseconds).map(to_alaw).collect();

@@ -9,7 +9,7 @@ mod routes;
 use super::auth::TokenSettings;
 use super::may::Role;
 use super::problem::Body9457;
-use super::{Busy, Connections, Node, router};
+use super::{Busy, Connections, InterventionAnswer as Stepped, Node, router};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings, Want};
 use crate::base::fact::TargetKind;
 use crate::base::fact::{
@@ -19,6 +19,7 @@ use crate::base::hours::Hours;
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
+use crate::call::supervise;
 use crate::call::targets::{Target, Targets};
 use crate::call::transfer::{Ask, NotTransferred};
 use crate::edge::event::Ban;
@@ -61,6 +62,7 @@ struct Asked {
     dialled: Vec<Wish>,
     wanted: Vec<(SiteId, AgentId, Want)>,
     transfers: Vec<(CallId, Option<AgentId>, Ask)>,
+    interventions: Vec<super::Intervention>,
     audit: Vec<(Option<SiteId>, Audit)>,
     busy: bool,
 }
@@ -118,6 +120,9 @@ fn call_view(site: u16, slot: u32, stage: Option<Stage>, agent: Option<u32>) -> 
         queue: Some(QueueId(0)),
         agents: agent.map(AgentId).into_iter().collect(),
         transfer: None,
+        hold: None,
+        parked: None,
+        supervision: None,
     }
 }
 
@@ -182,6 +187,7 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         attempts: vec![],
         routes: vec![],
         transfers: Vec::new(),
+        interventions: Vec::new(),
         collected: vec![],
         end: None,
         recording: Some(recording(site)),
@@ -239,6 +245,15 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
 }
 
 /// Two sites, each with a live call of its agent, and the records of it.
+/// Notes a wish to step into a call; of those to go nothing is done.
+fn answers(asked: &mut Asked, wish: super::Intervention) -> Result<oneshot::Receiver<Stepped>, super::TransferBusy> {
+    let (sender, answer) = oneshot::channel();
+    let refused = wish.ask == supervise::Ask::Leave;
+    sender.send(if refused { Err(supervise::NotDone::Nobody) } else { Ok(()) }).unwrap();
+    asked.interventions.push(wish);
+    Ok(answer)
+}
+
 async fn two_sites() -> Two {
     let live = Arc::new(Live::new(Wall(1_000)));
     let ready = |agent| {
@@ -256,7 +271,7 @@ async fn two_sites() -> Two {
         std::fs::write(folder.path().join(code).join("2026/one.wav"), SOUND).unwrap();
     }
     let asked = Arc::new(Mutex::new(Asked::default()));
-    let [hang_up, dial, want, transfer, audit] = std::array::from_fn(|_| Arc::clone(&asked));
+    let [hang_up, dial, want, transfer, intervene, audit] = std::array::from_fn(|_| Arc::clone(&asked));
     let (closing, is_closing) = watch::channel(false);
     let node = Node {
         live,
@@ -288,6 +303,7 @@ async fn two_sites() -> Two {
             transfer.lock().unwrap().transfers.push((call, by, ask));
             Ok(answer)
         }),
+        intervene: Arc::new(move |wish| answers(&mut intervene.lock().unwrap(), wish)),
         targets: Arc::new(|| Arc::new(Targets { list: vec![water(0), water(1)] })),
         want: Arc::new(move |site, agent, state| {
             want.lock().unwrap().wanted.push((site, agent, state));

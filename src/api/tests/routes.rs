@@ -98,6 +98,61 @@ async fn a_transfer_is_judged_by_its_call_and_refused_with_the_reason() {
     assert_eq!(shown["items"], json!([water]));
 }
 
+#[tokio::test]
+async fn who_steps_into_a_call_is_judged_by_role_site_and_phone() {
+    let site = two_sites().await;
+    let path = format!("/calls/live/{}", contact(0));
+    let ask = |method: Method, path: String, body: serde_json::Value, token: &'static str| {
+        let site = &site;
+        async move { site.ask(method, &path, token, &body.to_string()).await }
+    };
+    let supervision = format!("{path}/supervision");
+    let listen = |who: &str| json!({ "mode": "listen", "supervisor": who });
+    let post = Method::POST;
+    // Whose phone is away cannot be rung, whoever asks.
+    let away = ask(post.clone(), supervision.clone(), listen("1002"), "fz-team_lead").await.problem(409);
+    assert!(away.detail.contains("not registered"), "{away:?}");
+    site.node.live.apply(Wall(7_000), [Delta::Phone { agent: AgentId(1), up: true }]);
+    for (token, status) in [("fz-agent", 403), ("fz-qc", 403), ("fz-admin", 403), ("ly-team_lead", 404)] {
+        ask(post.clone(), supervision.clone(), listen("1002"), token).await.problem(status);
+    }
+    let nobody = ask(post.clone(), supervision.clone(), listen("7777"), "fz-team_lead").await.problem(422);
+    assert!(nobody.detail.contains("no agent of this site"), "{nobody:?}");
+    ask(post.clone(), supervision.clone(), json!({ "mode": "shout" }), "fz-team_lead").await.problem(422);
+    for mode in ["listen", "whisper", "barge", "take_over"] {
+        let body = json!({ "mode": mode, "supervisor": "1002" });
+        assert_eq!(ask(post.clone(), supervision.clone(), body, "fz-team_lead").await.status, 202, "{mode}");
+    }
+    let nobody = ask(Method::DELETE, supervision, json!({}), "fz-team_lead").await.problem(409);
+    assert!(nobody.detail.contains("nobody supervises"), "{nobody:?}");
+    ask(post.clone(), format!("{path}/release"), json!({}), "fz-agent").await.problem(403);
+    assert_eq!(ask(post.clone(), format!("{path}/release"), json!({}), "fz-team_lead").await.status, 202);
+    assert_eq!(ask(post.clone(), format!("{path}/park"), json!({}), "fz-agent").await.status, 202);
+    let pickup = json!({ "agent": "1002" });
+    ask(post.clone(), format!("{path}/pickup"), pickup.clone(), "fz-agent").await.problem(403);
+    assert_eq!(ask(post, format!("{path}/pickup"), pickup, "fz-team_lead").await.status, 202);
+    let asked = std::mem::take(&mut site.asked.lock().unwrap().interventions);
+    let own: Vec<_> = asked.iter().filter(|wish| wish.ask == supervise::Ask::Park).map(|wish| wish.own).collect();
+    assert_eq!((asked.len(), own), (8, vec![Some(AgentId(0))]), "{asked:?}");
+    let done: Vec<String> =
+        site.audit().into_iter().filter(|(_, fact)| fact.allowed).map(|(_, fact)| fact.action.to_string()).collect();
+    let expected = ["listen", "whisper", "barge", "take_over", "release", "park", "pick_up"];
+    assert_eq!(done, expected.map(|word| format!("call.{word}")));
+}
+
+#[tokio::test]
+async fn a_supervisor_is_shown_to_supervisors_and_never_to_the_agent() {
+    let site = two_sites().await;
+    let view = call_view(0, 0, Some(Stage::Talking), Some(0));
+    let supervision =
+        Some(supervise::SupervisionView { agent: AgentId(1), mode: Some(supervise::Mode::Listen), with: true });
+    site.node.live.apply(Wall(7_000), [Delta::Call(CallView { supervision, ..view })]);
+    let lead = site.ask(Method::GET, "/calls/live", "fz-team_lead", "").await.json();
+    assert_eq!(lead["items"][0]["supervision"], json!({ "supervisor": "1002", "mode": "listen", "with": true }));
+    let agent = site.ask(Method::GET, "/calls/live", "fz-agent", "").await.json();
+    assert_eq!((agent["items"].as_array().unwrap().len(), &agent["items"][0]["supervision"]), (1, &Value::Null));
+}
+
 async fn dial(site: &Two, token: &str, body: serde_json::Value, key: Option<&str>) -> Answer {
     let mut request = Request::post("/api/v1/calls").header(header::AUTHORIZATION, format!("Bearer {token}"));
     request = request.header(header::CONTENT_TYPE, "application/json");
@@ -233,6 +288,46 @@ async fn a_store_that_is_away_is_503_and_live_data_goes_on() {
     assert_eq!(site.get("/calls/live", "fz-team_lead").await.status, StatusCode::OK);
 }
 
+/// Every path below the prefix.
+const PATHS: [&str; 36] = [
+    "/calls/{contact}/routing",
+    "/agents",
+    "/agents/{name}",
+    "/agents/{name}/state",
+    "/audit",
+    "/bans",
+    "/bans/{source}",
+    "/calls",
+    "/calls/live",
+    "/calls/live/{contact}/hang-up",
+    "/calls/{contact}",
+    "/events",
+    "/figures/agents",
+    "/figures/answer-rate",
+    "/figures/calls",
+    "/health",
+    "/health/internals",
+    "/orders",
+    "/orders/{id}",
+    "/queues",
+    "/recordings",
+    "/recordings/{id}",
+    "/recordings/{id}/audio",
+    "/recordings/{id}/peaks",
+    "/calls/live/{contact}/transfer",
+    "/calls/live/{contact}/transfer/{step}",
+    "/calls/live/{contact}/supervision",
+    "/calls/live/{contact}/release",
+    "/calls/live/{contact}/park",
+    "/calls/live/{contact}/pickup",
+    "/agents/{name}/supervision",
+    "/callbacks",
+    "/callbacks/{id}",
+    "/missed-calls",
+    "/targets",
+    "/trunks",
+];
+
 #[tokio::test]
 async fn the_description_is_openapi_3_1_and_whole() {
     let site = two_sites().await;
@@ -242,41 +337,7 @@ async fn the_description_is_openapi_3_1_and_whole() {
     assert_eq!(document, serde_json::to_value(description()).unwrap());
     assert_eq!(document["openapi"], "3.1.0");
     let paths: Vec<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-    let mut expected = [
-        "/agents",
-        "/agents/{name}",
-        "/agents/{name}/state",
-        "/audit",
-        "/bans",
-        "/bans/{source}",
-        "/calls",
-        "/calls/live",
-        "/calls/live/{contact}/hang-up",
-        "/calls/{contact}",
-        "/calls/{contact}/routing",
-        "/events",
-        "/figures/agents",
-        "/figures/answer-rate",
-        "/figures/calls",
-        "/health",
-        "/health/internals",
-        "/orders",
-        "/orders/{id}",
-        "/queues",
-        "/recordings",
-        "/recordings/{id}",
-        "/recordings/{id}/audio",
-        "/recordings/{id}/peaks",
-        "/calls/live/{contact}/transfer",
-        "/calls/live/{contact}/transfer/{step}",
-        "/callbacks",
-        "/callbacks/{id}",
-        "/missed-calls",
-        "/targets",
-        "/trunks",
-    ]
-    .map(|path| format!("/api/v1{path}"))
-    .to_vec();
+    let mut expected = PATHS.map(|path| format!("/api/v1{path}")).to_vec();
     expected.push("/metrics".into());
     expected.sort();
     let mut sorted = paths.clone();

@@ -2,10 +2,12 @@
 //!
 //! Owns the way back: whatever fails here, the citizen keeps their place in the line.
 
-use super::{Call, INCOMPATIBLE, NO_ANSWER, PORT_WAIT_MAX, REQUEUE_EVERY, REVOKE_WAIT_MAX, RING_MARGIN, Rung, State};
+use super::{
+    Call, INCOMPATIBLE, NO_ANSWER, PORT_WAIT_MAX, REQUEUE_EVERY, REVOKE_WAIT_MAX, RING_MARGIN, Rung, State, Talker,
+};
 use crate::acd::event::{Declined, Enqueue, Event as Acd, Lease};
 use crate::base::fact::{AttemptOutcome, Party};
-use crate::base::{LegId, Mono, Now, QueueId};
+use crate::base::{AgentId, LegId, Mono, Now, QueueId};
 use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg};
 use crate::sip::event::{Action as Sip, Destination, Ending, Invite};
@@ -70,7 +72,7 @@ impl Call {
     }
 
     /// Whether phones of agents are asked to answer this call by themselves.
-    fn auto_answers(&self) -> bool {
+    pub(super) fn auto_answers(&self) -> bool {
         self.queue.is_some_and(|(queue, _)| self.site().queues[queue.index()].auto_answer)
     }
 
@@ -94,6 +96,7 @@ impl Call {
             | State::Ivr { .. }
             | State::Talking { .. }
             | State::Handed
+            | State::Aside(_)
             | State::Ending => return,
         };
         let name = self.agent_name(lease.agent);
@@ -121,9 +124,15 @@ impl Call {
             | State::Waiting
             | State::Talking { .. }
             | State::Handed
+            | State::Aside(_)
             | State::Apologising
             | State::Ending => None,
         }
+    }
+
+    /// The place of the one who is being rung on this leg among the attempts of the record.
+    pub(super) fn attempt_of(&self, leg: LegId) -> Option<u32> {
+        self.rung(leg).map(|rung| rung.attempt)
     }
 
     /// The attempt on this leg is over: the others ring on; after the last the citizen waits, named to the ACD again after
@@ -158,14 +167,26 @@ impl Call {
         out: &mut Vec<Command>,
     ) {
         let Some(Rung { lease, until, .. }) = self.rung(leg) else { return };
-        let ring_max = until.since(now.mono).saturating_sub(REVOKE_WAIT_MAX + RING_MARGIN);
+        let ring_max = until.since(now.mono).saturating_sub(REVOKE_WAIT_MAX + RING_MARGIN).max(RING_MARGIN);
+        self.invite_phone(now, (leg, lease.agent), (local, seed), (ring_max, self.auto_answers()), out);
+    }
+
+    /// Rings the phone of an agent, whose port is bound.
+    pub(super) fn invite_phone(
+        &mut self,
+        now: Now,
+        (leg, agent): (LegId, AgentId),
+        (local, seed): (std::net::SocketAddr, u64),
+        (ring_max, answers_itself): (Duration, bool),
+        out: &mut Vec<Command>,
+    ) {
         let codec = self.citizen.codec();
-        let (user, domain) = (self.agent_name(lease.agent), self.site().domain.clone());
+        let (user, domain) = (self.agent_name(agent), self.site().domain.clone());
         let mut headers: Vec<(Box<str>, Box<str>)> = vec![
             ("X-Jiesu-Contact".into(), self.book.contact().to_string().into()),
             ("X-Jiesu-Order".into(), self.order.to_string().into()),
         ];
-        if self.auto_answers() {
+        if answers_itself {
             headers.push(("Call-Info".into(), format!("<sip:{domain}>;answer-after=0").into()));
         }
         let caller: Box<str> = crate::base::number::Number::parse(&self.book.record.caller, "")
@@ -183,7 +204,7 @@ impl Call {
             caller,
             sdp,
             headers,
-            ring_max: ring_max.max(RING_MARGIN),
+            ring_max,
         };
         out.push(Command::Sip(Sip::Invite(Box::new(invite))));
     }
@@ -201,6 +222,9 @@ impl Call {
     /// An agent answered: whoever else is being rung is told that the call was taken, then the two are joined. An answer that
     /// comes later finds its leg ending: the user agent acknowledges it and hangs up.
     pub(in crate::call) fn answered(&mut self, now: Now, leg: LegId, sdp: &[u8], out: &mut Vec<Command>) {
+        if self.is_beside(leg) {
+            return self.beside_answers(now, leg, sdp, out);
+        }
         let Some(Rung { lease, attempt, .. }) = self.rung(leg) else { return };
         let understood = self.leg_mut(leg).is_some_and(|leg| leg.accept(sdp, out));
         if !understood {
@@ -210,9 +234,9 @@ impl Call {
         self.others_are_late(now, leg, out);
         self.acd(Acd::Answered { lease }, out);
         self.book.answered(now, attempt, out);
-        self.enter(now, State::Talking { lease, leg, held: false }, Duration::MAX, out);
+        self.enter(now, State::Talking { talker: Talker::Booked(lease), leg, held: false }, Duration::MAX, out);
         self.sound(out);
-        self.follow_hold(leg, out);
+        self.follow_hold(now, leg, out);
     }
 
     /// Everybody who is being rung but on this leg is cancelled.
@@ -232,6 +256,9 @@ impl Call {
         self.agent_gone(leg);
         if let Some(leg) = self.leg_mut(leg) {
             leg.close(out);
+        }
+        if self.is_beside(leg) {
+            return self.beside_refused(now, status, out);
         }
         if ours {
             return;
@@ -281,7 +308,7 @@ impl Call {
                 }
             }
             // The answer was faster than the end of the lease: they talk on, and the ACD must know.
-            State::Talking { lease: ours, .. } if *ours == lease => {
+            State::Talking { talker: Talker::Booked(ours), .. } if *ours == lease => {
                 if let Some(caller) = self.caller() {
                     self.acd(Acd::Overtaken { lease, caller }, out);
                 }
@@ -292,6 +319,7 @@ impl Call {
             | State::Waiting
             | State::Talking { .. }
             | State::Handed
+            | State::Aside(_)
             | State::Apologising
             | State::Ending => {}
         }

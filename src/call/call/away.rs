@@ -3,7 +3,7 @@
 //! Owns what a citizen is told on the way. A promise is a fact before the citizen is let go; who cannot be called back, or
 //! whose target does not come, waits on at the old place.
 
-use super::{APOLOGY_MAX, Call, NORMAL, State};
+use super::{APOLOGY_MAX, Aside, Call, NORMAL, State};
 use crate::acd::event::{Event as Acd, Patience, Released};
 use crate::base::fact::{AttemptOutcome, CallbackRecord, CallbackSource, Fact, Party, TransferMode};
 use crate::base::number::Number;
@@ -45,12 +45,13 @@ impl Call {
 
     fn is_in_line(&self) -> bool {
         match &self.state {
-            State::Waiting | State::Ringing { .. } => true,
+            State::Waiting | State::Ringing { .. } | State::Aside(Aside::Claimed) => true,
             State::Opening { .. }
             | State::Connecting
             | State::Ivr { .. }
             | State::Talking { .. }
             | State::Handed
+            | State::Aside(Aside::Parked { .. })
             | State::Apologising
             | State::Ending => false,
         }

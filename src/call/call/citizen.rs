@@ -2,9 +2,9 @@
 //!
 //! Owns the road from the INVITE to the queue. Never chooses an agent.
 
-use super::{ACK_WAIT_MAX, CONGESTION, Call, INCOMPATIBLE, NO_RESOURCE, NORMAL, PROMPT_MAX, State};
-use crate::base::fact::{End, EndedBy, Stage};
-use crate::base::{LegId, Now, RecordingId};
+use super::{ACK_WAIT_MAX, CONGESTION, Call, Fresh, INCOMPATIBLE, NO_RESOURCE, NORMAL, PROMPT_MAX, State};
+use crate::base::fact::{End, EndedBy, InterventionResult, Stage};
+use crate::base::{LegId, Now};
 use crate::call::event::{Command, Towards};
 use crate::call::leg::{Dialog, DigitWay, pressed};
 use crate::ivr;
@@ -50,6 +50,8 @@ impl Call {
             self.take_place(now, local, seed, out);
         } else if self.is_of_transfer(leg) {
             self.target_port(now, leg, Some((local, seed)), out);
+        } else if self.is_beside(leg) {
+            self.invite_beside(now, (local, seed), out);
         } else {
             self.invite(now, leg, local, seed, out);
         }
@@ -65,6 +67,8 @@ impl Call {
             self.keep_place(503, out);
         } else if self.is_of_transfer(leg) {
             self.target_port(now, leg, None, out);
+        } else if self.is_beside(leg) {
+            self.beside_fails(now, InterventionResult::Unreachable, out);
         } else {
             self.no_port_for_agent(now, leg, out);
         }
@@ -106,7 +110,7 @@ impl Call {
             if !understood && leg == self.citizen.id && matches!(self.state, State::Connecting) {
                 return self.end(now, EndedBy::Network, INCOMPATIBLE, out);
             }
-            self.follow_hold(leg, out);
+            self.follow_hold(now, leg, out);
         }
         if leg == self.citizen.id && matches!(self.state, State::Connecting) {
             self.book.record.times.ivr_in = Some(self.book.time(now));
@@ -122,14 +126,17 @@ impl Call {
         now: Now,
         leg: LegId,
         (digit, way): (u8, DigitWay),
-        tracks: [RecordingId; 2],
+        fresh: Fresh,
         out: &mut Vec<Command>,
     ) {
         if !self.leg_mut(leg).is_some_and(|side| side.hears(way)) {
             return;
         }
+        if self.is_beside(leg) {
+            return self.supervisor_key(now, digit, out);
+        }
         let is_agent = matches!(self.state, State::Talking { leg: agent, .. } if agent == leg);
-        if is_agent && self.agent_key(now, digit, tracks, out) {
+        if is_agent && self.agent_key(now, digit, fresh, out) {
             return;
         }
         // Those of RFC 4733 pass with the media.
@@ -149,7 +156,7 @@ impl Call {
         }
         match &self.state {
             State::Ivr { .. } => self.flow_event(now, ivr::event::Event::Played, out),
-            State::Waiting | State::Ringing { .. } => self.music(out),
+            State::Waiting | State::Ringing { .. } | State::Aside(_) => self.music(out),
             State::Apologising => self.end(now, EndedBy::Flow, NORMAL, out),
             State::Opening { .. } | State::Connecting | State::Talking { .. } | State::Handed | State::Ending => {}
         }

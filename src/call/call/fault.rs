@@ -3,7 +3,7 @@
 use super::sound::Room;
 use super::{Call, LINGER_MAX, NETWORK_OUT_OF_ORDER, State, TEMPORARY_FAILURE};
 use crate::acd::event::Event as Acd;
-use crate::base::fact::{End, EndedBy};
+use crate::base::fact::{End, EndedBy, InterventionResult};
 use crate::base::{LegId, Now};
 use crate::call::event::Command;
 use crate::media::event::{Action as Media, Counters};
@@ -16,6 +16,7 @@ impl Call {
         let connected = self.book.record.times.connected.is_some();
         if let Some(stage) = self.stage() {
             self.acd(Acd::Cancel { call: self.id }, out);
+            self.close_interventions(now, InterventionResult::Lost);
             let leases: Vec<_> = self.leases().map(|(lease, _)| lease).collect();
             leases.into_iter().for_each(|lease| self.acd(Acd::Ended { lease }, out));
             let sip_status = if connected { 200 } else { 500 };
@@ -31,7 +32,7 @@ impl Call {
             transfer.abandon(now, out);
             self.agents.extend(transfer.into_legs());
         }
-        self.room = Room::Alone;
+        (self.room, self.guest, self.beside) = (Room::Alone, None, None);
         for leg in std::iter::once(&mut self.citizen).chain(&mut self.agents) {
             leg.abandon(out);
         }

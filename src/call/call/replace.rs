@@ -60,9 +60,10 @@ impl Call {
         if let State::Talking { leg, held, .. } = &mut self.state {
             (*leg, *held) = (new, false);
         }
+        self.hold_changed(now);
         self.sound(out);
         self.drop_agent(old, NORMAL, out);
-        self.follow_hold(new, out);
+        self.follow_hold(now, new, out);
         self.show(now, out);
     }
 

@@ -28,6 +28,27 @@ pub(in crate::call) enum Room {
     Three(LegId, LegId),
 }
 
+/// Legs that hear each other, as the media plane has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::call) enum Seats {
+    /// Each is alone.
+    None,
+    /// A bridge.
+    Two(LegId, LegId),
+    /// A conference.
+    Many(Vec<Party>),
+}
+
+impl Seats {
+    fn has(&self, leg: LegId) -> bool {
+        match self {
+            Seats::None => false,
+            Seats::Two(a, b) => leg == *a || leg == *b,
+            Seats::Many(parties) => parties.iter().any(|party| party.leg == leg),
+        }
+    }
+}
+
 impl Room {
     /// Whether the citizen hears music in it.
     fn has_music(self) -> bool {
@@ -74,6 +95,7 @@ impl Call {
                 | State::Ivr { .. }
                 | State::Waiting
                 | State::Ringing { .. }
+                | State::Aside(_)
                 | State::Apologising
                 | State::Ending,
                 _,
@@ -90,29 +112,50 @@ impl Call {
 
     /// Brings about what should be.
     pub(in crate::call) fn sound(&mut self, out: &mut Vec<Command>) {
+        let (had, had_seats) = (self.room, self.seats());
         let wanted = self.wanted_room();
-        let had = std::mem::replace(&mut self.room, wanted);
-        if had == wanted || matches!(self.state, State::Ending) {
+        let guest = self.wanted_guest(wanted);
+        if (had, self.guest) == (wanted, guest) || matches!(self.state, State::Ending) {
             return;
         }
-        self.leave(had, wanted, out);
+        (self.room, self.guest) = (wanted, guest);
+        let seats = self.seats();
+        if let Room::Ringback(agent) = had {
+            out.push(Command::Media(Media::Stop { leg: agent }));
+        }
+        self.leave(&had_seats, &seats, out);
         match wanted {
-            Room::Alone => {}
-            Room::Two(other) => out.push(Command::Media(Media::Bridge { a: self.citizen.id, b: other })),
-            Room::Three(agent, target) => self.confer(vec![self.citizen.id, agent, target], out),
+            Room::Alone | Room::Two(_) | Room::Three(..) => {}
             Room::Music | Room::Ringback(_) | Room::Aside(..) => {
                 if !had.has_music() && self.citizen.dialog != Dialog::Gone {
                     self.music(out);
                 }
             }
         }
-        match wanted {
-            Room::Ringback(agent) => {
-                let (play, tone) = (self.play, Tone::Ringback);
-                out.push(Command::Media(Media::Tone { leg: agent, play, tone, repeat: true }));
-            }
-            Room::Aside(agent, target) => out.push(Command::Media(Media::Bridge { a: agent, b: target })),
-            Room::Alone | Room::Music | Room::Two(_) | Room::Three(..) => {}
+        if let Room::Ringback(agent) = wanted {
+            let (play, tone) = (self.play, Tone::Ringback);
+            out.push(Command::Media(Media::Tone { leg: agent, play, tone, repeat: true }));
+        }
+        if seats == had_seats {
+            return;
+        }
+        match seats {
+            Seats::None => {}
+            Seats::Two(a, b) => out.push(Command::Media(Media::Bridge { a, b })),
+            Seats::Many(parties) => self.confer(parties, out),
+        }
+    }
+
+    /// How the media plane has, or should have, those who hear each other.
+    pub(super) fn seats(&self) -> Seats {
+        let citizen = self.citizen.id;
+        let all = |legs: &[LegId]| legs.iter().copied().map(Party::new).chain(self.guest).collect();
+        match (self.room, self.guest) {
+            (Room::Alone | Room::Music | Room::Ringback(_), _) => Seats::None,
+            (Room::Two(other), None) => Seats::Two(citizen, other),
+            (Room::Two(other), Some(_)) => Seats::Many(all(&[citizen, other])),
+            (Room::Three(agent, target), _) => Seats::Many(all(&[citizen, agent, target])),
+            (Room::Aside(agent, target), _) => Seats::Two(agent, target),
         }
     }
 
@@ -133,22 +176,22 @@ impl Call {
         }
     }
 
-    /// Parts those who must be before others are joined. From two to three and back nobody is parted, so that there is no gap.
-    pub(super) fn leave(&self, had: Room, wanted: Room, out: &mut Vec<Command>) {
-        let citizen = self.citizen.id;
+    /// Parts those who must be before others are joined. From two to more and back nobody is parted, so that there is no gap.
+    pub(super) fn leave(&self, had: &Seats, wanted: &Seats, out: &mut Vec<Command>) {
         match (had, wanted) {
-            (Room::Two(_), Room::Three(..)) | (Room::Three(..), Room::Two(_)) => {}
-            (Room::Two(_), _) => out.push(Command::Media(Media::Unbridge { leg: citizen })),
-            (Room::Three(..), _) => self.confer(Vec::new(), out),
-            (Room::Ringback(agent), _) => out.push(Command::Media(Media::Stop { leg: agent })),
-            (Room::Aside(..), Room::Two(_) | Room::Three(..)) => {}
-            (Room::Aside(agent, _), _) => out.push(Command::Media(Media::Unbridge { leg: agent })),
-            (Room::Alone | Room::Music, _) => {}
+            (Seats::None, _) | (Seats::Many(_), Seats::Many(_)) => {}
+            (Seats::Two(a, b), Seats::Many(_)) if [a, b].into_iter().all(|leg| wanted.has(*leg)) => {}
+            (Seats::Many(_), Seats::Two(a, b)) if [a, b].into_iter().all(|leg| had.has(*leg)) => {}
+            (Seats::Two(..), _) if had == wanted => {}
+            // Bridging the agent to the citizen takes them from the target.
+            (Seats::Two(a, b), _) if *a != self.citizen.id && (wanted.has(*a) || wanted.has(*b)) => {}
+            (Seats::Two(a, _), _) => out.push(Command::Media(Media::Unbridge { leg: *a })),
+            (Seats::Many(_), Seats::None | Seats::Two(..)) => self.confer(Vec::new(), out),
         }
     }
 
-    fn confer(&self, legs: Vec<LegId>, out: &mut Vec<Command>) {
-        let parties = Parties::new(legs.into_iter().map(Party::new).collect()).unwrap_or_default();
+    fn confer(&self, parties: Vec<Party>, out: &mut Vec<Command>) {
+        let parties = Parties::new(parties).unwrap_or_default();
         out.push(Command::Media(Media::Conference { citizen: self.citizen.id, parties }));
     }
 }

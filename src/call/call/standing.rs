@@ -5,7 +5,7 @@
 use super::sound::Room;
 use super::{Call, LINGER_MAX, NETWORK_OUT_OF_ORDER, NO_ANSWER, NORMAL, State, TEMPORARY_FAILURE, TIMER_EXPIRED};
 use crate::acd::event::{Declined, Event as Acd};
-use crate::base::fact::{End, EndedBy, Stage, TransferResult};
+use crate::base::fact::{End, EndedBy, InterventionResult, Stage, TransferResult};
 use crate::base::{LegId, Mono, Now};
 use crate::call::event::Command;
 use crate::call::leg::Leg;
@@ -18,14 +18,14 @@ use std::time::Duration;
 
 impl Call {
     /// The other side of `leg` describes its media anew.
-    pub(in crate::call) fn reoffered(&mut self, leg: LegId, sdp: Option<Bytes>, out: &mut Vec<Command>) {
+    pub(in crate::call) fn reoffered(&mut self, now: Now, leg: LegId, sdp: Option<Bytes>, out: &mut Vec<Command>) {
         let Some(side) = self.leg_mut(leg) else { return };
         let answer = match sdp {
             Some(offer) => side.answer(&offer, out),
             None => side.offer(None).ok_or(500),
         };
         out.push(Command::Sip(Sip::AnswerReoffer { leg, answer }));
-        self.follow_hold(leg, out);
+        self.follow_hold(now, leg, out);
     }
 
     /// The answer to our early offer came before the ACK.
@@ -44,16 +44,22 @@ impl Call {
     }
 
     /// Our own re-INVITE was answered.
-    pub(in crate::call) fn reoffer_answered(&mut self, leg: LegId, answer: Result<Bytes, u16>, out: &mut Vec<Command>) {
+    pub(in crate::call) fn reoffer_answered(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        answer: Result<Bytes, u16>,
+        out: &mut Vec<Command>,
+    ) {
         let whose = (self.book.contact(), self.site);
         if let Some(side) = self.leg_mut(leg) {
             side.reoffered(answer, whose, out);
         }
-        self.follow_hold(leg, out);
+        self.follow_hold(now, leg, out);
     }
 
     /// An agent who holds leaves the citizen with music; one who comes back is joined again.
-    pub(super) fn follow_hold(&mut self, changed: LegId, out: &mut Vec<Command>) {
+    pub(super) fn follow_hold(&mut self, now: Now, changed: LegId, out: &mut Vec<Command>) {
         let State::Talking { leg, held, .. } = &mut self.state else {
             return;
         };
@@ -64,7 +70,9 @@ impl Call {
             return;
         }
         *held = agent.on_hold();
+        self.hold_changed(now);
         self.sound(out);
+        self.show(now, out);
     }
 
     /// Nothing was heard from `leg` for `silent`.
@@ -127,21 +135,22 @@ impl Call {
     }
 
     pub(super) fn agent_ended(&mut self, now: Now, ended: LegId, why: Ending, out: &mut Vec<Command>) {
+        if self.is_beside(ended) {
+            let result = match why {
+                Ending::Bye { .. } | Ending::Cancel => InterventionResult::Cancelled,
+                Ending::Ours | Ending::NoAck | Ending::Lost => InterventionResult::Lost,
+            };
+            return self.beside_fails(now, result, out);
+        }
         match self.state {
             State::Talking { leg, .. } if leg == ended && self.transfer.is_some() => self.agent_left(now, why, out),
-            State::Talking { lease, leg, .. } if leg == ended => match why {
+            State::Talking { talker, leg, .. } if leg == ended => match why {
                 Ending::Bye { q850 } => {
                     self.book.record.times.agent_hangup.get_or_insert(self.book.time(now));
                     self.end(now, EndedBy::Agent, q850.unwrap_or(NORMAL), out);
                 }
                 // The phone, not the agent, is gone: the citizen goes back to the line with the old place.
-                Ending::Cancel | Ending::Ours | Ending::NoAck | Ending::Lost => {
-                    self.acd(Acd::Ended { lease }, out);
-                    let had = std::mem::replace(&mut self.room, Room::Alone);
-                    self.leave(had, Room::Alone, out);
-                    self.music(out);
-                    self.wait(now, out);
-                }
+                Ending::Cancel | Ending::Ours | Ending::NoAck | Ending::Lost => self.back_to_line(now, talker, out),
             },
             State::Ringing { .. } => self.decline(now, ended, Declined::Unreachable, out),
             State::Opening { .. }
@@ -150,6 +159,7 @@ impl Call {
             | State::Waiting
             | State::Talking { .. }
             | State::Handed
+            | State::Aside(_)
             | State::Apologising
             | State::Ending => {}
         }
@@ -165,6 +175,7 @@ impl Call {
         if self.transfer.as_ref().is_some_and(|transfer| transfer.next_deadline() <= now.mono) {
             self.target_expired(now, out);
         }
+        self.beside_expired(now, out);
         if self.deadline > now.mono && self.next_deadline() > now.mono {
             return;
         }
@@ -193,8 +204,12 @@ impl Call {
                     self.decline(now, leg, Declined::NoAnswer, out);
                 }
             }
+            State::Talking { held: true, .. } if self.deadline <= now.mono => self.hold_overdue(now, out),
+            State::Aside(_) if self.deadline <= now.mono => self.recall(now, out),
+            State::Aside(_) => {}
             // Silence on the wire is what ends a talk that nobody hangs up: see `quiet`.
-            State::Talking { .. } | State::Handed => self.deadline = Mono(u64::MAX),
+            State::Talking { held: true, .. } => {}
+            State::Talking { held: false, .. } | State::Handed => self.deadline = Mono(u64::MAX),
             State::Apologising => self.end(now, EndedBy::Flow, NORMAL, out),
             State::Ending => {}
         }
@@ -219,8 +234,8 @@ impl Call {
             State::Waiting | State::Ringing { .. } | State::Apologising => {
                 self.acd(Acd::Cancel { call: self.id }, out);
             }
-            State::Talking { lease, .. } => self.acd(Acd::Ended { lease: *lease }, out),
-            State::Handed => {}
+            State::Talking { talker, .. } => self.talk_ended(*talker, out),
+            State::Handed | State::Aside(_) => {}
             State::Opening { .. } | State::Connecting | State::Ivr { .. } => {}
             State::Ending => return,
         }
@@ -237,7 +252,9 @@ impl Call {
             Some(false) | None => TransferResult::Cancelled,
         };
         self.transfer_over(now, result, out);
-        self.room = Room::Alone;
+        self.beside_leaves(now, InterventionResult::Cancelled, out);
+        self.close_interventions(now, InterventionResult::Cancelled);
+        (self.room, self.guest) = (Room::Alone, None);
         let q850 = if end.by == EndedBy::Fault { NETWORK_OUT_OF_ORDER } else { NORMAL };
         self.citizen.hang_up(q850, out);
         for agent in &mut self.agents {

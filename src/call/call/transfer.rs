@@ -5,8 +5,7 @@
 //! leaves the citizen to the target, or on the way to it; where that fails the citizen is back in the line at the old
 //! place. Only an emergency line stays with the agent when the citizen hangs up.
 
-use super::{Call, NORMAL, State};
-use crate::acd::event::Event as Acd;
+use super::{Call, Fresh, NORMAL, State};
 use crate::base::fact::{EndedBy, TargetKind, TransferMode, TransferRecord, TransferResult};
 use crate::base::number::Number;
 use crate::base::{AgentId, LegId, Mono, Now, RecordingId, TrunkId};
@@ -14,6 +13,7 @@ use crate::call::calls::TRANSFER_REFUSED;
 use crate::call::event::Command;
 use crate::call::leg::Dialog;
 use crate::call::reach::{Progress, Reach};
+use crate::call::supervise::{self, KEY_PARK};
 use crate::call::targets::Target;
 use crate::call::transfer::{
     Ask, NotTransferred, Of, Phase, REASON_CHARACTERS_MAX, TRANSFERS_MAX, Transfer, TransferView, result_of,
@@ -53,14 +53,14 @@ impl Call {
         tracks: [RecordingId; 2],
         out: &mut Vec<Command>,
     ) -> Result<(), NotTransferred> {
-        let State::Talking { lease, leg, .. } = self.state else { return Err(NotTransferred::NotTalking) };
-        if by.is_some_and(|by| by != lease.agent) {
+        let State::Talking { talker, leg, .. } = self.state else { return Err(NotTransferred::NotTalking) };
+        if by.is_some_and(|by| by != talker.agent()) {
             return Err(NotTransferred::NotYours);
         }
         match (ask, &mut self.transfer) {
             (Ask::Start { .. }, Some(_)) => return Err(NotTransferred::UnderWay),
             (Ask::Start { target, mode, reason }, None) => {
-                let agent = self.agent_name(lease.agent);
+                let agent = self.agent_name(talker.agent());
                 self.begin_transfer(now, (&target, mode, &reason), (leg, &agent), tracks, out)?;
             }
             (Ask::Join | Ask::Complete | Ask::Cancel, None) => return Err(NotTransferred::None),
@@ -173,13 +173,7 @@ impl Call {
     }
 
     /// A digit of the agent's: keys ask for targets, and hang them up. Whether it is a part of a key.
-    pub(in crate::call) fn agent_key(
-        &mut self,
-        now: Now,
-        digit: u8,
-        tracks: [RecordingId; 2],
-        out: &mut Vec<Command>,
-    ) -> bool {
+    pub(in crate::call) fn agent_key(&mut self, now: Now, digit: u8, fresh: Fresh, out: &mut Vec<Command>) -> bool {
         let mut typed = match self.typed.take() {
             Some(typed) if digit != b'*' && now.mono < typed.until => typed.text,
             Some(_) | None => String::new(),
@@ -188,6 +182,11 @@ impl Call {
             return false;
         }
         typed.push(char::from(digit));
+        if typed == KEY_PARK {
+            // What is refused changes nothing: agent and citizen talk on.
+            let _ = self.intervene(now, ("", None), supervise::Ask::Park, fresh, out);
+            return true;
+        }
         let ask = match self.settings.targets.of_key(self.site, &typed) {
             Some(target) => {
                 let (target, mode, reason) = (target.name.clone(), TransferMode::Conference, KEY_REASON.into());
@@ -197,8 +196,8 @@ impl Call {
         };
         match ask {
             // What is refused changes nothing: agent and citizen talk on.
-            Some(ask) => _ = self.transfer(now, (None, ask), tracks, out),
-            None if typed == "*" || self.settings.targets.may_become_key(self.site, &typed) => {
+            Some(ask) => _ = self.transfer(now, (None, ask), fresh.tracks, out),
+            None if KEY_PARK.starts_with(&*typed) || self.settings.targets.may_become_key(self.site, &typed) => {
                 self.typed = Some(Typed { text: typed, until: now.mono + KEY_WAIT_MAX });
             }
             None => return false,
@@ -373,18 +372,18 @@ impl Call {
     }
 
     fn release_agent(&mut self, now: Now, out: &mut Vec<Command>) {
-        let State::Talking { lease, leg, .. } = self.state else { return };
+        let State::Talking { talker, leg, .. } = self.state else { return };
         self.drop_agent(leg, NORMAL, out);
-        self.acd(Acd::Ended { lease }, out);
+        self.talk_ended(talker, out);
         self.enter(now, State::Handed, Duration::MAX, out);
     }
 
     /// The sound of the agent's and of the target's side, each in a file of its own.
     pub(in crate::call) fn keep_tracks(&self, now: Now, out: &mut Vec<Command>) {
-        let (Some(transfer), State::Talking { lease, leg, .. }) = (&self.transfer, &self.state) else { return };
+        let (Some(transfer), State::Talking { talker, leg, .. }) = (&self.transfer, &self.state) else { return };
         let Some(target) = transfer.leg() else { return };
         let count = self.book.record.transfers.len();
-        let names = [format!("agent-{}", lease.agent.0), format!("target-{count}")];
+        let names = [format!("agent-{}", talker.agent().0), format!("target-{count}")];
         for ((leg, name), recording) in [*leg, target].into_iter().zip(names).zip(transfer.tracks) {
             let Ok(name) = PartyName::try_from(Box::<str>::from(name)) else { continue };
             let (contact, site) = (self.book.contact(), self.site().code.clone());

@@ -214,7 +214,15 @@ impl Outbound {
 
     fn show(&mut self, now: Now, out: &mut Vec<Command>) {
         let stage = self.stage();
-        let shown = Shown { stage, queue: None, agents: vec![self.agent], transfer: None };
+        let shown = Shown {
+            stage,
+            queue: None,
+            agents: vec![self.agent],
+            transfer: None,
+            hold: None,
+            parked: None,
+            supervision: None,
+        };
         self.book.show(now, self.id, shown, out);
     }
 

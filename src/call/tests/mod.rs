@@ -6,6 +6,7 @@ mod leg;
 mod preferred;
 mod quality;
 mod silence;
+mod supervise;
 mod table;
 mod together;
 mod transfer;
@@ -38,6 +39,8 @@ const VIDEO: &[u8] =
 
 const CITIZEN: LegId = LegId::incoming(ShardId(0), 1);
 const LEASE: Lease = Lease { epoch: 1, number: 1, agent: AgentId(0) };
+const HOLD_RECALL: Duration = Duration::from_secs(60);
+const PARK_RECALL: Duration = Duration::from_secs(90);
 const MUSIC: PromptId = PromptId(7);
 const APOLOGY: PromptId = PromptId(8);
 const GREETING: PromptId = PromptId(5);
@@ -76,6 +79,8 @@ fn settings() -> Arc<Settings> {
         apology: APOLOGY,
         auto_answer: false,
         preferred: None,
+        hold_recall: HOLD_RECALL,
+        park_recall: PARK_RECALL,
         comfort: None,
         callback: None,
         elsewhere: Vec::new(),

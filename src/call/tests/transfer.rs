@@ -5,63 +5,66 @@ use super::*;
 use crate::base::fact::{TargetKind, TransferMode, TransferRecord, TransferResult};
 use crate::base::hours::Hours;
 use crate::base::{Mint, TrunkId};
+use crate::call::supervise::NotDone;
 use crate::call::targets::{Target, Targets};
 use crate::call::transfer::{Ask, NotTransferred, Phase, REASON_CHARACTERS_MAX};
+use crate::media::event::{HeardBy, Party};
+use crate::sip::event::Invite;
 use crate::trunk::dialling::{Pattern, Place, Rule};
 use crate::trunk::event::Settings as TrunkTable;
 use crate::trunk::tests::profile;
 use crate::trunk::{Dialling, Trunks};
 use std::collections::{BTreeMap, BTreeSet};
 
-const FAR: &[u8] =
+pub(super) const FAR: &[u8] =
     b"v=0\r\no=- 3 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 6000 RTP/AVP 8\r\n";
 const CANDIDATE: &str = "192.0.2.100:10000";
 
 /// Who hears whom, as the media plane would have it.
 #[derive(Default)]
-struct Ears {
-    rooms: BTreeMap<LegId, BTreeSet<LegId>>,
+pub(super) struct Ears {
+    pub(super) rooms: BTreeMap<LegId, BTreeSet<LegId>>,
     /// Music or a tone without end.
-    plays: BTreeSet<LegId>,
-    open: BTreeSet<LegId>,
+    pub(super) plays: BTreeSet<LegId>,
+    pub(super) open: BTreeSet<LegId>,
 }
 
 impl Ears {
     fn part(&mut self, leg: LegId) {
-        if let Some(with) = self.rooms.remove(&leg) {
-            for other in with {
-                let alone = self.rooms.get_mut(&other).is_some_and(|room| {
-                    room.remove(&leg);
-                    room.is_empty()
-                });
-                if alone {
-                    self.rooms.remove(&other);
-                }
-            }
+        self.rooms.remove(&leg);
+        for room in self.rooms.values_mut() {
+            room.remove(&leg);
         }
+        self.rooms.retain(|_, room| !room.is_empty());
     }
 
-    fn seat(&mut self, legs: &[LegId]) {
-        for leg in legs {
-            self.part(*leg);
-            self.plays.remove(leg);
+    fn seat(&mut self, parties: &[Party]) {
+        for party in parties {
+            self.part(party.leg);
+            self.plays.remove(&party.leg);
         }
-        for leg in legs {
-            let others = legs.iter().filter(|other| *other != leg && self.open.contains(other)).copied().collect();
-            self.rooms.insert(*leg, others);
+        for listener in parties.iter().map(|party| party.leg) {
+            let reaches = |party: &&Party| match party.heard_by {
+                _ if party.leg == listener || !self.open.contains(&party.leg) => false,
+                HeardBy::All => true,
+                HeardBy::Only(leg) => leg == listener,
+                HeardBy::Nobody => false,
+            };
+            let heard = parties.iter().filter(reaches).map(|party| party.leg).collect();
+            self.rooms.insert(listener, heard);
         }
     }
 
     fn follow(&mut self, action: &Media) {
         match action {
             Media::Open { leg, .. } => _ = self.open.insert(*leg),
-            Media::Bridge { a, b } => self.seat(&[*a, *b]),
+            Media::Bridge { a, b } => self.seat(&[Party::new(*a), Party::new(*b)]),
             Media::Unbridge { leg } => self.part(*leg),
-            Media::Conference { parties, citizen } => {
-                let legs: Vec<LegId> = parties.iter().map(|party| party.leg).collect();
-                match legs.is_empty() {
-                    true => self.part(*citizen),
-                    false => self.seat(&legs),
+            Media::Conference { parties, .. } => {
+                let seated: Vec<Party> = parties.iter().copied().collect();
+                match seated.is_empty() {
+                    true => self.rooms.clear(),
+                    false => self.seat(&seated),
                 }
             }
             Media::Play { leg, repeat, .. } | Media::Tone { leg, repeat, .. } => match repeat {
@@ -79,29 +82,32 @@ impl Ears {
     }
 
     /// Whether this leg hears anybody, or music.
-    fn hears(&self, leg: LegId) -> bool {
+    pub(super) fn hears(&self, leg: LegId) -> bool {
         self.plays.contains(&leg) || self.rooms.get(&leg).is_some_and(|with| !with.is_empty())
     }
 
-    fn with(&self, leg: LegId) -> Vec<LegId> {
+    pub(super) fn with(&self, leg: LegId) -> Vec<LegId> {
         self.rooms.get(&leg).into_iter().flatten().copied().collect()
     }
 }
 
 /// The house around the calls.
-struct House {
-    calls: Calls,
-    trunks: Trunks,
-    now: Now,
-    ears: Ears,
-    settings: Arc<Settings>,
-    call: CallId,
-    agent: LegId,
-    leases: u64,
+pub(super) struct House {
+    pub(super) calls: Calls,
+    pub(super) trunks: Trunks,
+    pub(super) now: Now,
+    pub(super) ears: Ears,
+    pub(super) settings: Arc<Settings>,
+    pub(super) call: CallId,
+    pub(super) agent: LegId,
+    pub(super) leases: u64,
     /// INVITEs over trunks, oldest first.
-    invited: Vec<(LegId, u16)>,
-    answer: Option<Result<(), NotTransferred>>,
-    record: Option<CallRecord>,
+    pub(super) invited: Vec<(LegId, u16)>,
+    pub(super) answer: Option<Result<(), NotTransferred>>,
+    pub(super) done: Option<Result<(), NotDone>>,
+    /// INVITEs to agents, oldest first.
+    pub(super) rung: Vec<Invite>,
+    pub(super) record: Option<CallRecord>,
 }
 
 fn target(name: &str, kind: TargetKind, numbers: &[&str], key: Option<&str>) -> Target {
@@ -139,6 +145,9 @@ fn house_settings() -> (Arc<Settings>, Arc<TrunkTable>) {
         trunks: trunks.clone(),
         dialling: Arc::new(Dialling { rules: vec![rule(&["119"], true), rule(&["0591*"], false)] }),
         targets: Arc::new(Targets { list }),
+        agents: ["1001", "1002", "1003"]
+            .map(|name| Some(AgentIdentity { site: SiteId(0), name: name.into() }))
+            .to_vec(),
         ..(*settings()).clone()
     };
     (Arc::new(settings), trunks)
@@ -146,7 +155,7 @@ fn house_settings() -> (Arc<Settings>, Arc<TrunkTable>) {
 
 impl House {
     /// A citizen and an agent talk.
-    fn new() -> House {
+    pub(super) fn new() -> House {
         let (settings, trunks) = house_settings();
         let calls = Calls::new(ShardId(0), Mint::new(0, [1, 2]), settings.clone());
         let mut house = House {
@@ -160,6 +169,8 @@ impl House {
             leases: 0,
             invited: Vec::new(),
             answer: None,
+            done: None,
+            rung: Vec::new(),
             record: None,
         };
         let arrived = house.tell(Event::Sip(Notice::Incoming(Box::new(Incoming {
@@ -181,7 +192,7 @@ impl House {
     }
 
     /// The next agent is offered and answers.
-    fn agent_answers(&mut self) {
+    pub(super) fn agent_answers(&mut self) {
         self.leases += 1;
         let lease = Lease { number: self.leases, ..LEASE };
         let ring_until = self.now.mono + Duration::from_secs(20);
@@ -195,14 +206,14 @@ impl House {
         assert_eq!(self.calls.letter(), 'T');
     }
 
-    fn tell(&mut self, event: Event) -> Vec<Command> {
+    pub(super) fn tell(&mut self, event: Event) -> Vec<Command> {
         self.now = self.now.after(Duration::from_millis(10));
         let mut out = Vec::new();
         self.calls.handle(self.now, event, &mut out);
         self.settle(out)
     }
 
-    fn pass(&mut self, by: Duration) -> Vec<Command> {
+    pub(super) fn pass(&mut self, by: Duration) -> Vec<Command> {
         self.now = self.now.after(by);
         let mut out = Vec::new();
         self.calls.expire(self.now, &mut out);
@@ -210,7 +221,7 @@ impl House {
     }
 
     /// As the shell does: ports and channels are given in the same pass.
-    fn settle(&mut self, mut out: Vec<Command>) -> Vec<Command> {
+    pub(super) fn settle(&mut self, mut out: Vec<Command>) -> Vec<Command> {
         let mut done = Vec::new();
         while !out.is_empty() {
             for command in std::mem::take(&mut out) {
@@ -238,12 +249,12 @@ impl House {
                 }
             }
             Command::Media(action) => self.ears.follow(action),
-            Command::Sip(Sip::Invite(invite)) => {
-                if let Destination::Trunk(over) = &invite.to {
-                    self.invited.push((invite.leg, over.trunk.0));
-                }
-            }
+            Command::Sip(Sip::Invite(invite)) => match &invite.to {
+                Destination::Trunk(over) => self.invited.push((invite.leg, over.trunk.0)),
+                _ => self.rung.push((**invite).clone()),
+            },
             Command::TransferAnswered { answer, .. } => self.answer = Some(*answer),
+            Command::Intervened { answer, .. } => self.done = Some(*answer),
             Command::Fact { fact: Fact::Call(record), .. } => self.record = Some((**record).clone()),
             _ => {}
         }
@@ -251,13 +262,13 @@ impl House {
 
     /// In a talk, and on the way back from one, nobody is left in silence.
     fn is_served(&self) {
-        if matches!(self.calls.letter(), 'T' | 'X' | 'W' | 'R') && self.ears.open.contains(&CITIZEN) {
+        if matches!(self.calls.letter(), 'T' | 'H' | 'X' | 'W' | 'R' | 'L' | 'P') && self.ears.open.contains(&CITIZEN) {
             let gone = self.record.as_ref().is_some_and(|it| it.times.caller_hangup.is_some());
             assert!(gone || self.ears.hears(CITIZEN), "the citizen hears nothing in {}", self.calls.letter());
         }
     }
 
-    fn sip(&mut self, notice: Notice) -> Vec<Command> {
+    pub(super) fn sip(&mut self, notice: Notice) -> Vec<Command> {
         self.tell(Event::Sip(notice))
     }
 
@@ -266,25 +277,25 @@ impl House {
         self.answer.take().expect("an answer")
     }
 
-    fn start(&mut self, target: &str, mode: TransferMode) -> Result<(), NotTransferred> {
+    pub(super) fn start(&mut self, target: &str, mode: TransferMode) -> Result<(), NotTransferred> {
         self.ask(Ask::Start { target: target.into(), mode, reason: "needs help".into() })
     }
 
     /// The leg of the newest INVITE over a trunk.
-    fn far(&self) -> LegId {
+    pub(super) fn far(&self) -> LegId {
         self.invited.last().expect("an INVITE over a trunk").0
     }
 
-    fn far_answers(&mut self) -> Vec<Command> {
+    pub(super) fn far_answers(&mut self) -> Vec<Command> {
         let leg = self.far();
         self.sip(Notice::Answered { leg, sdp: Bytes::from_static(FAR) })
     }
 
-    fn bye(&mut self, leg: LegId) -> Vec<Command> {
+    pub(super) fn bye(&mut self, leg: LegId) -> Vec<Command> {
         self.sip(Notice::Ended { leg, why: Ending::Bye { q850: None } })
     }
 
-    fn used(&self) -> u32 {
+    pub(super) fn used(&self) -> u32 {
         self.trunks.views(self.now.mono).iter().map(|view| view.outbound.used).sum()
     }
 
@@ -691,10 +702,10 @@ fn a_crash_keeps_who_is_there_and_brings_back_who_waited() {
 }
 
 /// Draws numbers; the same for the same seed.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, most: u64) -> u64 {
+    pub(super) fn below(&mut self, most: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % most
     }

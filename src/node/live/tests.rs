@@ -65,6 +65,9 @@ fn view(slot: u32, stage: Option<Stage>, since: i64) -> CallView {
         queue: Some(GENERAL),
         agents: Vec::new(),
         transfer: None,
+        hold: None,
+        parked: None,
+        supervision: None,
     }
 }
 
