@@ -28,6 +28,8 @@ pub mod figures;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod trunk;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod callback;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod call;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod shard;

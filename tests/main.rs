@@ -1,6 +1,7 @@
 //! The integration tests, one binary: modules are files and folders beside this one.
 
 mod baresip;
+mod callbacks;
 mod calls;
 mod conference;
 mod conformance;

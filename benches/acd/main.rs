@@ -83,7 +83,7 @@ struct Run {
 fn offered(out: &[Command]) -> Option<(CallId, Lease)> {
     out.iter().find_map(|command| match command {
         Command::Offer { call, lease, .. } => Some((*call, *lease)),
-        Command::Revoke { .. } | Command::Released { .. } | Command::Agent(_) => None,
+        Command::Revoke { .. } | Command::Released { .. } | Command::Stands { .. } | Command::Agent(_) => None,
     })
 }
 
@@ -127,6 +127,7 @@ impl Run {
             priority: 0,
             since: self.now.mono,
             preferred: None,
+            patience: Patience::Bounded,
         };
         self.step(name, Event::Enqueue(caller));
         slot
@@ -197,7 +198,11 @@ fn rang_out(command: &Command) -> Option<AgentId> {
         Command::Agent(AgentChange { agent, to: AgentState::NotReady { .. }, from: AgentState::Offered, .. }) => {
             Some(*agent)
         }
-        Command::Agent(_) | Command::Offer { .. } | Command::Revoke { .. } | Command::Released { .. } => None,
+        Command::Agent(_)
+        | Command::Offer { .. }
+        | Command::Revoke { .. }
+        | Command::Released { .. }
+        | Command::Stands { .. } => None,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::agent::Agent;
 use super::estimate::Flow;
-use super::event::{Command, Enqueue, Event, Lease, QueueSettings, Released, Settings};
+use super::event::{Command, Enqueue, Event, Lease, Patience, QueueSettings, Released, Settings};
 use super::explain::Watch;
 use super::idle::{Idle, Tally};
 use super::line::{Caller, Line, Place, Standing};
@@ -117,6 +117,11 @@ impl Acd {
         match event {
             Event::Enqueue(caller) => self.enqueue(now, &caller, out),
             Event::Cancel { call } => self.cancel(now, call, out),
+            Event::Where { call } => {
+                if let Some((ahead, expected)) = self.position(call).and_then(|it| Some((it.ahead?, it.expected))) {
+                    out.push(Command::Stands { call, ahead, expected });
+                }
+            }
             // The booking's deadline was set by the offer, so that a phone that never rings cannot hold an agent either.
             Event::Ringing { lease: _ } => {}
             Event::Answered { lease } => self.answered(now, lease, out),
@@ -180,7 +185,8 @@ impl Acd {
         };
         let ticket = self.line.ticket();
         let place = Place::of(queue, caller.priority, caller.since, ticket);
-        let wait_until = queue.wait_max.map(|longest| caller.since + longest);
+        let bounded = caller.patience == Patience::Bounded;
+        let wait_until = queue.wait_max.filter(|_| bounded).map(|longest| caller.since + longest);
         let slot = self.line.admit(Caller { wait_until, ..Caller::new(caller, place) });
         self.settle(now, slot, Entry::New, out);
     }

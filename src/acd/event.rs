@@ -15,6 +15,11 @@ pub enum Event {
         /// Which.
         call: CallId,
     },
+    /// Where does this caller stand? Answered by [`Command::Stands`] while nobody is being rung for them.
+    Where {
+        /// Which.
+        call: CallId,
+    },
     /// The offered agent's phone rings.
     Ringing {
         /// The booking.
@@ -99,6 +104,21 @@ pub struct Enqueue {
     pub since: Mono,
     /// Whom the queue prefers for this caller, if it prefers anybody.
     pub preferred: Option<AgentId>,
+    /// Whether the queue's limits and ways out are for them.
+    pub patience: Patience,
+}
+
+/// Whether the queue's limits and ways out are for a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Patience {
+    /// They are.
+    #[default]
+    Bounded,
+    /// They are not: a way out was taken in vain, and the caller waits as long as it takes.
+    Stays,
+    /// They are not, for nobody is on the line: a call-back, for which one agent is rung at a time.
+    Absent,
 }
 
 /// What an agent wants to be.
@@ -166,6 +186,15 @@ pub enum Command {
         /// Why.
         why: Released,
     },
+    /// The answer to [`Event::Where`].
+    Stands {
+        /// The caller.
+        call: CallId,
+        /// Callers of the same queue who are served before them; [`AHEAD_MAX`](super::AHEAD_MAX) for so many or more.
+        ahead: usize,
+        /// How long from now; `None` while too little is known.
+        expected: Option<super::Expected>,
+    },
     /// An agent's state changed.
     Agent(AgentChange),
 }
@@ -182,6 +211,13 @@ pub enum Released {
     Full,
     /// The queue was taken away by a reload.
     QueueGone,
+    /// By a way out that leads elsewhere than to a queue.
+    Diverted {
+        /// Whose way out.
+        queue: QueueId,
+        /// Its number.
+        way: u8,
+    },
 }
 
 /// A change of an agent's state.
@@ -352,8 +388,19 @@ pub struct Relax {
 pub struct Overflow {
     /// Applies then.
     pub when: When,
-    /// The queue to go to, waiting time kept; `None` releases the caller.
-    pub to: Option<QueueId>,
+    /// Where to.
+    pub to: To,
+}
+
+/// Where a way out of a queue leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum To {
+    /// To this queue, waiting time kept.
+    Queue(QueueId),
+    /// Out, with the queue's apology.
+    Release,
+    /// Out, to what the call knows by this number: [`Released::Diverted`].
+    Elsewhere(u8),
 }
 
 /// When a caller for whom nobody is idle leaves a queue.

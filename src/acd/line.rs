@@ -6,7 +6,7 @@
 //! Owns the callers' table and order; never looks at agents.
 
 use super::buckets::Buckets;
-use super::event::{Enqueue, Lease, QueueSettings};
+use super::event::{Enqueue, Lease, Patience, QueueSettings};
 use super::skills::Need;
 use crate::base::wheel::TimerId;
 use crate::base::{AgentId, CallId, ContactId, Mono, QueueId};
@@ -89,6 +89,7 @@ pub(super) struct Caller {
     pub(super) closed: bool,
     /// Whom the queue prefers for them; `None` once the strategy has taken over.
     pub(super) preferred: Option<AgentId>,
+    pub(super) patience: Patience,
     /// Whom alone they wait for: set exactly while they wait apart from all buckets.
     pub(super) awaits: Option<AgentId>,
     /// Further agents may be rung for them: they stand in the bucket of this need for that.
@@ -112,6 +113,7 @@ impl Caller {
             standing: Standing::Between,
             closed: false,
             preferred: caller.preferred,
+            patience: caller.patience,
             awaits: None,
             open: None,
         }
@@ -344,6 +346,11 @@ impl Line {
         self.waiting.get(queue.index()).copied().unwrap_or(0)
     }
 
+    /// Those who wait for `need` and stand before `place`, in no order.
+    pub(super) fn before(&self, need: Need, place: Place) -> impl Iterator<Item = (Place, u32)> + '_ {
+        self.buckets.before(need, place)
+    }
+
     /// Those who wait for `need`, in no order.
     pub(super) fn bucket(&self, need: Need) -> impl Iterator<Item = (Place, u32)> + '_ {
         self.buckets.of(need)
@@ -435,7 +442,15 @@ mod tests {
         let place = Place { key_ns, ticket: line.ticket() };
         let call = CallId { shard: ShardId(1), slot, generation: 0 };
         let contact = ContactId(u128::from(slot));
-        let caller = Enqueue { call, contact, queue: QueueId(0), priority: 0, since: Mono(0), preferred: None };
+        let caller = Enqueue {
+            call,
+            contact,
+            queue: QueueId(0),
+            priority: 0,
+            since: Mono(0),
+            preferred: None,
+            patience: Default::default(),
+        };
         line.admit(Caller::new(&caller, place))
     }
 

@@ -32,4 +32,4 @@ pub use adopt::{Held, Live};
 pub use estimate::Expected;
 pub use skills::meets;
 pub use snapshot::{KeptAgent, RestoreError, Snapshot};
-pub use view::{AgentView, Counts, Position, QueueView};
+pub use view::{AHEAD_MAX, AgentView, Counts, Position, QueueView};

@@ -9,7 +9,7 @@
 //! and within one step a caller moves as often as there are queues at most.
 
 use super::acd::{Acd, Timer};
-use super::event::{Command, NoAgents, Overflow, Released, When};
+use super::event::{Command, NoAgents, Overflow, Patience, Released, To, When};
 use super::explain::Sight;
 use super::line::{Place, Standing};
 use super::skills::Need;
@@ -133,6 +133,9 @@ impl Acd {
 
     fn way(&self, now: Mono, slot: u32, (queue, need): (QueueId, Need), entry: Entry) -> Way {
         let (caller, settings) = (self.line.caller(slot), &self.settings.queues[queue.index()]);
+        if caller.patience != Patience::Bounded {
+            return Way::Wait;
+        }
         let new = entry == Entry::New;
         for &Overflow { when, to } in &settings.routing.overflow {
             let (applies, why) = match when {
@@ -146,7 +149,11 @@ impl Acd {
                 When::NobodyReady => (new, Released::NoAgents),
             };
             if applies {
-                return to.map_or(Way::Leave(why, Some(when)), |to| Way::Move(to, when));
+                return match to {
+                    To::Queue(to) => Way::Move(to, when),
+                    To::Release => Way::Leave(why, Some(when)),
+                    To::Elsewhere(way) => Way::Leave(Released::Diverted { queue, way }, Some(when)),
+                };
             }
         }
         if self.present[need] == 0 && settings.no_agents == NoAgents::Release {
@@ -187,7 +194,8 @@ impl Acd {
     pub(super) fn due(&self, slot: u32) -> Option<Mono> {
         let (caller, routing) = (self.line.caller(slot), &self.queue_of(slot).routing);
         let relax = routing.relax.get(usize::from(caller.stage)).map(|relax| caller.since + relax.after);
-        let waited = routing.overflow.iter().filter_map(|overflow| match overflow.when {
+        let overflow = routing.overflow.iter().filter(|_| caller.patience == Patience::Bounded);
+        let waited = overflow.filter_map(|overflow| match overflow.when {
             When::Waited(longest) => Some(caller.since + longest),
             When::Length(_) | When::Expected(_) | When::NobodyLoggedIn | When::NobodyReady => None,
         });

@@ -13,7 +13,7 @@
 
 use super::acd::{Acd, Timer};
 use super::agent::{Booking, Next, State};
-use super::event::{Command, Lease, Strategy};
+use super::event::{Command, Lease, Patience, Strategy};
 use super::explain::Sight;
 use super::idle::Choice;
 use super::skills::Need;
@@ -48,7 +48,8 @@ impl Acd {
         let caller = self.line.caller(slot);
         let Some(queue) = caller.queue else { return };
         let together = self.settings.queues[queue.index()].routing.together();
-        if caller.closed || caller.leases().len() >= together {
+        let alone = caller.closed || caller.patience == Patience::Absent;
+        if alone || caller.leases().len() >= together {
             return;
         }
         let need = self.need_of(slot);

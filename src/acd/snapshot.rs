@@ -8,7 +8,7 @@ use super::Live;
 use super::acd::{Acd, Course, Timer};
 use super::agent::{Agent, OWN_CALL, State};
 use super::estimate::Flow;
-use super::event::{Command, Enqueue, Lease, QueueSettings, Settings};
+use super::event::{Command, Enqueue, Lease, Patience, QueueSettings, Settings};
 use super::idle::Tally;
 use super::line::{Caller, Place};
 use super::reload::numbers;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Version written; older ones stay readable.
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 
 /// All that a new owner needs besides the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,8 @@ struct KeptCaller {
     stage: u8,
     closed: bool,
     preferred: Option<AgentId>,
+    #[serde(default)]
+    patience: Patience,
     /// Of those who ring for them, in the order in which they were given.
     leases: Vec<Lease>,
 }
@@ -141,10 +143,14 @@ fn kept_caller(caller: &Enqueue, (lease, ticket): (Lease, u64), settings: &Setti
         priority: caller.priority,
         place: Place::of(queue, caller.priority, caller.since, ticket),
         since: caller.since,
-        wait_until: queue.wait_max.map(|longest| caller.since + longest),
+        wait_until: queue
+            .wait_max
+            .filter(|_| caller.patience == Patience::Bounded)
+            .map(|longest| caller.since + longest),
         stage: 0,
         closed: false,
         preferred: None,
+        patience: caller.patience,
         leases: vec![lease],
     })
 }
@@ -222,6 +228,7 @@ impl Acd {
             stage: caller.stage,
             closed: caller.closed,
             preferred: caller.preferred,
+            patience: caller.patience,
             leases: caller.leases().to_vec(),
         }
     }
@@ -340,6 +347,7 @@ impl Acd {
             priority: kept.priority,
             since: kept.since,
             preferred: kept.preferred,
+            patience: kept.patience,
         };
         let (wait_until, stage, closed) = (kept.wait_until, kept.stage, kept.closed);
         let caller = Caller { asked, queue, wait_until, stage, closed, ..Caller::new(&caller, kept.place) };

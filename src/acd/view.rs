@@ -41,12 +41,16 @@ pub struct AgentView {
     pub contact: Option<ContactId>,
 }
 
+/// Callers ahead of one are counted up to this.
+pub const AHEAD_MAX: usize = 1_000;
+
 /// Where a caller stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// In which queue; `None` when a reload took it away while an agent was being rung.
     pub queue: Option<QueueId>,
-    /// Callers of the same queue who are served before them; `None` while an agent is being rung for them.
+    /// Callers of the same queue who are served before them, [`AHEAD_MAX`] for so many or more; `None` while an agent is
+    /// being rung for them.
     pub ahead: Option<usize>,
     /// Since when they wait.
     pub since: Mono,
@@ -114,7 +118,7 @@ impl Acd {
         })
     }
 
-    /// Where `call` stands; `None` when it is not in the line. Walks those who wait for the same skills.
+    /// Where `call` stands; `None` when it is not in the line. Walks those ahead, as far as they are counted.
     pub fn position(&self, call: CallId) -> Option<Position> {
         let caller = self.line.caller(self.line.find(call)?);
         let ahead = match (&caller.standing, caller.queue.map(|queue| self.skills.needs_of(queue))) {
@@ -123,14 +127,16 @@ impl Acd {
                 let mut needs = needs.to_vec();
                 needs.sort_unstable();
                 needs.dedup();
-                let before = |need| self.line.bucket(need).filter(move |(place, _)| *place < caller.place);
+                let before = |need| self.line.before(need, caller.place);
                 let apart = self.line.apart().filter(|(place, _)| *place < caller.place);
                 let ahead = needs.into_iter().flat_map(before).chain(apart);
-                Some(ahead.filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue).count())
+                let mut of_queue = ahead.filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue);
+                Some(of_queue.by_ref().take(AHEAD_MAX).count())
             }
             (Standing::Waiting | Standing::Offered(_) | Standing::Between, _) => None,
         };
-        let expected = caller.queue.zip(ahead).and_then(|(queue, ahead)| self.expected(queue, ahead + 1));
+        let counted = ahead.filter(|ahead| *ahead < AHEAD_MAX);
+        let expected = caller.queue.zip(counted).and_then(|(queue, ahead)| self.expected(queue, ahead + 1));
         Some(Position { queue: caller.queue, ahead, since: caller.since, expected })
     }
 

@@ -63,6 +63,10 @@ pub enum Action {
     CallDial,
     /// Bring somebody else into a talk.
     CallTransfer,
+    /// See call-backs and missed calls.
+    CallbackRead,
+    /// Ask for a call-back, or take one back.
+    CallbackAsk,
     /// Follow the event stream; each object in it is checked by its own reading action.
     EventRead,
     /// See the record of a call.
@@ -146,7 +150,7 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 57] = [
+const GRANTS: [(Role, Action, Grant); 62] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
@@ -166,6 +170,8 @@ const GRANTS: [(Role, Action, Grant); 57] = [
     (Role::TeamLead, Action::CallHangUp, SITE),
     (Role::TeamLead, Action::CallDial, SITE),
     (Role::TeamLead, Action::CallTransfer, SITE),
+    (Role::TeamLead, Action::CallbackRead, SITE),
+    (Role::TeamLead, Action::CallbackAsk, SITE),
     (Role::TeamLead, Action::EventRead, SITE),
     (Role::TeamLead, Action::CallRead, SITE),
     (Role::TeamLead, Action::OrderRead, SITE),
@@ -188,7 +194,10 @@ const GRANTS: [(Role, Action, Grant); 57] = [
     (Role::CallbackAgent, Action::CallHangUp, OWN),
     (Role::CallbackAgent, Action::CallDial, OWN),
     (Role::CallbackAgent, Action::CallTransfer, OWN),
+    (Role::CallbackAgent, Action::CallbackRead, SITE_MASKED),
+    (Role::CallbackAgent, Action::CallbackAsk, SITE_MASKED),
     (Role::CallbackAgent, Action::EventRead, OWN_MASKED),
+    (Role::Supervisor, Action::CallbackRead, SITE),
     (Role::Supervisor, Action::FiguresRead, SITE),
     (Role::Supervisor, Action::OrderRead, SITE),
     (Role::Admin, Action::NodeRead, SITE),
@@ -261,6 +270,8 @@ impl Action {
             Action::CallHangUp => "call.hang_up",
             Action::CallDial => "call.dial",
             Action::CallTransfer => "call.transfer",
+            Action::CallbackRead => "callback.read",
+            Action::CallbackAsk => "callback.ask",
             Action::EventRead => "event.read",
             Action::CallRead => "call.read",
             Action::OrderRead => "order.read",
@@ -284,7 +295,7 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 17] = [
+    const ACTIONS: [Action; 19] = [
         Action::NodeRead,
         Action::BanRead,
         Action::BanLift,
@@ -297,6 +308,8 @@ mod tests {
         Action::CallHangUp,
         Action::CallDial,
         Action::CallTransfer,
+        Action::CallbackRead,
+        Action::CallbackAsk,
         Action::EventRead,
         Action::CallRead,
         Action::OrderRead,
@@ -307,18 +320,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, "....ooS.ooooomm.."),
-        (Role::TeamLead, "...SSSSSSSSSSSSS."),
-        (Role::Qc, ".......S.....MMM."),
-        (Role::Dispatcher, "..............S.."),
-        (Role::Handler, "................."),
-        (Role::Expert, "....oo..ooooo...."),
-        (Role::SubCenter, "................."),
-        (Role::CallbackAgent, "....oo..mooom...."),
-        (Role::Supervisor, ".......S......S.."),
-        (Role::Admin, "SSSSS.SS....S...."),
-        (Role::Auditor, "................S"),
-        (Role::Province, ".......S.....MMM."),
+        (Role::Agent, "....ooS.oooo..omm.."),
+        (Role::TeamLead, "...SSSSSSSSSSSSSSS."),
+        (Role::Qc, ".......S.......MMM."),
+        (Role::Dispatcher, "................S.."),
+        (Role::Handler, "..................."),
+        (Role::Expert, "....oo..oooo..o...."),
+        (Role::SubCenter, "..................."),
+        (Role::CallbackAgent, "....oo..moooMMm...."),
+        (Role::Supervisor, ".......S....S...S.."),
+        (Role::Admin, "SSSSS.SS......S...."),
+        (Role::Auditor, "..................S"),
+        (Role::Province, ".......S.......MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

@@ -9,6 +9,7 @@ mod archived;
 pub mod audit;
 pub mod auth;
 pub mod bans;
+pub mod callbacks;
 pub mod calls;
 pub mod dial;
 pub mod events;
@@ -37,6 +38,7 @@ use crate::call::targets::Targets;
 use crate::call::transfer::Ask;
 use crate::edge::event::{Ban, Source};
 use crate::node::archive::Archive;
+use crate::node::callbacks as callbacks_node;
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Live, Snapshot};
@@ -91,6 +93,8 @@ pub type Dial = dyn Fn(Wish) -> Result<(), NotDialled> + Send + Sync;
 /// Hands a wish about a transfer to its call.
 pub type Transfer =
     dyn Fn(CallId, Option<AgentId>, Ask) -> Result<oneshot::Receiver<Answer>, TransferBusy> + Send + Sync;
+/// Hands a wish about a call-back to those who call back.
+pub type CallBack = dyn Fn(callbacks_node::Ask) -> Result<(), callbacks_node::NotTaken> + Send + Sync;
 /// Tells the targets.
 pub type ListTargets = dyn Fn() -> Arc<Targets> + Send + Sync;
 /// Hands a wanted state to the ACD of the site.
@@ -123,6 +127,8 @@ pub struct Node {
     pub hang_up: Arc<HangUp>,
     /// Asks for a call to the outside.
     pub dial: Arc<Dial>,
+    /// Asks for a call-back, or for an end to it.
+    pub call_back: Arc<CallBack>,
     /// Asks for a transfer, or for something about one.
     pub transfer: Arc<Transfer>,
     /// Tells the targets as configured now.
@@ -232,6 +238,9 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(live_calls::list))
         .routes(routes!(live_calls::hang_up))
         .routes(routes!(calls::list, dial::dial))
+        .routes(routes!(callbacks::list, callbacks::ask))
+        .routes(routes!(callbacks::withdraw))
+        .routes(routes!(callbacks::missed))
         .routes(routes!(transfers::targets))
         .routes(routes!(transfers::begin))
         .routes(routes!(transfers::step))

@@ -3,7 +3,7 @@
 //! Facts carry raw time stamps and names that stay true when configuration changes (site codes, queue and agent names),
 //! never dense ids and never a score. A fact may be told again with a higher `revision`: the highest wins.
 
-use super::id::{ContactId, FactId, LegId, OrderId, RecordingId};
+use super::id::{CallbackId, ContactId, FactId, LegId, OrderId, RecordingId};
 use super::time::Wall;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,133 @@ pub enum Fact {
     /// The media of a leg are closed: what they were like. Told apart from the call's record, which may be told for the
     /// last time before, or live on.
     Leg(Box<LegQuality>),
+    /// A citizen was promised a call-back, an attempt at it was made, or it is over.
+    Callback(Box<CallbackRecord>),
+}
+
+/// A call-back (回呼): a citizen's place in a queue, kept without the citizen on the line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallbackRecord {
+    /// Key.
+    pub callback: CallbackId,
+    /// Counts up with every telling.
+    pub revision: u32,
+    /// Whom to call, canonical.
+    pub number: Box<str>,
+    /// The queue in whose line they stand.
+    pub queue: Box<str>,
+    /// Of their own, beside the queue's (0–100).
+    pub priority: u8,
+    /// How it came about.
+    pub source: CallbackSource,
+    /// The contact it came from.
+    pub contact: Option<ContactId>,
+    /// The order it is about.
+    pub order: Option<OrderId>,
+    /// Since when they have been waiting: their place.
+    pub since: Wall,
+    /// When it was asked for.
+    pub asked: Wall,
+    /// The first moment at which it is tried, or tried again.
+    pub not_before: Wall,
+    /// Every attempt at which an agent was there and the number was dialled, and the present one.
+    pub attempts: Vec<CallbackAttempt>,
+    /// When it was over.
+    pub closed: Option<Wall>,
+    /// How.
+    pub result: Option<CallbackResult>,
+}
+
+/// One attempt to call somebody back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallbackAttempt {
+    /// The outbound call it was: its record says the rest.
+    pub contact: ContactId,
+    /// Agent who had answered.
+    pub agent: Box<str>,
+    /// When the number was dialled.
+    pub at: Wall,
+    /// How it went; `None` while it lasts, or after a crash that cut it off.
+    pub result: Option<AttemptResult>,
+}
+
+/// How an attempt to call somebody back went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptResult {
+    /// They talked.
+    Reached,
+    /// It rang, and nobody answered.
+    NoAnswer,
+    /// Busy, or refused.
+    Busy,
+    /// The number could not be reached: no route, no channel, not in service.
+    Unreachable,
+    /// The agent gave up before anybody answered.
+    AgentGone,
+    /// A fault of ours.
+    Fault,
+}
+
+/// How a call-back came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallbackSource {
+    /// The citizen pressed the key while waiting.
+    Key,
+    /// The queue's way out for those for whom nobody is there.
+    Overflow,
+    /// The citizen gave up waiting.
+    Missed,
+    /// Somebody of ours asked for it.
+    Desk,
+}
+
+/// How a call-back ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallbackResult {
+    /// They talked.
+    Reached,
+    /// All attempts were in vain.
+    Unreached,
+    /// The citizen was faster, and called again.
+    CalledAgain,
+    /// There was one for this number already, which keeps the earlier place.
+    Duplicate,
+    /// Somebody of ours took it back.
+    Withdrawn,
+    /// Its queue exists no more, or has no call-backs any more.
+    QueueGone,
+    /// The number may not be dialled: no rule of the allow-list names it.
+    NotListed,
+}
+
+impl CallbackSource {
+    /// The word of the API and of facts.
+    pub fn word(self) -> &'static str {
+        match self {
+            CallbackSource::Key => "key",
+            CallbackSource::Overflow => "overflow",
+            CallbackSource::Missed => "missed",
+            CallbackSource::Desk => "desk",
+        }
+    }
+}
+
+impl CallbackResult {
+    /// The word of the API and of facts.
+    pub fn word(self) -> &'static str {
+        match self {
+            CallbackResult::Reached => "reached",
+            CallbackResult::Unreached => "unreached",
+            CallbackResult::CalledAgain => "called_again",
+            CallbackResult::Duplicate => "duplicate",
+            CallbackResult::Withdrawn => "withdrawn",
+            CallbackResult::QueueGone => "queue_gone",
+            CallbackResult::NotListed => "not_listed",
+        }
+    }
 }
 
 /// Calls that were refused before they were calls, in the minute up to the fact's own time.
@@ -541,6 +668,7 @@ impl Fact {
             Fact::Audit(_) => "audit",
             Fact::Blocked(_) => "blocked",
             Fact::Leg(_) => "leg",
+            Fact::Callback(_) => "callback",
         }
     }
 }

@@ -60,6 +60,8 @@ stored_id! {
     RecordingId
     /// One work order (工单).
     OrderId
+    /// One call-back (回呼) that a citizen was promised.
+    CallbackId
     /// One fact in the journal; the key by which SQL takes it at most once.
     FactId
 }

@@ -4,16 +4,18 @@
 //! randomness is a seed.
 
 pub mod fact;
+pub mod hours;
 pub mod id;
 pub mod map;
 pub mod number;
 pub mod snapshot;
+pub mod table;
 pub mod time;
 pub mod wheel;
 
 pub use fact::Fact;
 pub use id::{
-    AgentId, CallId, ContactId, FactId, LegId, MediaThreadId, Mint, OrderId, PromptId, QueueId, RecordingId, ShardId,
-    SiteId, SkillId, TrunkId,
+    AgentId, CallId, CallbackId, ContactId, FactId, LegId, MediaThreadId, Mint, OrderId, PromptId, QueueId,
+    RecordingId, ShardId, SiteId, SkillId, TrunkId,
 };
 pub use time::{Mono, Now, Wall};

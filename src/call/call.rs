@@ -14,7 +14,9 @@
 //! citizen's own network ends the call.
 
 mod agent;
+pub(super) mod away;
 mod citizen;
+mod comfort;
 mod fault;
 mod replace;
 pub(super) mod sound;
@@ -28,7 +30,7 @@ use super::q850::{
 };
 use super::record::{Book, Shown};
 use super::transfer::{Phase, Transfer};
-use crate::acd::event::{Event as Acd, Lease};
+use crate::acd::event::{Event as Acd, Lease, Patience};
 use crate::base::fact::{Party, Stage};
 use crate::base::{AgentId, CallId, LegId, Mono, Now, OrderId, PromptId, QueueId, RecordingId, SiteId};
 use crate::ivr;
@@ -146,6 +148,13 @@ pub(super) struct Call {
     pub(super) past: Past,
     /// Whom the queue prefers for them.
     pub(super) preferred: Option<AgentId>,
+    /// Whether the queue's limits are for them.
+    pub(super) patience: Patience,
+    /// When those who wait hear something next, and how often they have.
+    pub(super) comfort_at: Mono,
+    pub(super) comforted: usize,
+    /// What they hear before we hang up.
+    pub(super) parting: away::Parting,
     pub(super) play: u32,
     /// A leg that waits for its port, to take another's place.
     pub(super) replacing: Option<replace::Replacing>,
@@ -184,6 +193,10 @@ impl Call {
             queued_since: now.mono,
             past: Past::default(),
             preferred: None,
+            patience: Patience::default(),
+            comfort_at: Mono(u64::MAX),
+            comforted: 0,
+            parting: away::Parting::default(),
             play: 0,
             replacing: None,
             transfer: None,
@@ -213,9 +226,9 @@ impl Call {
     fn own_deadline(&self) -> Mono {
         match &self.state {
             State::Ivr { run } => run.next_deadline().map_or(self.deadline, |at| at.min(self.deadline)),
+            State::Waiting => self.deadline.min(self.comfort_at),
             State::Opening { .. }
             | State::Connecting
-            | State::Waiting
             | State::Ringing { .. }
             | State::Talking { .. }
             | State::Handed

@@ -8,11 +8,11 @@ use super::leg::DigitWay;
 use super::outbound::{self, Outbounds};
 use super::q850::{CONGESTION, TEMPORARY_FAILURE, UNALLOCATED};
 use super::record::{Arrival, Book};
-use super::table::Table;
 use super::transfer::NotTransferred;
 use crate::acd::event::Command as Acd;
 use crate::base::fact::{End, EndedBy, Signalled, Stage};
 use crate::base::number::{Number, NumberKind};
+use crate::base::table::Table;
 use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
 use crate::media::event::Notice as Media;
@@ -152,6 +152,8 @@ impl Calls {
                 out.push(Command::TransferAnswered { ticket, answer });
             }
             Event::Dial(dial) => self.dial(now, *dial, out),
+            Event::CallBack(attempt) => self.call_back(now, *attempt, out),
+            Event::GiveUp { contact } => self.give_up_attempt(now, contact, out),
             Event::Resync { site } => self.tell_owner(site, out),
             Event::Configure(settings) => self.configure(now, settings, out),
             Event::Drain { retry_after_s } => self.retry_after_s = Some(retry_after_s),
@@ -330,8 +332,15 @@ impl Calls {
                 let leg = LegId::outgoing(self.shard, self.legs_dialled);
                 self.with_call(now, call, out, |call, out| call.agent_offered(now, lease, ring_until, leg, out));
             }
+            Acd::Stands { call, ahead, expected } => {
+                self.with_call(now, call, out, |call, out| call.stands(ahead, expected, out));
+            }
             Acd::Revoke { call, lease } => self.with_call(now, call, out, |call, out| call.revoked(now, lease, out)),
-            Acd::Released { call, why } => self.with_call(now, call, out, |call, out| call.released(now, why, out)),
+            Acd::Released { call, why } => {
+                self.legs_dialled += 1;
+                let beside = (LegId::outgoing(self.shard, self.legs_dialled), self.tracks(now));
+                self.with_call(now, call, out, |call, out| call.released(now, why, beside, out));
+            }
             // Agents' states are for those who watch agents.
             Acd::Agent(_) => {}
         }

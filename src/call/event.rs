@@ -1,11 +1,12 @@
 //! What goes into the calls of a shard and what comes out.
 
+use super::phrases::Phrases;
 use super::targets::Targets;
 use super::transfer::{Ask, NotTransferred, TransferView};
 use crate::base::fact::{Direction, Fact, Party, Stage};
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, LegId, OrderId, PromptId, QueueId, SiteId, TrunkId, Wall};
-use crate::{acd, ivr, media, sip, trunk};
+use crate::{acd, callback, ivr, media, sip, trunk};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,6 +60,13 @@ pub enum Event {
     },
     /// Somebody who may asks for a call of an agent to the outside: the agent's phone is rung first.
     Dial(Box<Dial>),
+    /// An attempt to call somebody back: the agent's phone is rung first.
+    CallBack(Box<callback::event::Attempt>),
+    /// An attempt to call somebody back is to end.
+    GiveUp {
+        /// Which.
+        contact: ContactId,
+    },
     /// A site's queues have a new owner, who asks what the calls here want and hold. Comes behind all that the old owner said;
     /// [`Adopt`](acd::event::Event::Adopt) answers it.
     Resync {
@@ -137,6 +145,8 @@ pub enum Command {
         /// What became of it.
         answer: Result<(), NotTransferred>,
     },
+    /// To the site's call-backs.
+    Callback(Box<callback::event::Event>),
     /// To whoever watches: the call as it stands now.
     Show(CallView),
     /// To the log: nothing is heard of a leg.
@@ -262,6 +272,8 @@ pub struct Settings {
     pub dialling: Arc<trunk::Dialling>,
     /// To whom citizens may be transferred.
     pub targets: Arc<Targets>,
+    /// What numbers are spoken with, if all of it is there.
+    pub phrases: Option<Phrases>,
     /// Most calls at once on this shard; beyond it 503 without Retry-After.
     pub calls_max: usize,
 }
@@ -294,6 +306,47 @@ pub struct QueueVoice {
     pub auto_answer: bool,
     /// Who is preferred for a caller.
     pub preferred: Option<Whom>,
+    /// What those who wait hear from time to time.
+    pub comfort: Option<Comfort>,
+    /// Whether and how those who wait may be called back instead.
+    pub callback: Option<CallbackVoice>,
+    /// Where ways out of it lead, by the number of [`acd::event::To::Elsewhere`].
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// What those who wait hear from time to time, between the music.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comfort {
+    /// So often.
+    pub every: Duration,
+    /// One at a time, in turn; there may be none.
+    pub prompts: Vec<PromptId>,
+    /// Before it: how many are ahead.
+    pub place: bool,
+    /// And how long it may take, as a range, where that is known.
+    pub wait: bool,
+}
+
+/// How a queue offers call-backs to those who wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackVoice {
+    /// What a citizen presses for it: an ASCII digit.
+    pub key: Option<u8>,
+    /// Played then, before we hang up.
+    pub promise: PromptId,
+    /// Who has waited for so long and gives up is called back.
+    pub missed_after: Option<Duration>,
+}
+
+/// Where a way out of a queue leads that is no queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The citizen hears this, then we hang up.
+    Announcement(PromptId),
+    /// They are promised a call-back, at the place they have.
+    Callback,
+    /// To the target of this name; where it does not come, they wait on.
+    Target(Box<str>),
 }
 
 /// Who an agent is.

@@ -9,15 +9,16 @@ mod calls;
 pub mod event;
 mod leg;
 mod outbound;
+mod phrases;
 mod q850;
 mod reach;
 mod record;
 pub mod snapshot;
-mod table;
 pub mod targets;
 pub mod transfer;
 
 pub use calls::{Calls, Counts};
+pub use phrases::Phrases;
 
 #[cfg(test)]
 mod tests;

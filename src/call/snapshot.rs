@@ -5,6 +5,7 @@
 //! nobody is to blame. When the media planes died too, ports are opened again and everybody hears what they heard.
 //! Never decides what is done about legs that only others know of: that is the shard's work.
 
+use super::call::away::Parting;
 use super::call::sound::Room;
 use super::call::{Call, REQUEUE_EVERY, Rung, State};
 use super::calls::{Calls, Entry};
@@ -13,12 +14,12 @@ use super::leg::{Dialog, Leg};
 use super::outbound;
 use super::q850::TEMPORARY_FAILURE;
 use super::record::Book;
-use super::table::Table;
 use super::transfer::{SavedTransfer, Transfer};
-use crate::acd::event::{Event as Acd, Lease};
+use crate::acd::event::{Event as Acd, Lease, Patience};
 use crate::acd::{Held, Live};
 use crate::base::fact::{AttemptOutcome, Direction, EndedBy, TransferResult};
 use crate::base::snapshot::Snapshot;
+use crate::base::table::Table;
 use crate::base::{
     AgentId, CallId, ContactId, LegId, Mint, Mono, Now, OrderId, PromptId, QueueId, RecordingId, ShardId, SiteId,
 };
@@ -60,6 +61,10 @@ pub struct SavedCall {
     queued_since: Mono,
     past: Past,
     preferred: Option<AgentId>,
+    #[serde(default)]
+    patience: Patience,
+    #[serde(default)]
+    parting: Parting,
     play: u32,
     recording: RecordingId,
     order: OrderId,
@@ -246,6 +251,8 @@ impl Call {
             queued_since: self.queued_since,
             past: self.past,
             preferred: self.preferred,
+            patience: self.patience,
+            parting: self.parting,
             play: self.play,
             recording: self.recording,
             order: self.order,
@@ -289,6 +296,10 @@ impl Call {
             queued_since: saved.queued_since,
             past: saved.past,
             preferred: saved.preferred,
+            patience: saved.patience,
+            comfort_at: Mono(0),
+            comforted: 0,
+            parting: saved.parting,
             play: saved.play,
             replacing: None,
             transfer: None,

@@ -3,9 +3,10 @@
 //! Targets are found by their exact name or key, never by a part of it. Owns the question whether a target may be asked
 //! now. Never dials.
 
+use crate::base::SiteId;
 use crate::base::fact::TargetKind;
+use crate::base::hours::Hours;
 use crate::base::number::Number;
-use crate::base::{SiteId, Wall};
 use std::time::Duration;
 
 /// One target.
@@ -28,62 +29,6 @@ pub struct Target {
     pub ring_max: Option<Duration>,
     /// When it is there.
     pub hours: Hours,
-}
-
-/// When a target may be asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hours {
-    /// From this moment on.
-    pub from: Option<Wall>,
-    /// Until before this moment.
-    pub until: Option<Wall>,
-    /// On these weekdays and in these minutes of the day, by the site's clock; always when empty.
-    pub windows: Vec<Window>,
-    /// By how many seconds the site's clock is ahead of UTC.
-    pub utc_offset_s: i32,
-}
-
-/// A part of some weekdays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Bit 0 is Monday, bit 6 Sunday.
-    pub weekdays: u8,
-    /// First minute of the day (0–1439).
-    pub from_min: u16,
-    /// First minute beyond it (1–1440); more than `from_min`.
-    pub until_min: u16,
-}
-
-/// Why a target may not be asked now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shut {
-    /// Its time has not begun.
-    NotYet,
-    /// Its time is over.
-    Expired,
-    /// Outside of its hours.
-    Closed,
-}
-
-const DAY_S: i64 = 86_400;
-/// 1970-01-01 was a Thursday.
-const EPOCH_WEEKDAY: i64 = 3;
-
-impl Hours {
-    /// Whether it is there at this moment.
-    pub fn open(&self, now: Wall) -> Result<(), Shut> {
-        if self.from.is_some_and(|from| now < from) {
-            return Err(Shut::NotYet);
-        }
-        if self.until.is_some_and(|until| now >= until) {
-            return Err(Shut::Expired);
-        }
-        let local_s = now.0.div_euclid(1_000) + i64::from(self.utc_offset_s);
-        let weekday = (local_s.div_euclid(DAY_S) + EPOCH_WEEKDAY).rem_euclid(7);
-        let minute = (local_s.rem_euclid(DAY_S) / 60) as u16;
-        let holds = |it: &Window| it.weekdays >> weekday & 1 == 1 && (it.from_min..it.until_min).contains(&minute);
-        if self.windows.is_empty() || self.windows.iter().any(holds) { Ok(()) } else { Err(Shut::Closed) }
-    }
 }
 
 /// All targets of all sites.
@@ -118,37 +63,6 @@ impl Targets {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// 2026-11-23, a Monday, at midnight in China.
-    const MONDAY: i64 = 1_795_363_200_000;
-    const CHINA_S: i32 = 8 * 3_600;
-
-    fn at(day: i64, hour: i64, minute: i64) -> Wall {
-        Wall(MONDAY + ((day * 24 + hour) * 60 + minute) * 60_000)
-    }
-
-    #[test]
-    fn a_target_is_there_in_its_hours_and_between_its_dates() {
-        let office = Window { weekdays: 0b1_1111, from_min: 8 * 60, until_min: 18 * 60 };
-        let hours =
-            Hours { from: Some(at(0, 9, 0)), until: Some(at(8, 0, 0)), windows: vec![office], utc_offset_s: CHINA_S };
-        for (day, hour, minute, expected) in [
-            (0, 8, 59, Err(Shut::NotYet)),
-            (0, 9, 0, Ok(())),
-            (0, 17, 59, Ok(())),
-            (0, 18, 0, Err(Shut::Closed)),
-            (1, 7, 59, Err(Shut::Closed)),
-            (1, 8, 0, Ok(())),
-            (4, 12, 0, Ok(())),
-            (5, 12, 0, Err(Shut::Closed)),
-            (6, 12, 0, Err(Shut::Closed)),
-            (7, 12, 0, Ok(())),
-            (8, 12, 0, Err(Shut::Expired)),
-        ] {
-            assert_eq!(hours.open(at(day, hour, minute)), expected, "day {day}, {hour}:{minute:02}");
-        }
-        assert_eq!(Hours::default().open(at(5, 3, 0)), Ok(()));
-    }
 
     #[test]
     fn names_and_keys_are_met_exactly() {

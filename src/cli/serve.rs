@@ -120,6 +120,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         tokens: Arc::new(ArcSwap::from_pointee(tokens)),
         hang_up: Arc::new(move |call| ok(hang_up(call))),
         dial: Arc::new(node.dial()),
+        call_back: Arc::new(node.call_back()),
         transfer: Arc::new(node.transfer()),
         targets: Arc::new(node.targets()),
         want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),

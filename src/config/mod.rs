@@ -35,7 +35,7 @@ use crate::call::event::SiteSettings;
 use crate::call::targets::Targets;
 use crate::ivr::Numbers;
 use crate::sip::event::{DomainSettings, Limits, SessionTimers, TrunkSettings};
-use crate::{acd, call, trunk};
+use crate::{acd, call, callback, trunk};
 use node::Sites;
 use outline::{Change, Outline};
 use source::{Reading, Source};
@@ -122,6 +122,15 @@ impl Config {
         acd::event::Settings { site, queues, agents: Vec::new(), utc_offset_s }
     }
 
+    /// What the call-backs are told.
+    pub fn callbacks(&self) -> callback::event::Settings {
+        let queue = |queue: &queues::Queue| callback::event::QueueSettings {
+            name: queue.settings.name.clone(),
+            callbacks: queue.callbacks.clone(),
+        };
+        callback::event::Settings { sites: self.queues.iter().map(|of| of.iter().map(queue).collect()).collect() }
+    }
+
     /// What the calls of each shard are told, but for the agents. A shard's share of `calls_max` is its part of the node.
     pub fn calls(&self) -> call::event::Settings {
         let site = |(site, queues): (&Site, &Vec<queues::Queue>)| SiteSettings {
@@ -137,6 +146,7 @@ impl Config {
             trunks: Arc::new(self.trunk_table([0, 0], &[])),
             dialling: self.dialling.clone(),
             targets: self.targets.clone(),
+            phrases: call::Phrases::find(|name| self.prompts.find(name)).ok(),
             calls_max: self.node.calls_max.div_ceil(self.node.shards),
         }
     }
@@ -269,7 +279,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
         let Reading { value, whole } = source.read::<schema::Queues>(problems);
-        let check = |raw: schema::Queues| queues::check(&source, &raw.queue, sites, &prompts, problems);
+        let check = |raw: schema::Queues| queues::check(&source, &raw.queue, sites, (&prompts, &targets), problems);
         (value.map(check), whole && sites.whole)
     });
     let known = queues.as_deref().unwrap_or_default();

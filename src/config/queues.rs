@@ -6,9 +6,13 @@ use super::prompts::Prompts;
 use super::routing;
 use super::schema;
 use super::source::{Check, Source};
+use super::targets;
 use crate::acd::event::{NoAgents, QueueSettings};
 use crate::base::{PromptId, QueueId, SiteId, SkillId};
-use crate::call::event::QueueVoice;
+use crate::call::Phrases;
+use crate::call::event::{CallbackVoice, Comfort, QueueVoice};
+use crate::call::targets::Targets;
+use crate::callback::event::Rules;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use toml::Spanned;
@@ -21,6 +25,8 @@ const LEVELS: RangeInclusive<u64> = 1..=9;
 pub(super) struct Queue {
     pub settings: QueueSettings,
     pub voice: QueueVoice,
+    /// How it calls back.
+    pub callbacks: Option<Rules>,
 }
 
 /// Checks all queues: by site, in the file's order.
@@ -28,7 +34,7 @@ pub(super) fn check(
     source: &Source,
     raw: &[schema::Queue],
     sites: Sites<'_>,
-    prompts: &Prompts,
+    (prompts, targets): (&Prompts, &Targets),
     problems: &mut Vec<Problem>,
 ) -> Vec<Vec<Queue>> {
     let mut check = Check { source, problems };
@@ -44,7 +50,7 @@ pub(super) fn check(
         }
         of_site.push(queue);
     }
-    routing::resolve(&mut check, raw, sites, &mut queues);
+    routing::resolve(&mut check, raw, routing::Known { sites, prompts, targets }, &mut queues);
     queues
 }
 
@@ -73,8 +79,59 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
         apology: prompts.of(check, &raw.apology).unwrap_or(PromptId(0)),
         auto_answer: raw.auto_answer,
         preferred: raw.preferred.as_ref().map(|raw| routing::whom(check, raw.get_ref())),
+        comfort: raw.comfort.as_ref().map(|raw| comfort(check, raw, prompts)),
+        callback: raw.callback.as_ref().map(|raw| callback_voice(check, raw.get_ref(), prompts)),
+        elsewhere: Vec::new(),
     };
-    Queue { settings, voice }
+    let callbacks = raw.callback.as_ref().zip(site).map(|(raw, site)| callback_rules(check, raw.get_ref(), site));
+    Queue { settings, voice, callbacks }
+}
+
+/// What those who wait hear from time to time.
+fn comfort(check: &mut Check<'_>, raw: &Spanned<schema::Comfort>, prompts: &Prompts) -> Comfort {
+    let said = raw.get_ref();
+    if (said.place || said.wait)
+        && let Err(missing) = Phrases::find(|name| prompts.find(name))
+    {
+        let message = format!("the prompt \"{missing}\" is missing, with which places and waits are spoken");
+        check.wrong(&raw.span(), message, "record it, run `make prompts`, or leave out place and wait");
+    }
+    if said.prompts.is_empty() && !said.place && !said.wait {
+        check.wrong(&raw.span(), "nothing is said", "name prompts, or write place = true or wait = true");
+    }
+    Comfort {
+        every: check.seconds(Some(&said.every_s), 60, 15..=3_600),
+        prompts: said.prompts.iter().filter_map(|name| prompts.of(check, name)).collect(),
+        place: said.place,
+        wait: said.wait,
+    }
+}
+
+/// How call-backs are offered.
+fn callback_voice(check: &mut Check<'_>, raw: &schema::Callback, prompts: &Prompts) -> CallbackVoice {
+    let key = raw.key.as_ref().and_then(|key| {
+        let one = <[u8; 1]>::try_from(key.get_ref().as_bytes()).ok().map(|[key]| key);
+        let key_of_phone = one.filter(|key| key.is_ascii_digit() || b"*#".contains(key));
+        if key_of_phone.is_none() {
+            let message = format!("\"{}\" is no key of a telephone", key.get_ref());
+            check.wrong(&key.span(), message, "write one of 0 to 9, * or #");
+        }
+        key_of_phone
+    });
+    CallbackVoice {
+        key,
+        promise: prompts.of(check, &raw.promise).unwrap_or(PromptId(0)),
+        missed_after: raw.missed_after_s.as_ref().map(|count| check.seconds(Some(count), 60, 1..=3_600)),
+    }
+}
+
+/// When and how often it is called.
+fn callback_rules(check: &mut Check<'_>, raw: &schema::Callback, site: &Site) -> Rules {
+    Rules {
+        hours: targets::week(check, &raw.hours, site),
+        attempts_max: check.bounded(raw.attempts_max.as_ref(), 3, 1..=10) as u8,
+        retry_after: check.seconds(raw.retry_s.as_ref(), 600, 10..=86_400),
+    }
 }
 
 /// Skills by name with their levels.

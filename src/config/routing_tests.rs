@@ -1,12 +1,14 @@
 //! Routing of queues and scenarios: what they mean, and each mistake at its place with its cure.
 
 use super::tests::{copy, problems};
+use super::trunk_tests::{BASE, DIALLING, GATEWAY};
 use super::*;
-use crate::acd::event::{Overflow, Strategy, When};
-use crate::call::event::Whom;
+use crate::acd::event::{Overflow, Strategy, To, When};
+use crate::call::event::{CallbackVoice, Elsewhere, Whom};
 use std::fs;
 use std::time::Duration;
 
+const TARGETS: &str = "sip-profiles/targets/fuzhou.toml";
 const QUEUES: &str = "sip-profiles/queues.toml";
 const SCENARIO: &str = "docs/simulation/capital-day.toml";
 
@@ -28,6 +30,25 @@ fn with(rests: [&str; 3]) -> (tempfile::TempDir, usize) {
     (dir, before)
 }
 
+/// A waterworks, an emergency line, and the trunk that leads to both.
+fn with_targets(dir: &tempfile::TempDir) {
+    let rule = |number: &str, rest: &str| {
+        let head = "[[rule]]\nsite = \"fuzhou\"\ntrunks = [\"gateway\"]\ncaller = \"059112345\"\n";
+        format!("{head}numbers = [\"{number}\"]\n{rest}\n")
+    };
+    let target = |name: &str, kind: &str, number: &str| {
+        format!("[[target]]\nsite = \"fuzhou\"\nname = \"{name}\"\nkind = \"{kind}\"\nnumbers = [\"{number}\"]\n")
+    };
+    let write = |path: &str, text: String| {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write(GATEWAY, BASE.into());
+    write(DIALLING, rule("13800138000", "") + &rule("110", "emergency = true"));
+    write(TARGETS, target("water", "utility", "13800138000") + &target("110", "emergency", "110"));
+}
+
 #[test]
 fn routing_becomes_the_acds_settings() {
     let rules = "overflow = [{ length = 9, to = \"b\" }, { expected_s = 300, to = \"c\" }, { waited_s = 60 }]";
@@ -39,7 +60,7 @@ fn routing_becomes_the_acds_settings() {
     let site = config.acd(SiteId(0));
     assert_eq!(site.utc_offset_s, 8 * 3_600);
     let [.., a, b, c] = &site.queues[..] else { panic!("three more") };
-    let id = |name| config.queue_id(SiteId(0), name);
+    let id = |name| To::Queue(config.queue_id(SiteId(0), name).unwrap());
     let rule = |when, to| Overflow { when, to };
     let seconds = Duration::from_secs;
     assert_eq!(
@@ -47,7 +68,7 @@ fn routing_becomes_the_acds_settings() {
         [
             rule(When::Length(9), id("b")),
             rule(When::Expected(seconds(300)), id("c")),
-            rule(When::Waited(seconds(60)), None)
+            rule(When::Waited(seconds(60)), To::Release)
         ]
     );
     assert_eq!(b.routing.overflow, [rule(When::NobodyLoggedIn, id("综合")), rule(When::NobodyReady, id("c"))]);
@@ -76,6 +97,32 @@ fn routing_becomes_the_acds_settings() {
 }
 
 #[test]
+fn call_backs_and_ways_to_elsewhere_become_settings_of_calls_and_of_call_backs() {
+    let rest = "callback = { key = \"1\", promise = \"no-key\", hours = [\"mon-sun 08:00-21:00\"], attempts_max = 2, \
+                retry_s = 300, missed_after_s = 45 }\noverflow = [{ waited_s = 60, announcement = \"wrong-key\" }, \
+                { length = 9, callback = true }, { nobody = \"ready\", target = \"water\" }]";
+    let (dir, _) = with([rest, "", ""]);
+    with_targets(&dir);
+    let config = Config::load(&dir.path().join("jiesu.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    let place = config.queue_id(SiteId(0), "a").unwrap();
+    let prompt = |name| config.prompt_id(name).unwrap();
+    let calls = config.calls();
+    let voice = &calls.sites[0].queues[place.index()];
+    let seconds = Duration::from_secs;
+    let offered = CallbackVoice { key: Some(b'1'), promise: prompt("no-key"), missed_after: Some(seconds(45)) };
+    assert_eq!(voice.callback, Some(offered));
+    let ways = [Elsewhere::Announcement(prompt("wrong-key")), Elsewhere::Callback, Elsewhere::Target("water".into())];
+    assert_eq!(voice.elsewhere, ways);
+    let overflow = &config.acd(SiteId(0)).queues[place.index()].routing.overflow;
+    assert_eq!(overflow.iter().map(|rule| rule.to).collect::<Vec<_>>(), [0, 1, 2].map(To::Elsewhere));
+    let callbacks = config.callbacks();
+    let (queue, rules) = callbacks.queue(SiteId(0), "a").unwrap();
+    assert_eq!((queue, rules.attempts_max, rules.retry_after), (place, 2, seconds(300)));
+    assert_eq!((rules.hours.windows.len(), rules.hours.utc_offset_s), (1, 8 * 3_600));
+    assert!(callbacks.queue(SiteId(0), "b").is_none(), "a queue without them calls nobody back");
+}
+
+#[test]
 fn each_mistake_of_routing_is_told_at_its_place_with_its_cure() {
     for (rests, line, message, cure) in [
         (
@@ -94,6 +141,21 @@ fn each_mistake_of_routing_is_told_at_its_place_with_its_cure() {
             "queue \"c\" overflows into itself through \"a\"",
             "does not lead back",
         ),
+        (["overflow = [{ length = 1, target = \"d\" }]", "", ""], 5, "unknown target \"d\"", "use one of"),
+        (["overflow = [{ length = 1, target = \"110\" }]", "", ""], 5, "to an emergency line", "sub-center"),
+        (["overflow = [{ length = 1, announcement = \"d\" }]", "", ""], 5, "unknown prompt", "use one of"),
+        (["overflow = [{ length = 1, callback = true }]", "", ""], 5, "calls nobody back", "the queue's own"),
+        (
+            ["overflow = [{ length = 1, to = \"b\", callback = true }]", "", ""],
+            5,
+            "leads to one place",
+            "one of to, announcement",
+        ),
+        (["comfort = { every_s = 60 }", "", ""], 5, "nothing is said", "name prompts"),
+        (["comfort = { every_s = 5, place = true }", "", ""], 5, "5 is out of bounds", "from 15 to"),
+        (["callback = { key = \"12\", promise = \"apology\" }", "", ""], 5, "no key of a telephone", "0 to 9"),
+        (["callback = { key = \"1\" }", "", ""], 5, "key `promise` is missing", "add promise"),
+        (["callback = { promise = \"apology\", hours = [\"8-20\"] }", "", ""], 5, "no part of a week", "mon-fri"),
         (["overflow = [{ length = 1, to = \"d\" }]", "", ""], 5, "unknown queue \"d\"", "Known"),
         (["overflow = [{ to = \"b\" }]", "", ""], 5, "needs one condition", "exactly one"),
         (["overflow = [{ length = 1, waited_s = 2 }]", "", ""], 5, "needs one condition", "exactly one"),
@@ -120,6 +182,7 @@ fn each_mistake_of_routing_is_told_at_its_place_with_its_cure() {
         ),
     ] {
         let (dir, before) = with(rests);
+        with_targets(&dir);
         let told = problems(&dir);
         let place = format!("{QUEUES}:{}:", before + line);
         let [one] = &told[..] else { panic!("{rests:?}: {told:#?}") };

@@ -344,6 +344,8 @@ pub(super) struct Queue {
     pub relax: Vec<Relax>,
     #[serde(default)]
     pub overflow: Vec<Spanned<Overflow>>,
+    pub comfort: Option<Spanned<Comfort>>,
+    pub callback: Option<Spanned<Callback>>,
     #[serde(default)]
     pub auto_answer: bool,
     pub announcement: Option<Text>,
@@ -382,6 +384,35 @@ pub(super) struct Overflow {
     pub expected_s: Option<Count>,
     pub nobody: Option<Nobody>,
     pub to: Option<Text>,
+    pub announcement: Option<Text>,
+    pub target: Option<Text>,
+    pub callback: Option<Spanned<bool>>,
+}
+
+/// What those who wait hear from time to time.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Comfort {
+    pub every_s: Count,
+    #[serde(default)]
+    pub prompts: Vec<Text>,
+    #[serde(default)]
+    pub place: bool,
+    #[serde(default)]
+    pub wait: bool,
+}
+
+/// Call-backs of a queue.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Callback {
+    pub key: Option<Text>,
+    pub promise: Text,
+    #[serde(default)]
+    pub hours: Vec<Text>,
+    pub attempts_max: Option<Count>,
+    pub retry_s: Option<Count>,
+    pub missed_after_s: Option<Count>,
 }
 
 /// Whom an overflow looks for in vain.

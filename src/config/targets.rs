@@ -7,8 +7,9 @@ use super::schema;
 use super::source::{Check, Source, files};
 use crate::base::SiteId;
 use crate::base::fact::TargetKind;
+use crate::base::hours::{Hours, Window};
 use crate::base::number::{Number, NumberKind};
-use crate::call::targets::{Hours, Target, Targets, Window};
+use crate::call::targets::{Target, Targets};
 use crate::trunk::Dialling;
 use std::path::Path;
 
@@ -127,9 +128,15 @@ fn hours(check: &mut Check<'_>, raw: &schema::Target, site: &Site) -> Hours {
     {
         check.wrong(&date.span(), "the target ends before it begins", "`until` is the first day without it");
     }
-    let windows = raw.hours.iter().filter_map(|text| window(check, text)).collect();
+    Hours { from, until, ..week(check, &raw.hours, site) }
+}
+
+/// Hours of the week, always when there are none.
+pub(super) fn week(check: &mut Check<'_>, raw: &[schema::Text], site: &Site) -> Hours {
+    let windows = raw.iter().filter_map(|text| window(check, text)).collect();
     // China's clocks have known no summer time since 1991.
-    Hours { from, until, windows, utc_offset_s: zone.to_offset(jiff::Timestamp::now()).seconds() }
+    let utc_offset_s = site.time_zone.to_offset(jiff::Timestamp::now()).seconds();
+    Hours { windows, utc_offset_s, ..Hours::default() }
 }
 
 /// `mon-fri 08:00-18:00`.

@@ -9,9 +9,9 @@ use crate::trunk::event::{Limits, Watch};
 use std::fs;
 use std::time::Duration;
 
-const GATEWAY: &str = "sip-profiles/trunks/gateway.toml";
-const DIALLING: &str = "sip-profiles/dialling.toml";
-const BASE: &str = "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.10:5070\"\n";
+pub(super) const GATEWAY: &str = "sip-profiles/trunks/gateway.toml";
+pub(super) const DIALLING: &str = "sip-profiles/dialling.toml";
+pub(super) const BASE: &str = "sources = [\"192.0.2.0/24\"]\nremote = \"192.0.2.10:5070\"\n";
 const RULE: &str =
     "[[rule]]\nsite = \"fuzhou\"\nnumbers = [\"1??????????\"]\ntrunks = [\"gateway\"]\ncaller = \"059112345\"\n";
 

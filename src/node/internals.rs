@@ -30,6 +30,8 @@ pub struct Internals {
     pub shards: Vec<ShardFigures>,
     /// By site.
     pub acds: Vec<acd::Counts>,
+    /// Call-backs of all sites.
+    pub callbacks: crate::callback::Counts,
     /// All queues of all sites.
     pub queues: Vec<QueueFigures>,
     /// The trunks, in order of their files' names.
@@ -331,6 +333,7 @@ impl Sources {
         media.iter().for_each(|thread| standing.add_media(thread));
         Internals {
             uptime_s: self.started.elapsed().as_secs(),
+            callbacks: self.wires.callbacks.counts(),
             queues: queues(&self.wires.live),
             trunks,
             facts: facts(&self.facts.counts(), self.facts_refused.load(Ordering::Relaxed)),

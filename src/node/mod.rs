@@ -4,6 +4,7 @@
 
 mod alarm;
 pub mod archive;
+pub mod callbacks;
 pub mod clock;
 pub mod dial;
 pub mod edge;

@@ -11,6 +11,7 @@ use crate::acd::event::{AgentChange, AgentState, Command, Event, Settings};
 use crate::base::fact::{AgentChanged, Fact, Stamped};
 use crate::base::{AgentId, FactId, Mint, Mono, Now, SiteId};
 use crate::call::event::Event as ToCalls;
+use crate::callback::event::{CALLBACKS, Event as Callback};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -148,8 +149,15 @@ impl AcdTask {
     fn carry_out(&mut self, now: Now, commands: &mut Vec<Command>) {
         for command in commands.drain(..) {
             match command {
-                Command::Offer { call, .. } | Command::Revoke { call, .. } | Command::Released { call, .. } => {
-                    self.wires.to_call(call.shard, ToCalls::Acd(command));
+                Command::Offer { call, .. }
+                | Command::Revoke { call, .. }
+                | Command::Released { call, .. }
+                | Command::Stands { call, .. } => {
+                    if call.shard == CALLBACKS {
+                        self.wires.callbacks.tell(Callback::Acd(command));
+                    } else {
+                        self.wires.to_call(call.shard, ToCalls::Acd(command));
+                    }
                 }
                 Command::Agent(change) => self.agent(now, change),
             }
@@ -214,6 +222,7 @@ mod tests {
             priority: 0,
             since: NOW.mono,
             preferred: None,
+            patience: Default::default(),
         })
     }
 

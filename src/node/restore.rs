@@ -97,6 +97,7 @@ fn keeps(effect: &mut Effect, live: &mut [Vec<Live>], recordings: &mut BTreeSet<
         | Effect::Show(_)
         | Effect::Silent(_)
         | Effect::Recall { .. }
+        | Effect::Callback(_)
         | Effect::Bindings(_)
         | Effect::Suspect(_) => {}
     }

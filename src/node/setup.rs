@@ -6,7 +6,7 @@ use crate::call::event::AgentIdentity;
 use crate::config::Config;
 use crate::store::agents::AgentRow;
 use crate::store::{Store, StoreError};
-use crate::{acd, call, sip};
+use crate::{acd, call, callback, sip};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub(super) struct Setup {
     pub(super) sip: Arc<sip::event::Settings>,
     pub(super) calls: Arc<call::event::Settings>,
+    pub(super) callbacks: Arc<callback::event::Settings>,
     /// By site.
     pub(super) acd: Vec<Arc<acd::event::Settings>>,
     /// By site: the names of its skills.
@@ -56,7 +57,8 @@ impl Setup {
         }
         let acd = acd.into_iter().map(Arc::new).collect();
         let skills = config.sites.iter().map(|site| site.skills.clone()).collect();
-        Ok(Setup { sip: Arc::new(sip), calls: Arc::new(calls), acd, skills, by_phone, people: people.len(), revision })
+        let (sip, calls, callbacks) = (Arc::new(sip), Arc::new(calls), Arc::new(config.callbacks()));
+        Ok(Setup { sip, calls, callbacks, acd, skills, by_phone, people: people.len(), revision })
     }
 
     /// Other listeners than it was loaded with.
@@ -69,7 +71,8 @@ impl Setup {
     pub(super) fn of(sip: Arc<sip::event::Settings>, calls: Arc<call::event::Settings>) -> Setup {
         let acd = calls.sites.iter().map(|_| Arc::default()).collect();
         let skills = calls.sites.iter().map(|_| Vec::new()).collect();
-        Setup { sip, calls, acd, skills, by_phone: BTreeMap::new(), people: 0, revision: 0 }
+        let callbacks = Arc::default();
+        Setup { sip, calls, callbacks, acd, skills, by_phone: BTreeMap::new(), people: 0, revision: 0 }
     }
 
     /// The agent whose phone has this address-of-record.

@@ -252,6 +252,7 @@ impl ShardTask {
                         log(&self.wires.setup.load(), &view);
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
                     }
+                    Effect::Callback(event) => _ = self.wires.callbacks.tell(*event),
                     Effect::Silent(silent) => log_silence(&self.wires.setup.load(), &silent),
                     Effect::Recall { call, site, caller } => super::recall::recall(&self.wires, call, site, caller),
                     Effect::Bindings(bindings) => self.wires.bindings(self.id, &bindings),

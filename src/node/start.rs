@@ -4,6 +4,7 @@
 //! received. Stop: no new calls, running ones finish within their bound, facts reach SQL, files are sealed.
 
 use super::archive::{self, Archive};
+use super::callbacks::{CallbackTask, ToCallbacks};
 use super::clock;
 use super::edge::{self, Edge};
 use super::facts::{self, FactWriter, Refused};
@@ -33,6 +34,7 @@ use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
 use crate::base::{AgentId, CallId, ContactId, FactId, Mint, RecordingId, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
+use crate::callback::{self, Callbacks};
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
 use crate::net::connections::{Connections, World};
@@ -152,8 +154,7 @@ impl Node {
         let config = Arc::new(config);
         let seed = random_seed()?;
         let library = library(&config)?;
-        let store = Store::open(&config.database).await?;
-        store.sync_sites(&site_rows(&config)).await?;
+        let store = open_store(&config).await?;
         tls::install_provider();
         let listeners = Listeners::bind(&config)?;
         let setup = Setup::load(&config, &listeners.settings(), &store).await?;
@@ -166,7 +167,7 @@ impl Node {
         let (to_shards, shard_mailboxes) = shard_mailboxes(&config);
         let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
-        let (to_acds, acd_mailboxes) = acd_mailboxes(&config);
+        let ((to_acds, acd_mailboxes), (callbacks, asked)) = (acd_mailboxes(&config), ToCallbacks::new());
         let (live, setup) = shared(setup);
         let edge = Arc::new(Edge::new(&config, seed, setup.clone()));
         let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
@@ -184,6 +185,7 @@ impl Node {
             transfers: Waiting::default(),
             facts: Box::new(tell),
             memory: Memory::of(store.clone()),
+            callbacks,
             faults: Faults::default(),
             edge,
         });
@@ -209,7 +211,7 @@ impl Node {
         };
         let Restored { shards, acds, contacts, mut gone, .. } = restored;
         node.keeper.way().give(&mut gone);
-        node.spawn_acds(acd_mailboxes, acds, tales);
+        node.spawn_queues((acd_mailboxes, tales), acds, asked);
         // What restored calls say first finds its way; they are heard once the phones are known.
         lock(&node.listeners).publish(&node.wires);
         node.spawn_shards(shard_mailboxes, shards)?;
@@ -220,11 +222,11 @@ impl Node {
         Ok(node)
     }
 
-    fn spawn_acds(
+    fn spawn_queues(
         &mut self,
-        mailboxes: Vec<mpsc::Receiver<acd::event::Event>>,
+        (mailboxes, tales): (Vec<mpsc::Receiver<acd::event::Event>>, Vec<Tale>),
         acds: Vec<(acd::Acd, Vec<acd::event::Command>)>,
-        tales: Vec<Tale>,
+        asked: mpsc::Receiver<callback::event::Event>,
     ) {
         let ways = mailboxes.into_iter().zip(tales);
         for (((site, (mailbox, tale)), counts), (acd, begun)) in (0u16..).zip(ways).zip(&self.acd_counts).zip(acds) {
@@ -244,6 +246,20 @@ impl Node {
             };
             self.tasks.push(tokio::spawn(task.run(mailbox)));
         }
+        self.spawn_callbacks(asked);
+    }
+
+    fn spawn_callbacks(&mut self, mailbox: mpsc::Receiver<callback::event::Event>) {
+        let settings = self.wires.setup.load().callbacks.clone();
+        let contacts = Mint::new(STREAM_BEYOND_SHARDS + 512, self.seed);
+        let task = CallbackTask {
+            callbacks: Callbacks::new(settings, contacts),
+            wires: self.wires.clone(),
+            store: self.store.clone(),
+            mint: Mint::new(STREAM_BEYOND_SHARDS + 513, self.seed),
+            sites: (0u16..).map(SiteId).zip(self.config.sites.iter().map(|site| site.code.clone())).collect(),
+        };
+        self.tasks.push(tokio::spawn(task.run(mailbox)));
     }
 
     fn spawn_shards(
@@ -648,12 +664,20 @@ pub(super) fn configure(wires: &Wires, setup: Setup) {
     for (site, settings) in (0u16..).zip(&setup.acd) {
         wires.to_acd(SiteId(site), acd::event::Event::Configure(settings.clone()));
     }
+    wires.callbacks.tell(callback::event::Event::Configure(setup.callbacks.clone()));
     for index in 0..wires.shards.len() {
         let (sip, calls) = (setup.sip.clone(), setup.calls.clone());
         wires.to_shard(ShardId(index as u8), shard::Event::Configure { sip, calls });
     }
     wires.live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
     tracing::info!(agents = setup.people, "agents were read anew");
+}
+
+/// The database, with the sites of the files.
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let store = Store::open(&config.database).await?;
+    store.sync_sites(&site_rows(config)).await?;
+    Ok(store)
 }
 
 /// The settings with the people as they are now, unless nothing changed since `known`.

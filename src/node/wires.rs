@@ -101,6 +101,7 @@ pub(super) struct Wires {
     pub(super) transfers: super::transfers::Waiting,
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) memory: super::recall::Memory,
+    pub(super) callbacks: super::callbacks::ToCallbacks,
     pub(super) faults: Faults,
     pub(super) edge: Arc<super::edge::Edge>,
     /// By shard: what stands there, as of its last message.

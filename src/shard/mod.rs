@@ -16,7 +16,7 @@ use crate::sip::event::{
     Action, Ask, Bindings, Command as FromUa, Ending, Event as ToUa, Flow, Notice, Settings as SipSettings, Suspicion,
 };
 use crate::sip::{self, Ua};
-use crate::{acd, media, trunk};
+use crate::{acd, callback, media, trunk};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
@@ -104,6 +104,8 @@ pub enum Effect {
         /// What.
         event: acd::event::Event,
     },
+    /// To the call-backs.
+    Callback(Box<callback::event::Event>),
     /// To the journal.
     Fact {
         /// Whose.
@@ -393,6 +395,7 @@ impl Shard {
                         out.push(Effect::TransferAnswered { ticket, answer });
                     }
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
+                    FromCalls::Callback(event) => out.push(Effect::Callback(event)),
                     FromCalls::Silent(silent) => out.push(Effect::Silent(silent)),
                     FromCalls::Recall { call, site, caller } => out.push(Effect::Recall { call, site, caller }),
                 }

@@ -6,7 +6,7 @@
 use super::chance::{Chance, Law};
 use super::scenario::{Scenario, Stream};
 use crate::acd::Acd;
-use crate::acd::event::{AgentChange, AgentState, Command, Enqueue, Event, Lease, Want};
+use crate::acd::event::{AgentChange, AgentState, Command, Enqueue, Event, Lease, Patience, Want};
 use crate::base::{AgentId, CallId, ContactId, Mono, Now, ShardId, Wall};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -249,6 +249,7 @@ impl<'a, W: Watch> Run<'a, W> {
             priority,
             since: came,
             preferred: None,
+            patience: Patience::Bounded,
         }));
         if let Some(patience) = patience.filter(|_| self.is_waiting(call)) {
             self.plan(came + patience, Coming::GiveUp { call });
@@ -322,6 +323,8 @@ impl<'a, W: Watch> Run<'a, W> {
                 Command::Offer { call, lease, .. } => self.ring(lease, call),
                 Command::Revoke { lease, .. } => self.plan(self.now.mono + AFTER_MISS, Coming::Back { lease }),
                 Command::Released { call, .. } => self.finish_wait(call, End::Refused),
+                // Nobody here asks.
+                Command::Stands { .. } => {}
                 Command::Agent(change) => self.watch.agent(self.now.mono, &change),
             }
         }

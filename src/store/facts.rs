@@ -3,11 +3,11 @@
 //! Calls, recordings and orders are kept by their own id, and the highest `revision` stands; logs are kept by the id of
 //! the fact. So applying a batch twice, or batches out of order, gives the same tables.
 
-use super::{Store, StoreError, agent_states, audit, blocked, calls, legs, orders, recordings};
+use super::{Store, StoreError, agent_states, audit, blocked, callbacks, calls, legs, orders, recordings};
 use crate::base::fact::{
-    AgentChanged, Audit, Blocked, CallRecord, Fact, LegQuality, OrderOpened, RecordingFact, Stamped,
+    AgentChanged, Audit, Blocked, CallRecord, CallbackRecord, Fact, LegQuality, OrderOpened, RecordingFact, Stamped,
 };
-use crate::base::{ContactId, OrderId, RecordingId};
+use crate::base::{CallbackId, ContactId, OrderId, RecordingId};
 use std::collections::BTreeMap;
 
 /// A batch sorted into the tables it goes to. Of several tellings only the newest is left: PostgreSQL refuses a
@@ -21,6 +21,7 @@ struct Batch<'a> {
     audit: Vec<(&'a Stamped, &'a Audit)>,
     blocked: Vec<(&'a Stamped, &'a Blocked)>,
     legs: BTreeMap<legs::Key<'a>, &'a LegQuality>,
+    callbacks: BTreeMap<(&'a str, CallbackId), &'a CallbackRecord>,
 }
 
 impl<'a> Batch<'a> {
@@ -37,6 +38,9 @@ impl<'a> Batch<'a> {
                 Fact::Agent(change) => batch.agents.push((stamped, change)),
                 Fact::Audit(act) => batch.audit.push((stamped, act)),
                 Fact::Blocked(blocked) => batch.blocked.push((stamped, blocked)),
+                Fact::Callback(fact) => {
+                    newest(&mut batch.callbacks, (site, fact.callback), &**fact, |fact| fact.revision);
+                }
                 Fact::Leg(leg) => newest(&mut batch.legs, (site, leg.contact, leg.leg), &**leg, legs::packets),
             }
         }
@@ -63,6 +67,7 @@ impl Store {
         audit::write(&batch.audit, &mut transaction).await?;
         blocked::write(&batch.blocked, &mut transaction).await?;
         legs::write(&batch.legs, &mut transaction).await?;
+        callbacks::write(&batch.callbacks, &mut transaction).await?;
         Ok(transaction.commit().await?)
     }
 }

@@ -10,6 +10,7 @@ pub mod archive;
 pub mod audit;
 pub mod blocked;
 mod bulk;
+pub mod callbacks;
 pub mod calls;
 mod facts;
 pub mod figures;
@@ -188,7 +189,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 12] = [
+    const STEPS: [(&str, &str); 13] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
@@ -201,6 +202,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("legs", include_str!("../../migrations/0010_legs.sql")),
         ("transfers", include_str!("../../migrations/0011_transfers.sql")),
         ("by caller", include_str!("../../migrations/0012_by_caller.sql")),
+        ("callbacks", include_str!("../../migrations/0013_callbacks.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

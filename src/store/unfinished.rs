@@ -279,7 +279,12 @@ mod tests {
         let lives = |stamped: &Stamped| match &stamped.fact {
             Fact::Call(call) => call.end.is_none(),
             Fact::Order(order) => order.ended.is_none(),
-            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) | Fact::Leg(_) => true,
+            Fact::Recording(_)
+            | Fact::Agent(_)
+            | Fact::Audit(_)
+            | Fact::Blocked(_)
+            | Fact::Leg(_)
+            | Fact::Callback(_) => true,
         };
         facts.into_iter().filter(lives).collect()
     }
@@ -298,9 +303,13 @@ mod tests {
         let unfinished = found.pop().unwrap();
         let last = told.iter().rev().find_map(|stamped| match &stamped.fact {
             Fact::Call(call) => Some((**call).clone()),
-            Fact::Order(_) | Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) | Fact::Leg(_) => {
-                None
-            }
+            Fact::Order(_)
+            | Fact::Recording(_)
+            | Fact::Agent(_)
+            | Fact::Audit(_)
+            | Fact::Blocked(_)
+            | Fact::Leg(_)
+            | Fact::Callback(_) => None,
         });
         assert_eq!(Some(&unfinished.record), last.as_ref(), "as it was last told");
 
@@ -325,7 +334,12 @@ mod tests {
                 match &mut stamped.fact {
                     Fact::Call(call) => call.recording = Some(RecordingId(7)),
                     Fact::Order(order) => order.recording = Some(RecordingId(7)),
-                    Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) | Fact::Leg(_) => {}
+                    Fact::Recording(_)
+                    | Fact::Agent(_)
+                    | Fact::Audit(_)
+                    | Fact::Blocked(_)
+                    | Fact::Leg(_)
+                    | Fact::Callback(_) => {}
                 }
                 stamped
             })

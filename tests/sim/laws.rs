@@ -104,7 +104,7 @@ impl Ledger {
                 self.leg(leg);
                 None
             }
-            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) => None,
+            Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) | Fact::Callback(_) => None,
         }
     }
 

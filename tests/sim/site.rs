@@ -4,7 +4,8 @@ use super::dice::Dice;
 use jiesu::acd::event::{AgentSettings, NoAgents, QueueSettings, Routing, Settings as AcdSettings, Strategy};
 use jiesu::base::number::Number;
 use jiesu::base::{AgentId, PromptId, QueueId, SiteId, SkillId};
-use jiesu::call::event::{AgentIdentity, QueueVoice, Settings as CallSettings, SiteSettings, Whom};
+use jiesu::call::Phrases;
+use jiesu::call::event::{AgentIdentity, Comfort, QueueVoice, Settings as CallSettings, SiteSettings, Whom};
 use jiesu::ivr::draft::Names;
 use jiesu::ivr::{Draft, Entry, Numbers};
 use jiesu::media::{Library, Prompt};
@@ -119,8 +120,9 @@ impl Plan {
             sites: (0..2).map(|site| site_settings(site, &queues)).collect(),
             agents: self.people.iter().map(|person| self.identity(person)).collect(),
             numbers: numbers(&queues),
-            calls_max: self.calls_max,
             trunks: Arc::new(trunks()),
+            phrases: Phrases::find(|_| Some(GREETING)).ok(),
+            calls_max: self.calls_max,
             ..CallSettings::default()
         };
         let acd = (0..2).map(|site| Arc::new(self.acd(SiteId(site), &queues))).collect();
@@ -215,6 +217,14 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         apology: APOLOGY,
         auto_answer: false,
         preferred: (*name == "social").then_some(Whom::OrderOwner),
+        comfort: Some(Comfort {
+            every: std::time::Duration::from_secs(20),
+            prompts: vec![GREETING],
+            place: true,
+            wait: true,
+        }),
+        callback: None,
+        elsewhere: Vec::new(),
     };
     SiteSettings {
         code: CODES[site].into(),

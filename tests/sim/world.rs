@@ -474,6 +474,7 @@ impl World {
                     Effect::Recall { call, .. } => self.recall(call),
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
                     // Nobody watches the edge here.
+                    Effect::Callback(event) => panic!("no queue here calls anybody back: {event:?}"),
                     Effect::Suspect(_) | Effect::Silent(_) | Effect::TransferAnswered { .. } => {}
                 }
             }
@@ -585,8 +586,10 @@ impl World {
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }
-                FromAcd::Released { call, .. } => {
-                    self.ledger.released.insert(call, self.now.mono);
+                FromAcd::Released { call, .. } | FromAcd::Stands { call, .. } => {
+                    if matches!(command, FromAcd::Released { .. }) {
+                        self.ledger.released.insert(call, self.now.mono);
+                    }
                     let event = Event::Call(ToCalls::Acd(command));
                     self.tell_shard(Part::Acd(site), call.shard.index(), event);
                 }

@@ -374,6 +374,7 @@ fn a_call_moves_to_another_queue_and_a_slots_next_tenant_takes_its_place() {
         priority: 0,
         since: bench.now.mono,
         preferred: None,
+        patience: Patience::Bounded,
     };
     bench.handle(Event::Enqueue(caller));
     assert_eq!(bench.acd.position(call(1)), None);

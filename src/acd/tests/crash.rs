@@ -122,7 +122,7 @@ fn a_damaged_or_newer_snapshot_is_refused() {
         Acd::restore(Arc::new(site()), snapshot, Now::default(), 2, &mut Vec::new()).map(|acd| acd.check())
     };
     assert_eq!(restore(&text), Ok(()));
-    assert_eq!(restore(&text.replace("\"version\":4", "\"version\":5")), Err(RestoreError::Version(5)));
+    assert_eq!(restore(&text.replace("\"version\":5", "\"version\":6")), Err(RestoreError::Version(6)));
     for (from, to) in
         [("\"number\":1", "\"number\":2"), ("\"slot\":1", "\"slot\":4294967295"), ("\"turns\":1", "\"turns\":0")]
     {
@@ -133,8 +133,15 @@ fn a_damaged_or_newer_snapshot_is_refused() {
 
 /// What the shards say after the crash.
 fn live(slot: u32, held: Option<(Lease, bool)>, since: Mono) -> Live {
-    let caller =
-        Enqueue { call: call(slot), contact: contact(slot), queue: QueueId(0), priority: 0, since, preferred: None };
+    let caller = Enqueue {
+        call: call(slot),
+        contact: contact(slot),
+        queue: QueueId(0),
+        priority: 0,
+        since,
+        preferred: None,
+        patience: Patience::Bounded,
+    };
     Live { caller, held: held.into_iter().map(|(lease, answered)| Held { lease, answered }).collect() }
 }
 
@@ -198,8 +205,15 @@ fn a_restored_shard_speaks_for_its_own_calls_only() {
     }
     bench.answered(1, 0);
     let elsewhere = CallId { shard: ShardId(1), slot: 9, generation: 0 };
-    let caller =
-        Enqueue { call: elsewhere, contact: contact(9), queue: QueueId(0), priority: 0, since, preferred: None };
+    let caller = Enqueue {
+        call: elsewhere,
+        contact: contact(9),
+        queue: QueueId(0),
+        priority: 0,
+        since,
+        preferred: None,
+        patience: Patience::Bounded,
+    };
     bench.handle(Event::Enqueue(caller));
     // Call 1 talks on, call 2 lost its ringing phone, call 3 its everything, call 4 ended.
     let told = vec![live(1, Some((lease(1, 0), true)), since), live(2, None, since)];
@@ -219,7 +233,15 @@ fn an_answer_that_crossed_the_loss_of_the_phone_is_a_talk() {
     bench.enqueue(1, 0);
     bench.phone(0, false);
     assert_eq!(bench.offers(), [(1, 1)], "somebody else is rung");
-    let caller = Enqueue { call: call(1), contact: contact(1), queue: QueueId(0), priority: 0, since, preferred: None };
+    let caller = Enqueue {
+        call: call(1),
+        contact: contact(1),
+        queue: QueueId(0),
+        priority: 0,
+        since,
+        preferred: None,
+        patience: Patience::Bounded,
+    };
     bench.handle(Event::Overtaken { lease: lease(1, 0), caller });
     assert_eq!((bench.state(0), bench.state(1)), (AgentState::Talking, AgentState::Ready));
     bench.ended(1, 0);
@@ -239,13 +261,22 @@ fn truth(acd: &Acd) -> Vec<Live> {
             priority: 0,
             since: caller.since,
             preferred: None,
+            patience: Patience::Bounded,
         };
         Live { caller, held }
     });
     let talking = acd.agents.iter().filter_map(|agent| match &agent.state {
         State::Talking(booking) => {
             let (call, contact, held) = (booking.call, booking.contact, Held { lease: booking.lease, answered: true });
-            let caller = Enqueue { call, contact, queue: QueueId(0), priority: 0, since: Mono(0), preferred: None };
+            let caller = Enqueue {
+                call,
+                contact,
+                queue: QueueId(0),
+                priority: 0,
+                since: Mono(0),
+                preferred: None,
+                patience: Patience::Bounded,
+            };
             Some(Live { caller, held: vec![held] })
         }
         State::Offline | State::NotReady { .. } | State::Ready | State::Offered { .. } | State::WrapUp { .. } => None,
@@ -310,6 +341,7 @@ fn translated(event: Event, acd: &Acd, other: &Acd) -> Event {
         Event::Overtaken { lease, caller } => Event::Overtaken { lease: own(lease), caller },
         Event::Enqueue(_)
         | Event::Cancel { .. }
+        | Event::Where { .. }
         | Event::Want { .. }
         | Event::Phone { .. }
         | Event::OwnCall { .. }

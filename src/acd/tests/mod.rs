@@ -119,6 +119,7 @@ impl Bench {
             priority,
             since,
             preferred: None,
+            patience: Patience::Bounded,
         };
         self.handle(Event::Enqueue(caller))
     }
@@ -169,7 +170,7 @@ impl Bench {
 fn offers(out: &[Command]) -> Vec<(u32, u32)> {
     let offer = |command: &Command| match command {
         Command::Offer { call, lease, .. } => Some((call.slot, lease.agent.0)),
-        Command::Revoke { .. } | Command::Released { .. } | Command::Agent(_) => None,
+        Command::Revoke { .. } | Command::Released { .. } | Command::Stands { .. } | Command::Agent(_) => None,
     };
     out.iter().filter_map(offer).collect()
 }

@@ -20,7 +20,7 @@ pub(super) fn decisions(out: &[Command]) -> Vec<Decision> {
         Command::Offer { call, lease, .. } => Some(Decision::Offer(*call, lease.agent)),
         Command::Revoke { call, lease } => Some(Decision::Revoke(*call, lease.agent)),
         Command::Released { call, why } => Some(Decision::Released(*call, word(*why))),
-        Command::Agent(_) => None,
+        Command::Stands { .. } | Command::Agent(_) => None,
     };
     out.iter().filter_map(decision).collect()
 }
@@ -31,6 +31,7 @@ fn word(why: Released) -> &'static str {
         Released::NoAgents => "no agents",
         Released::Full => "full",
         Released::QueueGone => "queue gone",
+        Released::Diverted { .. } => "diverted",
     }
 }
 
@@ -78,6 +79,7 @@ struct Caller {
     preferred: Option<usize>,
     /// Whom alone they wait for.
     awaits: Option<usize>,
+    patience: Patience,
 }
 
 /// What a queue does with a caller for whom nobody is idle.
@@ -149,7 +151,7 @@ impl Model {
         match event {
             Event::Enqueue(caller) => self.enqueue(now, caller),
             Event::Cancel { call } => self.leave(now, *call, false),
-            Event::Ringing { .. } => {}
+            Event::Ringing { .. } | Event::Where { .. } => {}
             Event::Answered { lease } => {
                 let Some(at) = self.holder(*lease) else { return };
                 if let State::Offered { next, .. } = self.agents[at].state.clone() {
@@ -250,6 +252,7 @@ impl Model {
             closed: false,
             preferred: wish.preferred.map(AgentId::index),
             awaits: None,
+            patience: wish.patience,
         };
         caller.place.0 = self.key(&caller);
         self.callers.push(caller);
@@ -320,11 +323,13 @@ impl Model {
                 _ => {}
             }
             let mut moments: Vec<Mono> = relax.iter().map(|relax| since + relax.after).collect();
-            moments.extend(queue.routing.overflow.iter().filter_map(|overflow| match overflow.when {
+            let bounded = self.callers[at].patience == Patience::Bounded;
+            let overflow = queue.routing.overflow.iter().filter(|_| bounded);
+            moments.extend(overflow.filter_map(|overflow| match overflow.when {
                 When::Waited(longest) => Some(since + longest),
                 _ => None,
             }));
-            moments.extend(queue.wait_max.map(|longest| since + longest));
+            moments.extend(queue.wait_max.filter(|_| bounded).map(|longest| since + longest));
             moments.extend(queue.routing.preferred.filter(|_| awaits).map(|wait| since + wait));
             self.count += 1;
             let until = moments.into_iter().filter(|&moment| moment > now).min();
@@ -345,6 +350,9 @@ impl Model {
 
     fn way(&self, now: Mono, at: usize, new: bool) -> Way {
         let caller = &self.callers[at];
+        if caller.patience != Patience::Bounded {
+            return Way::Wait;
+        }
         let (queue, since) = (&self.settings.queues[caller.queue], caller.since);
         let others = self.others(caller.queue, caller.call);
         let way = queue.routing.overflow.iter().find(|overflow| match overflow.when {
@@ -355,7 +363,8 @@ impl Model {
             When::NobodyReady => new,
         });
         match way {
-            Some(Overflow { to: Some(to), .. }) => return Way::Move(to.index()),
+            Some(Overflow { to: To::Queue(to), .. }) => return Way::Move(to.index()),
+            Some(Overflow { to: To::Elsewhere(_), .. }) => return Way::Leave("diverted"),
             Some(Overflow { when: When::Waited(_), .. }) => return Way::Leave("waited too long"),
             Some(Overflow { when: When::Length(_) | When::Expected(_), .. }) => return Way::Leave("full"),
             Some(Overflow { when: When::NobodyLoggedIn | When::NobodyReady, .. }) => return Way::Leave("no agents"),
@@ -385,6 +394,7 @@ impl Model {
             let room = |caller: &Caller| {
                 let routing = &self.settings.queues[caller.queue].routing;
                 let together = if routing.strategy == Strategy::RingAll { routing.ring_together.into() } else { 1 };
+                let beside = beside && caller.patience != Patience::Absent;
                 caller.waits() || beside && !caller.closed && caller.leases.len() < together
             };
             let served = |at: &usize| room(&self.callers[*at]) && !choice(&self.callers[*at]).is_empty();

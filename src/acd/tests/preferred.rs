@@ -15,7 +15,15 @@ impl Bench {
     fn enqueue_for(&mut self, slot: u32, preferred: u32) -> &[Command] {
         let (since, preferred) = (self.now.mono, Some(AgentId(preferred)));
         let queue = QueueId(0);
-        let caller = Enqueue { call: call(slot), contact: contact(slot), queue, priority: 0, since, preferred };
+        let caller = Enqueue {
+            call: call(slot),
+            contact: contact(slot),
+            queue,
+            priority: 0,
+            since,
+            preferred,
+            patience: Patience::Bounded,
+        };
         self.handle(Event::Enqueue(caller))
     }
 

@@ -108,7 +108,13 @@ impl Dice {
                 let queue = QueueId(self.below(13) as u16 / 2);
                 let anybody = AgentId(((u64::from(call.slot) * 7 + since.0 / 1_000_000) % (AGENTS + 2)) as u32);
                 let preferred = call.slot.is_multiple_of(2).then_some(anybody);
-                Event::Enqueue(Enqueue { call, contact: contact(call.slot), queue, priority, since, preferred })
+                let patience = match call.slot % 16 {
+                    3 => Patience::Stays,
+                    7 | 8 => Patience::Absent,
+                    _ => Patience::Bounded,
+                };
+                let contact = contact(call.slot);
+                Event::Enqueue(Enqueue { call, contact, queue, priority, since, preferred, patience })
             }
             26..29 => Event::Cancel { call: self.call() },
             29..30 => Event::Ringing { lease: self.lease() },
@@ -152,7 +158,7 @@ pub(super) fn routed_site(strategy: Strategy) -> Settings {
         skills.iter().map(|&(id, level)| (SkillId(id), level)).collect()
     };
     let relax = |s, skills: &[(u8, u8)]| Relax { after: Duration::from_secs(s), skills: need(skills) };
-    let over = |when, to: Option<u16>| Overflow { when, to: to.map(QueueId) };
+    let over = |when, to: Option<u16>| Overflow { when, to: to.map_or(To::Release, |to| To::Queue(QueueId(to))) };
     let mut settings = mixed_site(0);
     settings.utc_offset_s = 79_200;
     let queues = &mut settings.queues;
@@ -166,8 +172,10 @@ pub(super) fn routed_site(strategy: Strategy) -> Settings {
     queues[2].routing.relax = vec![relax(6, &[(1, 3)]), relax(15, &[(0, 1)])];
     queues[2].routing.overflow = vec![over(When::NobodyLoggedIn, Some(0))];
     queues[3].routing.relax = vec![relax(9, &[(0, 2)])];
-    queues[3].routing.overflow =
-        vec![over(When::Length(1), Some(2)), over(When::Waited(Duration::from_secs(40)), None)];
+    queues[3].routing.overflow = vec![
+        over(When::Length(1), Some(2)),
+        Overflow { when: When::Waited(Duration::from_secs(40)), to: To::Elsewhere(1) },
+    ];
     queues[4].routing.overflow = vec![over(When::NobodyReady, Some(5))];
     queues[5].wait_max = Some(Duration::from_secs(25));
     settings
@@ -283,8 +291,15 @@ fn lots_fall_by_the_agents_levels() {
     for _ in 0..20_000 {
         out.clear();
         let since = dice.now.mono;
-        let caller =
-            Enqueue { call: call(0), contact: contact(0), queue: QueueId(0), priority: 0, since, preferred: None };
+        let caller = Enqueue {
+            call: call(0),
+            contact: contact(0),
+            queue: QueueId(0),
+            priority: 0,
+            since,
+            preferred: None,
+            patience: Patience::Bounded,
+        };
         acd.handle(dice.now, Event::Enqueue(caller), &mut out);
         rung[offers(&out)[0].1 as usize] += 1;
         acd.handle(dice.now, Event::Cancel { call: call(0) }, &mut out);

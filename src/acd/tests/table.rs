@@ -69,6 +69,8 @@ impl Bench {
             Command::Released { why: Released::NoAgents, .. } => Some("no_agents "),
             Command::Released { why: Released::Full, .. } => Some("full "),
             Command::Released { why: Released::QueueGone, .. } => Some("queue_gone "),
+            Command::Released { why: Released::Diverted { .. }, .. } => Some("diverted "),
+            Command::Stands { .. } => Some("stands "),
             Command::Agent(_) => None,
         };
         self.out.iter().filter_map(word).collect()
@@ -259,6 +261,7 @@ fn caller_table() -> Vec<(&'static str, Input, [Then; 4])> {
             priority: 0,
             since,
             preferred: None,
+            patience: Patience::Bounded,
         }))
     };
     let by = lease(1, 0);

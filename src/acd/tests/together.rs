@@ -95,7 +95,15 @@ fn an_answer_that_crossed_its_revoke_parts_the_others() {
     let since = bench.now.mono;
     bench.enqueue(1, 0);
     bench.phone(0, false);
-    let caller = Enqueue { call: call(1), contact: contact(1), queue: QueueId(0), priority: 0, since, preferred: None };
+    let caller = Enqueue {
+        call: call(1),
+        contact: contact(1),
+        queue: QueueId(0),
+        priority: 0,
+        since,
+        preferred: None,
+        patience: Patience::Bounded,
+    };
     bench.handle(Event::Overtaken { lease: lease(1, 0), caller });
     assert_eq!(bench.to_calls(), [revoked(1, 2, 1)]);
     assert_eq!((bench.state(0), bench.state(1)), (AgentState::Talking, AgentState::Ready));
@@ -122,7 +130,15 @@ fn the_shards_word_bends_a_group() {
     let mut bench = Bench::with_ready(ring_all(2), &[0, 1, 2]);
     let since = bench.now.mono;
     bench.enqueue(1, 0);
-    let caller = Enqueue { call: call(1), contact: contact(1), queue: QueueId(0), priority: 0, since, preferred: None };
+    let caller = Enqueue {
+        call: call(1),
+        contact: contact(1),
+        queue: QueueId(0),
+        priority: 0,
+        since,
+        preferred: None,
+        patience: Patience::Bounded,
+    };
     let held = vec![crate::acd::Held { lease: lease(2, 1), answered: false }];
     let live = vec![crate::acd::Live { caller, held }];
     bench.handle(Event::Adopt { shard: ShardId(0), live, own: Vec::new() });

@@ -15,10 +15,11 @@ use crate::base::fact::TargetKind;
 use crate::base::fact::{
     Audit, CallRecord, Direction, Fact, OrderOpened, RecordingFact, RecordingFinished, Signalled, Stage, Stamped, Times,
 };
+use crate::base::hours::Hours;
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
-use crate::call::targets::{Hours, Target, Targets};
+use crate::call::targets::{Target, Targets};
 use crate::call::transfer::{Ask, NotTransferred};
 use crate::edge::event::Ban;
 use crate::node::dial::{NotDialled, Wish};
@@ -272,6 +273,7 @@ async fn two_sites() -> Two {
             asked.hung_up.push(call);
             Ok(())
         }),
+        call_back: Arc::new(|_| Ok(())),
         dial: Arc::new(move |wish| match &*wish.number {
             "10086" => Err(NotDialled::NotListed),
             _ => {

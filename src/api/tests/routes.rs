@@ -269,6 +269,9 @@ async fn the_description_is_openapi_3_1_and_whole() {
         "/recordings/{id}/peaks",
         "/calls/live/{contact}/transfer",
         "/calls/live/{contact}/transfer/{step}",
+        "/callbacks",
+        "/callbacks/{id}",
+        "/missed-calls",
         "/targets",
         "/trunks",
     ]

@@ -2,10 +2,8 @@
 //!
 //! Owns the way back: whatever fails here, the citizen keeps their place in the line.
 
-use super::{
-    APOLOGY_MAX, Call, INCOMPATIBLE, NO_ANSWER, PORT_WAIT_MAX, REQUEUE_EVERY, REVOKE_WAIT_MAX, RING_MARGIN, Rung, State,
-};
-use crate::acd::event::{Declined, Enqueue, Event as Acd, Lease, Released};
+use super::{Call, INCOMPATIBLE, NO_ANSWER, PORT_WAIT_MAX, REQUEUE_EVERY, REVOKE_WAIT_MAX, RING_MARGIN, Rung, State};
+use crate::acd::event::{Declined, Enqueue, Event as Acd, Lease};
 use crate::base::fact::{AttemptOutcome, Party};
 use crate::base::{LegId, Mono, Now, QueueId};
 use crate::call::event::{Command, Settings, Towards};
@@ -37,9 +35,11 @@ impl Call {
         let queue = self.queue_now(&self.born, queue);
         self.queue = Some((queue, priority));
         self.queued_since = now.mono;
+        self.comfort_later(now);
         let whom = self.site().queues[queue.index()].preferred;
         self.preferred = whom.and_then(|whom| self.past.preferred(whom, now.wall));
         let name = self.site().queues[queue.index()].name.clone();
+        self.came(out);
         self.book.queued(now, &name, self.order, out);
         match self.site().queues[queue.index()].announcement {
             Some(announcement) => self.play(vec![announcement], false, out),
@@ -51,6 +51,7 @@ impl Call {
     /// Into the line, or named to it again; the ACD takes a caller it knows as it stands.
     pub(super) fn wait(&mut self, now: Now, out: &mut Vec<Command>) {
         let Some(caller) = self.caller() else { return };
+        self.comfort_again(now);
         self.enter(now, State::Waiting, REQUEUE_EVERY, out);
         self.acd(Acd::Enqueue(caller), out);
     }
@@ -59,7 +60,7 @@ impl Call {
     pub(in crate::call) fn caller(&self) -> Option<Enqueue> {
         let (queue, priority) = self.queue?;
         let (call, contact, since, preferred) = (self.id, self.book.contact(), self.queued_since, self.preferred);
-        Some(Enqueue { call, contact, queue, priority, since, preferred })
+        Some(Enqueue { call, contact, queue, priority, since, preferred, patience: self.patience })
     }
 
     pub(in crate::call) fn music(&mut self, out: &mut Vec<Command>) {
@@ -140,6 +141,7 @@ impl Call {
         rung.retain(|rung| rung.leg != leg);
         self.book.attempted(now, gone.attempt, outcome);
         if rung.is_empty() {
+            self.comfort_again(now);
             self.enter(now, State::Waiting, wait, out);
         } else {
             self.ring(now, rung, out);
@@ -293,20 +295,6 @@ impl Call {
             | State::Apologising
             | State::Ending => {}
         }
-    }
-
-    /// The ACD let the caller go without an agent.
-    pub(in crate::call) fn released(&mut self, now: Now, _why: Released, out: &mut Vec<Command>) {
-        if matches!(self.state, State::Waiting) && self.queue.is_some() {
-            self.enter(now, State::Apologising, APOLOGY_MAX, out);
-            self.apologise(out);
-        }
-    }
-
-    pub(in crate::call) fn apologise(&mut self, out: &mut Vec<Command>) {
-        let Some((queue, _)) = self.queue else { return };
-        let apology = self.site().queues[queue.index()].apology;
-        self.play(vec![apology], false, out);
     }
 
     pub(super) fn agent_gone(&mut self, leg: LegId) {

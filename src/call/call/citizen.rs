@@ -138,6 +138,7 @@ impl Call {
         }
         if leg == self.citizen.id {
             self.flow_event(now, ivr::event::Event::Digit(digit), out);
+            self.line_key(now, digit, out);
         }
     }
 

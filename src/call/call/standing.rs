@@ -102,6 +102,7 @@ impl Call {
     }
 
     pub(super) fn citizen_ended(&mut self, now: Now, why: Ending, out: &mut Vec<Command>) {
+        self.missed(now, out);
         if self.outlasts_citizen() {
             if let Ending::Bye { .. } = why {
                 self.book.record.times.caller_hangup.get_or_insert(self.book.time(now));
@@ -177,7 +178,14 @@ impl Call {
                 };
                 self.flow_event(now, event, out);
             }
-            State::Waiting => self.wait(now, out),
+            State::Waiting => {
+                if self.comfort_at <= now.mono {
+                    self.console(now, out);
+                }
+                if self.deadline <= now.mono {
+                    self.wait(now, out);
+                }
+            }
             State::Ringing { rung } => {
                 let late: Vec<LegId> = rung.iter().filter(|rung| rung.until <= now.mono).map(|rung| rung.leg).collect();
                 for leg in late {

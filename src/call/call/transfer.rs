@@ -60,7 +60,8 @@ impl Call {
         match (ask, &mut self.transfer) {
             (Ask::Start { .. }, Some(_)) => return Err(NotTransferred::UnderWay),
             (Ask::Start { target, mode, reason }, None) => {
-                self.begin_transfer(now, (&target, mode, &reason), (leg, lease.agent), tracks, out)?;
+                let agent = self.agent_name(lease.agent);
+                self.begin_transfer(now, (&target, mode, &reason), (leg, &agent), tracks, out)?;
             }
             (Ask::Join | Ask::Complete | Ask::Cancel, None) => return Err(NotTransferred::None),
             (Ask::Join, Some(transfer)) if transfer.is_answered() => self.join(now, out),
@@ -121,11 +122,11 @@ impl Call {
         }
     }
 
-    fn begin_transfer(
+    pub(super) fn begin_transfer(
         &mut self,
         now: Now,
         (name, mode, reason): (&str, TransferMode, &str),
-        (leg, agent): (LegId, AgentId),
+        (leg, agent): (LegId, &str),
         tracks: [RecordingId; 2],
         out: &mut Vec<Command>,
     ) -> Result<(), NotTransferred> {
@@ -149,7 +150,7 @@ impl Call {
             kind: target.kind,
             mode,
             reason: reason.trim().into(),
-            agent: self.agent_name(agent),
+            agent: agent.into(),
             started: self.book.time(now),
             answered: None,
             joined: None,

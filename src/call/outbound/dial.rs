@@ -10,9 +10,10 @@
 //! The first leg is an agent's phone: it has dialled, or it is rung first because somebody asked for the call by hand.
 //! Nothing behind `Dialling` knows which.
 
-use crate::base::fact::{End, EndedBy, Party, Stage};
+use crate::acd::event::Declined;
+use crate::base::fact::{AttemptResult, End, EndedBy, Party, Stage};
 use crate::base::number::{Number, mask};
-use crate::base::{AgentId, CallId, ContactId, LegId, Mono, Now, RecordingId, SiteId, TrunkId};
+use crate::base::{AgentId, CallId, CallbackId, ContactId, LegId, Mono, Now, RecordingId, SiteId, TrunkId};
 use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg, pressed};
 use crate::call::q850::{
@@ -20,6 +21,7 @@ use crate::call::q850::{
 };
 use crate::call::reach::{Failure, Progress, Reach, Wish};
 use crate::call::record::{Book, Shown};
+use crate::callback::event::{Event as Callback, Step};
 use crate::media::event::{Action as Media, Counters, RecordingStart, Track};
 use crate::sip::event::{Action as Sip, Destination, Ending, Flow, Invite};
 use crate::trunk::dialling::Rule;
@@ -35,6 +37,8 @@ const PORT_WAIT_MAX: Duration = Duration::from_secs(1);
 const DESK_RING_MAX: Duration = Duration::from_secs(30);
 /// The user agent bounds an INVITE a little later than we do.
 const BOUND_MARGIN: Duration = Duration::from_secs(5);
+/// A booked agent's phone stops ringing so long before the booking ends: an answer at the last moment counts.
+const RING_MARGIN: Duration = Duration::from_millis(500);
 /// Longer than any SIP transaction (64×T1) that may still end a leg.
 const LINGER_MAX: Duration = Duration::from_secs(70);
 
@@ -79,6 +83,15 @@ pub(super) struct Birth {
     pub(super) rule: Rule,
     pub(super) recording: RecordingId,
     pub(super) book: Book,
+    pub(super) callback: Option<CallBack>,
+}
+
+/// The call-back of which a call is an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CallBack {
+    pub(super) callback: CallbackId,
+    /// The agent's booking ends then.
+    pub(super) ring_until: Mono,
 }
 
 /// One outbound call.
@@ -98,6 +111,7 @@ pub(super) struct Outbound {
     rule: Rule,
     recording: RecordingId,
     book: Book,
+    callback: Option<CallBack>,
     deadline: Mono,
 }
 
@@ -124,6 +138,7 @@ impl Outbound {
             rule: birth.rule,
             recording: birth.recording,
             book: birth.book,
+            callback: birth.callback,
             deadline: now.mono + PORT_WAIT_MAX,
         };
         call.show(now, out);
@@ -137,6 +152,10 @@ impl Outbound {
 
     pub(super) fn agent(&self) -> AgentId {
         self.agent
+    }
+
+    pub(super) fn is_callback(&self) -> bool {
+        self.callback.is_some()
     }
 
     pub(super) fn contact(&self) -> ContactId {
@@ -260,10 +279,16 @@ impl Outbound {
         let Some(sdp) = self.first.offer(None) else { return };
         self.first.dialog = Dialog::Alive;
         let domain = self.settings.sites[self.site.index()].domain.clone();
-        let mut headers: Vec<(Box<str>, Box<str>)> = vec![
-            ("X-Jiesu-Contact".into(), self.book.contact().to_string().into()),
-            ("Call-Info".into(), format!("<sip:{domain}>;answer-after=0").into()),
-        ];
+        let mut headers: Vec<(Box<str>, Box<str>)> =
+            vec![("X-Jiesu-Contact".into(), self.book.contact().to_string().into())];
+        if self.desk_auto_answers() {
+            headers.push(("Call-Info".into(), format!("<sip:{domain}>;answer-after=0").into()));
+        }
+        if let Some(CallBack { callback, .. }) = self.callback {
+            headers.push(("X-Jiesu-Callback".into(), callback.to_string().into()));
+        }
+        let booked = self.callback.map(|it| it.ring_until.since(now.mono).saturating_sub(RING_MARGIN));
+        let ring_max = booked.unwrap_or(DESK_RING_MAX);
         if let Some(order) = self.book.record.order {
             headers.push(("X-Jiesu-Order".into(), order.to_string().into()));
         }
@@ -275,10 +300,50 @@ impl Outbound {
             caller_name: mask(self.number.as_str()).into(),
             sdp,
             headers,
-            ring_max: DESK_RING_MAX + BOUND_MARGIN,
+            ring_max: ring_max + BOUND_MARGIN,
         };
         out.push(Command::Sip(Sip::Invite(Box::new(invite))));
-        self.enter(now, State::Calling, DESK_RING_MAX, out);
+        self.enter(now, State::Calling, ring_max, out);
+    }
+
+    /// Whether the agent's phone may answer by itself: whoever asked for the call sits before it; whom a queue has chosen
+    /// does as with every other call of that queue.
+    fn desk_auto_answers(&self) -> bool {
+        let queues = &self.settings.sites[self.site.index()].queues;
+        let queue = self.book.record.queue.as_deref().filter(|_| self.is_callback());
+        queue.is_none_or(|name| queues.iter().any(|queue| *queue.name == *name && queue.auto_answer))
+    }
+
+    /// The call-back hears how far its attempt has come.
+    fn tell_callback(&self, step: Step, out: &mut Vec<Command>) {
+        if let Some(CallBack { callback, .. }) = self.callback {
+            let contact = self.book.contact();
+            out.push(Command::Callback(Box::new(Callback::Attempt { callback, contact, step })));
+        }
+    }
+
+    /// What the end of the call is for its call-back.
+    fn callback_step(&self, by: EndedBy, sip_status: u16) -> Step {
+        let agent_there = self.first.dialog == Dialog::Alive;
+        let result = match (&self.state, by) {
+            (State::Talking | State::Ending, _) => AttemptResult::Reached,
+            (State::Opening { .. } | State::Calling, EndedBy::Agent) => {
+                return Step::AgentAway(match sip_status {
+                    486 | 600 | 603 => Declined::Rejected,
+                    408 | 480 | 487 => Declined::NoAnswer,
+                    _ => Declined::Unreachable,
+                });
+            }
+            (_, EndedBy::Agent | EndedBy::Operator) => AttemptResult::AgentGone,
+            (_, EndedBy::Fault) => AttemptResult::Fault,
+            (State::Dialling { .. }, _) if agent_there => match sip_status {
+                486 | 600 | 603 => AttemptResult::Busy,
+                408 | 480 | 487 if self.reach.as_ref().is_some_and(Reach::rings) => AttemptResult::NoAnswer,
+                _ => AttemptResult::Unreachable,
+            },
+            (State::Opening { .. } | State::Calling | State::Dialling { .. }, _) => AttemptResult::Fault,
+        };
+        Step::Over(result)
     }
 
     pub(super) fn port_refused(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
@@ -299,6 +364,8 @@ impl Outbound {
             contact: self.book.contact(),
             clock: self.book.clock(),
         };
+        let agent = self.book.record.agent.clone().unwrap_or_default();
+        self.tell_callback(Step::AgentThere { agent }, out);
         self.reach = Some(Reach::begin(now, wish, out));
         self.state = State::Dialling { early: false };
         self.show(now, out);
@@ -328,6 +395,9 @@ impl Outbound {
     }
 
     pub(super) fn ringing(&mut self, now: Now, leg: LegId, sdp: Option<Bytes>, out: &mut Vec<Command>) {
+        if leg == self.first.id && matches!(self.state, State::Calling) {
+            return self.tell_callback(Step::Rings, out);
+        }
         self.step(now, out, |reach, out| reach.ringing(now, leg, sdp, out));
     }
 
@@ -578,6 +648,7 @@ impl Outbound {
     /// The one road into `Ending`; a second end changes nothing.
     fn finish(&mut self, now: Now, by: EndedBy, (sip_status, q850): (u16, u8), out: &mut Vec<Command>) {
         let Some(stage) = self.stage() else { return };
+        self.tell_callback(self.callback_step(by, sip_status), out);
         if let Some(reach) = &mut self.reach {
             if let Some(leg) = reach.leg().filter(|_| self.book.record.recording.is_some()) {
                 let stop = Media::StopRecording { citizen: leg.id, recording: self.recording, at: now };

@@ -11,17 +11,18 @@ use super::calls::{CONNECT_MAX, Calls, TRANSFER_REFUSED};
 use super::event::{Command, Dial};
 use super::q850::{CONGESTION, REJECTED, UNALLOCATED};
 use super::record::{Arrival, Book};
-use super::table::Table;
-use crate::acd::event::Event as Acd;
-use crate::base::fact::{Direction, End, EndedBy, Signalled, Stage};
+use crate::acd::event::{Declined, Event as Acd};
+use crate::base::fact::{AttemptResult, Direction, End, EndedBy, Signalled, Stage};
 use crate::base::number::Number;
+use crate::base::table::Table;
 use crate::base::wheel::{TimerId, Wheel};
 use crate::base::{AgentId, CallId, ContactId, LegId, Mono, Now, RecordingId, ShardId, SiteId};
+use crate::callback::event::{Attempt, Event as Callback, Step};
 use crate::media::event::Notice as Media;
 use crate::sip::event::{Action as Sip, Incoming, Notice, Referred};
 use crate::trunk::dialling::Rule;
 use crate::trunk::event::Command as FromTrunks;
-use dial::{Asker, Birth, Outbound};
+use dial::{Asker, Birth, CallBack, Outbound};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -94,7 +95,11 @@ impl Outbounds {
                 entry.timer.is_some() || entry.call.next_deadline() == Mono(u64::MAX),
                 "every call has its deadline"
             );
-            assert_eq!(entry.told, entry.call.is_live(), "the ACD knows whose phone is in use");
+            assert_eq!(
+                entry.told,
+                entry.call.is_live() && !entry.call.is_callback(),
+                "the ACD knows whose phone is in use"
+            );
             for leg in entry.call.legs() {
                 assert_eq!(self.by_leg.get(&leg), Some(&id), "{leg:?} leads to its call");
             }
@@ -105,7 +110,8 @@ impl Outbounds {
     /// After every change: legs can be found, the timer is set, the ACD knows, and what is over is forgotten.
     fn settle(&mut self, now: Now, id: CallId, out: &mut Vec<Command>) {
         let Some(entry) = self.table.at_mut(id) else { return };
-        let live = entry.call.is_live();
+        // Whom a queue has chosen it has booked.
+        let live = entry.call.is_live() && !entry.call.is_callback();
         if std::mem::replace(&mut entry.told, live) != live {
             let (site, agent) = (entry.call.site(), entry.call.agent());
             let event = Acd::OwnCall { agent, call: outward(id), up: live };
@@ -199,7 +205,7 @@ impl Calls {
         match self.admit(now, &dial, incoming.call_id, out) {
             Ok(admitted) => {
                 let (leg, offer, towards) = (incoming.leg, incoming.sdp, incoming.flow.peer);
-                self.begin(now, dial, admitted, Asker::Phone { leg, offer, towards }, out);
+                self.begin(now, dial, admitted, (Asker::Phone { leg, offer, towards }, None), out);
             }
             Err((status, q850)) => {
                 let retry_after_s = self.retry_after_s.filter(|_| status == 503);
@@ -213,7 +219,35 @@ impl Calls {
         if let Ok(admitted) = self.admit(now, &dial, "".into(), out) {
             self.legs_dialled += 1;
             let leg = LegId::outgoing(self.shard, self.legs_dialled);
-            self.begin(now, dial, admitted, Asker::Desk { leg }, out);
+            self.begin(now, dial, admitted, (Asker::Desk { leg }, None), out);
+        }
+    }
+
+    /// Somebody is to be called back by an agent whom the queue has chosen, and booked.
+    pub(super) fn call_back(&mut self, now: Now, attempt: Attempt, out: &mut Vec<Command>) {
+        let Attempt { callback, contact, site, agent, ring_until, queue, number, order } = attempt;
+        let tell = |step: Step| Command::Callback(Box::new(Callback::Attempt { callback, contact, step }));
+        let Ok(number) = Number::parse(&number, "") else { return out.push(tell(Step::NotListed)) };
+        let dial = Dial { contact, site, agent, number, order };
+        let (rule, mut book) = match self.admit(now, &dial, "".into(), out) {
+            Ok(admitted) => admitted,
+            Err((403, _)) => return out.push(tell(Step::NotListed)),
+            Err((404, _)) => return out.push(tell(Step::AgentAway(Declined::Unreachable))),
+            Err(_full) => return out.push(tell(Step::Over(AttemptResult::Fault))),
+        };
+        book.record.queue = Some(queue);
+        self.legs_dialled += 1;
+        let leg = LegId::outgoing(self.shard, self.legs_dialled);
+        let behind = CallBack { callback, ring_until };
+        self.begin(now, dial, (rule, book), (Asker::Desk { leg }, Some(behind)), out);
+    }
+
+    /// An attempt to call somebody back is to end.
+    pub(super) fn give_up_attempt(&mut self, now: Now, contact: ContactId, out: &mut Vec<Command>) {
+        let is = |(id, entry): (CallId, &Entry)| (entry.call.contact() == contact).then_some(id);
+        let attempt = self.outbounds.table.iter().find_map(is);
+        if let Some(id) = attempt {
+            self.outbound_hang_up(now, id, out);
         }
     }
 
@@ -265,12 +299,19 @@ impl Calls {
         }
     }
 
-    fn begin(&mut self, now: Now, dial: Dial, (rule, book): (Rule, Book), asker: Asker, out: &mut Vec<Command>) {
+    fn begin(
+        &mut self,
+        now: Now,
+        dial: Dial,
+        (rule, book): (Rule, Book),
+        (asker, callback): (Asker, Option<CallBack>),
+        out: &mut Vec<Command>,
+    ) {
         let recording = RecordingId(self.mint.mint(now.wall));
         let settings = self.settings.clone();
         let Dial { site, agent, number, .. } = dial;
         let id = self.outbounds.table.insert(|id| {
-            let birth = Birth { id: outward(id), site, agent, settings, number, rule, recording, book };
+            let birth = Birth { id: outward(id), site, agent, settings, number, rule, recording, book, callback };
             Entry { call: Outbound::new(now, birth, asker, out), timer: None, told: false }
         });
         self.settle_outbound(now, id, out);

@@ -84,6 +84,7 @@ impl World {
             trunks: trunks.clone(),
             dialling: Arc::new(Dialling { rules }),
             targets: Arc::default(),
+            phrases: None,
             numbers: hotline(),
             calls_max: 2,
         };

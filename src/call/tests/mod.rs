@@ -1,5 +1,7 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
+mod away;
+mod comfort;
 mod leg;
 mod preferred;
 mod quality;
@@ -74,6 +76,9 @@ fn settings() -> Arc<Settings> {
         apology: APOLOGY,
         auto_answer: false,
         preferred: None,
+        comfort: None,
+        callback: None,
+        elsewhere: Vec::new(),
     };
     Arc::new(Settings {
         sites: vec![SiteSettings {

@@ -3,8 +3,9 @@
 
 use super::*;
 use crate::base::fact::{TargetKind, TransferMode, TransferRecord, TransferResult};
+use crate::base::hours::Hours;
 use crate::base::{Mint, TrunkId};
-use crate::call::targets::{Hours, Target, Targets};
+use crate::call::targets::{Target, Targets};
 use crate::call::transfer::{Ask, NotTransferred, Phase, REASON_CHARACTERS_MAX};
 use crate::trunk::dialling::{Pattern, Place, Rule};
 use crate::trunk::event::Settings as TrunkTable;

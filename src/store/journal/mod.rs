@@ -307,7 +307,7 @@ impl Told {
             Fact::Call(call) => newest(&mut self.calls, call.contact, call.revision),
             Fact::Order(order) => newest(&mut self.orders, order.order, order.revision),
             Fact::Recording(recording) => newest(&mut self.recordings, recording.recording, recording.revision),
-            Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) | Fact::Leg(_) => {}
+            Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) | Fact::Leg(_) | Fact::Callback(_) => {}
         }
     }
 }
@@ -356,9 +356,13 @@ pub fn ended(folder: &Path) -> Result<BTreeSet<ContactId>, JournalError> {
         }
         ended.extend(facts.iter().filter_map(|told| match &told.fact {
             Fact::Call(call) => call.end.map(|_| call.contact),
-            Fact::Order(_) | Fact::Recording(_) | Fact::Agent(_) | Fact::Audit(_) | Fact::Blocked(_) | Fact::Leg(_) => {
-                None
-            }
+            Fact::Order(_)
+            | Fact::Recording(_)
+            | Fact::Agent(_)
+            | Fact::Audit(_)
+            | Fact::Blocked(_)
+            | Fact::Leg(_)
+            | Fact::Callback(_) => None,
         }));
     }
 }

@@ -83,7 +83,15 @@ impl Site {
     fn caller(&mut self, slot: u32) {
         let call = CallId { shard: ShardId(0), slot, generation: 1 };
         let (contact, queue, since) = (contact(slot), QueueId(0), self.now.mono);
-        self.tell(Some(Event::Enqueue(Enqueue { call, contact, queue, priority: 0, since, preferred: None })));
+        self.tell(Some(Event::Enqueue(Enqueue {
+            call,
+            contact,
+            queue,
+            priority: 0,
+            since,
+            preferred: None,
+            patience: Default::default(),
+        })));
     }
 
     fn pass(&mut self, time: Duration) {

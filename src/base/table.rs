@@ -1,9 +1,9 @@
-//! The table of a shard's calls: dense slots, each with the generation of its tenant.
+//! A table of calls, a shard's or others': dense slots, each with the generation of its tenant.
 //!
 //! An id is never given twice, neither to the next tenant of a slot nor after a restore: what the crash swallowed keeps its
 //! ids for good. Knows nothing of calls.
 
-use crate::base::{CallId, ShardId};
+use super::id::{CallId, ShardId};
 
 /// More tenants than one slot can have had between the last snapshot and a crash.
 const LOST_TENANTS_MAX: u32 = 1 << 16;
@@ -15,7 +15,7 @@ struct Slot<T> {
 }
 
 #[derive(Debug)]
-pub(super) struct Table<T> {
+pub(crate) struct Table<T> {
     shard: ShardId,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
@@ -24,12 +24,12 @@ pub(super) struct Table<T> {
 }
 
 impl<T> Table<T> {
-    pub(super) fn new(shard: ShardId) -> Table<T> {
+    pub(crate) fn new(shard: ShardId) -> Table<T> {
         Table { shard, slots: Vec::new(), free: Vec::new(), floor: 1 }
     }
 
     /// A table with these tenants in their old places; `generation_max` is that of the table they come from.
-    pub(super) fn restore(shard: ShardId, generation_max: u32, tenants: Vec<(CallId, T)>) -> Table<T> {
+    pub(crate) fn restore(shard: ShardId, generation_max: u32, tenants: Vec<(CallId, T)>) -> Table<T> {
         let floor = generation_max.saturating_add(LOST_TENANTS_MAX);
         let mut table = Table { shard, slots: Vec::new(), free: Vec::new(), floor };
         for (id, tenant) in tenants {
@@ -44,16 +44,16 @@ impl<T> Table<T> {
         table
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
     /// The highest generation given so far.
-    pub(super) fn generation_max(&self) -> u32 {
+    pub(crate) fn generation_max(&self) -> u32 {
         self.slots.iter().map(|slot| slot.generation).fold(self.floor, u32::max)
     }
 
-    pub(super) fn insert(&mut self, tenant: impl FnOnce(CallId) -> T) -> CallId {
+    pub(crate) fn insert(&mut self, tenant: impl FnOnce(CallId) -> T) -> CallId {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: self.floor, tenant: None });
             u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 calls")
@@ -64,17 +64,17 @@ impl<T> Table<T> {
         id
     }
 
-    pub(super) fn at(&self, id: CallId) -> Option<&T> {
+    pub(crate) fn at(&self, id: CallId) -> Option<&T> {
         self.slots.get(id.slot as usize).filter(|slot| self.is_of(slot, id))?.tenant.as_ref()
     }
 
-    pub(super) fn at_mut(&mut self, id: CallId) -> Option<&mut T> {
+    pub(crate) fn at_mut(&mut self, id: CallId) -> Option<&mut T> {
         let shard = self.shard;
         let slot = self.slots.get_mut(id.slot as usize)?;
         if id.shard == shard && slot.generation == id.generation { slot.tenant.as_mut() } else { None }
     }
 
-    pub(super) fn remove(&mut self, id: CallId) -> Option<T> {
+    pub(crate) fn remove(&mut self, id: CallId) -> Option<T> {
         let tenant = self.at_mut(id).is_some().then(|| self.slots[id.slot as usize].tenant.take())?;
         // A tenant that came back from a snapshot may have been followed by others that did not.
         self.slots[id.slot as usize].generation = (id.generation + 1).max(self.floor);
@@ -82,7 +82,7 @@ impl<T> Table<T> {
         tenant
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (CallId, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CallId, &T)> {
         let id = |slot, generation| CallId { shard: self.shard, slot, generation };
         (0u32..).zip(&self.slots).filter_map(move |(at, slot)| Some((id(at, slot.generation), slot.tenant.as_ref()?)))
     }
