@@ -18,7 +18,7 @@ const LEAST: usize = 8;
 const DEVIATIONS: f64 = 1.645;
 
 /// What a caller may be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expected {
     /// One wait in twenty is shorter.
     pub from: Duration,

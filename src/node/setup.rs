@@ -70,8 +70,8 @@ impl Setup {
     #[cfg(test)]
     pub(super) fn of(sip: Arc<sip::event::Settings>, calls: Arc<call::event::Settings>) -> Setup {
         let acd = calls.sites.iter().map(|_| Arc::default()).collect();
-        let skills = calls.sites.iter().map(|_| Vec::new()).collect();
         let callbacks = Arc::default();
+        let skills = calls.sites.iter().map(|_| Vec::new()).collect();
         Setup { sip, calls, callbacks, acd, skills, by_phone: BTreeMap::new(), people: 0, revision: 0 }
     }
 

@@ -133,9 +133,15 @@ impl Told {
     fn caller(&mut self, slot: u32, queue: u16, preferred: Option<u32>) -> &mut Told {
         let (since, queue) = (self.now.mono, QueueId(queue));
         let preferred = preferred.map(AgentId);
-        let (call, contact) = (call(slot), contact(slot));
-        let patience = Patience::Bounded;
-        let caller = Enqueue { call, contact, queue, priority: 0, since, preferred, patience };
+        let caller = Enqueue {
+            call: call(slot),
+            contact: contact(slot),
+            queue,
+            priority: 0,
+            since,
+            preferred,
+            patience: Patience::Bounded,
+        };
         self.tell(Event::Enqueue(caller))
     }
 
