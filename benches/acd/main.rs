@@ -127,7 +127,7 @@ impl Run {
             priority: 0,
             since: self.now.mono,
             preferred: None,
-            patience: Default::default(),
+            patience: Patience::Bounded,
         };
         self.step(name, Event::Enqueue(caller));
         slot
@@ -198,7 +198,11 @@ fn rang_out(command: &Command) -> Option<AgentId> {
         Command::Agent(AgentChange { agent, to: AgentState::NotReady { .. }, from: AgentState::Offered, .. }) => {
             Some(*agent)
         }
-        Command::Agent(_) | Command::Offer { .. } | Command::Revoke { .. } | Command::Released { .. } => None,
+        Command::Agent(_)
+        | Command::Offer { .. }
+        | Command::Revoke { .. }
+        | Command::Released { .. }
+        | Command::Stands { .. } => None,
     }
 }
 

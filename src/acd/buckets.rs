@@ -7,6 +7,7 @@
 use super::line::Place;
 use super::skills::{Bits, Need, common};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 const NONE: u32 = u32::MAX;
 /// Children of a node: the heap is half as deep as one of two, and those of one node lie beside each other.
@@ -69,6 +70,22 @@ impl Buckets {
     /// Those who have `need`, in no order.
     pub(super) fn of(&self, need: Need) -> impl Iterator<Item = (Place, u32)> + '_ {
         self.by_need[need].iter().copied()
+    }
+
+    /// Those who have `need` and stand before `place`, in no order: only they, and who comes right behind them, are looked at.
+    pub(super) fn before(&self, need: Need, place: Place) -> impl Iterator<Item = (Place, u32)> + '_ {
+        let bucket = &self.by_need[need];
+        let mut next: SmallVec<[usize; 64]> = (!bucket.is_empty()).then_some(0).into_iter().collect();
+        std::iter::from_fn(move || {
+            loop {
+                let at = next.pop()?;
+                if bucket[at].0 < place {
+                    let first = at * CHILDREN + 1;
+                    next.extend(first..(first + CHILDREN).min(bucket.len()).max(first));
+                    return Some(bucket[at]);
+                }
+            }
+        })
     }
 
     /// Everybody with their need, in no order.
@@ -190,6 +207,8 @@ mod tests {
             }
             let serves = [mint.random(), mint.random() & 0x3f];
             let lowest = common(&serves, &[u64::MAX, 0x3f]).filter_map(|need| model[need].first_key_value()).min();
+            let place = Place { key_ns: (mint.random() % 1_000) as i64 - 500, ticket };
+            assert_eq!(buckets.before(need, place).count(), model[need].range(..place).count());
             assert_eq!(buckets.first(&serves), lowest.map(|(_, &slot)| slot));
             if ticket % 64 == 0 {
                 buckets.check();

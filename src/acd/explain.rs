@@ -94,6 +94,8 @@ pub enum What {
     CallerCame,
     /// A caller left.
     CallerLeft,
+    /// A caller asked for their place: nothing is decided.
+    CallerAsked,
     /// A phone rang.
     Ringing,
     /// An agent answered.
@@ -167,9 +169,8 @@ pub enum Outcome {
     },
     /// The caller was sent out of the line.
     Released {
-        /// Why.
-        #[schema(value_type = String)]
-        why: Released,
+        /// `waited_too_long`, `no_agents`, `full`, `queue_gone` or `diverted`.
+        why: String,
         /// The rule that applied.
         rule: String,
     },
@@ -473,9 +474,9 @@ impl Acd {
                 (agent, true) => Some(Outcome::TalkEnded { agent }),
             },
             Event::Enqueue(_)
-            | Event::Where { .. }
             | Event::Overtaken { .. }
             | Event::Ringing { .. }
+            | Event::Where { .. }
             | Event::Want { .. }
             | Event::Phone { .. }
             | Event::OwnCall { .. }
@@ -506,7 +507,7 @@ impl Acd {
             | Command::Stands { .. }
             | Command::Agent(_) => None,
         });
-        let released = released.map(|why| Outcome::Released { why, rule: limit(why).into() });
+        let released = released.map(limit).map(|(why, rule)| Outcome::Released { why: why.into(), rule: rule.into() });
         let told: Vec<Outcome> = outcome.into_iter().chain(revoked).chain(released).collect();
         for (place, outcome) in (at..).zip(told) {
             let decision = watch.plain(outcome);
@@ -543,7 +544,8 @@ impl Acd {
         let outcome = match (sight, chosen) {
             (Sight::Moves(to, when), _) => Outcome::Moved { to: name(to).unwrap_or_default(), rule: way(when) },
             (Sight::Released(why, when), _) => {
-                Outcome::Released { why, rule: when.map_or_else(|| limit(why).into(), way) }
+                let (word, limit) = limit(why);
+                Outcome::Released { why: word.into(), rule: when.map_or_else(|| limit.into(), way) }
             }
             (_, None) => {
                 let ahead = self.position(caller.call).and_then(|position| position.ahead).unwrap_or(0);
@@ -729,22 +731,25 @@ fn way(when: When) -> String {
     }
 }
 
-fn limit(why: Released) -> &'static str {
+/// The word of a release, and the rule behind it where no way out applied.
+fn limit(why: Released) -> (&'static str, &'static str) {
     match why {
-        Released::WaitedTooLong => "the queue's longest wait",
-        Released::NoAgents => "nobody who could answer was signed in, and the queue does not wait for that",
-        Released::Full => "the queue held as many as it may",
-        Released::QueueGone => "the queue was taken away, or never was",
-        Released::Diverted { .. } => "the queue's way out to elsewhere",
+        Released::WaitedTooLong => ("waited_too_long", "the queue's longest wait"),
+        Released::NoAgents => {
+            ("no_agents", "nobody who could answer was signed in, and the queue does not wait for that")
+        }
+        Released::Full => ("full", "the queue held as many as it may"),
+        Released::QueueGone => ("queue_gone", "the queue was taken away, or never was"),
+        Released::Diverted { .. } => ("diverted", "a way out that leads elsewhere"),
     }
 }
 
 fn cause(event: Option<&Event>) -> (What, Option<AgentId>) {
     match event {
-        // A question decides nothing.
-        None | Some(Event::Where { .. }) => (What::Time, None),
+        None => (What::Time, None),
         Some(Event::Enqueue(_)) => (What::CallerCame, None),
         Some(Event::Cancel { .. }) => (What::CallerLeft, None),
+        Some(Event::Where { .. }) => (What::CallerAsked, None),
         Some(Event::Ringing { lease }) => (What::Ringing, Some(lease.agent)),
         Some(Event::Answered { lease }) => (What::Answered, Some(lease.agent)),
         Some(Event::Overtaken { lease, .. }) => (What::AnsweredLate, Some(lease.agent)),

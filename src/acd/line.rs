@@ -346,6 +346,11 @@ impl Line {
         self.waiting.get(queue.index()).copied().unwrap_or(0)
     }
 
+    /// Those who wait for `need` and stand before `place`, in no order.
+    pub(super) fn before(&self, need: Need, place: Place) -> impl Iterator<Item = (Place, u32)> + '_ {
+        self.buckets.before(need, place)
+    }
+
     /// Those who wait for `need`, in no order.
     pub(super) fn bucket(&self, need: Need) -> impl Iterator<Item = (Place, u32)> + '_ {
         self.buckets.of(need)

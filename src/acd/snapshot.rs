@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Version written; older ones stay readable.
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 
 /// All that a new owner needs besides the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

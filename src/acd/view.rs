@@ -128,7 +128,7 @@ impl Acd {
                 let mut needs = needs.to_vec();
                 needs.sort_unstable();
                 needs.dedup();
-                let before = |need| self.line.bucket(need).filter(move |(place, _)| *place < caller.place);
+                let before = |need| self.line.before(need, caller.place);
                 let apart = self.line.apart().filter(|(place, _)| *place < caller.place);
                 let ahead = needs.into_iter().flat_map(before).chain(apart);
                 let mut of_queue = ahead.filter(|&(_, slot)| self.line.caller(slot).queue == caller.queue);

@@ -166,6 +166,7 @@ fn event(what: What) -> &'static str {
     match what {
         What::CallerCame => "the caller came",
         What::CallerLeft => "a caller left",
+        What::CallerAsked => "a caller asked for their place",
         What::Ringing => "ringing",
         What::Answered => "answer",
         What::AnsweredLate => "late answer",

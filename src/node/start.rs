@@ -28,7 +28,7 @@ use super::trunks::{self, TrunkTable};
 use super::unfinished::Unfinished;
 use super::wires::{
     ACD_EVENTS_PER_CALL, EVENTS_PER_CALL, Faults, NEW_CALLS_MAX, NEWS_MAX, PACKETS_MAX, REGISTERS_MAX, ToShard, Wires,
-    lock,
+    connections, lock,
 };
 use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
@@ -37,7 +37,6 @@ use crate::call::event::Event as ToCalls;
 use crate::callback::{self, Callbacks};
 use crate::config::{Config, ConfigErrors};
 use crate::media::{Library, Prompt};
-use crate::net::connections::{Connections, World};
 use crate::net::dns::Resolver;
 use crate::net::ports::{Ports, SettingsError};
 use crate::net::tls::{self, TlsError};
@@ -553,23 +552,6 @@ impl Current {
     fn new(config: &Arc<Config>, listeners: &Listeners) -> ArcSwap<Current> {
         ArcSwap::from_pointee(Current { config: config.clone(), listeners: listeners.settings() })
     }
-}
-
-/// The table of connections: their messages go to shards as datagrams do.
-fn connections(shards: &[ToShard], edge: &Arc<Edge>, trunks: &Arc<TrunkTable>) -> Connections {
-    let trunks = trunks.clone();
-    let [judge, trusts, knock, is_banned] = std::array::from_fn(|_| edge.clone());
-    let world = World {
-        judge: Box::new(move |flow, bytes| judge.judge(flow, bytes)),
-        shards: shards.iter().map(|shard| shard.news.clone()).collect(),
-        trusts: Box::new(move |address| trusts.is_trunk(address)),
-        knock: Box::new(move |address| knock.knock(address)),
-        is_banned: Box::new(move |address| is_banned.is_banned(address)),
-        domain_at: Box::new(move |address| trunks.host_at(address)),
-    };
-    // Numbers of this life are above those of earlier ones, with room for a million new connections each millisecond.
-    let first = u64::try_from(clock::now().wall.0).unwrap_or_default() << 20;
-    Connections::new(world, first.max(1))
 }
 
 /// What the process before left goes on, as far as it can.

@@ -4,13 +4,16 @@
 //! else admission has kept a place free, so that a full mailbox is a fault of ours: counted and logged.
 
 use super::alarm::Alarm;
+use super::clock;
+use super::edge::Edge;
 use super::internals::{self, ShardFigures};
 use super::setup::Setup;
+use super::trunks::TrunkTable;
 use crate::acd;
 use crate::base::fact::Stamped;
 use crate::base::{AgentId, CallId, ShardId, SiteId};
 use crate::call::event::Event as ToCalls;
-use crate::net::connections::{Connections, News};
+use crate::net::connections::{Connections, News, World};
 use crate::net::packet::Packet;
 use crate::shard;
 use crate::sip::event::Bindings;
@@ -163,6 +166,23 @@ impl Wires {
     pub(super) fn calls_live(&self) -> usize {
         self.counts.iter().map(|counts| lock(counts).calls.live).sum()
     }
+}
+
+/// The table of connections: their messages go to shards as datagrams do.
+pub(super) fn connections(shards: &[ToShard], edge: &Arc<Edge>, trunks: &Arc<TrunkTable>) -> Connections {
+    let trunks = trunks.clone();
+    let [judge, trusts, knock, is_banned] = std::array::from_fn(|_| edge.clone());
+    let world = World {
+        judge: Box::new(move |flow, bytes| judge.judge(flow, bytes)),
+        shards: shards.iter().map(|shard| shard.news.clone()).collect(),
+        trusts: Box::new(move |address| trusts.is_trunk(address)),
+        knock: Box::new(move |address| knock.knock(address)),
+        is_banned: Box::new(move |address| is_banned.is_banned(address)),
+        domain_at: Box::new(move |address| trunks.host_at(address)),
+    };
+    // Numbers of this life are above those of earlier ones, with room for a million new connections each millisecond.
+    let first = u64::try_from(clock::now().wall.0).unwrap_or_default() << 20;
+    Connections::new(world, first.max(1))
 }
 
 /// A lock whose holder panicked still holds plain numbers.
