@@ -18,7 +18,7 @@ use jiesu::recording::format;
 use jiesu::recording::manifest::{Chain, Digest, Follower, Recorded, read};
 use jiesu::shard::{Effect, Event, Shard, Standing};
 use jiesu::sip::event::TrunkSettings;
-use jiesu::store::journal::{Journal, Limits};
+use jiesu::store::journal::{Journal, JournalError, Limits};
 use jiesu::store::standing::{Standing as StandingFile, append};
 use jiesu::trunk::Trunks;
 use serde::Serialize;
@@ -188,12 +188,20 @@ fn true_records(bytes: &mut [u8], mut at: usize, frame: usize, sum: usize) {
     }
 }
 
+/// So long a fork may take to its exec on a busy machine.
+const OPEN_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 const JOURNAL: Kind = Kind { text: false, words: &[], repair: |bytes| true_journal(bytes) };
 const STANDING: Kind = Kind { text: false, words: &[], repair: |bytes| true_standing(bytes) };
 const PLAIN: Kind = Kind { text: false, words: &[], repair: as_it_is };
 
 fn facts(folder: &Path) -> (Journal, Vec<Stamped>) {
-    let journal = Journal::open(folder, Limits::default()).expect("a journal, whatever is in it");
+    // A process that another test begins holds every file, with its lock, from its fork to its exec.
+    let journal = crate::support::eventually("the journal is free", OPEN_MAX, || {
+        match Journal::open(folder, Limits::default()) {
+            Err(JournalError::InUse) => None,
+            opened => Some(opened.expect("a journal, whatever is in it")),
+        }
+    });
     let (mut reader, mut facts) = (journal.reader(), Vec::new());
     loop {
         let some = reader.read(journal.end(), 100).expect("a disk that works");

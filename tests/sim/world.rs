@@ -4,6 +4,7 @@
 
 mod checks;
 mod crash;
+mod queues;
 mod watch;
 
 use super::agent::Agent;
@@ -16,7 +17,7 @@ use super::site::{self, Site};
 use super::text::Text;
 use bytes::Bytes;
 use jiesu::acd::Acd;
-use jiesu::acd::event::{Command as FromAcd, Event as ToAcd, Want};
+use jiesu::acd::event::{Event as ToAcd, Want};
 use jiesu::base::fact::Fact;
 use jiesu::base::{AgentId, CallId, ContactId, LegId, Mono, Now, ShardId, Wall};
 use jiesu::call::event::{Event as ToCalls, Past, Towards};
@@ -577,34 +578,6 @@ impl World {
         sink.clear();
         self.sink = sink;
         self.check_plane(plane);
-    }
-
-    fn carry_out_acd(&mut self, site: usize, commands: Vec<FromAcd>) {
-        self.check_acd(site);
-        for command in commands {
-            self.note(|| format!("acd {site} -> {command:?}"));
-            match command {
-                FromAcd::Offer { call, lease, .. } | FromAcd::Revoke { call, lease } => {
-                    self.believe(site, lease.agent);
-                    let event = Event::Call(ToCalls::Acd(command));
-                    self.tell_shard(Part::Acd(site), call.shard.index(), event);
-                }
-                FromAcd::Released { call, .. } | FromAcd::Stands { call, .. } => {
-                    if matches!(command, FromAcd::Released { .. }) {
-                        self.ledger.released.insert(call, self.now.mono);
-                    }
-                    let event = Event::Call(ToCalls::Acd(command));
-                    self.tell_shard(Part::Acd(site), call.shard.index(), event);
-                }
-                FromAcd::Agent(change) => self.believe(site, change.agent),
-            }
-        }
-    }
-
-    /// What the owner of the queues holds this agent by.
-    fn believe(&mut self, site: usize, agent: AgentId) {
-        let lease = self.acds[site].agent(agent).and_then(|view| view.lease);
-        self.ledger.held(self.now.mono, agent, lease);
     }
 
     fn bindings(&mut self, at: usize, bindings: &Bindings) {
