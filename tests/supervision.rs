@@ -93,6 +93,9 @@ fn hum(samples: &[i16]) -> f64 {
     wav::tone(&samples[..samples.len() / 8 * 8], HUM_HZ)
 }
 
+/// Sound stands in a recording at its time by the engine's clock, give or take a few packets.
+const PLACED_EARLY_MAX: Duration = Duration::from_millis(100);
+
 /// Waits for half a second in which the hum is loud; returns when it began.
 fn hears_hum(phone: &Phone, since: Instant) -> (Instant, Instant) {
     let half = Duration::from_millis(500);
@@ -128,7 +131,8 @@ fn a_supervisor_listens_whispers_and_barges_in_and_the_citizen_hears_only_the_ba
         "a whisper is {loud:.0} in the agent's ear and {whispered:.2} in the citizen's; -60 dBFS is {INAUDIBLE:.1}"
     );
     assert!(whispered < INAUDIBLE, "the citizen hears a whisper: {whispered}");
-    let whisper_ms = to.duration_since(listening).as_millis() as usize;
+    // The barge is asked for at once: what the file places some packets early is no part of the whisper.
+    let whisper_ms = (to.duration_since(listening) - PLACED_EARLY_MAX).as_millis() as usize;
     desk.supervise("barge");
     hears_hum(&desk.citizen, Instant::now());
     desk.supervise("listen");

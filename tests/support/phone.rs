@@ -303,6 +303,8 @@ fn speak(socket: &UdpSocket, shared: &Shared, sound: u8) {
     socket.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
     let (mut next, mut sequence, mut timestamp) = (Instant::now(), 0u16, 0u32);
     let mut buffer = [0; 2_048];
+    // No other phone of this machine has the same (RFC 3550 §8): one that outlives its engine may speak to this one's.
+    let ssrc = u32::from(socket.local_addr().unwrap().port()) << 8 | u32::from(sound);
     while !shared.over.load(Ordering::Relaxed) {
         if let Ok(size) = socket.recv(&mut buffer)
             && size > 12
@@ -320,7 +322,7 @@ fn speak(socket: &UdpSocket, shared: &Shared, sound: u8) {
             let mut packet = vec![0x80, 8];
             packet.extend(sequence.to_be_bytes());
             packet.extend(timestamp.to_be_bytes());
-            packet.extend(u32::from(sound).to_be_bytes());
+            packet.extend(ssrc.to_be_bytes());
             match *shared.hums.lock().unwrap() {
                 Some(hertz) => packet.extend(super::wav::hum(hertz, timestamp, SAMPLES)),
                 None => packet.resize(12 + SAMPLES as usize, sound),
