@@ -30,6 +30,8 @@ const REQUEUE_EVERY: Duration = Duration::from_secs(30);
 const WORD_WAIT_MAX: Duration = Duration::from_secs(5);
 /// After this an attempt of which nothing was heard is taken for lost.
 const TALK_MAX: Duration = Duration::from_secs(4 * 3_600);
+/// Ids remembered of those that are over: the store may call one of them open for a moment more.
+const CLOSED_KEPT: usize = 10_000;
 /// Before the next attempt after one that failed through us.
 const FAULT_REST: Duration = Duration::from_secs(60);
 /// When hours never come, it is looked again after this: they may be configured anew.
@@ -83,6 +85,8 @@ pub struct Callbacks {
     crowded: BTreeSet<(SiteId, Wall, CallId)>,
     /// By site.
     in_line: BTreeMap<SiteId, usize>,
+    /// Those that are over, the latest of them.
+    closed: BTreeSet<CallbackId>,
     left_out: u64,
 }
 
@@ -98,6 +102,7 @@ impl Callbacks {
             looks: BTreeSet::new(),
             crowded: BTreeSet::new(),
             in_line: BTreeMap::new(),
+            closed: BTreeSet::new(),
             left_out: 0,
         }
     }
@@ -186,14 +191,15 @@ impl Callbacks {
 /// In and out of the book.
 impl Callbacks {
     fn asked(&mut self, now: Now, site: SiteId, mut record: CallbackRecord, out: &mut Vec<Command>) {
-        if record.result.is_some() || self.by_id.contains_key(&record.callback) {
+        let known = self.by_id.contains_key(&record.callback) || self.closed.contains(&record.callback);
+        if record.result.is_some() || known {
             return;
         }
         if self.by_number.contains_key(&(site, record.number.clone())) {
-            return close(now, site, record, CallbackResult::Duplicate, out);
+            return self.close(now, site, record, CallbackResult::Duplicate, out);
         }
         let Some((queue, rules)) = self.settings.queue(site, &record.queue) else {
-            return close(now, site, record, CallbackResult::QueueGone, out);
+            return self.close(now, site, record, CallbackResult::QueueGone, out);
         };
         if self.table.len() >= OPEN_MAX {
             self.left_out += 1;
@@ -232,8 +238,26 @@ impl Callbacks {
         self.by_id.remove(&open.record.callback);
         self.by_number.remove(&(open.site, open.record.number.clone()));
         let site = open.site;
-        close(now, site, open.record, result, out);
+        self.close(now, site, open.record, result, out);
         self.fill(now, site, out);
+    }
+
+    /// Tells the end of one. Nothing told of it later opens it again.
+    fn close(
+        &mut self,
+        now: Now,
+        site: SiteId,
+        mut record: CallbackRecord,
+        result: CallbackResult,
+        out: &mut Vec<Command>,
+    ) {
+        (record.closed, record.result) = (Some(now.wall), Some(result));
+        tell(site, &mut record, out);
+        self.closed.insert(record.callback);
+        // Ids sort by birth: the oldest goes.
+        if self.closed.len() > CLOSED_KEPT {
+            self.closed.pop_first();
+        }
     }
 
     /// Into a state that is looked at again at `look`; counts those in line.
@@ -504,11 +528,6 @@ impl CallbackAttempt {
             Some(AttemptResult::AgentGone | AttemptResult::Fault) | None => false,
         }
     }
-}
-
-fn close(now: Now, site: SiteId, mut record: CallbackRecord, result: CallbackResult, out: &mut Vec<Command>) {
-    (record.closed, record.result) = (Some(now.wall), Some(result));
-    tell(site, &mut record, out);
 }
 
 fn tell(site: SiteId, record: &mut CallbackRecord, out: &mut Vec<Command>) {

@@ -343,6 +343,10 @@ fn one_number_has_one_call_back_and_a_queue_without_any_says_so() {
     assert_eq!(world.result(3), Some(CallbackResult::QueueGone));
     world.tell(Event::Withdraw { callback: CallbackId(1) });
     assert_eq!(world.result(1), Some(CallbackResult::Withdrawn));
+    // The store is a moment behind, and calls them open still.
+    world.ask(1, "a", START);
+    world.ask(2, "a", START);
+    assert_eq!(world.book.counts().open, 0);
     world.ready(0);
     assert_eq!(world.tried, []);
 }
