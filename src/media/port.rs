@@ -45,6 +45,11 @@ pub struct Port {
     /// Whom it hears.
     pub(super) link: Link,
     relay: Relay,
+    /// Where the last packet of a known kind came from.
+    source: Option<SocketAddr>,
+    /// Laid over the SSRCs of what comes: another for each address heard. Whoever speaks from elsewhere has numbers and
+    /// stamps of their own, also under an SSRC that was heard before.
+    epoch: u32,
     /// Source and end of the newest sound that came.
     newest: Option<(u32, u32)>,
     /// What a conference said and no packet was full of yet.
@@ -118,6 +123,8 @@ impl Port {
             music: None,
             link: Link::Alone,
             relay: Relay::new(now.mono),
+            source: None,
+            epoch: 0,
             newest: None,
             pending: Vec::new(),
             played: Vec::new(),
@@ -301,7 +308,7 @@ impl Port {
         if let Some((kind, to)) = self.control_way()
             && (self.sent > 0 || self.control.reports() > 0)
         {
-            let (sent, block) = (self.sent_by(now.mono), self.quality.report());
+            let (sent, block) = (self.sent_by(now.mono), self.reception());
             out.datagram(self.leg, kind, to, |bytes| self.control.bye(now.mono, sent, block, bytes));
         }
         out.notices.push(Notice::Closed { leg: self.leg, counters: self.counters() });
@@ -325,8 +332,14 @@ impl Port {
 
     fn report(&mut self, now: Mono, out: &mut Sink) {
         let Some((kind, to)) = self.control_way() else { return };
-        let (sent, block) = (self.sent_by(now), self.quality.report());
+        let (sent, block) = (self.sent_by(now), self.reception());
         out.datagram(self.leg, kind, to, |bytes| self.control.report(now, sent, block, bytes));
+    }
+
+    /// The block about what comes, under the SSRC that the other side knows.
+    fn reception(&mut self) -> Option<ReportBlock> {
+        let block = self.quality.report()?;
+        Some(ReportBlock { ssrc: block.ssrc ^ self.epoch, ..block })
     }
 
     fn is_muxed(&self) -> bool {

@@ -4,6 +4,7 @@
 //! finds again in the store.
 
 use super::clock;
+use super::facts::FactWriter;
 use super::guard::fenced;
 use super::start::Node;
 use super::wires::{Wires, lock};
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Messages that may wait for the task; one that finds no room is found in the store.
 pub(super) const EVENTS_MAX: usize = 4_096;
@@ -25,6 +27,8 @@ pub(super) const EVENTS_MAX: usize = 4_096;
 const BATCH_MAX: usize = 64;
 /// Looked at the clock, and after what was missed, at least this often.
 const IDLE_MAX: Duration = Duration::from_secs(10);
+/// Before the store is asked again, after it could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(10);
 /// Taken from the store at once, of one site.
 const LOADED_MAX: u32 = 10_000;
 
@@ -61,28 +65,29 @@ impl ToCallbacks {
 pub(super) struct CallbackTask {
     pub(super) callbacks: Callbacks,
     pub(super) wires: Arc<Wires>,
-    pub(super) store: Store,
+    pub(super) open: OpenCallbacks,
     pub(super) mint: Mint,
-    /// In numerical order.
-    pub(super) sites: Vec<(SiteId, Box<str>)>,
 }
 
 impl CallbackTask {
     /// Runs until the mailbox is closed.
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
         // Of a process before this one nobody holds an agent any more.
-        for (site, _) in self.sites.clone() {
+        for (site, _) in self.open.sites.clone() {
             self.step(clock::now(), Event::Resync { site });
         }
         let mut some = Vec::new();
+        // Read beside this task: offers do not wait while SQL is away.
+        let mut reading = JoinSet::new();
         loop {
-            if self.wires.callbacks.missed.swap(false, Ordering::Relaxed) {
-                self.load().await;
+            if reading.is_empty() && self.wires.callbacks.missed.swap(false, Ordering::Relaxed) {
+                reading.spawn(self.open.clone().read());
             }
             let next = self.callbacks.next_deadline();
             let wait = next.map_or(IDLE_MAX, |at| at.since(clock::now().mono).min(IDLE_MAX));
             tokio::select! {
                 count = events.recv_many(&mut some, BATCH_MAX) => if count == 0 { return },
+                Some(read) = reading.join_next() => self.take_up(read.unwrap_or_default()),
                 () = tokio::time::sleep(wait) => {}
             }
             some.drain(..).for_each(|event| self.step(clock::now(), event));
@@ -91,20 +96,9 @@ impl CallbackTask {
         }
     }
 
-    /// Takes up what the store knows to be open. While it is away it is asked again.
-    async fn load(&mut self) {
-        for (site, code) in self.sites.clone() {
-            match self.store.site(&code).open_callbacks(LOADED_MAX).await {
-                Ok(open) => {
-                    for record in open {
-                        self.step(clock::now(), Event::Asked { site, record: Box::new(record) });
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, site = &*code, "open call-backs cannot be read: asked again");
-                    self.wires.callbacks.missed.store(true, Ordering::Relaxed);
-                }
-            }
+    fn take_up(&mut self, open: Vec<(SiteId, CallbackRecord)>) {
+        for (site, record) in open {
+            self.step(clock::now(), Event::Asked { site, record: Box::new(record) });
         }
     }
 
@@ -141,6 +135,38 @@ impl CallbackTask {
     /// The last bits of an id are chance.
     fn shard(&self, contact: ContactId) -> ShardId {
         ShardId((contact.0 % self.wires.shards.len() as u128) as u8)
+    }
+}
+
+/// Where those are found that are open: promised before this process began, or when the mailbox was full.
+#[derive(Clone)]
+pub(super) struct OpenCallbacks {
+    pub(super) facts: FactWriter,
+    pub(super) store: Store,
+    /// In numerical order.
+    pub(super) sites: Vec<(SiteId, Box<str>)>,
+}
+
+impl OpenCallbacks {
+    /// Waits until the store has all that was told before, also by a process that died: one whose end is still on its way
+    /// would be called once more. While the store is away it is asked again.
+    async fn read(self) -> Vec<(SiteId, CallbackRecord)> {
+        self.facts.drain().await;
+        let mut open = Vec::new();
+        for (site, code) in &self.sites {
+            open.extend(self.of_site(code).await.into_iter().map(|record| (*site, record)));
+        }
+        open
+    }
+
+    async fn of_site(&self, code: &str) -> Vec<CallbackRecord> {
+        loop {
+            match self.store.site(code).open_callbacks(LOADED_MAX).await {
+                Ok(open) => return open,
+                Err(error) => tracing::warn!(%error, site = code, "open call-backs cannot be read: asked again"),
+            }
+            tokio::time::sleep(READ_AGAIN).await;
+        }
     }
 }
 

@@ -222,9 +222,11 @@ impl FactWriter {
     pub async fn drain(&self) {
         let told = self.shared.told.load(Ordering::Relaxed);
         let mut progress = self.shared.progress.subscribe();
-        let done = |now: &Progress| now.closed || now.journalled >= told && now.applied >= now.end;
-        // An error would say that the sender is gone, but we hold it.
-        _ = progress.wait_for(done).await;
+        // Errors would say that the sender is gone, but we hold it.
+        let journalled = progress.wait_for(|now| now.closed || now.journalled >= told).await.map(|now| now.end);
+        // That place, and not the end of the moment: where facts never pause, SQL is always a little behind.
+        let applied = |now: &Progress| now.closed || journalled.as_ref().is_ok_and(|end| now.applied >= *end);
+        _ = progress.wait_for(applied).await;
     }
 
     /// Drains, acknowledges and ends the thread and the task; the journal's folder is free afterwards. The machines that

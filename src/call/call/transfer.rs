@@ -328,16 +328,17 @@ impl Call {
         }
         let Some(transfer) = &mut self.transfer else { return };
         transfer.phase = Phase::Consulting;
-        match (&self.state, transfer.mode) {
-            (State::Talking { .. }, TransferMode::Conference) => {
+        let agent_is_there = matches!(self.state, State::Talking { .. });
+        match transfer.mode {
+            TransferMode::Conference if agent_is_there => {
                 self.keep_tracks(now, out);
                 self.join(now, out);
             }
-            (State::Talking { .. }, TransferMode::Consult) => {
+            TransferMode::Consult if agent_is_there => {
                 self.keep_tracks(now, out);
                 self.book.tell(out);
             }
-            _ => self.hand_over(now, out),
+            TransferMode::Conference | TransferMode::Consult | TransferMode::Blind => self.hand_over(now, out),
         }
     }
 

@@ -27,6 +27,9 @@ pub(super) enum Content {
     Unknown,
 }
 
+/// 2³² by the golden ratio: no two epochs of a call are alike.
+const EPOCH_STEP: u32 = 0x9e37_79b9;
+
 /// Whether what it hears counts.
 fn receives(direction: Direction) -> bool {
     match direction {
@@ -125,11 +128,15 @@ impl Port {
         out: &mut Sink,
     ) -> Option<(Heard<'a>, Arrival)> {
         let remote = self.remote?;
-        let packet = Packet::read(bytes).ok().filter(|packet| !packet.payload.is_empty())?;
+        let mut packet = Packet::read(bytes).ok().filter(|packet| !packet.payload.is_empty())?;
         let content = Content::of(&remote, &packet);
         if !self.rtp.admits(from, content != Content::Unknown) {
             return None;
         }
+        if content != Content::Unknown && self.source.replace(from).is_some_and(|before| before != from) {
+            self.epoch = self.epoch.wrapping_add(EPOCH_STEP);
+        }
+        packet.ssrc ^= self.epoch;
         self.hear(now.mono, out);
         self.control.flow(now.mono);
         let stamp = matches!(content, Content::Sound(_)).then_some(packet.timestamp);

@@ -83,6 +83,34 @@ fn packets_of_strangers_never_enter() {
     assert!(stage.heard_by(A).last().is_some_and(|sound| sound.to == address(A)));
 }
 
+/// A phone that has not heard of its call's end yet speaks to a port given out again; numbers and SSRC of the right one say
+/// nothing about it, though they are the same.
+#[test]
+fn whoever_takes_the_place_back_is_heard_from_the_first_packet_on() {
+    let mut stage = Stage::pair();
+    stage.act(Action::Bridge { a: A, b: B });
+    let second = SocketAddr::new(address(A).ip(), 5_555);
+    for count in 60..100 {
+        stage.speak_from(A, second, 8, count, u32::from(count) * 160, &[1; 160]);
+        stage.pass(20);
+    }
+    stage.heard_by(B);
+    for count in 50..90 {
+        stage.speak(A, count, &[2; 160]);
+        stage.pass(20);
+    }
+    let heard = stage.heard_by(B);
+    assert_eq!(heard.iter().filter(|sound| sound.payload[0] == 2).count(), 40, "none is late, and none a duplicate");
+    assert_one_line(&heard);
+    let counters = stage.counters(A);
+    assert_eq!((counters.received, counters.dropped, counters.lost), (80, 0, 0));
+    stage.reports.clear();
+    stage.pass(10_000);
+    let report = stage.reports.iter().rfind(|(_, leg, _)| *leg == A).expect("a report");
+    let about = report.2.windows(4).filter(|word| **word == (0x1234 + A.0 as u32).to_be_bytes()).count();
+    assert_eq!(about, 1, "reports name the source as it names itself");
+}
+
 #[test]
 fn nothing_is_sent_or_believed_before_connect_nor_after_close() {
     let mut stage = Stage::new();
