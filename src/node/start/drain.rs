@@ -1,6 +1,6 @@
 //! The end of a node: no new calls, running ones finish, and all that is known is written.
 
-use super::Node;
+use super::{Node, save_registrations};
 use crate::base::ShardId;
 use crate::call::event::Event as ToCalls;
 use crate::node::live::Object;
