@@ -113,6 +113,7 @@ fn walk(stranger: &Api, ids: &Ids, secret: &[&str]) -> usize {
             "orders" | "callbacks" => &[ids.order],
             "recordings" => &[ids.recording],
             "queues" | "missed-calls" | "audit" | "figures" | "targets" => &[""],
+            "modes" => &["", "%E7%AA%81%E5%8F%91"],
             // Sources of SIP are the whole node's: refused to every token of one city.
             "bans" => &["127.0.0.1"],
             other => panic!("route /{other} is new: say what of it belongs to a site"),

@@ -23,6 +23,7 @@ use crate::call::supervise;
 use crate::call::targets::{Target, Targets};
 use crate::call::transfer::{Ask, NotTransferred};
 use crate::edge::event::Ban;
+use crate::modes::{View, Why};
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Delta, Live};
@@ -147,7 +148,7 @@ fn configuration() -> Delta {
         area_code: "".into(),
         queues: vec![],
     };
-    let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into() });
+    let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into(), team: "".into() });
     let calls = CallSettings {
         sites: vec![site("fz"), site("ly")],
         agents: vec![agent(0, "1001"), agent(0, "1002"), agent(1, "2001")],
@@ -254,6 +255,19 @@ fn answers(asked: &mut Asked, wish: super::Intervention) -> Result<oneshot::Rece
     Ok(answer)
 }
 
+fn hung_up(asked: &mut Asked, call: CallId) -> Result<(), Busy> {
+    if asked.busy {
+        return Err(Busy);
+    }
+    asked.hung_up.push(call);
+    Ok(())
+}
+
+/// A mode that a rush has opened.
+fn storm() -> View {
+    View { name: "storm".into(), open: Some((Why::Rush, Wall(1))), hand: None, arrivals: Some((31, 30)) }
+}
+
 async fn two_sites() -> Two {
     let live = Arc::new(Live::new(Wall(1_000)));
     let ready = |agent| {
@@ -280,14 +294,7 @@ async fn two_sites() -> Two {
         routing: folder.path().join("routing"),
         recordings_roots: vec![folder.path().join("first"), folder.path().to_owned()],
         tokens: Arc::new(ArcSwap::from_pointee(tokens())),
-        hang_up: Arc::new(move |call| {
-            let mut asked = hang_up.lock().unwrap();
-            if asked.busy {
-                return Err(Busy);
-            }
-            asked.hung_up.push(call);
-            Ok(())
-        }),
+        hang_up: Arc::new(move |call| hung_up(&mut hang_up.lock().unwrap(), call)),
         call_back: Arc::new(|_| Ok(())),
         dial: Arc::new(move |wish| match &*wish.number {
             "10086" => Err(NotDialled::NotListed),
@@ -310,6 +317,8 @@ async fn two_sites() -> Two {
             Ok(())
         }),
         audit: Arc::new(move |site, fact| audit.lock().unwrap().audit.push((site, fact))),
+        modes: Arc::new(|_| vec![storm()]),
+        set_mode: Arc::new(|_, name, _| name == "storm"),
         bans: Arc::new(|| {
             let source = "203.0.113.9".parse().unwrap();
             vec![Ban { source, since: Wall(1), until: Wall(60_001), times: 1 }]
