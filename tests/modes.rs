@@ -47,6 +47,16 @@ fn becomes(hotline: &Hotline, open: bool, why: Option<&str>) {
     });
 }
 
+/// So often, sooner or later, the audit says this of the mode.
+fn audited(hotline: &Hotline, action: &str, actor: &str, source: &str, times: i64) {
+    let rows = format!(
+        "site = 'fuzhou' AND object = '台风' AND action = '{action}' AND actor = '{actor}' AND source LIKE '{source}%'"
+    );
+    eventually(action, Duration::from_secs(5), || {
+        (sql::count(&hotline.database(), "audit", &rows) == times).then_some(())
+    });
+}
+
 fn heard_the_incident(past: &Past) -> bool {
     wav::heard_ms(&past.sound.right, INCIDENT_HZ) >= 200
 }
@@ -84,26 +94,17 @@ fn a_rush_opens_the_reserve_and_somebodys_word_shuts_it() {
     let word = hotline.lead.put("/modes/%E5%8F%B0%E9%A3%8E", &json!({ "open": false, "for_s": 3600 }));
     assert_eq!(word.status, 202, "{}", word.body);
     becomes(&hotline, false, None);
+    audited(&hotline, "mode.open", "jiesu", "rush", 1);
+    audited(&hotline, "mode.shut", "jiesu", "", 1);
+
     hotline.engine.kill();
     hotline.start_again();
     let stands = mode(&hotline);
     assert_eq!((&stands["open"], &stands["hand"]["open"]), (&json!(false), &json!(false)), "{stands}");
     assert_eq!(hotline.lead.put("/modes/%E5%8F%B0%E9%A3%8E", &json!({ "open": true })).status, 202);
     becomes(&hotline, true, Some("hand"));
-    for (action, actor, source, times) in [
-        ("mode.open", "jiesu", "rush", 1),
-        ("mode.shut", "jiesu", "", 1),
-        ("mode.open", "jiesu", "hand", 1),
-        ("mode.set", "fuzhou-lead", "127.0.0.1", 2),
-    ] {
-        let rows = format!(
-            "site = 'fuzhou' AND object = '台风' AND action = '{action}' \
-             AND actor = '{actor}' AND source LIKE '{source}%'"
-        );
-        eventually("the audit has it", Duration::from_secs(5), || {
-            (sql::count(&hotline.database(), "audit", &rows) == times).then_some(())
-        });
-    }
+    audited(&hotline, "mode.open", "jiesu", "hand", 1);
+    audited(&hotline, "mode.set", "fuzhou-lead", "127.0.0.1", 2);
     for (mode, body, status) in
         [("none", json!({ "open": true }), 404), ("%E5%8F%B0%E9%A3%8E", json!({ "open": true, "for_s": 0 }), 400)]
     {
