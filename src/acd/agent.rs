@@ -15,7 +15,7 @@
 //! `Ended`. An event that quotes any lease but the agent's present one is dropped.
 
 use super::acd::{AGENTS_MAX, Acd, Timer};
-use super::event::{AgentChange, AgentState, Command, Declined, Lease, Want};
+use super::event::{AgentChange, AgentState, Command, Declined, Lease, WRAP_UP_MAX, Want};
 use super::explain::Sight;
 use super::idle::Tally;
 use super::overflow::Entry;
@@ -348,6 +348,18 @@ impl Acd {
         if let State::Offered { booking, .. } = &self.agents[id.index()].state {
             out.push(Command::Revoke { call: booking.call, lease });
             self.missed(now, id, out);
+        }
+    }
+
+    /// A wrap-up lasts longer, never shorter.
+    pub(super) fn extend(&mut self, id: AgentId, by: Duration) {
+        let Some(agent) = self.agents.get_mut(id.index()) else { return };
+        let since = agent.since;
+        let State::WrapUp { until, .. } = &mut agent.state else { return };
+        *until = (*until + by).min(since + WRAP_UP_MAX).max(*until);
+        let timer = self.wheel.set(*until, Timer::WrapUp(id));
+        if let Some(before) = agent.timer.replace(timer) {
+            self.wheel.cancel(before);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::base::fact::{
 use crate::base::hours::Hours;
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
-use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
+use crate::call::event::{AgentIdentity, CallView, Pause, Settings as CallSettings, SiteSettings};
 use crate::call::supervise;
 use crate::call::targets::{Target, Targets};
 use crate::call::transfer::{Ask, NotTransferred};
@@ -35,6 +35,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 use tower::ServiceExt;
@@ -147,6 +148,7 @@ fn configuration() -> Delta {
         domain: format!("{code}.example").into(),
         area_code: "".into(),
         queues: vec![],
+        pauses: ["lunch", "training"].map(pause).to_vec(),
     };
     let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into(), team: "".into() });
     let calls = CallSettings {
@@ -263,6 +265,11 @@ fn hung_up(asked: &mut Asked, call: CallId) -> Result<(), Busy> {
     Ok(())
 }
 
+/// For one agent at a time, a minute long.
+fn pause(reason: &str) -> Pause {
+    Pause { reason: reason.into(), together_max: Some(1), longest: Some(Duration::from_secs(60)) }
+}
+
 /// A mode that a rush has opened.
 fn storm() -> View {
     View { name: "storm".into(), open: Some((Why::Rush, Wall(1))), hand: None, arrivals: Some((31, 30)) }
@@ -312,6 +319,7 @@ async fn two_sites() -> Two {
         }),
         intervene: Arc::new(move |wish| answers(&mut intervene.lock().unwrap(), wish)),
         targets: Arc::new(|| Arc::new(Targets { list: vec![water(0), water(1)] })),
+        extend: Arc::new(|_, _, _| Ok(())),
         want: Arc::new(move |site, agent, state| {
             want.lock().unwrap().wanted.push((site, agent, state));
             Ok(())
