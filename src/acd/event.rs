@@ -141,7 +141,7 @@ pub enum Want {
     /// 示忙 or 小休, with the reason.
     NotReady {
         /// Shown to supervisors and kept in facts.
-        reason: Box<str>,
+        reason: Arc<str>,
     },
     /// 签出.
     Offline,
@@ -254,7 +254,7 @@ pub enum AgentState {
     NotReady {
         /// Given by the agent, or `rona`, `phone_lost`, `rejected` when the ACD paused them, or `own_call` for as long as a
         /// call of their own is on.
-        reason: Box<str>,
+        reason: Arc<str>,
     },
     /// Waits for a call.
     Ready,

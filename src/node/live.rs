@@ -445,7 +445,7 @@ impl Board {
 
     fn pause_ends(&self, site: SiteId, at: Wall, state: &AgentState) -> Option<Wall> {
         let AgentState::NotReady { reason } = state else { return None };
-        let rule = self.pauses.get(site.index())?.iter().find(|rule| rule.reason == *reason)?;
+        let rule = self.pauses.get(site.index())?.iter().find(|rule| *rule.reason == **reason)?;
         Some(Wall(at.0 + i64::try_from(rule.longest?.as_millis()).ok()?))
     }
 

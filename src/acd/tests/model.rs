@@ -41,7 +41,7 @@ type Due = ((Mono, u64), Option<usize>, Option<CallId>);
 #[derive(Clone, Debug, PartialEq)]
 enum State {
     Offline,
-    Paused(Box<str>),
+    Paused(Arc<str>),
     Ready,
     Offered { lease: Lease, until: (Mono, u64), next: Option<Want> },
     Talking { lease: Lease, queue: usize, next: Option<Want> },
