@@ -54,6 +54,7 @@ const FEW_AGENTS: usize = 10;
 const FEW_CALLS: usize = 600;
 const BRIDGED: usize = 100;
 const IN_LINE: usize = 250;
+const IN_LINE_TALK: Duration = Duration::from_millis(100);
 /// Agents of the rush, and how long they talk: 40 calls/s keep 280 of them busy.
 const SEATS: usize = 300;
 const RUSH_TALK: Duration = Duration::from_secs(7);
@@ -167,7 +168,7 @@ fn in_line(engine: &Engine, town: &mut Town) {
     let plan = Plan {
         calls: IN_LINE + FEW_AGENTS,
         rate: Some(100.0),
-        talk: Some(Duration::from_millis(50)),
+        talk: Some(IN_LINE_TALK),
         agents_end: true,
         sound: Vec::new(),
     };
@@ -175,14 +176,19 @@ fn in_line(engine: &Engine, town: &mut Town) {
     let outcome = std::thread::scope(|threads| {
         threads.spawn(|| {
             std::thread::sleep(all_there);
-            engine.ready(0..FEW_AGENTS);
+            // Agents hang up one after another: ten in one moment would wait for each other.
+            for agent in 0..FEW_AGENTS {
+                engine.ready(agent..agent + 1);
+                std::thread::sleep(IN_LINE_TALK / FEW_AGENTS as u32);
+            }
         });
         town.run(plan)
     });
     engine.settled();
     engine.pause(0..FEW_AGENTS);
     let conditions = format!(
-        "n={}, {FEW_AGENTS} agents, {IN_LINE} callers in line before the first is ready, from the agent's BYE; {} through",
+        "n={}, {FEW_AGENTS} agents, {IN_LINE} callers in line before the first is ready, {IN_LINE_TALK:?} of talk, from the agent's \
+         BYE; {} through",
         outcome.free_us.len(),
         outcome.through
     );
