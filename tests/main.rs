@@ -15,6 +15,7 @@ mod fuzz;
 mod recordings;
 mod reload;
 mod robust;
+mod satisfaction;
 mod sim;
 mod sip;
 mod sites;
