@@ -16,6 +16,7 @@ mod recordings;
 mod reload;
 mod robust;
 mod routing;
+mod satisfaction;
 mod sim;
 mod sip;
 mod sites;

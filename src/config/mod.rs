@@ -277,17 +277,24 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let targets = Arc::new(targets::read(&sip.join("targets"), sites, &dialling, problems));
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
-    let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
+    let (mut queues, queues_whole, written) = queues_file.map_or((None, false, None), |source| {
         let Reading { value, whole } = source.read::<schema::Queues>(problems);
-        let check = |raw: schema::Queues| queues::check(&source, &raw.queue, sites, (&prompts, &targets), problems);
-        (value.map(check), whole && sites.whole)
+        let check = |raw: &schema::Queues| queues::check(&source, &raw.queue, sites, (&prompts, &targets), problems);
+        let queues = value.as_ref().map(check);
+        (queues, whole && sites.whole, value.map(|raw| (source, raw.queue)))
     });
     let known = queues.as_deref().unwrap_or_default();
     let context = numbers::Context { sites, queues: known, queues_whole, prompts: &prompts };
-    let numbers = numbers::read(&ivr, context, problems);
+    let (numbers, after) = numbers::read(&ivr, context, written.as_ref(), problems);
     let music: Vec<PromptId> = known.iter().flatten().map(|queue| queue.voice.music).collect();
     if queues_whole {
         prompts.check_lengths(&music, problems);
+    }
+    for (site, queue, flow) in after {
+        let of_site = queues.as_mut().and_then(|queues| queues.get_mut(site.index()));
+        if let Some(queue) = of_site.and_then(|of_site| of_site.get_mut(queue.index())) {
+            queue.voice.after = Some(flow);
+        }
     }
     let (main, queues) = (main?, queues?);
     Some(Config {

@@ -349,6 +349,7 @@ pub(super) struct Queue {
     #[serde(default)]
     pub auto_answer: bool,
     pub hold_recall_s: Option<Count>,
+    pub after: Option<Text>,
     pub park_recall_s: Option<Count>,
     pub announcement: Option<Text>,
     pub music: Text,

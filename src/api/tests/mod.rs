@@ -188,6 +188,7 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         routes: vec![],
         transfers: Vec::new(),
         interventions: Vec::new(),
+        satisfaction: None,
         collected: vec![],
         end: None,
         recording: Some(recording(site)),

@@ -97,6 +97,7 @@ impl Call {
             | State::Talking { .. }
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Ending => return,
         };
         let name = self.agent_name(lease.agent);
@@ -125,6 +126,7 @@ impl Call {
             | State::Talking { .. }
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => None,
         }
@@ -320,6 +322,7 @@ impl Call {
             | State::Talking { .. }
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => {}
         }

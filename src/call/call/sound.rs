@@ -96,6 +96,7 @@ impl Call {
                 | State::Waiting
                 | State::Ringing { .. }
                 | State::Aside(_)
+                | State::Asked { .. }
                 | State::Apologising
                 | State::Ending,
                 _,

@@ -411,7 +411,7 @@ impl Call {
         let left = matches!(why, Ending::Bye { .. });
         if let (State::Handed, Ending::Bye { q850 }) = (&self.state, why) {
             self.transfer_over(now, TransferResult::Completed, out);
-            return self.end(now, EndedBy::Target, q850.unwrap_or(NORMAL), out);
+            return self.last_has_left(now, EndedBy::Target, q850.unwrap_or(NORMAL), out);
         }
         // A transfer that a fault has ended is none.
         if let Some(record) = self.book.record.transfers.last_mut().filter(|_| !left) {
