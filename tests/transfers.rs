@@ -249,6 +249,47 @@ fn a_consultation_is_joined_or_completed_and_what_cannot_be_is_refused() {
 }
 
 #[test]
+fn a_target_that_sends_nothing_gives_the_agent_the_citizen_back_until_it_does() {
+    let mut talk = Talk::new(true);
+    talk.start("water", "consult");
+    talk.target.rings();
+    talk.target.answers();
+    let answered = Instant::now();
+    talk.agent.hears_all(&[talk.target.sound], answered);
+    let mute = |talk: &Talk, mute: bool| {
+        eventually(&format!("the transfer is shown as mute: {mute}"), Duration::from_secs(10), || {
+            let live = talk.hotline.lead.read("/calls/live").body;
+            let call = live["items"].as_array()?.iter().find(|call| call["contact"] == *talk.contact)?.clone();
+            (call["transfer"]["mute"] == mute).then_some(())
+        });
+    };
+    mute(&talk, false);
+    talk.target.mutes(true);
+    let silent = Instant::now();
+    let back = talk.citizen.hears_all(&[talk.agent.sound], silent).at - silent;
+    assert!((Duration::from_millis(2_800)..Duration::from_millis(3_500)).contains(&back), "after {back:?}");
+    talk.agent.hears_all(&[talk.citizen.sound], silent);
+    mute(&talk, true);
+    talk.target.mutes(false);
+    let again = Instant::now();
+    talk.agent.hears_all(&[talk.target.sound], again);
+    mute(&talk, false);
+    eventually("the citizen has music", Duration::from_secs(2), || {
+        let apart = talk.citizen.last_before(Instant::now()).sound;
+        (apart != talk.agent.sound && apart != talk.target.sound).then_some(())
+    });
+    assert_eq!(talk.ask("/cancel", &json!({})).0, 202);
+    talk.target.is_hung_up();
+    talk.citizen.hangs_up();
+    talk.agent.is_hung_up();
+    let (_, transfer) = talk.past();
+    assert!(transfer["mute"].as_i64() > transfer["answered"].as_i64(), "{transfer}");
+    let silence = talk.citizen.longest_silence(talk.since, Instant::now());
+    assert!(silence <= GAP_MAX, "{silence:?}");
+    talk.hotline.nothing_is_left();
+}
+
+#[test]
 fn a_crash_in_the_middle_of_three_parts_nobody() {
     // On ports that no other test's engine takes between the kill and the start.
     let mut talk = Talk::in_house(lasting(2), true);

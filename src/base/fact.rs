@@ -395,6 +395,9 @@ pub struct TransferRecord {
     pub answered: Option<Wall>,
     /// All three heard each other for the first time.
     pub joined: Option<Wall>,
+    /// The target had answered, and no RTP had come from it for three seconds: the first time.
+    #[serde(default)]
+    pub mute: Option<Wall>,
     /// The agent had left citizen and target to each other.
     pub handed: Option<Wall>,
     /// Nobody is there of it any more.

@@ -171,7 +171,7 @@ pub(super) struct Trace {
     play: Option<u32>,
     citizen: (LegId, Dialog, Option<Remote>),
     agents: SmallVec<[(LegId, Dialog, Option<Remote>); 1]>,
-    target: Option<(Phase, Option<LegId>)>,
+    target: Option<(Phase, Option<LegId>, bool)>,
     aside: Option<Aside>,
 }
 
@@ -326,7 +326,7 @@ impl Call {
             play: matches!(self.state, State::Ivr { .. } | State::Asked { .. }).then_some(self.play),
             citizen: self.citizen.trace(),
             agents: self.agents.iter().map(Leg::trace).collect(),
-            target: self.transfer.as_ref().map(|transfer| (transfer.phase, transfer.leg())),
+            target: self.transfer.as_ref().map(|transfer| (transfer.phase, transfer.leg(), transfer.is_mute())),
             aside: self.aside(),
         }
     }

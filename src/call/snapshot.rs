@@ -341,6 +341,10 @@ impl Call {
     fn resume(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, lost: Option<&Marks>, out: &mut Vec<Command>) {
         self.book.resume(lost.is_some(), out);
         std::iter::once(&mut self.citizen).chain(&mut self.agents).for_each(Leg::resume);
+        if lost.is_some() {
+            // New planes begin to listen anew.
+            self.transfer.iter_mut().flat_map(Transfer::legs_mut).for_each(|leg| leg.sounds(true));
+        }
         for leg in self.agents.iter_mut().filter(|leg| !is_known(leg.id)) {
             leg.dialog = Dialog::Gone;
             leg.close(out);

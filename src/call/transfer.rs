@@ -132,6 +132,9 @@ pub struct TransferView {
     pub phase: Option<Phase>,
     /// How the last one went, once it is over.
     pub result: Option<TransferResult>,
+    /// It has answered, but for three seconds and until now no RTP has come from it.
+    #[serde(default)]
+    pub mute: bool,
     /// The number to dial by hand, when an emergency line could not be reached.
     pub dial: Option<Box<str>>,
 }
@@ -227,6 +230,11 @@ impl Transfer {
     /// The leg in use.
     pub(super) fn leg(&self) -> Option<LegId> {
         self.reach.leg().map(|leg| leg.id)
+    }
+
+    /// It has answered, and no RTP comes from it.
+    pub(super) fn is_mute(&self) -> bool {
+        self.is_answered() && self.reach.leg().is_some_and(Leg::is_mute)
     }
 
     pub(super) fn is(&self, leg: LegId) -> bool {

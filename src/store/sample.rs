@@ -133,6 +133,7 @@ fn transfer(number: u32, ended: bool) -> TransferRecord {
         started: at(3_000),
         answered: Some(at(4_000)),
         joined: Some(at(4_000)),
+        mute: Some(at(7_000)),
         handed: None,
         ended: ended.then(|| at(8_000)),
         result: ended.then_some(TransferResult::Returned),

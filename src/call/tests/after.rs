@@ -14,15 +14,20 @@ const THANKS: PromptId = PromptId(21);
 /// A citizen and an agent talk, in a queue that asks afterwards.
 fn house() -> House {
     let mut house = House::new();
+    house.settings = asking(&house.settings);
+    house.tell(Event::Configure(house.settings.clone()));
+    house
+}
+
+/// As these, with a queue that asks afterwards.
+pub(super) fn asking(settings: &Settings) -> Arc<Settings> {
     let draft: Draft = toml::from_str(FLOW).unwrap();
     let prompt = |name: &str| Some(if name == "ask" { ASK } else { THANKS });
     let names = crate::ivr::draft::Names { prompt: &prompt, queue: &|_| None };
     let flow = Arc::new(draft.compile("satisfaction", names).unwrap());
-    let mut settings = (*house.settings).clone();
+    let mut settings = settings.clone();
     settings.sites[0].queues[0].after = Some(flow);
-    house.settings = Arc::new(settings);
-    house.tell(Event::Configure(house.settings.clone()));
-    house
+    Arc::new(settings)
 }
 
 /// What the citizen is played, and the number of that play.

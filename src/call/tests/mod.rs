@@ -4,6 +4,7 @@ mod after;
 mod away;
 mod comfort;
 mod leg;
+mod mute;
 mod preferred;
 mod quality;
 mod silence;
