@@ -37,7 +37,7 @@ fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
         "sip-profiles/targets/fuzhou.toml",
         "[[target]]\nsite = \"fuzhou\"\nname = \"fire\"\ntitle = \"火警\"\nkind = \"emergency\"\nnumbers = [\"119\"]\n\
          key = \"*9\"\n[[target]]\nsite = \"fuzhou\"\nname = \"water\"\nkind = \"utility\"\nnumbers = [\"059196110\"]\n\
-         [[target]]\nsite = \"fuzhou\"\nname = \"old\"\nkind = \"sub_center\"\nnumbers = [\"059112333\"]\n\
+         channels = 1\n[[target]]\nsite = \"fuzhou\"\nname = \"old\"\nkind = \"sub_center\"\nnumbers = [\"059112333\"]\n\
          until = 2026-01-01\n",
     );
     folder
@@ -105,6 +105,15 @@ impl Talk {
     fn start(&self, target: &str, mode: &str) {
         let (status, body) = self.ask("", &json!({ "target": target, "mode": mode, "reason": "needs help" }));
         assert_eq!(status, 202, "{body}");
+    }
+
+    /// Light of a target, how that is known, how many calls of ours are with it, and how the last one went.
+    fn lamp(&self, target: &str) -> (String, String, i64, Value) {
+        let list = self.hotline.lead.read("/targets").body;
+        let items = list["items"].as_array().expect("targets");
+        let it = items.iter().find(|it| it["name"] == target).expect("the target");
+        let word = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
+        (word("light"), word("why"), it["running"].as_i64().unwrap_or(-1), it["last"].clone())
     }
 
     /// What the transfer looks like from outside.
@@ -193,6 +202,9 @@ fn a_busy_target_leaves_citizen_and_agent_as_they_were() {
         let refused = Instant::now();
         talk.target.refuses("486 Busy Here");
         talk.until("/result", "busy");
+        let (light, why, running, last) = talk.lamp("water");
+        assert_eq!((&*light, &*why, running), ("busy", "last_try", 0));
+        assert_eq!((&last["result"], &last["status"]), (&json!("busy"), &json!(486)));
         let back = talk.citizen.hears_all(&[talk.agent.sound], refused).at.duration_since(refused);
         assert!(back <= Duration::from_secs(1), "{mode}: the citizen is back with the agent after {back:?}");
         talk.agent.hears_all(&[talk.citizen.sound], refused);
@@ -222,10 +234,12 @@ fn a_consultation_is_joined_or_completed_and_what_cannot_be_is_refused() {
         assert!(told == status && problem["detail"].as_str().is_some_and(|it| it.contains(part)), "{body}: {problem}");
     }
     assert_eq!(talk.ask("/join", &json!({})).0, 409);
+    assert_eq!(talk.lamp("water"), ("free".into(), "ready".into(), 0, Value::Null));
     talk.start("water", "consult");
     talk.target.rings();
     talk.target.answers();
     talk.until("/phase", "consulting");
+    assert_eq!(talk.lamp("water"), ("busy".into(), "target_full".into(), 1, Value::Null));
     assert_eq!(talk.ask("", &wanted("fire")).0, 409, "one at a time");
     let consulting = Instant::now();
     talk.agent.hears_all(&[talk.target.sound], consulting);

@@ -308,6 +308,7 @@ pub(super) struct Target {
     pub numbers: Spanned<Vec<Text>>,
     pub key: Option<Text>,
     pub ring_max_s: Option<Count>,
+    pub channels: Option<Count>,
     #[serde(default)]
     pub hours: Vec<Text>,
     pub from: Option<Spanned<Datetime>>,

@@ -518,6 +518,8 @@ impl Call {
             phase: self.transfer.as_ref().map(|transfer| transfer.phase),
             mute: self.transfer.as_ref().is_some_and(Transfer::is_mute),
             result: record.result,
+            ended: record.ended,
+            status: record.result.and_then(|_over| record.routes.last()?.sip_status),
             dial: self.dial_by_hand.clone(),
         })
     }

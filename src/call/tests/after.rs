@@ -32,11 +32,11 @@ pub(super) fn asking(settings: &Settings) -> Arc<Settings> {
 
 /// What the citizen is played, and the number of that play.
 fn heard(told: &[Command]) -> (Vec<PromptId>, u32) {
-    let plays = media(told).into_iter().filter_map(|action| match action {
+    let mut plays = media(told).into_iter().filter_map(|action| match action {
         Media::Play { leg: CITIZEN, play, prompts, .. } => Some((prompts.clone(), *play)),
         _ => None,
     });
-    plays.last().expect("the citizen is played something")
+    plays.next_back().expect("the citizen is played something")
 }
 
 impl House {

@@ -119,6 +119,7 @@ fn target(name: &str, kind: TargetKind, numbers: &[&str], key: Option<&str>) -> 
         numbers: numbers.iter().map(|number| Number::parse(number, "591").unwrap()).collect(),
         key: key.map(Into::into),
         ring_max: Some(Duration::from_secs(20)),
+        channels: None,
         hours: Hours::default(),
     }
 }
