@@ -30,6 +30,8 @@ pub mod trunk;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod callback;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod modes;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod call;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod shard;

@@ -12,6 +12,7 @@ mod edge;
 mod events;
 mod faults;
 mod fuzz;
+mod modes;
 mod recordings;
 mod reload;
 mod robust;

@@ -315,7 +315,7 @@ fn add_agents(folder: &Path, agents: usize, phones: usize) {
         let text = |text: &str| text.to_owned();
         let site = SiteRow { code: text("load"), name: text("load"), time_zone: text("UTC"), area: text("591") };
         store.sync_sites(&[site]).await.expect("a site");
-        let (people, skills) = (store.site("load"), [Skill { skill: text("general"), level: 5 }]);
+        let (people, skills) = (store.site("load"), [Skill::always("general", 5)]);
         for index in 0..agents {
             let name = agent_name(index);
             let new = NewAgent { name: &name, display_name: "", domain: DOMAIN, password: PASSWORD };

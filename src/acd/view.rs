@@ -118,6 +118,11 @@ impl Acd {
         })
     }
 
+    /// Whether `call` is in the line, or an agent is being rung for it.
+    pub fn knows(&self, call: CallId) -> bool {
+        self.line.find(call).is_some()
+    }
+
     /// Where `call` stands; `None` when it is not in the line. Walks those who wait for the same skills, until as many as
     /// are counted are ahead.
     pub fn position(&self, call: CallId) -> Option<Position> {

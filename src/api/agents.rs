@@ -24,6 +24,9 @@ pub struct Agent {
     /// Name.
     #[schema(example = "1001")]
     pub name: String,
+    /// Team (班组); empty for none.
+    #[serde(default)]
+    pub team: String,
     /// State.
     pub state: StateWord,
     /// Reason of a not-ready state; empty otherwise.
@@ -99,6 +102,7 @@ impl Agent {
         Agent {
             site: site.to_owned(),
             name: agent.name.to_string(),
+            team: agent.team.to_string(),
             state,
             reason: reason.to_owned(),
             since: agent.since.0,

@@ -53,6 +53,10 @@ pub enum Action {
     AgentSet,
     /// See a queue as it stands.
     QueueRead,
+    /// See the modes of queues.
+    ModeRead,
+    /// Open or shut one by hand.
+    ModeSet,
     /// See the figures of past calls.
     FiguresRead,
     /// See a live call.
@@ -164,10 +168,11 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 75] = [
+const GRANTS: [(Role, Action, Grant); 79] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
+    (Role::Agent, Action::ModeRead, SITE),
     (Role::Agent, Action::LiveRead, OWN),
     (Role::Agent, Action::CallHangUp, OWN),
     (Role::Agent, Action::CallDial, OWN),
@@ -180,6 +185,8 @@ const GRANTS: [(Role, Action, Grant); 75] = [
     (Role::TeamLead, Action::AgentRead, SITE),
     (Role::TeamLead, Action::AgentSet, SITE),
     (Role::TeamLead, Action::QueueRead, SITE),
+    (Role::TeamLead, Action::ModeRead, SITE),
+    (Role::TeamLead, Action::ModeSet, SITE),
     (Role::TeamLead, Action::FiguresRead, SITE),
     (Role::TeamLead, Action::TrunkRead, SITE),
     (Role::TeamLead, Action::LiveRead, SITE),
@@ -233,6 +240,7 @@ const GRANTS: [(Role, Action, Grant); 75] = [
     (Role::Admin, Action::TrunkRead, SITE),
     (Role::Admin, Action::AgentRead, SITE),
     (Role::Admin, Action::QueueRead, SITE),
+    (Role::Admin, Action::ModeRead, SITE),
     (Role::Admin, Action::FiguresRead, SITE),
     (Role::Admin, Action::EventRead, SITE),
     (Role::Auditor, Action::AuditRead, SITE),
@@ -292,6 +300,8 @@ impl Action {
             Action::AgentRead => "agent.read",
             Action::AgentSet => "agent.set",
             Action::QueueRead => "queue.read",
+            Action::ModeRead => "mode.read",
+            Action::ModeSet => "mode.set",
             Action::FiguresRead => "figures.read",
             Action::LiveRead => "live.read",
             Action::CallHangUp => "call.hang_up",
@@ -329,7 +339,9 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 26] = [
+    const ACTIONS: [Action; 28] = [
+        Action::ModeRead,
+        Action::ModeSet,
         Action::NodeRead,
         Action::BanRead,
         Action::BanLift,
@@ -361,18 +373,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, "....ooS.oooo.....oo..omm.."),
-        (Role::TeamLead, "...SSSSSSSSSSSSSSSSSSSSSS."),
-        (Role::Qc, ".......S..............MMM."),
-        (Role::Dispatcher, ".......................S.."),
-        (Role::Handler, ".........................."),
-        (Role::Expert, "....oo..oooo.....oo..o...."),
-        (Role::SubCenter, ".........................."),
-        (Role::CallbackAgent, "....oo..mooo.....ooMMm...."),
-        (Role::Supervisor, ".......S...........S...S.."),
-        (Role::Admin, "SSSSS.SS.............S...."),
-        (Role::Auditor, ".........................S"),
-        (Role::Province, ".......S..............MMM."),
+        (Role::Agent, "S.....ooS.oooo.....oo..omm.."),
+        (Role::TeamLead, "SS...SSSSSSSSSSSSSSSSSSSSSS."),
+        (Role::Qc, ".........S..............MMM."),
+        (Role::Dispatcher, ".........................S.."),
+        (Role::Handler, "............................"),
+        (Role::Expert, "......oo..oooo.....oo..o...."),
+        (Role::SubCenter, "............................"),
+        (Role::CallbackAgent, "......oo..mooo.....ooMMm...."),
+        (Role::Supervisor, ".........S...........S...S.."),
+        (Role::Admin, "S.SSSSS.SS.............S...."),
+        (Role::Auditor, "...........................S"),
+        (Role::Province, ".........S..............MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

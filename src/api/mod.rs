@@ -20,6 +20,7 @@ mod listen;
 pub mod live_calls;
 pub mod may;
 pub mod metrics;
+pub mod modes;
 pub mod orders;
 mod page;
 pub mod paging;
@@ -37,6 +38,7 @@ use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
 use crate::call::transfer::Ask;
 use crate::edge::event::{Ban, Source};
+use crate::modes::{Hand, View};
 use crate::node::archive::Archive;
 use crate::node::callbacks as callbacks_node;
 use crate::node::dial::{NotDialled, Wish};
@@ -104,6 +106,10 @@ pub type ListTargets = dyn Fn(SiteId) -> Vec<Seen> + Send + Sync;
 pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + Sync;
 /// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.
 pub type Tell = dyn Fn(Option<SiteId>, Audit) + Send + Sync;
+/// Tells the modes of a site.
+pub type ListModes = dyn Fn(SiteId) -> Vec<View> + Send + Sync;
+/// Takes somebody's word on a mode, or takes it back; false when there is no such mode.
+pub type SetMode = dyn Fn(SiteId, &str, Option<Hand>) -> bool + Send + Sync;
 /// Tells which sources of SIP are banned.
 pub type ListBans = dyn Fn() -> Vec<Ban> + Send + Sync;
 /// Lifts a ban; false when there is none.
@@ -142,6 +148,10 @@ pub struct Node {
     pub want: Arc<SetState>,
     /// Tells the audit.
     pub audit: Arc<Tell>,
+    /// Tells the modes.
+    pub modes: Arc<ListModes>,
+    /// Takes a word on one.
+    pub set_mode: Arc<SetMode>,
     /// Tells the bans.
     pub bans: Arc<ListBans>,
     /// Lifts one.
@@ -236,6 +246,8 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(agents::one))
         .routes(routes!(agents::set_state))
         .routes(routes!(queues::list))
+        .routes(routes!(modes::list))
+        .routes(routes!(modes::set))
         .routes(routes!(trunks::list))
         .routes(routes!(figures::of_calls))
         .routes(routes!(figures::of_agents))

@@ -348,6 +348,30 @@ pub struct QueueVoice {
     pub callback: Option<CallbackVoice>,
     /// Where ways out of it lead, by the number of [`acd::event::To::Elsewhere`].
     pub elsewhere: Vec<Elsewhere>,
+    /// What some citizens hear before the announcement: those of open modes.
+    pub incidents: Vec<Incident>,
+}
+
+/// What citizens whom an incident may concern hear on entering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// This.
+    pub prompt: PromptId,
+    /// Beginnings of their canonical numbers; anybody's when empty.
+    pub callers: Vec<Box<str>>,
+    /// Numbers they dialled; any when empty.
+    pub dialled: Vec<Number>,
+}
+
+impl Incident {
+    /// Whether it is for a citizen with this number, as written in the record, who dialled that one.
+    pub fn concerns(&self, caller: &str, dialled: &str, area_code: &str) -> bool {
+        let canonical = |text: &str| Number::parse(text, area_code).ok();
+        let near = self.callers.is_empty()
+            || canonical(caller).is_some_and(|it| self.callers.iter().any(|prefix| it.as_str().starts_with(&**prefix)));
+        let meant = self.dialled.is_empty() || canonical(dialled).is_some_and(|it| self.dialled.contains(&it));
+        near && meant
+    }
 }
 
 /// What those who wait hear from time to time, between the music.
@@ -392,6 +416,8 @@ pub struct AgentIdentity {
     pub site: SiteId,
     /// Name in facts and the API, and user part of the phone's address-of-record (`1001`).
     pub name: Box<str>,
+    /// Their team (班组); empty for none.
+    pub team: Box<str>,
 }
 
 /// How long a leg may be one-way in a call over no trunk: between registered phones.

@@ -6,6 +6,9 @@ use crate::store::sites::SiteRow;
 use crate::store::{Site, Store};
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use jiff::Timestamp;
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
 use std::io::Read;
 
 #[derive(Debug, Subcommand)]
@@ -24,9 +27,10 @@ pub(super) enum Action {
         /// Name for people.
         #[arg(long, default_value = "")]
         display_name: String,
-        /// A skill and its level, `general` or `general=5` (1 to 9); may be given several times.
+        /// A skill and its level, `general` or `general=5` (1 to 9); for some time only,
+        /// `law=5@2026-12-01..2026-12-31`, first and last day, either of which may be left out. May be given several times.
         #[arg(long = "skill", value_parser = skill)]
-        skills: Vec<Skill>,
+        skills: Vec<Held>,
     },
     /// List a site's agents.
     List {
@@ -44,7 +48,19 @@ pub(super) enum Action {
         name: String,
         /// As for `add`.
         #[arg(long = "skill", value_parser = skill)]
-        skills: Vec<Skill>,
+        skills: Vec<Held>,
+    },
+    /// Put an agent into a team.
+    Team {
+        /// Code of the site.
+        #[arg(long)]
+        site: String,
+        /// Who.
+        #[arg(long)]
+        name: String,
+        /// Name of the team; empty for none.
+        #[arg(long)]
+        team: String,
     },
     /// Give the phone a new password.
     Password {
@@ -84,6 +100,7 @@ impl Action {
             Action::Add { site, .. }
             | Action::List { site }
             | Action::Skills { site, .. }
+            | Action::Team { site, .. }
             | Action::Password { site, .. }
             | Action::Disable { site, .. }
             | Action::Enable { site, .. } => site,
@@ -91,12 +108,47 @@ impl Action {
     }
 }
 
-fn skill(text: &str) -> Result<Skill, String> {
-    let (skill, level) = text.split_once('=').unwrap_or((text, "5"));
-    match level.parse() {
-        Ok(level @ 1..=9) => Ok(Skill { skill: skill.into(), level }),
-        Ok(_) | Err(_) => Err("write NAME or NAME=LEVEL with a level of 1 to 9".into()),
+/// A skill as it is written: its days are those of a site's calendar, which the text does not name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    skill: String,
+    level: u8,
+    first: Option<Date>,
+    last: Option<Date>,
+}
+
+impl Held {
+    fn at(&self, zone: &TimeZone) -> anyhow::Result<Skill> {
+        let midnight =
+            |day: Date| anyhow::Ok(zone.to_zoned(day.to_datetime(Time::midnight()))?.timestamp().as_millisecond());
+        let after = self.last.map(Date::tomorrow).transpose().context("the last day is too late")?;
+        let (valid_from, valid_until) = (self.first.map(midnight).transpose()?, after.map(midnight).transpose()?);
+        Ok(Skill { skill: self.skill.clone(), level: self.level, valid_from, valid_until })
     }
+}
+
+fn skill(text: &str) -> Result<Held, String> {
+    let cure = || {
+        String::from("write NAME, NAME=LEVEL with a level of 1 to 9, or NAME=LEVEL@FIRST..LAST with days as 2026-12-01")
+    };
+    let (text, days) = text.split_once('@').map_or((text, None), |(text, days)| (text, Some(days)));
+    let (skill, level) = text.split_once('=').unwrap_or((text, "5"));
+    let level = level.parse().ok().filter(|level| (1..=9).contains(level)).ok_or_else(cure)?;
+    let (first, last) = match days {
+        Some(days) => days.split_once("..").ok_or_else(cure)?,
+        None => ("", ""),
+    };
+    let day = |text: &str| if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| cure()) };
+    Ok(Held { skill: skill.into(), level, first: day(first)?, last: day(last)? })
+}
+
+/// As it is listed: what is written to have it.
+fn written(skill: &Skill, zone: &TimeZone) -> String {
+    let day = |ms: i64| Timestamp::from_millisecond(ms).map(|moment| moment.to_zoned(zone.clone()).date()).ok();
+    let first = skill.valid_from.and_then(day).map(|day| day.to_string()).unwrap_or_default();
+    let last = skill.valid_until.and_then(|ms| day(ms - 1)).map(|day| day.to_string()).unwrap_or_default();
+    let days = if first.is_empty() && last.is_empty() { String::new() } else { format!("@{first}..{last}") };
+    format!("{}={}{days}", skill.skill, skill.level)
 }
 
 fn password(given: Option<String>) -> anyhow::Result<String> {
@@ -134,7 +186,7 @@ pub(super) fn run(config: &Config, action: Action) -> anyhow::Result<()> {
 async fn act(people: Site<'_>, site: &crate::config::Site, action: Action) -> anyhow::Result<()> {
     match action {
         Action::Add { name, password: given, display_name, skills, .. } => {
-            known_skills(site, &skills)?;
+            let skills = known_skills(site, &skills)?;
             let password = password(given)?;
             let new = NewAgent { name: &name, display_name: &display_name, domain: &site.domain, password: &password };
             people.add_agent(&new).await.with_context(|| format!("agent {name}"))?;
@@ -143,15 +195,18 @@ async fn act(people: Site<'_>, site: &crate::config::Site, action: Action) -> an
         }
         Action::List { .. } => {
             for agent in people.agents().await? {
-                let skills: Vec<String> =
-                    agent.skills.iter().map(|skill| format!("{}={}", skill.skill, skill.level)).collect();
+                let skills: Vec<String> = agent.skills.iter().map(|skill| written(skill, &site.time_zone)).collect();
                 let enabled = if agent.enabled { "" } else { "  (disabled)" };
-                println!("{}  {}  {}{enabled}", agent.name, agent.display_name, skills.join(" "));
+                let team = if agent.team.is_empty() { String::new() } else { format!("  [{}]", agent.team) };
+                println!("{}  {}{team}  {}{enabled}", agent.name, agent.display_name, skills.join(" "));
             }
         }
         Action::Skills { name, skills, .. } => {
-            known_skills(site, &skills)?;
+            let skills = known_skills(site, &skills)?;
             people.set_skills(&name, &skills).await.with_context(|| format!("agent {name}"))?;
+        }
+        Action::Team { name, team, .. } => {
+            people.set_team(&name, &team).await.with_context(|| format!("agent {name}"))?;
         }
         Action::Password { name, password: given, .. } => {
             people.set_password(&name, &password(given)?).await.with_context(|| format!("agent {name}"))?;
@@ -166,11 +221,28 @@ async fn act(people: Site<'_>, site: &crate::config::Site, action: Action) -> an
     Ok(())
 }
 
-fn known_skills(site: &crate::config::Site, skills: &[Skill]) -> anyhow::Result<()> {
-    match skills.iter().find(|skill| site.skill(&skill.skill).is_none()) {
-        Some(unknown) => {
-            bail!("site {} has no skill {:?}; it has: {}", site.code, unknown.skill, site.skills.join(", "))
+fn known_skills(site: &crate::config::Site, skills: &[Held]) -> anyhow::Result<Vec<Skill>> {
+    if let Some(unknown) = skills.iter().find(|skill| site.skill(&skill.skill).is_none()) {
+        bail!("site {} has no skill {:?}; it has: {}", site.code, unknown.skill, site.skills.join(", "));
+    }
+    skills.iter().map(|skill| skill.at(&site.time_zone)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skills_are_listed_as_they_are_written() {
+        let zone = TimeZone::get("Asia/Shanghai").unwrap();
+        for text in ["law=5", "law=9@2026-12-01..2026-12-31", "law=1@..2026-12-31", "law=1@2026-12-01.."] {
+            assert_eq!(written(&skill(text).unwrap().at(&zone).unwrap(), &zone), text);
         }
-        None => Ok(()),
+        let day = skill("law@2026-12-01..2026-12-01").unwrap().at(&zone).unwrap();
+        assert_eq!((day.level, day.valid_from), (5, Some(1_796_054_400_000)));
+        assert_eq!(day.valid_until.unwrap() - day.valid_from.unwrap(), 86_400_000);
+        for wrong in ["law=0", "law=10", "law=5@2026-12-01", "law=5@1..2", "law="] {
+            assert!(skill(wrong).is_err(), "{wrong}");
+        }
     }
 }

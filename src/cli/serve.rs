@@ -126,6 +126,8 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         targets: Arc::new(node.targets()),
         want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),
         audit: Arc::new(node.audit()),
+        modes: Arc::new(node.modes()),
+        set_mode: Arc::new(node.set_mode()),
         bans: Arc::new(move || bans.list()),
         lift_ban: Arc::new(move |source| lift.lift(source)),
         internals: Arc::new(node.internals()),

@@ -11,6 +11,7 @@ pub mod archive;
 pub mod certificates;
 mod dialling;
 mod listeners;
+mod modes;
 mod node;
 mod numbers;
 pub mod outline;
@@ -31,7 +32,7 @@ pub use node::{Api, Journal, Node, Overload, Registrar, Routing, Site, Token};
 pub use problem::{ConfigErrors, Problem};
 
 use crate::base::{PromptId, QueueId, SiteId, SkillId, TrunkId};
-use crate::call::event::SiteSettings;
+use crate::call::event::{QueueVoice, SiteSettings};
 use crate::call::targets::Targets;
 use crate::ivr::Numbers;
 use crate::sip::event::{DomainSettings, Limits, SessionTimers, TrunkSettings};
@@ -76,6 +77,8 @@ pub struct Config {
     dialling: Arc<trunk::Dialling>,
     targets: Arc<Targets>,
     queues: Vec<Vec<queues::Queue>>,
+    /// By [`SiteId`], in the order in which they are laid over each other.
+    modes: Vec<Vec<modes::Mode>>,
     numbers: Numbers,
     prompts: prompts::Prompts,
     outline: Outline,
@@ -120,6 +123,25 @@ impl Config {
         let queues = self.queues[site.index()].iter().map(|queue| queue.settings.clone()).collect();
         let utc_offset_s = self.sites[site.index()].time_zone.to_offset(jiff::Timestamp::now()).seconds();
         acd::event::Settings { site, queues, agents: Vec::new(), utc_offset_s }
+    }
+
+    /// When which modes open.
+    pub fn modes(&self) -> crate::modes::Settings {
+        let rules = |of: &Vec<modes::Mode>| of.iter().map(|mode| mode.rule.clone()).collect();
+        crate::modes::Settings { sites: self.modes.iter().map(rules).collect() }
+    }
+
+    /// Lays the modes of `open` over what the queues of `site` are told; `team_of` says whom belongs where.
+    pub fn lay_modes(
+        &self,
+        site: SiteId,
+        open: &[Box<str>],
+        (acd, voices): (&mut acd::event::Settings, &mut [QueueVoice]),
+        team_of: impl Fn(&acd::event::AgentSettings) -> Option<Box<str>>,
+    ) {
+        for mode in self.modes[site.index()].iter().filter(|mode| open.contains(&mode.rule.name)) {
+            mode.overlay.lay(acd, voices, &team_of);
+        }
     }
 
     /// What the call-backs are told.
@@ -279,11 +301,16 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (mut queues, queues_whole, written) = queues_file.map_or((None, false, None), |source| {
         let Reading { value, whole } = source.read::<schema::Queues>(problems);
-        let check = |raw: &schema::Queues| queues::check(&source, &raw.queue, sites, (&prompts, &targets), problems);
+        let check = |raw: &schema::Queues| {
+            let queues = queues::check(&source, &raw.queue, sites, (&prompts, &targets), problems);
+            let mut check = source::Check { source: &source, problems };
+            let modes = modes::check(&mut check, &raw.mode, sites, (&prompts, &queues));
+            (queues, modes)
+        };
         let queues = value.as_ref().map(check);
         (queues, whole && sites.whole, value.map(|raw| (source, raw.queue)))
     });
-    let known = queues.as_deref().unwrap_or_default();
+    let known = queues.as_ref().map_or(&[][..], |(queues, _)| queues);
     let context = numbers::Context { sites, queues: known, queues_whole, prompts: &prompts };
     let (numbers, after) = numbers::read(&ivr, context, written.as_ref(), problems);
     let music: Vec<PromptId> = known.iter().flatten().map(|queue| queue.voice.music).collect();
@@ -291,12 +318,12 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         prompts.check_lengths(&music, problems);
     }
     for (site, queue, flow) in after {
-        let of_site = queues.as_mut().and_then(|queues| queues.get_mut(site.index()));
+        let of_site = queues.as_mut().and_then(|(queues, _)| queues.get_mut(site.index()));
         if let Some(queue) = of_site.and_then(|of_site| of_site.get_mut(queue.index())) {
             queue.voice.after = Some(flow);
         }
     }
-    let (main, queues) = (main?, queues?);
+    let (main, (queues, modes)) = (main?, queues?);
     Some(Config {
         node: main.node,
         api: main.api,
@@ -315,6 +342,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         dialling,
         targets,
         queues,
+        modes,
         numbers,
         prompts,
         outline: Outline::read(path, root),
@@ -323,6 +351,8 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod mode_tests;
 #[cfg(test)]
 mod routing_tests;
 #[cfg(test)]

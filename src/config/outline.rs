@@ -34,6 +34,8 @@ pub enum Kind {
     Target,
     /// A `[[queue]]`, by site and name.
     Queue,
+    /// A `[[mode]]`, by site and name.
+    Mode,
     /// A `[[number]]`, as written.
     Number,
     /// A file of `ivr-flows`.
@@ -51,6 +53,7 @@ impl Kind {
             Kind::Rule => "dialling rule",
             Kind::Target => "target",
             Kind::Queue => "queue",
+            Kind::Mode => "mode",
             Kind::Number => "number",
             Kind::Flow => "flow",
         }
@@ -122,7 +125,9 @@ impl Outline {
         for (path, _) in files(&sip.join("targets"), "toml").unwrap_or_default() {
             outline.rows(root, (Kind::Target, "target"), table(&path), named);
         }
-        outline.rows(root, (Kind::Queue, "queue"), table(&sip.join("queues.toml")), named);
+        for kind in [(Kind::Queue, "queue"), (Kind::Mode, "mode")] {
+            outline.rows(root, kind, table(&sip.join("queues.toml")), named);
+        }
         for (path, name) in files(&ivr, "toml").unwrap_or_default() {
             match name.as_str() {
                 "numbers" => outline.rows(root, (Kind::Number, "number"), table(&path), |row| text(row, "number")),

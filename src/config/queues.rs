@@ -85,6 +85,7 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
         comfort: raw.comfort.as_ref().map(|raw| comfort(check, raw, prompts)),
         callback: raw.callback.as_ref().map(|raw| callback_voice(check, raw.get_ref(), prompts)),
         elsewhere: Vec::new(),
+        incidents: Vec::new(),
     };
     let callbacks = raw.callback.as_ref().zip(site).map(|(raw, site)| callback_rules(check, raw.get_ref(), site));
     Queue { settings, voice, callbacks }

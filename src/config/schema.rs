@@ -320,6 +320,52 @@ pub(super) struct Target {
 #[serde(deny_unknown_fields)]
 pub(super) struct Queues {
     pub queue: Vec<Queue>,
+    #[serde(default)]
+    pub mode: Vec<Mode>,
+}
+
+/// What queues do otherwise for a time.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mode {
+    pub site: Text,
+    pub name: Text,
+    pub queues: Spanned<Vec<Text>>,
+    #[serde(default)]
+    pub hours: Vec<Text>,
+    pub rush: Option<Spanned<Rush>>,
+    pub skills: Option<Spanned<BTreeMap<Text, Count>>>,
+    pub wrap_up_s: Option<Count>,
+    pub incident: Option<Incident>,
+    #[serde(default)]
+    pub lend: Vec<Lend>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rush {
+    pub normal_per_h: Count,
+    pub times: f64,
+    pub for_min: Count,
+    pub until_times: Option<f64>,
+    pub calm_min: Count,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Incident {
+    pub prompt: Text,
+    #[serde(default)]
+    pub callers: Vec<Text>,
+    #[serde(default)]
+    pub dialled: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lend {
+    pub team: Text,
+    pub skills: BTreeMap<Text, Count>,
 }
 
 #[derive(Debug, Deserialize)]

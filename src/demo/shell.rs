@@ -345,7 +345,7 @@ async fn seat(store: &Store, site: &Site, name: &str, password: &str) -> Result<
             people.add_agent(&new).await?;
         }
     }
-    let skills: Vec<Skill> = site.skills.iter().map(|skill| Skill { skill: skill.to_string(), level: 5 }).collect();
+    let skills: Vec<Skill> = site.skills.iter().map(|skill| Skill::always(skill, 5)).collect();
     Ok(people.set_skills(name, &skills).await?)
 }
 

@@ -265,3 +265,57 @@ fn take(wires: &Wires, wish: Wish) -> Result<(), NotTaken> {
     wires.callbacks.tell(Event::Asked { site: wish.site, record });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::Settings;
+    use super::*;
+    use crate::base::Fact;
+    use crate::base::fact::CallbackResult;
+    use crate::store::sample;
+
+    fn told(revision: u32, result: Option<CallbackResult>) -> Stamped {
+        let record = CallbackRecord {
+            callback: CallbackId(1),
+            revision,
+            number: "+8613800000001".into(),
+            queue: "general".into(),
+            priority: 3,
+            source: CallbackSource::Key,
+            contact: None,
+            order: None,
+            since: Wall(1_000),
+            asked: Wall(1_000),
+            not_before: Wall(1_000),
+            attempts: Vec::new(),
+            closed: result.map(|_| Wall(2_000)),
+            result,
+        };
+        let fact = Fact::Callback(Box::new(record));
+        Stamped { id: FactId(u128::from(revision)), at: Wall(0), site: "a".into(), fact }
+    }
+
+    #[tokio::test]
+    async fn one_whose_end_is_on_its_way_to_the_store_is_not_taken_for_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::memory().await.unwrap();
+        let facts = FactWriter::start(Settings::new(folder.path()), store.clone()).unwrap();
+        let open = OpenCallbacks { facts: facts.clone(), store: store.clone(), sites: vec![(SiteId(0), "a".into())] };
+        facts.tell(told(1, None)).unwrap();
+        assert_eq!(open.clone().read().await.len(), 1);
+        store.run("ALTER TABLE calls RENAME TO away").await;
+        sample::call("a", 1).into_iter().for_each(|fact| facts.tell(fact).unwrap());
+        facts.tell(told(2, Some(CallbackResult::Reached))).unwrap();
+        let mut reading = std::pin::pin!(open.read());
+        while facts.counts().sql_errors < 2 {
+            tokio::select! {
+                biased;
+                _ = &mut reading => panic!("the store has not heard of the end"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        store.run("ALTER TABLE away RENAME TO calls").await;
+        assert_eq!(reading.await, []);
+        facts.close().await;
+    }
+}

@@ -65,6 +65,8 @@ pub struct Agent {
     pub site: SiteId,
     /// Name in facts and the API.
     pub name: Arc<str>,
+    /// Team; empty for none.
+    pub team: Arc<str>,
     /// State, with the reason of a not-ready one.
     pub state: AgentState,
     /// Since when.
@@ -405,13 +407,18 @@ impl Board {
         }
         for (id, identity) in (0u32..).map(AgentId).zip(&calls.agents) {
             let Some(identity) = identity else { continue };
-            if self.agent(id).is_some() {
+            if let Some(known) = self.agent(id) {
+                if *known.team != *identity.team {
+                    let moved = Agent { team: Arc::from(&*identity.team), ..known.clone() };
+                    self.publish(at, Object::Agent(moved), false);
+                }
                 continue;
             }
             let name: Arc<str> = Arc::from(&*identity.name);
             self.agents.insert((identity.site, Arc::clone(&name)), id);
             let (site, state) = (identity.site, AgentState::Offline);
-            let row = Agent { id, site, name, state, since: at, contact: None, phone_up: false };
+            let team = Arc::from(&*identity.team);
+            let row = Agent { id, site, name, team, state, since: at, contact: None, phone_up: false };
             self.publish(at, Object::Agent(row), false);
         }
     }

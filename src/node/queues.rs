@@ -7,7 +7,7 @@ use super::routing::{Tale, Why};
 use super::standing::{KEEP_EVERY, ToKeeper, put_agent};
 use super::wires::{Wires, lock};
 use crate::acd::Acd;
-use crate::acd::event::{AgentChange, AgentState, Command, Event, Settings};
+use crate::acd::event::{AgentChange, AgentState, Command, Event, Patience, Settings};
 use crate::base::fact::{AgentChanged, Fact, Stamped};
 use crate::base::{AgentId, FactId, Mint, Mono, Now, SiteId};
 use crate::call::event::Event as ToCalls;
@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 
 /// Messages taken from the mailbox at once.
 const BATCH_MAX: usize = 256;
+/// Who has waited longer, and is named to the queue, has been named before.
+const NEWCOMER: Duration = Duration::from_secs(1);
 /// Looked at the clock at least this often.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -90,6 +92,14 @@ impl AcdTask {
                 let now = clock::now();
                 if let Event::Want { agent, .. } | Event::Phone { agent, .. } = &event {
                     self.changed.insert(*agent);
+                }
+                // Named again, or come from another queue, one is no new caller.
+                if let Event::Enqueue(caller) = &event
+                    && caller.patience == Patience::Bounded
+                    && now.mono.since(caller.since) < NEWCOMER
+                    && !self.acd.knows(caller.call)
+                {
+                    self.wires.modes.arrived(now, self.site, caller.queue);
                 }
                 self.take(now, Some(event), &mut commands);
             }

@@ -77,7 +77,7 @@ mod tests {
             area_code: "".into(),
             queues: Vec::new(),
         };
-        let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into() });
+        let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into(), team: "".into() });
         let settings = Settings {
             sites: vec![site("a"), site("b")],
             agents: vec![agent(1, "1001"), None, agent(0, "1001")],

@@ -5,7 +5,7 @@
 
 use super::clock;
 use super::listeners::Listeners;
-use super::setup::Setup;
+use super::setup::{People, Setup};
 use super::start::{Current, StartError, configure};
 use super::wires::{Wires, lock};
 use crate::config::Config;
@@ -53,7 +53,7 @@ impl Reload {
             return Err(ReloadError::Restart(fixed));
         }
         config.continues(&before.config);
-        let mut setup = Setup::load(&config, &before.listeners, &self.store).await?;
+        let people = People::load(&config, &self.store).await?;
         let (listeners, table) = {
             let mut listeners = lock(&self.listeners);
             listeners.exchange(&config)?;
@@ -61,7 +61,9 @@ impl Reload {
         };
         // Before the shards: a call by a new trunk asks for its channel.
         self.wires.trunks.configure(clock::now(), table);
-        setup.hear(listeners.clone());
+        // Those that are new open with the next look at the clock.
+        self.wires.modes.configure(config.modes());
+        let setup = Setup::join(&config, &listeners, people, &self.wires.modes.open(), clock::now().wall);
         self.current.store(Arc::new(Current { config: Arc::new(config), listeners }));
         configure(&self.wires, setup);
         // Last: a message by a new listener must find shards that know it.

@@ -1,14 +1,38 @@
 //! What the machines of a node are told: configuration from files, people from SQL, joined.
 
 use crate::acd::explain::Names;
-use crate::base::{AgentId, SiteId};
+use crate::base::{AgentId, SiteId, Wall};
 use crate::call::event::AgentIdentity;
 use crate::config::Config;
+use crate::sip::event::Credential;
 use crate::store::agents::AgentRow;
 use crate::store::{Store, StoreError};
 use crate::{acd, call, callback, sip};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Those who answer, as SQL knows them.
+#[derive(Debug)]
+pub(super) struct People {
+    agents: Vec<AgentRow>,
+    credentials: Arc<Vec<Credential>>,
+    /// Which state of theirs this is.
+    pub(super) revision: i64,
+}
+
+impl People {
+    /// Of all sites.
+    pub(super) async fn load(config: &Config, store: &Store) -> Result<Arc<People>, StoreError> {
+        // Read first: a change that comes in between is seen at the next look.
+        let revision = store.people_revision().await?;
+        let mut agents: Vec<AgentRow> = Vec::new();
+        for site in &config.sites {
+            agents.extend(store.site(&site.code).agents().await?);
+        }
+        let credentials = Arc::new(store.credentials().await?);
+        Ok(Arc::new(People { agents, credentials, revision }))
+    }
+}
 
 /// One generation of settings.
 #[derive(Debug)]
@@ -21,49 +45,57 @@ pub(super) struct Setup {
     /// By site: the names of its skills.
     skills: Vec<Vec<Box<str>>>,
     by_phone: BTreeMap<(Box<str>, Box<str>), (SiteId, AgentId)>,
-    /// How many people there are, and which state of theirs this is.
-    pub(super) people: usize,
-    pub(super) revision: i64,
+    /// Of whom it was made.
+    pub(super) people: Arc<People>,
+    /// When the next skill of somebody begins or ends.
+    changes_at: Option<Wall>,
 }
 
 impl Setup {
-    /// Joins what the files say, with the listeners as they were bound, and the people of all sites.
-    pub(super) async fn load(
+    /// Joins what the files say, with the listeners as they were bound, the people, and the modes that are `open` by site.
+    pub(super) fn join(
         config: &Config,
         listeners: &[sip::event::ListenerSettings],
-        store: &Store,
-    ) -> Result<Setup, StoreError> {
-        // Read first: a change that comes in between is seen at the next look.
-        let revision = store.people_revision().await?;
-        let mut people: Vec<AgentRow> = Vec::new();
-        for site in &config.sites {
-            people.extend(store.site(&site.code).agents().await?);
-        }
-        let credentials = store.credentials().await?;
-        let sip =
-            sip::event::Settings { listeners: listeners.to_vec(), credentials: Arc::new(credentials), ..config.sip() };
+        people: Arc<People>,
+        open: &[Vec<Box<str>>],
+        now: Wall,
+    ) -> Setup {
+        let (listeners, credentials) = (listeners.to_vec(), people.credentials.clone());
+        let sip = sip::event::Settings { listeners, credentials, ..config.sip() };
         let mut calls = config.calls();
         let mut acd: Vec<_> = (0u16..).zip(&config.sites).map(|(id, _)| config.acd(SiteId(id))).collect();
         let mut by_phone = BTreeMap::new();
-        for person in people.iter().filter(|person| person.enabled) {
+        for person in people.agents.iter().filter(|person| person.enabled) {
             let Some(site) = config.site_id(&person.site) else { continue };
             let agent = AgentId(person.number);
             if calls.agents.len() <= agent.index() {
                 calls.agents.resize(agent.index() + 1, None);
             }
-            calls.agents[agent.index()] = Some(AgentIdentity { site, name: person.name.as_str().into() });
-            acd[site.index()].agents.push(person.settings(&config.sites[site.index()].skills));
+            let (name, team) = (person.name.as_str().into(), person.team.as_str().into());
+            calls.agents[agent.index()] = Some(AgentIdentity { site, name, team });
+            acd[site.index()].agents.push(person.settings(&config.sites[site.index()].skills, now));
             by_phone.insert((person.name.as_str().into(), person.domain.as_str().into()), (site, agent));
+        }
+        for ((id, acd), open) in (0u16..).map(SiteId).zip(&mut acd).zip(open) {
+            let agents = &calls.agents;
+            let team_of = |agent: &acd::event::AgentSettings| Some(agents[agent.agent.index()].as_ref()?.team.clone());
+            config.lay_modes(id, open, (acd, &mut calls.sites[id.index()].queues), team_of);
         }
         let acd = acd.into_iter().map(Arc::new).collect();
         let skills = config.sites.iter().map(|site| site.skills.clone()).collect();
         let (sip, calls, callbacks) = (Arc::new(sip), Arc::new(calls), Arc::new(config.callbacks()));
-        Ok(Setup { sip, calls, callbacks, acd, skills, by_phone, people: people.len(), revision })
+        let changes_at = people.agents.iter().filter_map(|person| person.changes_after(now)).min();
+        Setup { sip, calls, callbacks, acd, skills, by_phone, people, changes_at }
     }
 
-    /// Other listeners than it was loaded with.
-    pub(super) fn hear(&mut self, listeners: Vec<sip::event::ListenerSettings>) {
-        Arc::make_mut(&mut self.sip).listeners = listeners;
+    /// Whether somebody's skill has begun or ended since it was joined.
+    pub(super) fn is_stale(&self, now: Wall) -> bool {
+        self.changes_at.is_some_and(|at| at <= now)
+    }
+
+    /// How many people there are.
+    pub(super) fn head_count(&self) -> usize {
+        self.people.agents.len()
     }
 
     /// Made of settings alone, without people.
@@ -72,7 +104,8 @@ impl Setup {
         let acd = calls.sites.iter().map(|_| Arc::default()).collect();
         let callbacks = Arc::default();
         let skills = calls.sites.iter().map(|_| Vec::new()).collect();
-        Setup { sip, calls, callbacks, acd, skills, by_phone: BTreeMap::new(), people: 0, revision: 0 }
+        let people = Arc::new(People { agents: Vec::new(), credentials: Arc::default(), revision: 0 });
+        Setup { sip, calls, callbacks, acd, skills, by_phone: BTreeMap::new(), people, changes_at: None }
     }
 
     /// The agent whose phone has this address-of-record.

@@ -12,6 +12,7 @@ use super::internals::{Internals, Sources};
 use super::listeners::{Listeners, Listening};
 use super::live::{Delta, Live};
 use super::media::{self, MediaThreads};
+use super::modes::ModeBook;
 use super::queues::AcdTask;
 use super::recall::Memory;
 use super::recorder::{self, Recorder};
@@ -20,7 +21,8 @@ use super::reload::Reload;
 use super::restore::{Restored, restore, shown};
 use super::routes::Routes;
 use super::routing::{RoutingWriter, Tale};
-use super::setup::Setup;
+use super::settings::SettingsWatch;
+use super::setup::{People, Setup};
 use super::shards::{Keeping, ShardMailbox, ShardTask};
 use super::standing::{Before, Keeper};
 use super::transfers::Asked;
@@ -56,8 +58,6 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// How often people are looked up again: an agent added on the command line can register this soon.
-const PEOPLE_EVERY: Duration = Duration::from_secs(1);
 /// How often certificates are looked at: one that was replaced on disk is used this soon.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 /// Recorder threads: one slow disk operation must not stop all files.
@@ -144,15 +144,14 @@ impl Node {
     /// # Errors
     /// [`StartError`]; nothing keeps running then.
     pub async fn start(config: Config) -> Result<Node, StartError> {
-        let started = std::time::Instant::now();
+        let (started, config) = (std::time::Instant::now(), Arc::new(config));
         limits_raised();
-        let config = Arc::new(config);
         let seed = random_seed()?;
         let library = library(&config)?;
         let store = open_store(&config).await?;
         tls::install_provider();
         let listeners = Listeners::bind(&config)?;
-        let setup = Setup::load(&config, &listeners.settings(), &store).await?;
+        let (setup, modes) = first_setup(&config, &listeners, &store).await?;
         let facts = FactWriter::start(fact_settings(&config), store.clone())?;
         let (tell, facts_refused) = teller(facts.clone());
         let (keeper, before) = Keeper::start(&config.node.data_dir)?;
@@ -181,6 +180,7 @@ impl Node {
             facts: Box::new(tell),
             memory: Memory::of(store.clone()),
             callbacks,
+            modes,
             faults: Faults::default(),
             edge,
         });
@@ -339,7 +339,7 @@ impl Node {
     fn spawn_watches(&mut self) {
         self.spawn_edge_watch();
         self.spawn_certificate_watch();
-        self.spawn_people_watch();
+        self.spawn_settings_watch();
         self.tasks.push(tokio::spawn(trunks::run(self.wires.clone(), Resolver::of_system())));
     }
 
@@ -359,21 +359,15 @@ impl Node {
         }));
     }
 
-    /// Agents who were added, changed or removed in SQL take effect while calls run.
-    fn spawn_people_watch(&mut self) {
-        let current = self.current.clone();
-        let (store, wires) = (self.store.clone(), self.wires.clone());
-        self.tasks.push(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(PEOPLE_EVERY).await;
-                match newer(&current.load_full(), &store, wires.setup.load().revision).await {
-                    Ok(Some(setup)) => configure(&wires, setup),
-                    Ok(None) => {}
-                    // Phones and agents go on as they were last known.
-                    Err(error) => tracing::warn!(%error, "agents cannot be read from the database"),
-                }
-            }
-        }));
+    /// Agents who were added, changed or removed in SQL, skills that begin or end, and modes take effect while calls run.
+    fn spawn_settings_watch(&mut self) {
+        let watch = SettingsWatch {
+            current: self.current.clone(),
+            store: self.store.clone(),
+            wires: self.wires.clone(),
+            mint: Mint::new(STREAM_BEYOND_SHARDS + 514, self.seed),
+        };
+        self.tasks.push(tokio::spawn(watch.run()));
     }
 
     /// Where and how SIP was spoken at the start, in listener order.
@@ -519,8 +513,18 @@ fn shared(setup: Setup) -> (Arc<Live>, Arc<ArcSwap<Setup>>) {
 }
 
 fn start_routing(config: &Config, wires: &Wires) -> io::Result<(RoutingWriter, Vec<Tale>)> {
-    let codes = config.sites.iter().map(|site| site.code.clone()).collect();
-    RoutingWriter::start(config.routing_folder(), config.routing, codes, &wires.faults.routing)
+    RoutingWriter::start(config.routing_folder(), config.routing, codes(config), &wires.faults.routing)
+}
+
+/// What the machines are told at the start, and the modes that stand then.
+async fn first_setup(config: &Config, listeners: &Listeners, store: &Store) -> Result<(Setup, ModeBook), StoreError> {
+    let modes = ModeBook::read(config.node.data_dir.join("modes.json"), codes(config), config.modes());
+    let people = People::load(config, store).await?;
+    Ok((Setup::join(config, &listeners.settings(), people, &modes.open(), clock::now().wall), modes))
+}
+
+fn codes(config: &Config) -> Vec<Box<str>> {
+    config.sites.iter().map(|site| site.code.clone()).collect()
 }
 
 fn acd_agents(settings: &acd::event::Settings) -> Vec<AgentId> {
@@ -583,7 +587,7 @@ pub(super) fn configure(wires: &Wires, setup: Setup) {
         wires.to_shard(ShardId(index as u8), shard::Event::Configure { sip, calls });
     }
     wires.live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
-    tracing::info!(agents = setup.people, "agents were read anew");
+    tracing::info!(agents = setup.head_count(), "agents and queues are told anew");
 }
 
 /// The database, with the sites of the files.
@@ -591,14 +595,6 @@ async fn open_store(config: &Config) -> Result<Store, StartError> {
     let store = Store::open(&config.database).await?;
     store.sync_sites(&site_rows(config)).await?;
     Ok(store)
-}
-
-/// The settings with the people as they are now, unless nothing changed since `known`.
-async fn newer(current: &Current, store: &Store, known: i64) -> Result<Option<Setup>, StoreError> {
-    if store.people_revision().await? == known {
-        return Ok(None);
-    }
-    Setup::load(&current.config, &current.listeners, store).await.map(Some)
 }
 
 fn save_registrations(wires: &Wires) {

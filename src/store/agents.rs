@@ -5,7 +5,7 @@
 
 use super::{Site, Store, StoreError};
 use crate::acd::event::AgentSettings;
-use crate::base::{AgentId, SkillId};
+use crate::base::{AgentId, SkillId, Wall};
 use crate::sip::event::Credential;
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -29,6 +29,8 @@ pub struct AgentRow {
     pub domain: String,
     /// Whether they may register and log in.
     pub enabled: bool,
+    /// Their team; empty for none.
+    pub team: String,
     /// Skills by name.
     pub skills: Vec<Skill>,
 }
@@ -40,6 +42,23 @@ pub struct Skill {
     pub skill: String,
     /// 1 (least) to 9.
     pub level: u8,
+    /// From when on it holds, in milliseconds since 1970; `None`: always did.
+    #[serde(default)]
+    pub valid_from: Option<i64>,
+    /// The first moment at which it holds no more; `None`: always will.
+    #[serde(default)]
+    pub valid_until: Option<i64>,
+}
+
+impl Skill {
+    /// One that always holds.
+    pub fn always(skill: &str, level: u8) -> Skill {
+        Skill { skill: skill.into(), level, valid_from: None, valid_until: None }
+    }
+
+    fn holds(&self, now: Wall) -> bool {
+        self.valid_from.is_none_or(|from| from <= now.0) && self.valid_until.is_none_or(|until| now.0 < until)
+    }
 }
 
 /// A new agent.
@@ -73,9 +92,12 @@ pub enum AgentError {
     /// The password is empty.
     #[error("the password is empty")]
     EmptyPassword,
-    /// A level is not 1–9, or a skill is named twice or not at all.
-    #[error("skills are named once each, with a level of 1 to 9")]
+    /// A level is not 1–9, a skill is named twice or not at all, or ends before it begins.
+    #[error("skills are named once each, with a level of 1 to 9 and an end after their beginning")]
     BadSkill,
+    /// The name of a team is too long.
+    #[error("the name of a team has at most {NAME_BYTES_MAX} bytes")]
+    BadTeam,
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -88,12 +110,19 @@ impl From<sqlx::Error> for AgentError {
 }
 
 impl AgentRow {
-    /// What the ACD needs of them. `skills` lists the site's skill names in the order of their ids; a skill that no queue
-    /// of the configuration asks for is left out.
-    pub fn settings(&self, skills: &[Box<str>]) -> AgentSettings {
+    /// What the ACD needs of them at this moment. `skills` lists the site's skill names in the order of their ids; a skill
+    /// that no queue of the configuration asks for is left out.
+    pub fn settings(&self, skills: &[Box<str>], now: Wall) -> AgentSettings {
         let id_of = |name: &str| u8::try_from(skills.iter().position(|known| **known == *name)?).ok().map(SkillId);
-        let held = self.skills.iter().filter_map(|held| Some((id_of(&held.skill)?, held.level)));
+        let held = self.skills.iter().filter(|held| held.holds(now));
+        let held = held.filter_map(|held| Some((id_of(&held.skill)?, held.level)));
         AgentSettings { agent: AgentId(self.number), skills: held.collect() }
+    }
+
+    /// The next moment at which one of their skills begins or ends.
+    pub fn changes_after(&self, now: Wall) -> Option<Wall> {
+        let moments = self.skills.iter().flat_map(|held| [held.valid_from, held.valid_until]);
+        moments.flatten().filter(|moment| *moment > now.0).min().map(Wall)
     }
 }
 
@@ -123,16 +152,23 @@ impl Site<'_> {
             display_name: String,
             domain: String,
             enabled: bool,
+            team: String,
         }
         let mut moment = self.store.readers.begin().await?;
-        let rows = "SELECT name, number, display_name, domain, enabled FROM agents WHERE site = $1 ORDER BY number";
+        let rows =
+            "SELECT name, number, display_name, domain, enabled, team FROM agents WHERE site = $1 ORDER BY number";
         let rows: Vec<Row> = sqlx::query_as(rows).bind(self.code).fetch_all(&mut *moment).await?;
-        let skills = "SELECT agent, skill, level FROM agent_skills WHERE site = $1 ORDER BY agent, skill";
-        let skills: Vec<(String, String, i64)> = sqlx::query_as(skills).bind(self.code).fetch_all(&mut *moment).await?;
+        let skills = "SELECT agent, skill, level, valid_from, valid_until FROM agent_skills WHERE site = $1 \
+                      ORDER BY agent, skill";
+        let skills: Vec<SkillRow> = sqlx::query_as(skills).bind(self.code).fetch_all(&mut *moment).await?;
         let skills_of = |name: &str| {
             let first = skills.partition_point(|(agent, ..)| agent.as_str() < name);
             let of_agent = skills[first..].iter().take_while(|(agent, ..)| agent == name);
-            of_agent.map(|(_, skill, level)| Skill { skill: skill.clone(), level: level_of(*level) }).collect()
+            let skill = |(_, skill, level, valid_from, valid_until): &SkillRow| {
+                let (valid_from, valid_until) = (*valid_from, *valid_until);
+                Skill { skill: skill.clone(), level: level_of(*level), valid_from, valid_until }
+            };
+            of_agent.map(skill).collect()
         };
         let agent = |row: Row| AgentRow {
             site: self.code.into(),
@@ -142,6 +178,7 @@ impl Site<'_> {
             display_name: row.display_name,
             domain: row.domain,
             enabled: row.enabled,
+            team: row.team,
         };
         Ok(rows.into_iter().map(agent).collect())
     }
@@ -178,11 +215,22 @@ impl Site<'_> {
         Ok(self.store.people_changed().await?)
     }
 
+    /// Puts an agent into a team; into none when its name is empty.
+    pub async fn set_team(&self, name: &str, team: &str) -> Result<(), AgentError> {
+        if team.len() > NAME_BYTES_MAX {
+            return Err(AgentError::BadTeam);
+        }
+        let update = sqlx::query("UPDATE agents SET team = $3 WHERE site = $1 AND name = $2");
+        found(update.bind(self.code).bind(name).bind(team).execute(&self.store.writer).await?.rows_affected())?;
+        Ok(self.store.people_changed().await?)
+    }
+
     /// Makes these an agent's skills, in place of all before.
     pub async fn set_skills(&self, name: &str, skills: &[Skill]) -> Result<(), AgentError> {
         let names: std::collections::BTreeSet<&str> = skills.iter().map(|held| held.skill.as_str()).collect();
         let levels_fit = skills.iter().all(|held| (1..=9).contains(&held.level));
-        if !levels_fit || names.len() != skills.len() || names.contains("") {
+        let end = |held: &Skill| held.valid_from.zip(held.valid_until).is_some_and(|(from, until)| until <= from);
+        if skills.iter().any(end) || !levels_fit || names.len() != skills.len() || names.contains("") {
             return Err(AgentError::BadSkill);
         }
         let mut transaction = self.store.begin().await?;
@@ -193,8 +241,10 @@ impl Site<'_> {
             return Err(AgentError::UnknownAgent);
         }
         for held in skills {
-            let insert = sqlx::query("INSERT INTO agent_skills (site, agent, skill, level) VALUES ($1, $2, $3, $4)");
-            let insert = insert.bind(self.code).bind(name).bind(&held.skill).bind(i64::from(held.level));
+            let insert = "INSERT INTO agent_skills (site, agent, skill, level, valid_from, valid_until) \
+                          VALUES ($1, $2, $3, $4, $5, $6)";
+            let insert = sqlx::query(insert).bind(self.code).bind(name).bind(&held.skill).bind(i64::from(held.level));
+            let insert = insert.bind(held.valid_from).bind(held.valid_until);
             insert.execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
@@ -230,6 +280,9 @@ impl Store {
         rows.into_iter().map(credential).collect()
     }
 }
+
+/// Agent, skill, level, from when on and until before when.
+type SkillRow = (String, String, i64, Option<i64>, Option<i64>);
 
 /// H(A1) in hexadecimal, for both algorithms.
 struct Secret {
@@ -306,7 +359,7 @@ mod tests {
     }
 
     fn skill(skill: &str, level: u8) -> Skill {
-        Skill { skill: skill.into(), level }
+        Skill::always(skill, level)
     }
 
     #[tokio::test]
@@ -335,7 +388,7 @@ mod tests {
         seen.push(store.people_revision().await.unwrap());
         site.set_enabled("1001", false).await.unwrap();
         seen.push(store.people_revision().await.unwrap());
-        site.set_skills("1001", &[Skill { skill: "general".into(), level: 5 }]).await.unwrap();
+        site.set_skills("1001", &[Skill::always("general", 5)]).await.unwrap();
         seen.push(store.people_revision().await.unwrap());
         assert!(seen.is_sorted_by(|before, after| before < after), "{seen:?}");
         assert!(site.set_enabled("1002", false).await.is_err());
@@ -399,8 +452,29 @@ mod tests {
         for bad in [&[skill("water", 0)][..], &[skill("water", 10)], &[skill("x", 1), skill("x", 2)], &[skill("", 1)]] {
             assert!(matches!(a.set_skills("1001", bad).await, Err(AgentError::BadSkill)));
         }
-        let settings = a.agents().await.unwrap()[0].settings(&["heating".into(), "power".into(), "water".into()]);
+        let settings =
+            a.agents().await.unwrap()[0].settings(&["heating".into(), "power".into(), "water".into()], Wall(0));
         let expected = AgentSettings { agent: AgentId(0), skills: vec![(SkillId(0), 1), (SkillId(2), 9)] };
         assert_eq!(settings, expected);
+    }
+
+    #[tokio::test]
+    async fn a_skill_holds_between_its_dates_and_a_team_is_shown() {
+        let store = store().await;
+        let site = store.site("a");
+        site.add_agent(&agent("1001", "a.example")).await.unwrap();
+        let dated = |from, until| Skill { valid_from: from, valid_until: until, ..Skill::always("law", 3) };
+        site.set_skills("1001", &[Skill::always("general", 5), dated(Some(10), Some(20))]).await.unwrap();
+        site.set_team("1001", "后备").await.unwrap();
+        assert!(matches!(site.set_team("9", "x").await, Err(AgentError::UnknownAgent)));
+        assert!(matches!(site.set_team("1001", &"x".repeat(65)).await, Err(AgentError::BadTeam)));
+        assert!(matches!(site.set_skills("1001", &[dated(Some(5), Some(5))]).await, Err(AgentError::BadSkill)));
+        let agent = &site.agents().await.unwrap()[0];
+        assert_eq!(agent.team, "后备");
+        let skills = ["general".into(), "law".into()];
+        for (now, held, next) in [(9, 1, Some(10)), (10, 2, Some(20)), (19, 2, Some(20)), (20, 1, None)] {
+            assert_eq!(agent.settings(&skills, Wall(now)).skills.len(), held, "{now}");
+            assert_eq!(agent.changes_after(Wall(now)), next.map(Wall), "{now}");
+        }
     }
 }

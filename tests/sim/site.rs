@@ -130,7 +130,7 @@ impl Plan {
     }
 
     fn identity(&self, person: &Person) -> Option<AgentIdentity> {
-        person.employed.then(|| AgentIdentity { site: person.site, name: person.user.as_str().into() })
+        person.employed.then(|| AgentIdentity { site: person.site, name: person.user.as_str().into(), team: "".into() })
     }
 
     fn sip(&self) -> SipSettings {
@@ -228,6 +228,7 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         }),
         callback: None,
         elsewhere: Vec::new(),
+        incidents: Vec::new(),
     };
     SiteSettings {
         code: CODES[site].into(),

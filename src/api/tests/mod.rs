@@ -19,11 +19,12 @@ use crate::base::hours::Hours;
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
-use crate::call::lamp::{Lamp, LastTry, Light, Use, Why};
+use crate::call::lamp::{self, Lamp, LastTry, Light, Use};
 use crate::call::supervise;
 use crate::call::targets::Target;
 use crate::call::transfer::{Ask, NotTransferred};
 use crate::edge::event::Ban;
+use crate::modes::{View, Why};
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Delta, Live};
@@ -146,7 +147,7 @@ fn water(site: u16) -> Target {
 /// A target to which no route led lately.
 fn seen(target: Target) -> Seen {
     let last = LastTry { at: Wall(6_000), result: TransferResult::Unreachable, status: Some(503) };
-    let lamp = Lamp { light: Light::Unreachable, why: Why::LastTry, since: Some(Wall(6_000)) };
+    let lamp = Lamp { light: Light::Unreachable, why: lamp::Why::LastTry, since: Some(Wall(6_000)) };
     Seen { target, lamp, used: Use { running: 1, last: Some(last) } }
 }
 
@@ -157,7 +158,7 @@ fn configuration() -> Delta {
         area_code: "".into(),
         queues: vec![],
     };
-    let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into() });
+    let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into(), team: "".into() });
     let calls = CallSettings {
         sites: vec![site("fz"), site("ly")],
         agents: vec![agent(0, "1001"), agent(0, "1002"), agent(1, "2001")],
@@ -265,6 +266,19 @@ fn answers(asked: &mut Asked, wish: super::Intervention) -> Result<oneshot::Rece
     Ok(answer)
 }
 
+fn hung_up(asked: &mut Asked, call: CallId) -> Result<(), Busy> {
+    if asked.busy {
+        return Err(Busy);
+    }
+    asked.hung_up.push(call);
+    Ok(())
+}
+
+/// A mode that a rush has opened.
+fn storm() -> View {
+    View { name: "storm".into(), open: Some((Why::Rush, Wall(1))), hand: None, arrivals: Some((31, 30)) }
+}
+
 async fn two_sites() -> Two {
     let live = Arc::new(Live::new(Wall(1_000)));
     let ready = |agent| {
@@ -291,14 +305,7 @@ async fn two_sites() -> Two {
         routing: folder.path().join("routing"),
         recordings_roots: vec![folder.path().join("first"), folder.path().to_owned()],
         tokens: Arc::new(ArcSwap::from_pointee(tokens())),
-        hang_up: Arc::new(move |call| {
-            let mut asked = hang_up.lock().unwrap();
-            if asked.busy {
-                return Err(Busy);
-            }
-            asked.hung_up.push(call);
-            Ok(())
-        }),
+        hang_up: Arc::new(move |call| hung_up(&mut hang_up.lock().unwrap(), call)),
         call_back: Arc::new(|_| Ok(())),
         dial: Arc::new(move |wish| match &*wish.number {
             "10086" => Err(NotDialled::NotListed),
@@ -321,6 +328,8 @@ async fn two_sites() -> Two {
             Ok(())
         }),
         audit: Arc::new(move |site, fact| audit.lock().unwrap().audit.push((site, fact))),
+        modes: Arc::new(|_| vec![storm()]),
+        set_mode: Arc::new(|_, name, _| name == "storm"),
         bans: Arc::new(|| {
             let source = "203.0.113.9".parse().unwrap();
             vec![Ban { source, since: Wall(1), until: Wall(60_001), times: 1 }]

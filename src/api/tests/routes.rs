@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 async fn agents_and_queues_are_shown_as_they_stand() {
     let site = two_sites().await;
     let agent = site.get("/agents/1001", "fz-team_lead").await.json();
-    let expected = json!({"site": "fz", "name": "1001", "state": "talking", "reason": "", "since": 1_000,
+    let expected = json!({"site": "fz", "name": "1001", "team": "", "state": "talking", "reason": "", "since": 1_000,
         "contact": null, "phone_up": false});
     assert_eq!(agent, expected);
     let queues = site.get("/queues", "fz-team_lead").await.json();
@@ -18,6 +18,28 @@ async fn agents_and_queues_are_shown_as_they_stand() {
         "talking": 1, "ready": 0}]});
     assert_eq!(queues, expected);
     site.get("/agents/9999", "fz-team_lead").await.problem(404);
+}
+
+#[tokio::test]
+async fn modes_are_shown_and_a_word_on_one_is_taken() {
+    let site = two_sites().await;
+    let shown = site.get("/modes", "fz-agent").await.json();
+    let storm = json!({"name": "storm", "open": true, "why": "rush", "since": 1, "hand": null, "arrivals": 31,
+        "arrivals_max": 30});
+    assert_eq!(shown, json!({"items": [storm]}));
+    let put = |name: &'static str, token: &'static str, body: &'static str| {
+        let site = &site;
+        async move { site.ask(Method::PUT, &format!("/modes/{name}"), token, body).await }
+    };
+    for body in [r#"{"open":true}"#, r#"{"open":false,"for_s":604800}"#, r#"{"open":null}"#] {
+        assert_eq!(put("storm", "fz-team_lead", body).await.status, StatusCode::ACCEPTED);
+    }
+    let audit = site.audit();
+    assert_eq!((audit.len(), &*audit[0].1.action, &*audit[0].1.object), (3, "mode.set", "storm"));
+    put("storm", "fz-agent", r#"{"open":true}"#).await.problem(403);
+    put("calm", "fz-team_lead", r#"{"open":true}"#).await.problem(404);
+    put("storm", "fz-team_lead", r#"{"open":true,"for_s":604801}"#).await.problem(400);
+    put("storm", "fz-team_lead", r#"{"state":"open"}"#).await.problem(422);
 }
 
 #[tokio::test]
@@ -291,7 +313,9 @@ async fn a_store_that_is_away_is_503_and_live_data_goes_on() {
 }
 
 /// Every path below the prefix.
-const PATHS: [&str; 36] = [
+const PATHS: [&str; 38] = [
+    "/modes",
+    "/modes/{name}",
     "/calls/{contact}/routing",
     "/agents",
     "/agents/{name}",

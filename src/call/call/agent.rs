@@ -7,7 +7,7 @@ use super::{
 };
 use crate::acd::event::{Declined, Enqueue, Event as Acd, Lease};
 use crate::base::fact::{AttemptOutcome, Party};
-use crate::base::{AgentId, LegId, Mono, Now, QueueId};
+use crate::base::{AgentId, LegId, Mono, Now, PromptId, QueueId};
 use crate::call::event::{Command, Settings, Towards};
 use crate::call::leg::{Dialog, Leg};
 use crate::sip::event::{Action as Sip, Destination, Ending, Invite};
@@ -43,11 +43,28 @@ impl Call {
         let name = self.site().queues[queue.index()].name.clone();
         self.came(out);
         self.book.queued(now, &name, self.order, out);
-        match self.site().queues[queue.index()].announcement {
-            Some(announcement) => self.play(vec![announcement], false, out),
-            None => self.music(out),
+        let said = self.said_on_entering(queue);
+        if said.is_empty() {
+            self.music(out);
+        } else {
+            self.play(said, false, out);
         }
         self.wait(now, out);
+    }
+
+    /// What incidents there are for this citizen, each prompt once, then the queue's own announcement.
+    fn said_on_entering(&self, queue: QueueId) -> Vec<PromptId> {
+        let (site, record) = (self.site(), &self.book.record);
+        let voice = &site.queues[queue.index()];
+        let mut said = Vec::new();
+        for incident in &voice.incidents {
+            let concerns = incident.concerns(&record.caller, &record.dialled, &site.area_code);
+            if concerns && !said.contains(&incident.prompt) {
+                said.push(incident.prompt);
+            }
+        }
+        said.extend(voice.announcement);
+        said
     }
 
     /// Into the line, or named to it again; the ACD takes a caller it knows as it stands.

@@ -87,6 +87,7 @@ fn settings() -> Arc<Settings> {
         comfort: None,
         callback: None,
         elsewhere: Vec::new(),
+        incidents: Vec::new(),
     };
     Arc::new(Settings {
         sites: vec![SiteSettings {
@@ -95,7 +96,7 @@ fn settings() -> Arc<Settings> {
             area_code: "591".into(),
             queues: vec![queue],
         }],
-        agents: vec![Some(AgentIdentity { site: SiteId(0), name: "1001".into() })],
+        agents: vec![Some(AgentIdentity { site: SiteId(0), name: "1001".into(), team: "".into() })],
         numbers,
         calls_max: 2,
         ..Settings::default()

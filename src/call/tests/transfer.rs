@@ -147,7 +147,7 @@ fn house_settings() -> (Arc<Settings>, Arc<TrunkTable>) {
         dialling: Arc::new(Dialling { rules: vec![rule(&["119"], true), rule(&["0591*"], false)] }),
         targets: Arc::new(Targets { list }),
         agents: ["1001", "1002", "1003"]
-            .map(|name| Some(AgentIdentity { site: SiteId(0), name: name.into() }))
+            .map(|name| Some(AgentIdentity { site: SiteId(0), name: name.into(), team: "".into() }))
             .to_vec(),
         ..(*settings()).clone()
     };

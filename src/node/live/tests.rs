@@ -29,7 +29,8 @@ fn queue(name: &str, skill: u8, level: u8) -> QueueSettings {
 
 fn configure(agents: &[(SiteId, &str)]) -> Delta {
     let site = |code: &str| SiteSettings { code: code.into(), domain: "".into(), area_code: "".into(), queues: vec![] };
-    let identity = |(site, name): &(SiteId, &str)| Some(AgentIdentity { site: *site, name: (*name).into() });
+    let identity =
+        |(site, name): &(SiteId, &str)| Some(AgentIdentity { site: *site, name: (*name).into(), team: "".into() });
     let calls = CallSettings {
         sites: vec![site("fz"), site("ly")],
         agents: agents.iter().map(identity).collect(),

@@ -52,6 +52,7 @@ fn call_settings() -> Arc<CallSettings> {
         comfort: None,
         callback: None,
         elsewhere: Vec::new(),
+        incidents: Vec::new(),
     };
     let (code, domain, area_code) = ("fuzhou".into(), "fuzhou.example".into(), "591".into());
     let site = SiteSettings { code, domain, area_code, queues: vec![queue] };
