@@ -23,6 +23,7 @@ fn asked(api: &Api, method: &str, path: &str, contact: &str) -> (u16, Value) {
         "post" if path.ends_with("/transfer") || path.contains("/transfer?") => {
             api.post_json(path, &json!({ "target": "fire", "reason": "burns" }))
         }
+        "post" if path.contains("/wrap-up") => api.post_json(path, &json!({ "extend_s": 60 })),
         "post" if path.contains("/supervision") => api.post_json(path, &json!({ "mode": "listen" })),
         "post" if path.contains("/pickup") => api.post_json(path, &json!({ "agent": "1001" })),
         "post" if path.starts_with("/callbacks") => api.post_json(path, &json!({ "contact": contact })),

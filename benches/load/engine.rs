@@ -232,10 +232,19 @@ impl Engine {
 
     /// Makes these agents ready for calls (示闲), as their consoles would.
     pub fn ready(&self, agents: std::ops::Range<usize>) {
+        self.want(agents, "ready");
+    }
+
+    /// Takes them out again.
+    pub fn pause(&self, agents: std::ops::Range<usize>) {
+        self.want(agents, "not_ready");
+    }
+
+    fn want(&self, agents: std::ops::Range<usize>, state: &str) {
         let http = ureq::Agent::new_with_defaults();
         for name in agents.map(agent_name) {
             let url = format!("http://{}/api/v1/agents/{name}/state?site=load", self.api);
-            let wanted = serde_json::json!({ "state": "ready" });
+            let wanted = serde_json::json!({ "state": state });
             let put = http.put(url).header("Authorization", format!("Bearer {LEAD_TOKEN}")).send_json(wanted);
             put.expect("the API takes it").body_mut().read_to_vec().expect("a body");
         }

@@ -27,6 +27,7 @@ struct Size {
     step: Duration,
     held: usize,
     sound: Duration,
+    rush: Duration,
 }
 
 const SMOKE: Size = Size {
@@ -36,6 +37,7 @@ const SMOKE: Size = Size {
     step: Duration::from_secs(5),
     held: 300,
     sound: Duration::from_secs(10),
+    rush: Duration::from_secs(30),
 };
 const FULL: Size = Size {
     starts: 10,
@@ -44,12 +46,17 @@ const FULL: Size = Size {
     step: Duration::from_secs(10),
     held: 500,
     sound: Duration::from_secs(30),
+    rush: Duration::from_secs(300),
 };
 const AGENTS: usize = 600;
 /// Agents of the run in which callers wait for them.
 const FEW_AGENTS: usize = 10;
 const FEW_CALLS: usize = 600;
 const BRIDGED: usize = 100;
+const IN_LINE: usize = 250;
+/// Agents of the rush, and how long they talk: 40 calls/s keep 280 of them busy.
+const SEATS: usize = 300;
+const RUSH_TALK: Duration = Duration::from_secs(7);
 const STEPS: [f64; 13] =
     [100.0, 200.0, 400.0, 600.0, 800.0, 1_000.0, 1_250.0, 1_500.0, 1_750.0, 2_000.0, 2_500.0, 3_000.0, 4_000.0];
 /// The share of calls that must be through for a step to count as kept up.
@@ -72,9 +79,18 @@ fn main() {
     if only == "edge" {
         return;
     }
+    if wanted("rush") {
+        rush(&size);
+    }
+    if only == "rush" {
+        return;
+    }
     let engine = Engine::start(AGENTS);
     let mut town = Town::new(engine.sip);
     town.register(0..AGENTS);
+    if wanted("free") {
+        in_line(&engine, &mut town);
+    }
     engine.ready(0..FEW_AGENTS);
     if wanted("free") {
         waiting(&engine, &mut town);
@@ -123,6 +139,54 @@ fn starts(size: &Size) {
     let ms = |at: usize| starts[at].as_secs_f64() * 1e3;
     let value = format!("{:.0} / {:.0} ms", ms(starts.len() / 2), ms(starts.len() - 1));
     row("start until ready, median / longest", value, "≤ 300 ms", format!("n={}, {AGENTS} agents in SQL", size.starts));
+}
+
+/// As many as the seats can take, and for ten seconds twice and a half times that: who is not served then waits.
+fn rush(size: &Size) {
+    let engine = Engine::start(SEATS);
+    let mut town = Town::new(engine.sip);
+    town.register(0..SEATS);
+    engine.ready(0..SEATS);
+    for (rate, lasting) in [(40.0, size.rush), (100.0, Duration::from_secs(10))] {
+        let plan = Plan { talk: Some(RUSH_TALK), ..Plan::steady(rate, lasting) };
+        let (calls, before) = (plan.calls, engine.spent());
+        let outcome = town.run(plan);
+        engine.settled();
+        let conditions = format!(
+            "{SEATS} seats, {RUSH_TALK:?} of talk, a=inactive, recorded; reached in {} (p50 / p99), engine {:.2} cores",
+            us(&outcome.reach_us),
+            cpu_since(&engine, before).as_secs_f64() / before.at.elapsed().as_secs_f64(),
+        );
+        let value = format!("{} of {calls} through, {} doubled{}", outcome.through, outcome.doubled, refused(&outcome));
+        row(&format!("{rate} calls/s for {} s", lasting.as_secs()), value, "all, 0", conditions);
+    }
+}
+
+/// Those who wait are there before the first agent is.
+fn in_line(engine: &Engine, town: &mut Town) {
+    let plan = Plan {
+        calls: IN_LINE + FEW_AGENTS,
+        rate: Some(100.0),
+        talk: Some(Duration::from_millis(50)),
+        agents_end: true,
+        sound: Vec::new(),
+    };
+    let all_there = Duration::from_secs_f64(plan.calls as f64 / 100.0 + 1.0);
+    let outcome = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            std::thread::sleep(all_there);
+            engine.ready(0..FEW_AGENTS);
+        });
+        town.run(plan)
+    });
+    engine.settled();
+    engine.pause(0..FEW_AGENTS);
+    let conditions = format!(
+        "n={}, {FEW_AGENTS} agents, {IN_LINE} callers in line before the first is ready, from the agent's BYE; {} through",
+        outcome.free_us.len(),
+        outcome.through
+    );
+    row("agent free → next INVITE, 250 in line, p50 / p99", us(&outcome.free_us), "≤ 2 ms p99", conditions);
 }
 
 fn waiting(engine: &Engine, town: &mut Town) {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);
-/// After the last call left, calls have this long to be through.
+/// After the last call left, and the last was through, others have this long for it.
 const PATIENCE: Duration = Duration::from_secs(8);
 const BUFFER_BYTES: usize = 8 * 1024 * 1024;
 const CITIZENS: Token = Token(0);
@@ -46,6 +46,8 @@ pub struct Plan {
 pub struct Outcome {
     /// Calls that reached an agent and ended in order.
     pub through: usize,
+    /// Callers for whom a second agent was rung beside the first, and agents rung beside their talk.
+    pub doubled: usize,
     /// Calls that were refused by a final answer, by its code.
     pub refused: HashMap<u16, usize>,
     /// From the citizen's INVITE to the INVITE at the agent, in microseconds.
@@ -119,6 +121,8 @@ pub struct Town {
     legs: HashMap<String, usize>,
     due: BinaryHeap<Reverse<(Instant, Due)>>,
     freed: HashMap<usize, Instant>,
+    /// Agents who are rung or talk, each with their call.
+    busy: HashMap<usize, usize>,
     outcome: Outcome,
     left: usize,
     began: Instant,
@@ -139,7 +143,8 @@ pub fn histogram() -> Histogram<u64> {
 impl Outcome {
     fn new() -> Outcome {
         let (reach_us, free_us) = (histogram(), histogram());
-        Outcome { through: 0, refused: HashMap::new(), reach_us, free_us, lasted: Duration::ZERO, late: Duration::ZERO }
+        let (refused, lasted, late) = (HashMap::new(), Duration::ZERO, Duration::ZERO);
+        Outcome { through: 0, doubled: 0, refused, reach_us, free_us, lasted, late }
     }
 }
 
@@ -170,6 +175,7 @@ impl Town {
             legs: HashMap::new(),
             due: BinaryHeap::new(),
             freed: HashMap::new(),
+            busy: HashMap::new(),
             outcome: Outcome::new(),
             left: 0,
             began: Instant::now(),
@@ -229,12 +235,16 @@ impl Town {
         self.legs.clear();
         self.due.clear();
         self.freed.clear();
+        self.busy.clear();
         (self.plan, self.outcome, self.began) = (plan, Outcome::new(), Instant::now());
         self.left = self.plan.calls;
         self.due.push(Reverse((self.began, Due::Call)));
-        let mut last = self.began;
+        let (mut last, mut left) = (self.began, self.left);
         while self.left > 0 {
             self.step(T1);
+            if std::mem::replace(&mut left, self.left) != self.left {
+                last = Instant::now();
+            }
             // Patience counts from the last call's start, and a call at a time has as much.
             if self.calls.len() < self.plan.calls && self.plan.rate.is_some() {
                 last = Instant::now();
@@ -489,7 +499,10 @@ impl Town {
         self.send(1, &heard.answer("180 Ringing", "a", &contact, ""));
         self.send(1, &answer);
         self.legs.insert(heard.call_id.to_owned(), index);
+        let beside = self.busy.insert(agent, index).is_some();
         let call = &mut self.calls[index];
+        let second = call.agent.as_ref().is_some_and(|first| !first.over);
+        self.outcome.doubled += usize::from(beside) + usize::from(second);
         call.sound[1] = heard.sound();
         call.agent = Some(Agent {
             index: agent,
@@ -514,6 +527,7 @@ impl Town {
             call.citizen.over = true;
         } else if let Some(agent) = &mut call.agent {
             (agent.over, agent.pending) = (true, None);
+            self.busy.remove(&agent.index);
         }
         if call.over() {
             self.outcome.through += usize::from(!call.refused && call.agent.is_some());

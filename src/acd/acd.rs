@@ -133,6 +133,7 @@ impl Acd {
             Event::OwnCall { agent, call, up } => self.own_call(now, agent, (call, up), out),
             Event::Adopt { shard, live, own } => self.adopt_shard(now, shard, (&live, &own), out),
             Event::Configure(settings) => self.configure(now, settings, out),
+            Event::Extend { agent, by } => self.extend(agent, by),
         }
     }
 

@@ -15,7 +15,7 @@
 //! `Ended`. An event that quotes any lease but the agent's present one is dropped.
 
 use super::acd::{AGENTS_MAX, Acd, Timer};
-use super::event::{AgentChange, AgentState, Command, Declined, Lease, Want};
+use super::event::{AgentChange, AgentState, Command, Declined, Lease, WRAP_UP_MAX, Want};
 use super::explain::Sight;
 use super::idle::Tally;
 use super::overflow::Entry;
@@ -23,6 +23,7 @@ use super::skills::Team;
 use crate::base::wheel::TimerId;
 use crate::base::{AgentId, CallId, ContactId, Mono};
 use serde::{Deserialize, Serialize};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// Reason of the pause of an agent who let the phone ring.
@@ -34,6 +35,12 @@ pub(super) const REJECTED: &str = "rejected";
 
 /// Reason for as long as a call of the agent's own is on.
 pub(super) const OWN_CALL: &str = "own_call";
+
+/// A reason of the ACD's own. Each is made once: whoever is paused in the rush costs no memory.
+fn ours(reason: &'static str) -> Arc<str> {
+    static OURS: LazyLock<[Arc<str>; 4]> = LazyLock::new(|| [RONA, PHONE_LOST, REJECTED, OWN_CALL].map(Arc::from));
+    OURS.iter().find(|own| ***own == *reason).map_or_else(|| reason.into(), Arc::clone)
+}
 
 /// One agent for one call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,13 +58,13 @@ pub(super) struct Booking {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Next {
     Ready,
-    NotReady { reason: Box<str> },
+    NotReady { reason: Arc<str> },
     Offline,
 }
 
 impl Next {
-    fn paused(reason: &str) -> Next {
-        Next::NotReady { reason: reason.into() }
+    fn paused(reason: &'static str) -> Next {
+        Next::NotReady { reason: ours(reason) }
     }
 
     /// This, unless nothing was asked for: then `otherwise`.
@@ -100,7 +107,7 @@ impl From<Want> for Next {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum State {
     Offline,
-    NotReady { reason: Box<str> },
+    NotReady { reason: Arc<str> },
     Ready,
     Offered { booking: Booking, ring_until: Mono },
     Talking(Booking),
@@ -351,6 +358,18 @@ impl Acd {
         }
     }
 
+    /// A wrap-up lasts longer, never shorter.
+    pub(super) fn extend(&mut self, id: AgentId, by: Duration) {
+        let Some(agent) = self.agents.get_mut(id.index()) else { return };
+        let since = agent.since;
+        let State::WrapUp { until, .. } = &mut agent.state else { return };
+        *until = (*until + by).min(since + WRAP_UP_MAX).max(*until);
+        let timer = self.wheel.set(*until, Timer::WrapUp(id));
+        if let Some(before) = agent.timer.replace(timer) {
+            self.wheel.cancel(before);
+        }
+    }
+
     /// The wrap-up's deadline has come.
     pub(super) fn wrapped_up(&mut self, now: Mono, id: AgentId, out: &mut Vec<Command>) {
         if let State::WrapUp { contact, .. } = self.agents[id.index()].state {
@@ -417,11 +436,9 @@ impl Acd {
             // Removed from the settings: gone at the first occasion.
             (_, None) | (Next::Offline, _) => State::Offline,
             (Next::NotReady { reason }, Some(_)) => State::NotReady { reason },
-            (Next::Ready, Some(_)) if !self.agents[id.index()].phone_up => {
-                State::NotReady { reason: PHONE_LOST.into() }
-            }
+            (Next::Ready, Some(_)) if !self.agents[id.index()].phone_up => State::NotReady { reason: ours(PHONE_LOST) },
             (Next::Ready, Some(_)) if !self.agents[id.index()].own_calls.is_empty() => {
-                State::NotReady { reason: OWN_CALL.into() }
+                State::NotReady { reason: ours(OWN_CALL) }
             }
             (Next::Ready, Some(team)) => {
                 self.enter(now, id, State::Ready, contact, out);

@@ -87,7 +87,18 @@ pub enum Event {
     },
     /// New settings, at start and at each reload: callers and agents that still exist stay as they are.
     Configure(Arc<Settings>),
+    /// The agent needs longer after a call; means nothing outside of wrap-up, and none lasts longer than [`WRAP_UP_MAX`]
+    /// through this.
+    Extend {
+        /// Who.
+        agent: AgentId,
+        /// How much longer.
+        by: Duration,
+    },
 }
+
+/// Longest wrap-up that agents can ask for.
+pub const WRAP_UP_MAX: Duration = Duration::from_secs(3_600);
 
 /// A caller who wants a human.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +141,7 @@ pub enum Want {
     /// 示忙 or 小休, with the reason.
     NotReady {
         /// Shown to supervisors and kept in facts.
-        reason: Box<str>,
+        reason: Arc<str>,
     },
     /// 签出.
     Offline,
@@ -243,7 +254,7 @@ pub enum AgentState {
     NotReady {
         /// Given by the agent, or `rona`, `phone_lost`, `rejected` when the ACD paused them, or `own_call` for as long as a
         /// call of their own is on.
-        reason: Box<str>,
+        reason: Arc<str>,
     },
     /// Waits for a call.
     Ready,

@@ -112,6 +112,8 @@ pub enum What {
     AskedPause,
     /// An agent signed out.
     AskedOffline,
+    /// An agent asked for more time after a call.
+    AskedWrapUp,
     /// An agent's phone was registered.
     PhoneUp,
     /// An agent's phone was lost.
@@ -480,6 +482,7 @@ impl Acd {
             | Event::Want { .. }
             | Event::Phone { .. }
             | Event::OwnCall { .. }
+            | Event::Extend { .. }
             | Event::Configure(_) => None,
         }
     }
@@ -769,5 +772,6 @@ fn cause(event: Option<&Event>) -> (What, Option<AgentId>) {
         }
         Some(Event::Adopt { .. }) => (What::ShardRestored, None),
         Some(Event::Configure(_)) => (What::Configured, None),
+        Some(Event::Extend { agent, .. }) => (What::AskedWrapUp, Some(*agent)),
     }
 }

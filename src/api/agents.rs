@@ -4,13 +4,14 @@ use super::auth::{Caller, Site};
 use super::may::{Action, Grant, Object, Reach};
 use super::problem::{Problem, Problems};
 use super::{Api, SiteQuery, audit_name};
-use crate::acd::event::{AgentState, Want};
+use crate::acd::event::{AgentState, WRAP_UP_MAX, Want};
 use crate::node::live;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// Longest reason of a not-ready state, in characters.
@@ -33,6 +34,8 @@ pub struct Agent {
     pub reason: String,
     /// Since when, in milliseconds since 1970.
     pub since: i64,
+    /// Until when the pause should last, in milliseconds since 1970; one that is longer is overdue (超时小休).
+    pub until: Option<i64>,
     /// The contact it has to do with.
     pub contact: Option<String>,
     /// Whether the phone is registered.
@@ -76,6 +79,15 @@ pub struct WantedState {
     pub reason: String,
 }
 
+/// More time after a call.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LongerWrapUp {
+    /// So many seconds more (1 to 3600); it never lasts longer than an hour in all, unless the queue says so.
+    #[schema(minimum = 1, maximum = 3_600)]
+    pub extend_s: u64,
+}
+
 /// States that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -106,6 +118,7 @@ impl Agent {
             state,
             reason: reason.to_owned(),
             since: agent.since.0,
+            until: agent.until.map(|until| until.0),
             contact: agent.contact.map(|contact| contact.to_string()),
             phone_up: agent.phone_up,
         }
@@ -160,10 +173,14 @@ pub async fn set_state(
     query: Query<SiteQuery>,
     Json(wanted): Json<WantedState>,
 ) -> Result<StatusCode, Problem> {
-    let (site, _) = find(&caller, Action::AgentSet, &name, &query)?;
+    let (site, grant) = find(&caller, Action::AgentSet, &name, &query)?;
     let agent = api.node.live.agent(site.id, &name).ok_or_else(Problem::not_found)?;
     if wanted.reason.chars().count() > REASON_CHARACTERS_MAX {
         return Err(Problem::bad_request("a reason has at most 64 characters"));
+    }
+    // Who may send others into a pause may do so for any reason.
+    if wanted.state == WantedWord::NotReady && grant.reach == Reach::Own {
+        may_pause(&api, &agent, &wanted.reason)?;
     }
     let want = match wanted.state {
         WantedWord::Ready => Want::Ready,
@@ -173,6 +190,52 @@ pub async fn set_state(
     (api.node.want)(site.id, agent.id, want)?;
     caller.done(site.id, Action::AgentSet, &name);
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Asks for more time after a call. It ends by itself, or with any state that is asked for.
+#[utoipa::path(post, path = "/agents/{name}/wrap-up", tag = "agents", params(("name" = String, Path), SiteQuery),
+    request_body = LongerWrapUp, security(("bearer" = [])),
+    responses((status = 202, description = "asked for"), Problems))]
+pub async fn extend_wrap_up(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(name): Path<String>,
+    query: Query<SiteQuery>,
+    Json(wanted): Json<LongerWrapUp>,
+) -> Result<StatusCode, Problem> {
+    let (site, _) = find(&caller, Action::AgentSet, &name, &query)?;
+    let agent = api.node.live.agent(site.id, &name).ok_or_else(Problem::not_found)?;
+    if !(1..=WRAP_UP_MAX.as_secs()).contains(&wanted.extend_s) {
+        return Err(Problem::bad_request("extend_s is 1 to 3600 seconds"));
+    }
+    if agent.state != AgentState::WrapUp {
+        return Err(Problem::new(StatusCode::CONFLICT, "the agent is not in wrap-up: ask for a pause instead"));
+    }
+    (api.node.extend)(site.id, agent.id, Duration::from_secs(wanted.extend_s))?;
+    caller.done(site.id, Action::AgentSet, &name);
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Whether the agent may take this pause now: one of the site's, where it lists any, and not too many at once. Counted when
+/// it is asked for: of two who ask in the same moment both may get the last place.
+fn may_pause(api: &Api, agent: &live::Agent, reason: &str) -> Result<(), Problem> {
+    let rules = api.node.live.pauses(agent.site);
+    let Some(rule) = rules.iter().find(|rule| *rule.reason == *reason) else {
+        if rules.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<&str> = rules.iter().map(|rule| &*rule.reason).collect();
+        let detail = format!("no pause of this site has this reason; it has: {}", known.join(", "));
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    };
+    let taken = api.node.live.paused(agent.site, reason, agent.id);
+    match rule.together_max {
+        Some(most) if taken >= usize::from(most) => {
+            let detail = format!("{taken} agents pause for this reason already, and no more than {most} may at once");
+            Err(Problem::new(StatusCode::CONFLICT, detail))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The site and the right to one agent. Whether there is such an agent is asked after: an agent's token learns nothing

@@ -43,7 +43,10 @@ use Kind::{Counter, Gauge};
 /// A family of samples: name behind `jiesu_`, kind, help, and where its value stands in `T`.
 type Family<T> = (&'static str, Kind, &'static str, fn(&T) -> f64);
 
-const QUEUES: [Family<QueueFigures>; 5] = [
+const QUEUES: [Family<QueueFigures>; 6] = [
+    ("queue_longest_wait_seconds", Gauge, "How long who has waited longest is waiting.", |queue| {
+        queue.longest_wait_ms as f64 / 1e3
+    }),
     ("queue_waiting", Gauge, "Callers who wait or whose agent is being rung.", |queue| queue.waiting as f64),
     ("queue_talking", Gauge, "Callers who talk to an agent.", |queue| queue.talking as f64),
     ("queue_agents_ready", Gauge, "Ready agents with the queue's skills.", |queue| queue.ready as f64),
@@ -244,6 +247,7 @@ fn write(all: &Internals) -> String {
     families(&mut text, &CONNECTIONS, &[(Vec::new(), &all.connections)]);
     families(&mut text, &SHARDS, &shards);
     families(&mut text, &QUEUES, &queues);
+    waits(&mut text, &all.queues);
     families(&mut text, &TRUNKS, &trunks);
     families(&mut text, &MEDIA, &media);
     sounds(&mut text, &all.media);
@@ -276,18 +280,29 @@ fn head(text: &mut String, name: &str, kind: Kind, help: &str) {
     put(text, format_args!("# HELP jiesu_{name} {help}\n# TYPE jiesu_{name} {kind}\n"));
 }
 
+/// How long callers waited until they were answered, or had gone: the bucket of 15 s is the answer rate that provinces ask for.
+fn waits(text: &mut String, queues: &[QueueFigures]) {
+    let labels = |queue: &QueueFigures| vec![("site", queue.site.clone()), ("queue", queue.queue.clone())];
+    let rows = |of: fn(&QueueFigures) -> &Histogram| queues.iter().map(|it| (labels(it), of(it))).collect::<Vec<_>>();
+    let answered = ("queue_answered_wait_seconds", "How long callers had waited who were answered.");
+    histograms(text, answered, &sound::WAIT, &rows(|queue| &queue.answered_after));
+    let abandoned = ("queue_abandoned_wait_seconds", "How long callers had waited who went unanswered.");
+    histograms(text, abandoned, &sound::WAIT, &rows(|queue| &queue.abandoned_after));
+}
+
 /// How legs sounded that have closed, all threads together.
 fn sounds(text: &mut String, threads: &[media::Figures]) {
     let mut sum = Sound::default();
     threads.iter().for_each(|thread| sum.add(&thread.sound));
-    let both = |of: fn(&sound::Way) -> &Histogram| vec![("in", of(&sum.received)), ("out", of(&sum.sent))];
+    let way = |direction: &str, histogram| (vec![("direction", direction.to_owned())], histogram);
+    let both = |of: fn(&sound::Way) -> &Histogram| vec![way("in", of(&sum.received)), way("out", of(&sum.sent))];
     let (mos, loss, jitter) = (both(|way| &way.mos), both(|way| &way.loss), both(|way| &way.jitter));
     let help = "Mean opinion score of closed legs (ITU-T G.107).";
     histograms(text, ("media_leg_mos", help), &sound::MOS, &mos);
     histograms(text, ("media_leg_loss_ratio", "Lost part of the packets of closed legs."), &sound::LOSS, &loss);
     histograms(text, ("media_leg_jitter_seconds", "Interarrival jitter of closed legs."), &sound::JITTER, &jitter);
     let trip = ("media_leg_round_trip_seconds", "There and back, of closed legs whose RTCP told it.");
-    histograms(text, trip, &sound::ROUND_TRIP, &[("both", &sum.round_trip)]);
+    histograms(text, trip, &sound::ROUND_TRIP, &[way("both", &sum.round_trip)]);
 }
 
 /// One family of histograms, by direction.
@@ -295,20 +310,19 @@ fn histograms(
     text: &mut String,
     (name, help): (&str, &str),
     bounds: &[u64; sound::BOUNDS],
-    rows: &[(&'static str, &Histogram)],
+    rows: &[Labelled<'_, Histogram>],
 ) {
     head(text, name, Kind::Classes, help);
     let unit = |millionths: u64| millionths as f64 / 1e6;
-    for (direction, histogram) in rows {
-        let direction = ("direction", (*direction).to_owned());
+    for (labels, histogram) in rows {
         let mut below = 0;
         let upper = bounds.iter().map(|bound| unit(*bound).to_string()).chain(["+Inf".into()]);
         for (count, bound) in histogram.classes.iter().zip(upper) {
             below += count;
-            sample(text, &format!("{name}_bucket"), &[direction.clone(), ("le", bound)], below);
+            sample(text, &format!("{name}_bucket"), &[&labels[..], &[("le", bound)]].concat(), below);
         }
-        sample(text, &format!("{name}_sum"), std::slice::from_ref(&direction), unit(histogram.sum));
-        sample(text, &format!("{name}_count"), &[direction], below);
+        sample(text, &format!("{name}_sum"), labels, unit(histogram.sum));
+        sample(text, &format!("{name}_count"), labels, below);
     }
 }
 
@@ -344,6 +358,9 @@ mod tests {
             ready: 1,
             answered: 70,
             abandoned: 7,
+            answered_after: Histogram { classes: [1, 2, 0, 0, 0, 0, 3], sum: 4_000_000 },
+            abandoned_after: Histogram::default(),
+            longest_wait_ms: 1_500,
         };
         let (queues, shards) = (vec![queue], vec![ShardFigures::default(); 2]);
         let leg = Counters { received: 99, lost: 1, mos_received: Some(433), ..Counters::default() };
@@ -369,6 +386,16 @@ mod tests {
                         # TYPE jiesu_queue_waiting gauge\n\
                         jiesu_queue_waiting{site=\"fuzhou\",queue=\"a\\\"b\\\\c\\nd\"} 3\n";
         assert!(text.contains(expected), "{text}");
+        let labels = "site=\"fuzhou\",queue=\"a\\\"b\\\\c\\nd\"";
+        for line in [
+            format!("longest_wait_seconds{{{labels}}} 1.5"),
+            format!("answered_wait_seconds_bucket{{{labels},le=\"15\"}} 3"),
+            format!("answered_wait_seconds_bucket{{{labels},le=\"+Inf\"}} 6"),
+            format!("answered_wait_seconds_sum{{{labels}}} 4"),
+            format!("abandoned_wait_seconds_count{{{labels}}} 0"),
+        ] {
+            assert!(text.contains(&format!("\njiesu_queue_{line}\n")), "{line} in {text}");
+        }
         assert!(text.contains("# TYPE jiesu_calls_taken_total counter\njiesu_calls_taken_total{shard=\"0\"} 0\n"));
         assert!(text.contains("\njiesu_calls_taken_total{shard=\"1\"} 0\n"));
         for (what, _) in internals.standing.named() {

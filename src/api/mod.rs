@@ -104,6 +104,8 @@ pub type CallBack = dyn Fn(callbacks_node::Ask) -> Result<(), callbacks_node::No
 pub type ListTargets = dyn Fn(SiteId) -> Vec<Seen> + Send + Sync;
 /// Hands a wanted state to the ACD of the site.
 pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + Sync;
+/// Hands the wish for a longer wrap-up to the ACD of the site.
+pub type Extend = dyn Fn(SiteId, AgentId, Duration) -> Result<(), Busy> + Send + Sync;
 /// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.
 pub type Tell = dyn Fn(Option<SiteId>, Audit) + Send + Sync;
 /// Tells the modes of a site.
@@ -146,6 +148,8 @@ pub struct Node {
     pub targets: Arc<ListTargets>,
     /// Asks for an agent's state.
     pub want: Arc<SetState>,
+    /// Lengthens a wrap-up.
+    pub extend: Arc<Extend>,
     /// Tells the audit.
     pub audit: Arc<Tell>,
     /// Tells the modes.
@@ -245,6 +249,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(agents::list))
         .routes(routes!(agents::one))
         .routes(routes!(agents::set_state))
+        .routes(routes!(agents::extend_wrap_up))
         .routes(routes!(queues::list))
         .routes(routes!(modes::list))
         .routes(routes!(modes::set))

@@ -308,7 +308,18 @@ pub struct Settings {
     pub calls_max: usize,
 }
 
-/// One site as calls need it.
+/// A pause (小休) that agents of a site may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Its reason, as agents give it.
+    pub reason: Box<str>,
+    /// So many agents may take it at once; any when `None`.
+    pub together_max: Option<u16>,
+    /// After so long it is overdue.
+    pub longest: Option<Duration>,
+}
+
+/// One site as calls need it, and those who watch them.
 #[derive(Clone, Debug)]
 pub struct SiteSettings {
     /// Its code, written into facts.
@@ -319,6 +330,8 @@ pub struct SiteSettings {
     pub area_code: Box<str>,
     /// By [`QueueId`].
     pub queues: Vec<QueueVoice>,
+    /// Pauses that agents may take; any when there are none.
+    pub pauses: Vec<Pause>,
 }
 
 /// How a queue sounds.

@@ -174,6 +174,7 @@ fn event(what: What) -> &'static str {
         What::CallEnded => "end of a call",
         What::AskedReady => "asking for work",
         What::AskedPause => "asking for a pause",
+        What::AskedWrapUp => "asking for more time after a call",
         What::AskedOffline => "signing out",
         What::PhoneUp => "phone registered",
         What::PhoneLost => "phone lost",

@@ -108,7 +108,7 @@ fn role(word: &str) -> anyhow::Result<Role> {
 }
 
 fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>) -> api::Node {
-    let (hang_up, want) = (node.hang_up(), node.want());
+    let (hang_up, want, extend) = (node.hang_up(), node.want(), node.extend());
     let (bans, lift) = (node.bans(), node.bans());
     let ok = |taken: bool| if taken { Ok(()) } else { Err(api::Busy) };
     api::Node {
@@ -125,6 +125,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         intervene: Arc::new(node.intervene()),
         targets: Arc::new(node.targets()),
         want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),
+        extend: Arc::new(move |site, agent, by| ok(extend(site, agent, by))),
         audit: Arc::new(node.audit()),
         modes: Arc::new(node.modes()),
         set_mode: Arc::new(node.set_mode()),

@@ -15,6 +15,7 @@ mod modes;
 mod node;
 mod numbers;
 pub mod outline;
+mod pauses;
 mod problem;
 mod profiles;
 mod prompts;
@@ -32,7 +33,7 @@ pub use node::{Api, Journal, Node, Overload, Registrar, Routing, Site, Token};
 pub use problem::{ConfigErrors, Problem};
 
 use crate::base::{PromptId, QueueId, SiteId, SkillId, TrunkId};
-use crate::call::event::{QueueVoice, SiteSettings};
+use crate::call::event::{Pause, QueueVoice, SiteSettings};
 use crate::call::targets::Targets;
 use crate::ivr::Numbers;
 use crate::sip::event::{DomainSettings, Limits, SessionTimers, TrunkSettings};
@@ -79,6 +80,8 @@ pub struct Config {
     queues: Vec<Vec<queues::Queue>>,
     /// By [`SiteId`], in the order in which they are laid over each other.
     modes: Vec<Vec<modes::Mode>>,
+    /// By [`SiteId`].
+    pauses: Vec<Vec<Pause>>,
     numbers: Numbers,
     prompts: prompts::Prompts,
     outline: Outline,
@@ -155,14 +158,15 @@ impl Config {
 
     /// What the calls of each shard are told, but for the agents. A shard's share of `calls_max` is its part of the node.
     pub fn calls(&self) -> call::event::Settings {
-        let site = |(site, queues): (&Site, &Vec<queues::Queue>)| SiteSettings {
+        let site = |((site, queues), pauses): ((&Site, &Vec<queues::Queue>), &Vec<Pause>)| SiteSettings {
             code: site.code.clone(),
             domain: site.domain.clone(),
             area_code: site.area_code.clone(),
             queues: queues.iter().map(|queue| queue.voice.clone()).collect(),
+            pauses: pauses.clone(),
         };
         call::event::Settings {
-            sites: self.sites.iter().zip(&self.queues).map(site).collect(),
+            sites: self.sites.iter().zip(&self.queues).zip(&self.pauses).map(site).collect(),
             agents: Vec::new(),
             numbers: self.numbers.clone(),
             trunks: Arc::new(self.trunk_table([0, 0], &[])),
@@ -275,6 +279,15 @@ impl Config {
     }
 }
 
+/// Gives queues the flows that their citizens are asked by after a talk.
+fn ask_after(queues: &mut [Vec<queues::Queue>], after: Vec<numbers::After>) {
+    for (site, queue, flow) in after {
+        if let Some(queue) = queues.get_mut(site.index()).and_then(|of_site| of_site.get_mut(queue.index())) {
+            queue.voice.after = Some(flow);
+        }
+    }
+}
+
 /// Reads everything there is; `None` when `jiesu.toml` or `queues.toml` yields nothing.
 fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let root = path.parent().unwrap_or(Path::new(""));
@@ -305,25 +318,22 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
             let queues = queues::check(&source, &raw.queue, sites, (&prompts, &targets), problems);
             let mut check = source::Check { source: &source, problems };
             let modes = modes::check(&mut check, &raw.mode, sites, (&prompts, &queues));
-            (queues, modes)
+            (queues, modes, pauses::check(&mut check, &raw.pause, sites))
         };
         let queues = value.as_ref().map(check);
         (queues, whole && sites.whole, value.map(|raw| (source, raw.queue)))
     });
-    let known = queues.as_ref().map_or(&[][..], |(queues, _)| queues);
+    let known = queues.as_ref().map_or(&[][..], |(queues, ..)| queues);
     let context = numbers::Context { sites, queues: known, queues_whole, prompts: &prompts };
     let (numbers, after) = numbers::read(&ivr, context, written.as_ref(), problems);
     let music: Vec<PromptId> = known.iter().flatten().map(|queue| queue.voice.music).collect();
     if queues_whole {
         prompts.check_lengths(&music, problems);
     }
-    for (site, queue, flow) in after {
-        let of_site = queues.as_mut().and_then(|(queues, _)| queues.get_mut(site.index()));
-        if let Some(queue) = of_site.and_then(|of_site| of_site.get_mut(queue.index())) {
-            queue.voice.after = Some(flow);
-        }
+    if let Some((queues, ..)) = &mut queues {
+        ask_after(queues, after);
     }
-    let (main, (queues, modes)) = (main?, queues?);
+    let (main, (queues, modes, pauses)) = (main?, queues?);
     Some(Config {
         node: main.node,
         api: main.api,
@@ -343,6 +353,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         targets,
         queues,
         modes,
+        pauses,
         numbers,
         prompts,
         outline: Outline::read(path, root),

@@ -68,6 +68,23 @@ fn an_open_mode_is_laid_over_queues_voices_and_teams() {
 }
 
 #[test]
+fn pauses_are_of_their_site_and_bounded() {
+    let pause = |reason: &str, rest: &str| format!("[[pause]]\nsite = \"fuzhou\"\nreason = \"{reason}\"\n{rest}\n");
+    let (dir, _) = with(&(pause("break", "together_max = 3\nlongest_min = 15") + &pause("training", "")));
+    let config = Config::load(&dir.path().join("jiesu.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    let sites = config.calls().sites;
+    let shown: Vec<_> = sites[0].pauses.iter().map(|it| (&*it.reason, it.together_max, it.longest)).collect();
+    assert_eq!(shown, [("break", Some(3), Some(Duration::from_secs(900))), ("training", None, None)]);
+    assert!(sites[1].pauses.is_empty());
+    let (dir, before) = with(&(pause("break", "together_max = 0") + &pause("break", "") + &pause("", "")));
+    let told = problems(&dir).join("\n");
+    for (line, word) in [(4, "0 is out of bounds"), (7, "exists already"), (11, "a reason that is empty")] {
+        let place = format!("{QUEUES}:{}:", before + line);
+        assert!(told.lines().any(|it| it.contains(&place) && it.contains(word)), "{word} at {place}:\n{told}");
+    }
+}
+
+#[test]
 fn mistakes_are_told_with_their_cure() {
     let head = |name: &str, rest: &str| format!("[[mode]]\nsite = \"fuzhou\"\nname = \"{name}\"\n{rest}\n");
     let more = head("a", "queues = [\"总合\"]\nwrap_up_s = 5")

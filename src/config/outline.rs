@@ -34,6 +34,8 @@ pub enum Kind {
     Target,
     /// A `[[queue]]`, by site and name.
     Queue,
+    /// A `[[pause]]`, by site and reason.
+    Pause,
     /// A `[[mode]]`, by site and name.
     Mode,
     /// A `[[number]]`, as written.
@@ -54,6 +56,7 @@ impl Kind {
             Kind::Target => "target",
             Kind::Queue => "queue",
             Kind::Mode => "mode",
+            Kind::Pause => "pause",
             Kind::Number => "number",
             Kind::Flow => "flow",
         }
@@ -128,6 +131,9 @@ impl Outline {
         for kind in [(Kind::Queue, "queue"), (Kind::Mode, "mode")] {
             outline.rows(root, kind, table(&sip.join("queues.toml")), named);
         }
+        outline.rows(root, (Kind::Pause, "pause"), table(&sip.join("queues.toml")), |row| {
+            format!("{}/{}", text(row, "site"), text(row, "reason"))
+        });
         for (path, name) in files(&ivr, "toml").unwrap_or_default() {
             match name.as_str() {
                 "numbers" => outline.rows(root, (Kind::Number, "number"), table(&path), |row| text(row, "number")),

@@ -322,6 +322,17 @@ pub(super) struct Queues {
     pub queue: Vec<Queue>,
     #[serde(default)]
     pub mode: Vec<Mode>,
+    #[serde(default)]
+    pub pause: Vec<Pause>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pause {
+    pub site: Text,
+    pub reason: Text,
+    pub together_max: Option<Count>,
+    pub longest_min: Option<Count>,
 }
 
 /// What queues do otherwise for a time.

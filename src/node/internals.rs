@@ -6,6 +6,7 @@
 use super::facts::FactWriter;
 use super::live::Live;
 use super::recorder::Gauge;
+use super::sound::Histogram;
 use super::wires::{Wires, lock};
 use super::{archive, edge, facts, media, process, recorder};
 use crate::base::{Mono, Now};
@@ -136,6 +137,12 @@ pub struct QueueFigures {
     pub answered: u64,
     /// Callers who left it unanswered since the start, by whosever will.
     pub abandoned: u64,
+    /// How long the former had waited.
+    pub answered_after: Histogram,
+    /// And the latter.
+    pub abandoned_after: Histogram,
+    /// How long who has waited longest is waiting, in milliseconds; 0 when nobody waits.
+    pub longest_wait_ms: u64,
 }
 
 /// One trunk.
@@ -377,7 +384,7 @@ impl Standing {
 }
 
 fn queues(live: &Live) -> Vec<QueueFigures> {
-    let sites = live.sites();
+    let (sites, now) = (live.sites(), super::clock::now().wall);
     let figures = |(queue, totals): (super::live::Queue, super::live::Totals)| QueueFigures {
         site: sites.get(queue.site.index()).map_or_else(String::new, |code| code.to_string()),
         queue: queue.name.to_string(),
@@ -386,6 +393,9 @@ fn queues(live: &Live) -> Vec<QueueFigures> {
         ready: queue.ready,
         answered: totals.answered,
         abandoned: totals.abandoned,
+        answered_after: totals.answered_after,
+        abandoned_after: totals.abandoned_after,
+        longest_wait_ms: queue.longest_since.map_or(0, |since| (now.0 - since.0).max(0).unsigned_abs()),
     };
     live.queues().into_iter().map(figures).collect()
 }

@@ -10,10 +10,11 @@
 //! keeps a number, not a queue.
 
 use super::lamps::Tries;
+use super::sound::{self, Histogram};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings};
 use crate::base::fact::Stage;
 use crate::base::{AgentId, CallId, ContactId, QueueId, SiteId, Wall};
-use crate::call::event::{CallView, Settings as CallSettings};
+use crate::call::event::{CallView, Pause, Settings as CallSettings};
 use crate::call::lamp::Use;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,6 +72,8 @@ pub struct Agent {
     pub state: AgentState,
     /// Since when.
     pub since: Wall,
+    /// When a pause should be over.
+    pub until: Option<Wall>,
     /// The contact it has to do with.
     pub contact: Option<ContactId>,
     /// Whether the phone is registered.
@@ -103,6 +106,10 @@ pub struct Totals {
     pub answered: u64,
     /// Gone without an answer.
     pub abandoned: u64,
+    /// How long the former had waited in the queue.
+    pub answered_after: Histogram,
+    /// And the latter.
+    pub abandoned_after: Histogram,
 }
 
 /// A live call, or the last of it.
@@ -191,6 +198,8 @@ struct Board {
     tries: Tries,
     /// Queues for which each agent has the skills.
     serves: BTreeMap<AgentId, Vec<QueueId>>,
+    /// By [`SiteId`].
+    pauses: Vec<Vec<Pause>>,
 }
 
 /// Running figures of a queue.
@@ -282,6 +291,26 @@ impl Live {
         board.agent(id).cloned()
     }
 
+    /// Pauses that agents of a site may take; any when there are none.
+    pub fn pauses(&self, site: SiteId) -> Vec<Pause> {
+        self.board().pauses.get(site.index()).cloned().unwrap_or_default()
+    }
+
+    /// How many agents of a site, but for this one, pause for this reason.
+    pub fn paused(&self, site: SiteId, reason: &str, but: AgentId) -> usize {
+        let board = self.board();
+        let agents = board.alive.values().filter_map(|change| change.object.as_agent());
+        let for_it = |agent: &&Agent| match &agent.state {
+            AgentState::NotReady { reason: own } => **own == *reason,
+            AgentState::Offline
+            | AgentState::Ready
+            | AgentState::Offered
+            | AgentState::Talking
+            | AgentState::WrapUp => false,
+        };
+        agents.filter(|agent| agent.site == site && agent.id != but).filter(for_it).count()
+    }
+
     /// The live call of this contact.
     pub fn call(&self, contact: ContactId) -> Option<Call> {
         let board = self.board();
@@ -367,6 +396,7 @@ impl Board {
 
     fn configure(&mut self, at: Wall, calls: &CallSettings, acd: &[Arc<AcdSettings>]) {
         self.sites = calls.sites.iter().map(|site| Arc::from(&*site.code)).collect();
+        self.pauses = calls.sites.iter().map(|site| site.pauses.clone()).collect();
         self.configure_agents(at, calls);
         self.tries.keep(&calls.targets);
         self.serves = served_queues(acd);
@@ -418,9 +448,15 @@ impl Board {
             self.agents.insert((identity.site, Arc::clone(&name)), id);
             let (site, state) = (identity.site, AgentState::Offline);
             let team = Arc::from(&*identity.team);
-            let row = Agent { id, site, name, team, state, since: at, contact: None, phone_up: false };
+            let row = Agent { id, site, name, team, state, since: at, until: None, contact: None, phone_up: false };
             self.publish(at, Object::Agent(row), false);
         }
+    }
+
+    fn pause_ends(&self, site: SiteId, at: Wall, state: &AgentState) -> Option<Wall> {
+        let AgentState::NotReady { reason } = state else { return None };
+        let rule = self.pauses.get(site.index())?.iter().find(|rule| *rule.reason == **reason)?;
+        Some(Wall(at.0 + i64::try_from(rule.longest?.as_millis()).ok()?))
     }
 
     /// Agents nobody configured are not shown: the ACD has them from the same configuration.
@@ -428,7 +464,8 @@ impl Board {
         let Some(before) = self.agent(change.agent).cloned() else {
             return;
         };
-        let after = Agent { state: change.to, since: at, contact: change.contact, ..before.clone() };
+        let until = self.pause_ends(before.site, at, &change.to);
+        let after = Agent { state: change.to, since: at, until, contact: change.contact, ..before.clone() };
         let (was, is) = (before.state == AgentState::Ready, after.state == AgentState::Ready);
         if was != is {
             self.count_ready(&after, is);
@@ -471,7 +508,8 @@ impl Board {
             parked_by: view.parked.as_ref().and_then(|it| name(it.by)),
         };
         let after = Call { view, waiting_since, queue, agents, answered, beside };
-        self.count_outcome(&after, was_answered);
+        let waited = before.as_ref().and_then(|before| before.waiting_since).map(|since| at.0 - since.0);
+        self.count_outcome(&after, was_answered, waited);
         if gone {
             self.contacts.remove(&contact);
         } else {
@@ -505,12 +543,20 @@ impl Board {
     }
 
     /// An answer counts once, and who goes without one has given up, or was given up on.
-    fn count_outcome(&mut self, call: &Call, was_answered: bool) {
+    /// `waited` in milliseconds.
+    fn count_outcome(&mut self, call: &Call, was_answered: bool, waited: Option<i64>) {
         let Some(line) = call.line().and_then(|key| self.lines.get_mut(&key)) else {
             return;
         };
-        line.totals.answered += u64::from(call.answered && !was_answered);
-        line.totals.abandoned += u64::from(call.view.stage.is_none() && !call.answered);
+        let waited_us = waited.and_then(|ms| u64::try_from(ms).ok()).unwrap_or_default() * 1_000;
+        if call.answered && !was_answered {
+            line.totals.answered += 1;
+            line.totals.answered_after.count(&sound::WAIT, waited_us);
+        }
+        if call.view.stage.is_none() && !call.answered {
+            line.totals.abandoned += 1;
+            line.totals.abandoned_after.count(&sound::WAIT, waited_us);
+        }
     }
 
     fn count_ready(&mut self, agent: &Agent, add: bool) {

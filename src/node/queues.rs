@@ -178,7 +178,7 @@ impl AcdTask {
         self.changed.insert(change.agent);
         let setup = self.wires.setup.load();
         let reason = match &change.to {
-            AgentState::NotReady { reason } => reason.clone(),
+            AgentState::NotReady { reason } => (&**reason).into(),
             AgentState::Offline
             | AgentState::Ready
             | AgentState::Offered

@@ -76,6 +76,7 @@ mod tests {
             domain: "".into(),
             area_code: "".into(),
             queues: Vec::new(),
+            pauses: Vec::new(),
         };
         let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into(), team: "".into() });
         let settings = Settings {

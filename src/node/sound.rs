@@ -1,4 +1,5 @@
-//! How legs sounded that have closed, counted by classes: what the histograms of `/metrics` are made of.
+//! How legs sounded that have closed, and how long callers waited, counted by classes: what the histograms of `/metrics` are
+//! made of.
 //!
 //! All values are whole millionths of their unit. Reads the counters of legs; measures nothing.
 
@@ -17,6 +18,9 @@ pub const LOSS: [u64; BOUNDS] = [0, 5_000, 10_000, 20_000, 50_000, 100_000];
 pub const JITTER: [u64; BOUNDS] = [2_000, 5_000, 10_000, 20_000, 50_000, 100_000];
 /// Of round trips, in seconds.
 pub const ROUND_TRIP: [u64; BOUNDS] = [20_000, 50_000, 100_000, 200_000, 400_000, 800_000];
+
+/// Of waits in a queue, in seconds: gone at once, the province's 15 s, and the usual service levels.
+pub const WAIT: [u64; BOUNDS] = [5_000_000, 15_000_000, 20_000_000, 30_000_000, 60_000_000, 300_000_000];
 
 /// How often values fell into which class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -50,7 +54,7 @@ pub struct Sound {
 }
 
 impl Histogram {
-    fn count(&mut self, bounds: &[u64; BOUNDS], value: u64) {
+    pub(super) fn count(&mut self, bounds: &[u64; BOUNDS], value: u64) {
         let class = bounds.iter().position(|bound| value <= *bound).unwrap_or(BOUNDS);
         self.classes[class] += 1;
         self.sum = self.sum.saturating_add(value);

@@ -425,6 +425,15 @@ impl Node {
         }
     }
 
+    /// Hands the wish for a longer wrap-up to the ACD of the site; false when it has no room.
+    pub fn extend(&self) -> impl Fn(SiteId, AgentId, Duration) -> bool + Send + Sync + 'static {
+        let wires = self.wires.clone();
+        move |site, agent, by| {
+            let event = acd::event::Event::Extend { agent, by };
+            wires.acds.get(site.index()).is_some_and(|to| to.try_send(event).is_ok())
+        }
+    }
+
     /// The sources that are banned, and the lifting of a ban.
     pub fn bans(&self) -> edge::Bans {
         edge::Bans::new(self.wires.clone())

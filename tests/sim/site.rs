@@ -235,6 +235,7 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         domain: DOMAINS[site].into(),
         area_code: AREAS[site].into(),
         queues: queues.iter().map(voice).collect(),
+        pauses: Vec::new(),
     }
 }
 

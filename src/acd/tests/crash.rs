@@ -345,6 +345,7 @@ fn translated(event: Event, acd: &Acd, other: &Acd) -> Event {
         | Event::Want { .. }
         | Event::Phone { .. }
         | Event::OwnCall { .. }
+        | Event::Extend { .. }
         | Event::Adopt { .. }
         | Event::Configure(_) => event,
     }

@@ -41,11 +41,11 @@ type Due = ((Mono, u64), Option<usize>, Option<CallId>);
 #[derive(Clone, Debug, PartialEq)]
 enum State {
     Offline,
-    Paused(Box<str>),
+    Paused(Arc<str>),
     Ready,
     Offered { lease: Lease, until: (Mono, u64), next: Option<Want> },
     Talking { lease: Lease, queue: usize, next: Option<Want> },
-    WrapUp { until: (Mono, u64) },
+    WrapUp { until: (Mono, u64), began: Mono },
 }
 
 struct Agent {
@@ -180,6 +180,7 @@ impl Model {
                 self.ended(now, at, *lease);
             }
             Event::Want { agent, state } => self.want(now, agent.index(), state),
+            Event::Extend { agent, by } => self.extend(agent.index(), *by),
             Event::Phone { agent, up } => self.phone(now, agent.index(), *up),
             Event::OwnCall { .. } => panic!("the model's agents make no calls of their own"),
             Event::Configure(_) => panic!("the model knows one configuration"),
@@ -192,7 +193,7 @@ impl Model {
         let now = now.mono;
         let mut due: Vec<Due> = Vec::new();
         for (at, agent) in self.agents.iter().enumerate() {
-            if let State::Offered { until, .. } | State::WrapUp { until } = agent.state {
+            if let State::Offered { until, .. } | State::WrapUp { until, .. } = agent.state {
                 due.push((until, Some(at), None));
             }
         }
@@ -208,7 +209,7 @@ impl Model {
                         self.decided.push(Decision::Revoke(caller.call, lease.agent));
                         self.missed(now, at, lease);
                     }
-                    State::WrapUp { until: present } if present == until => {
+                    State::WrapUp { until: present, .. } if present == until => {
                         self.become_next(now, at, &Want::Ready, true)
                     }
                     _ => {}
@@ -540,7 +541,7 @@ impl Model {
                     return self.become_next(now, id, &next.unwrap_or(Want::Ready), true);
                 }
                 self.count += 1;
-                self.agents[id].state = State::WrapUp { until: (now + wrap_up, self.count) };
+                self.agents[id].state = State::WrapUp { until: (now + wrap_up, self.count), began: now };
             }
             _ => {}
         }
@@ -553,6 +554,14 @@ impl Model {
             }
             State::Ready if *want == Want::Ready => {}
             _ => self.become_next(now, id, want, true),
+        }
+    }
+
+    fn extend(&mut self, id: usize, by: Duration) {
+        if let State::WrapUp { until: (until, _), began } = self.agents[id].state {
+            self.count += 1;
+            let until = until.max((until + by).min(began + WRAP_UP_MAX));
+            self.agents[id].state = State::WrapUp { until: (until, self.count), began };
         }
     }
 

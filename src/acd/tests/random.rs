@@ -124,7 +124,7 @@ impl Dice {
                 Event::Declined { lease: self.lease(), why }
             }
             51..68 => Event::Ended { lease: self.lease() },
-            68..96 => {
+            68..95 => {
                 let agent = AgentId(self.below(AGENTS) as u32);
                 let state = match self.below(16) {
                     0 => Want::Offline,
@@ -132,6 +132,10 @@ impl Dice {
                     _ => Want::Ready,
                 };
                 Event::Want { agent, state }
+            }
+            95..96 => {
+                let (agent, seconds) = (AgentId(self.below(AGENTS) as u32), [0, 3, 20, 4_000][self.below(4) as usize]);
+                Event::Extend { agent, by: Duration::from_secs(seconds) }
             }
             _ => Event::Phone { agent: AgentId(self.below(AGENTS) as u32), up: self.below(8) != 0 },
         }

@@ -16,6 +16,7 @@ enum Then {
 const FENCED: Then = Ignored("fenced: not the agent's present lease");
 const TOLD: Then = Ignored("they are so already");
 const NOT_DUE: Then = Ignored("nothing is due");
+const NO_WRAP_UP: Then = Ignored("there is nothing to lengthen");
 const NO_CALLER: Then = Ignored("the call is not in the line");
 const ANSWERED: Then = Ignored("the call left the line by the answer; its talk ends with Ended");
 
@@ -168,6 +169,11 @@ fn agent_table() -> Vec<(&'static str, Input, [Then; 6])> {
             "wrap-up time",
             Input::Time(WRAP_UP),
             [NOT_DUE, NOT_DUE, NOT_DUE, Moves("revoke not_ready rona"), NOT_DUE, Moves("ready")],
+        ),
+        (
+            "longer wrap-up",
+            event(Event::Extend { agent: AgentId(0), by: Duration::from_secs(7) }),
+            [NO_WRAP_UP, NO_WRAP_UP, NO_WRAP_UP, NO_WRAP_UP, NO_WRAP_UP, Remembered],
         ),
         ("reload", event(Event::Configure(Arc::new(same))), [Ignored("they still exist"); 6]),
         (
@@ -352,4 +358,17 @@ fn what_names_nobody_is_dropped() {
     bench.handle(Event::Configure(Arc::new(settings)));
     bench.want(5, Want::Ready);
     assert_eq!(bench.state(5), AgentState::Ready);
+}
+
+#[test]
+fn a_wrap_up_is_lengthened_to_an_hour_at_most_and_never_shortened() {
+    let extend = |seconds| Input::Event(Event::Extend { agent: AgentId(0), by: Duration::from_secs(seconds) });
+    for (asked, ends) in [(vec![7], WRAP_UP + Duration::from_secs(7)), (vec![20, 0, 4_000], WRAP_UP_MAX)] {
+        let mut bench = agent_in("wrap_up");
+        asked.into_iter().for_each(|seconds| bench.apply(&extend(seconds)));
+        bench.apply(&Input::Time(ends - Duration::from_secs(1)));
+        assert_eq!(bench.out, [], "{ends:?}");
+        bench.apply(&Input::Time(Duration::from_secs(1)));
+        assert_eq!(shown(&bench.state(0)), "ready", "{ends:?}");
+    }
 }

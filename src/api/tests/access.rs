@@ -27,6 +27,7 @@ fn operations() -> Vec<(Method, String, String)> {
 
 fn body(method: &Method, path: &str) -> &'static str {
     match (method, path) {
+        (&Method::POST, "/agents/{name}/wrap-up") => r#"{"extend_s":60}"#,
         (&Method::PUT, "/modes/{name}") => r#"{"open":true}"#,
         (&Method::PUT, _) => r#"{"state":"ready"}"#,
         (&Method::POST, "/calls" | "/callbacks" | "/calls/live/{contact}/pickup") => "{}",
@@ -61,7 +62,7 @@ async fn every_route_wants_a_token_and_a_right() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 41);
+    assert_eq!(checked, 42);
     assert!(site.asked.lock().unwrap().hung_up.is_empty());
     assert!(site.asked.lock().unwrap().wanted.is_empty() && site.asked.lock().unwrap().dialled.is_empty());
 }

@@ -18,7 +18,7 @@ use crate::base::fact::{TargetKind, TransferResult};
 use crate::base::hours::Hours;
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
-use crate::call::event::{AgentIdentity, CallView, Settings as CallSettings, SiteSettings};
+use crate::call::event::{AgentIdentity, CallView, Pause, Settings as CallSettings, SiteSettings};
 use crate::call::lamp::{self, Lamp, LastTry, Light, Use};
 use crate::call::supervise;
 use crate::call::targets::Target;
@@ -37,6 +37,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 use tower::ServiceExt;
@@ -157,6 +158,7 @@ fn configuration() -> Delta {
         domain: format!("{code}.example").into(),
         area_code: "".into(),
         queues: vec![],
+        pauses: ["lunch", "training"].map(pause).to_vec(),
     };
     let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into(), team: "".into() });
     let calls = CallSettings {
@@ -274,6 +276,11 @@ fn hung_up(asked: &mut Asked, call: CallId) -> Result<(), Busy> {
     Ok(())
 }
 
+/// For one agent at a time, a minute long.
+fn pause(reason: &str) -> Pause {
+    Pause { reason: reason.into(), together_max: Some(1), longest: Some(Duration::from_secs(60)) }
+}
+
 /// A mode that a rush has opened.
 fn storm() -> View {
     View { name: "storm".into(), open: Some((Why::Rush, Wall(1))), hand: None, arrivals: Some((31, 30)) }
@@ -323,6 +330,7 @@ async fn two_sites() -> Two {
         }),
         intervene: Arc::new(move |wish| answers(&mut intervene.lock().unwrap(), wish)),
         targets: Arc::new(|site| vec![seen(water(site.0))]),
+        extend: Arc::new(|_, _, _| Ok(())),
         want: Arc::new(move |site, agent, state| {
             want.lock().unwrap().wanted.push((site, agent, state));
             Ok(())

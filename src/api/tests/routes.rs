@@ -11,13 +11,57 @@ async fn agents_and_queues_are_shown_as_they_stand() {
     let site = two_sites().await;
     let agent = site.get("/agents/1001", "fz-team_lead").await.json();
     let expected = json!({"site": "fz", "name": "1001", "team": "", "state": "talking", "reason": "", "since": 1_000,
-        "contact": null, "phone_up": false});
+        "until": null, "contact": null, "phone_up": false});
     assert_eq!(agent, expected);
     let queues = site.get("/queues", "fz-team_lead").await.json();
     let expected = json!({"items": [{"site": "fz", "name": "fz-general", "waiting": 0, "longest_since": null,
         "talking": 1, "ready": 0}]});
     assert_eq!(queues, expected);
     site.get("/agents/9999", "fz-team_lead").await.problem(404);
+}
+
+#[tokio::test]
+async fn pauses_are_those_of_the_site_not_too_many_at_once_and_end() {
+    let site = two_sites().await;
+    let put = |name: &'static str, token: &'static str, reason: &'static str| {
+        let body = format!(r#"{{"state":"not_ready","reason":"{reason}"}}"#);
+        let site = &site;
+        async move { site.ask(Method::PUT, &format!("/agents/{name}/state"), token, &body).await }
+    };
+    let unknown = put("1001", "fz-agent", "shopping").await;
+    assert!(unknown.problem(422).detail.contains("lunch, training"), "{}", unknown.text());
+    let pauses = |agent, reason: &str| {
+        let to = AgentState::NotReady { reason: reason.into() };
+        Delta::Agent(AgentChange { agent: AgentId(agent), from: AgentState::Ready, to, contact: None })
+    };
+    site.node.live.apply(Wall(5_000), [pauses(1, "lunch")]);
+    let shown = site.get("/agents/1002", "fz-team_lead").await.json();
+    assert_eq!((&shown["state"], &shown["until"]), (&json!("not_ready"), &json!(65_000)));
+    put("1001", "fz-agent", "lunch").await.problem(409);
+    assert_eq!(put("1001", "fz-agent", "training").await.status, StatusCode::ACCEPTED);
+    for reason in ["lunch", "shopping"] {
+        assert_eq!(put("1001", "fz-team_lead", reason).await.status, StatusCode::ACCEPTED, "{reason}");
+    }
+    site.node.live.apply(Wall(6_000), [pauses(1, "meeting")]);
+    assert_eq!(site.get("/agents/1002", "fz-team_lead").await.json()["until"], json!(null));
+}
+
+#[tokio::test]
+async fn a_wrap_up_is_lengthened_while_it_lasts() {
+    let site = two_sites().await;
+    let post = |token: &'static str, body: &'static str| {
+        let site = &site;
+        async move { site.ask(Method::POST, "/agents/1001/wrap-up", token, body).await }
+    };
+    post("fz-agent", r#"{"extend_s":60}"#).await.problem(409);
+    let (from, to) = (AgentState::Talking, AgentState::WrapUp);
+    let wraps_up = Delta::Agent(AgentChange { agent: AgentId(0), from, to, contact: None });
+    site.node.live.apply(Wall(5_000), [wraps_up]);
+    assert_eq!(post("fz-agent", r#"{"extend_s":60}"#).await.status, StatusCode::ACCEPTED);
+    for body in [r#"{"extend_s":0}"#, r#"{"extend_s":3601}"#] {
+        post("fz-agent", body).await.problem(400);
+    }
+    post("ly-agent", r#"{"extend_s":60}"#).await.problem(403);
 }
 
 #[tokio::test]
@@ -313,7 +357,8 @@ async fn a_store_that_is_away_is_503_and_live_data_goes_on() {
 }
 
 /// Every path below the prefix.
-const PATHS: [&str; 38] = [
+const PATHS: [&str; 39] = [
+    "/agents/{name}/wrap-up",
     "/modes",
     "/modes/{name}",
     "/calls/{contact}/routing",

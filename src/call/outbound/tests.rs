@@ -76,6 +76,7 @@ impl World {
             domain: "fuzhou.example".into(),
             area_code: "591".into(),
             queues: Vec::new(),
+            pauses: Vec::new(),
         };
         let rules = vec![rule(&["110"], &[0, 1], true), rule(&["1??????????"], &[0, 1], false)];
         let settings = Settings {

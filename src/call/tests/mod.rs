@@ -95,6 +95,7 @@ fn settings() -> Arc<Settings> {
             domain: "fuzhou.example".into(),
             area_code: "591".into(),
             queues: vec![queue],
+            pauses: Vec::new(),
         }],
         agents: vec![Some(AgentIdentity { site: SiteId(0), name: "1001".into(), team: "".into() })],
         numbers,

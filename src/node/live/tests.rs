@@ -28,7 +28,13 @@ fn queue(name: &str, skill: u8, level: u8) -> QueueSettings {
 }
 
 fn configure(agents: &[(SiteId, &str)]) -> Delta {
-    let site = |code: &str| SiteSettings { code: code.into(), domain: "".into(), area_code: "".into(), queues: vec![] };
+    let site = |code: &str| SiteSettings {
+        code: code.into(),
+        domain: "".into(),
+        area_code: "".into(),
+        queues: vec![],
+        pauses: Vec::new(),
+    };
     let identity =
         |(site, name): &(SiteId, &str)| Some(AgentIdentity { site: *site, name: (*name).into(), team: "".into() });
     let calls = CallSettings {
@@ -89,6 +95,13 @@ fn line(live: &Live, id: QueueId) -> Queue {
     row.expect("the queue is configured")
 }
 
+/// One caller's wait.
+fn after_ms(ms: u64) -> Histogram {
+    let mut wait = Histogram::default();
+    wait.count(&sound::WAIT, ms * 1_000);
+    wait
+}
+
 #[test]
 fn queues_count_the_waiting_the_talking_and_the_ready() {
     let live = live();
@@ -111,7 +124,8 @@ fn queues_count_the_waiting_the_talking_and_the_ready() {
     assert_eq!((general.waiting, general.longest_since, general.talking), (0, None, 0));
     assert_eq!(live.call(ContactId(1)), None);
     let became = |id| live.queues().into_iter().find_map(|(queue, totals)| (queue.id == id).then_some(totals));
-    assert_eq!(became(GENERAL), Some(Totals { answered: 1, abandoned: 1 }));
+    let (answered_after, abandoned_after) = (after_ms(2_000), after_ms(2_500));
+    assert_eq!(became(GENERAL), Some(Totals { answered: 1, abandoned: 1, answered_after, abandoned_after }));
     assert_eq!(became(EXPERTS), Some(Totals::default()));
 }
 
@@ -122,7 +136,7 @@ fn who_comes_back_to_the_line_is_answered_once_and_has_not_given_up() {
     live.apply(Wall(4_000), steps.map(|(stage, since)| call(1, stage, since)));
     live.apply(Wall(5_000), [Delta::Call(view(1, None, 5_000))]);
     let (_, totals) = live.queues().into_iter().find(|(queue, _)| queue.id == GENERAL).unwrap();
-    assert_eq!(totals, Totals { answered: 1, abandoned: 0 });
+    assert_eq!(totals, Totals { answered: 1, answered_after: after_ms(0), ..Totals::default() });
 }
 
 #[test]
