@@ -17,6 +17,7 @@ mod recordings;
 mod reload;
 mod robust;
 mod routing;
+mod satisfaction;
 mod sim;
 mod sip;
 mod sites;

@@ -37,7 +37,7 @@ fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
         "sip-profiles/targets/fuzhou.toml",
         "[[target]]\nsite = \"fuzhou\"\nname = \"fire\"\ntitle = \"火警\"\nkind = \"emergency\"\nnumbers = [\"119\"]\n\
          key = \"*9\"\n[[target]]\nsite = \"fuzhou\"\nname = \"water\"\nkind = \"utility\"\nnumbers = [\"059196110\"]\n\
-         [[target]]\nsite = \"fuzhou\"\nname = \"old\"\nkind = \"sub_center\"\nnumbers = [\"059112333\"]\n\
+         channels = 1\n[[target]]\nsite = \"fuzhou\"\nname = \"old\"\nkind = \"sub_center\"\nnumbers = [\"059112333\"]\n\
          until = 2026-01-01\n",
     );
     folder
@@ -105,6 +105,15 @@ impl Talk {
     fn start(&self, target: &str, mode: &str) {
         let (status, body) = self.ask("", &json!({ "target": target, "mode": mode, "reason": "needs help" }));
         assert_eq!(status, 202, "{body}");
+    }
+
+    /// Light of a target, how that is known, how many calls of ours are with it, and how the last one went.
+    fn lamp(&self, target: &str) -> (String, String, i64, Value) {
+        let list = self.hotline.lead.read("/targets").body;
+        let items = list["items"].as_array().expect("targets");
+        let it = items.iter().find(|it| it["name"] == target).expect("the target");
+        let word = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
+        (word("light"), word("why"), it["running"].as_i64().unwrap_or(-1), it["last"].clone())
     }
 
     /// What the transfer looks like from outside.
@@ -193,6 +202,9 @@ fn a_busy_target_leaves_citizen_and_agent_as_they_were() {
         let refused = Instant::now();
         talk.target.refuses("486 Busy Here");
         talk.until("/result", "busy");
+        let (light, why, running, last) = talk.lamp("water");
+        assert_eq!((&*light, &*why, running), ("busy", "last_try", 0));
+        assert_eq!((&last["result"], &last["status"]), (&json!("busy"), &json!(486)));
         let back = talk.citizen.hears_all(&[talk.agent.sound], refused).at.duration_since(refused);
         assert!(back <= Duration::from_secs(1), "{mode}: the citizen is back with the agent after {back:?}");
         talk.agent.hears_all(&[talk.citizen.sound], refused);
@@ -222,10 +234,12 @@ fn a_consultation_is_joined_or_completed_and_what_cannot_be_is_refused() {
         assert!(told == status && problem["detail"].as_str().is_some_and(|it| it.contains(part)), "{body}: {problem}");
     }
     assert_eq!(talk.ask("/join", &json!({})).0, 409);
+    assert_eq!(talk.lamp("water"), ("free".into(), "ready".into(), 0, Value::Null));
     talk.start("water", "consult");
     talk.target.rings();
     talk.target.answers();
     talk.until("/phase", "consulting");
+    assert_eq!(talk.lamp("water"), ("busy".into(), "target_full".into(), 1, Value::Null));
     assert_eq!(talk.ask("", &wanted("fire")).0, 409, "one at a time");
     let consulting = Instant::now();
     talk.agent.hears_all(&[talk.target.sound], consulting);
@@ -245,6 +259,49 @@ fn a_consultation_is_joined_or_completed_and_what_cannot_be_is_refused() {
     talk.target.is_hung_up();
     let (past, transfer) = talk.past();
     assert_eq!((past.end(), transfer["result"].as_str()), (("talking", "caller"), Some("completed")));
+    talk.hotline.nothing_is_left();
+}
+
+#[test]
+fn a_target_that_sends_nothing_gives_the_agent_the_citizen_back_until_it_does() {
+    let mut talk = Talk::new(true);
+    talk.start("water", "consult");
+    talk.target.rings();
+    talk.target.answers();
+    let answered = Instant::now();
+    talk.agent.hears_all(&[talk.target.sound], answered);
+    let mute = |talk: &Talk, mute: bool| {
+        eventually(&format!("the transfer is shown as mute: {mute}"), Duration::from_secs(10), || {
+            let live = talk.hotline.lead.read("/calls/live").body;
+            let call = live["items"].as_array()?.iter().find(|call| call["contact"] == *talk.contact)?.clone();
+            (call["transfer"]["mute"] == mute).then_some(())
+        });
+    };
+    mute(&talk, false);
+    talk.target.mutes(true);
+    let silent = Instant::now();
+    let back = talk.citizen.hears_all(&[talk.agent.sound], silent).at - silent;
+    assert!((Duration::from_millis(2_800)..Duration::from_millis(3_500)).contains(&back), "after {back:?}");
+    talk.agent.hears_all(&[talk.citizen.sound], silent);
+    mute(&talk, true);
+    talk.target.mutes(false);
+    let again = Instant::now();
+    talk.agent.hears_all(&[talk.target.sound], again);
+    mute(&talk, false);
+    eventually("the citizen has music", Duration::from_secs(2), || {
+        let apart = talk.citizen.last_before(Instant::now()).sound;
+        (apart != talk.agent.sound && apart != talk.target.sound).then_some(())
+    });
+    assert_eq!(talk.ask("/cancel", &json!({})).0, 202);
+    talk.target.is_hung_up();
+    talk.citizen.hangs_up();
+    talk.agent.is_hung_up();
+    let (_, transfer) = talk.past();
+    assert!(transfer["mute"].as_i64() > transfer["answered"].as_i64(), "{transfer}");
+    // Music until then: all of it, for a tone may cross zero in the middle of each packet.
+    let music = talk.citizen.ear(silent, silent + Duration::from_millis(2_800));
+    let quiet = music.chunks(160).filter(|packet| packet.iter().all(|sample| sample.unsigned_abs() <= 500)).count();
+    assert!(music.len() >= 20_000 && quiet <= 4, "{quiet} packets without sound in {} samples", music.len());
     talk.hotline.nothing_is_left();
 }
 

@@ -92,6 +92,9 @@ pub struct LiveTransfer {
     pub phase: Option<String>,
     /// `completed`, `returned`, `busy`, `no_answer`, `unreachable`, `cancelled`, `caller_gone` or `lost`.
     pub result: Option<String>,
+    /// The target has answered, but for three seconds and until now no sound has come from it (no RTP): whoever consulted with
+    /// it is together with the citizen meanwhile.
+    pub mute: bool,
     /// The number to dial by hand, when an emergency line could not be reached.
     pub dial: Option<String>,
 }
@@ -103,6 +106,7 @@ impl LiveTransfer {
             kind: view.kind.word().to_owned(),
             phase: view.phase.map(|phase| phase.word().to_owned()),
             result: view.result.map(|result| result.word().to_owned()),
+            mute: view.mute,
             dial: view.dial.as_deref().map(str::to_owned),
         }
     }

@@ -36,7 +36,6 @@ pub mod trunks;
 use crate::acd::event::Want;
 use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
-use crate::call::targets::Targets;
 use crate::call::transfer::Ask;
 use crate::edge::event::{Ban, Source};
 use crate::modes::{Hand, View};
@@ -46,7 +45,7 @@ use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::interventions::{Answer as InterventionAnswer, Wish as Intervention};
 use crate::node::live::{Live, Snapshot};
-use crate::node::transfers::{Answer, Busy as TransferBusy};
+use crate::node::transfers::{Answer, Busy as TransferBusy, Seen};
 use crate::store::Store;
 
 use arc_swap::ArcSwap;
@@ -101,8 +100,8 @@ pub type Transfer =
 pub type Intervene = dyn Fn(Intervention) -> Result<oneshot::Receiver<InterventionAnswer>, TransferBusy> + Send + Sync;
 /// Hands a wish about a call-back to those who call back.
 pub type CallBack = dyn Fn(callbacks_node::Ask) -> Result<(), callbacks_node::NotTaken> + Send + Sync;
-/// Tells the targets.
-pub type ListTargets = dyn Fn() -> Arc<Targets> + Send + Sync;
+/// Tells the targets of a site.
+pub type ListTargets = dyn Fn(SiteId) -> Vec<Seen> + Send + Sync;
 /// Hands a wanted state to the ACD of the site.
 pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + Sync;
 /// Hands the wish for a longer wrap-up to the ACD of the site.
@@ -145,7 +144,7 @@ pub struct Node {
     pub transfer: Arc<Transfer>,
     /// Steps into a call beside the queues.
     pub intervene: Arc<Intervene>,
-    /// Tells the targets as configured now.
+    /// Tells the targets as configured now, and their lamps.
     pub targets: Arc<ListTargets>,
     /// Asks for an agent's state.
     pub want: Arc<SetState>,

@@ -8,9 +8,10 @@ use super::may::{Action, Object};
 use super::problem::{Body9457, Problem, Problems};
 use super::{Api, SiteQuery, paging};
 use crate::base::fact::TransferMode;
-use crate::base::{AgentId, ContactId};
+use crate::base::{AgentId, ContactId, Wall};
+use crate::call::lamp::LastTry;
 use crate::call::transfer::{Ask, NotTransferred};
-use crate::node::transfers::Busy;
+use crate::node::transfers::{Busy, Seen};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -35,6 +36,49 @@ pub struct ShownTarget {
     pub key: Option<String>,
     /// Whether it is in service now, by its dates and hours.
     pub open: bool,
+    /// `free`, `busy` or `unreachable`: whether a transfer to it would be worth trying. It refuses nothing.
+    pub light: String,
+    /// How that is known: `ready`; `trunks_down`, none of its trunks may be used; `trunks_full`, they have no channel left;
+    /// `target_full`, it has as many of our calls as its `channels`; `last_try`, so the last transfer went.
+    pub why: String,
+    /// Since when, in milliseconds since 1970, where that is known.
+    pub since: Option<i64>,
+    /// Calls of ours that are with it, or on the way there.
+    pub running: u32,
+    /// How the last transfer to it went, since the start of the node.
+    pub last: Option<ShownTry>,
+}
+
+/// How the last transfer to a target went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ShownTry {
+    /// When it was over, in milliseconds since 1970.
+    pub at: i64,
+    /// `completed`, `returned`, `busy`, `no_answer`, `unreachable`, `cancelled`, `caller_gone` or `lost`.
+    pub result: String,
+    /// Final SIP status of the last route; 200 when it was answered, 408 when nothing came in time.
+    pub status: Option<u16>,
+}
+
+impl ShownTarget {
+    fn show(Seen { target, lamp, used }: &Seen, now: Wall) -> ShownTarget {
+        ShownTarget {
+            name: target.name.to_string(),
+            title: target.title.to_string(),
+            kind: target.kind.word().to_owned(),
+            key: target.key.as_deref().map(str::to_owned),
+            open: target.hours.open(now).is_ok(),
+            light: lamp.light.word().to_owned(),
+            why: lamp.why.word().to_owned(),
+            since: lamp.since.map(|since| since.0),
+            running: used.running,
+            last: used.last.map(|LastTry { at, result, status }| ShownTry {
+                at: at.0,
+                result: result.word().to_owned(),
+                status,
+            }),
+        }
+    }
 }
 
 /// All targets of a site.
@@ -127,16 +171,7 @@ pub async fn targets(
 ) -> Result<Json<ShownTargets>, Problem> {
     let (site, _) = caller.one_site(Action::CallTransfer, query.site.as_deref())?;
     let now = (api.node.wall)();
-    let items = (api.node.targets)()
-        .of(site.id)
-        .map(|target| ShownTarget {
-            name: target.name.to_string(),
-            title: target.title.to_string(),
-            kind: target.kind.word().to_owned(),
-            key: target.key.as_deref().map(str::to_owned),
-            open: target.hours.open(now).is_ok(),
-        })
-        .collect();
+    let items = (api.node.targets)(site.id).iter().map(|seen| ShownTarget::show(seen, now)).collect();
     Ok(Json(ShownTargets { items }))
 }
 

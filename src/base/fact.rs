@@ -273,6 +273,9 @@ pub struct CallRecord {
     /// Whoever stepped in beside the queues, in order.
     #[serde(default)]
     pub interventions: Vec<Intervention>,
+    /// The question after the talk, if it was asked.
+    #[serde(default)]
+    pub satisfaction: Option<Satisfaction>,
     /// Digits the citizen gave, by the name of the collecting node.
     pub collected: Vec<(Box<str>, Box<str>)>,
     /// How it ended; `None` while it lives.
@@ -392,6 +395,9 @@ pub struct TransferRecord {
     pub answered: Option<Wall>,
     /// All three heard each other for the first time.
     pub joined: Option<Wall>,
+    /// The target had answered, and no RTP had come from it for three seconds: the first time.
+    #[serde(default)]
+    pub mute: Option<Wall>,
     /// The agent had left citizen and target to each other.
     pub handed: Option<Wall>,
     /// Nobody is there of it any more.
@@ -490,6 +496,23 @@ impl TransferResult {
             TransferResult::Lost => "lost",
         }
     }
+}
+
+/// How the citizen was served, by their own word (满意度评价).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Satisfaction {
+    /// The flow that asked.
+    pub flow: Box<str>,
+    /// The agent who talked last.
+    pub agent: Option<Box<str>>,
+    /// To whom the citizen had been handed over.
+    pub target: Option<Box<str>>,
+    /// Asked then.
+    pub asked: Wall,
+    /// Answered then.
+    pub answered: Option<Wall>,
+    /// The key, 1–9.
+    pub score: Option<u8>,
 }
 
 /// Somebody stepped into a call beside the queues: a supervisor, or who parked the citizen or fetched them.

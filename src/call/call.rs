@@ -14,6 +14,7 @@
 //! citizen back to the queue with their place; only the citizen, the agent who talks, an operator, the flow or the
 //! citizen's own network ends the call.
 
+mod after;
 mod agent;
 pub(super) mod away;
 mod citizen;
@@ -82,6 +83,8 @@ pub(super) enum State {
     Handed,
     /// Out of the line, with music.
     Aside(Aside),
+    /// The last human has left: in the queue's flow for after a talk.
+    Asked { run: ivr::Run },
     /// Hears why we must hang up.
     Apologising,
     /// All is told; the legs run out.
@@ -168,7 +171,7 @@ pub(super) struct Trace {
     play: Option<u32>,
     citizen: (LegId, Dialog, Option<Remote>),
     agents: SmallVec<[(LegId, Dialog, Option<Remote>); 1]>,
-    target: Option<(Phase, Option<LegId>)>,
+    target: Option<(Phase, Option<LegId>, bool)>,
     aside: Option<Aside>,
 }
 
@@ -282,7 +285,9 @@ impl Call {
 
     fn own_deadline(&self) -> Mono {
         match &self.state {
-            State::Ivr { run } => run.next_deadline().map_or(self.deadline, |at| at.min(self.deadline)),
+            State::Ivr { run } | State::Asked { run } => {
+                run.next_deadline().map_or(self.deadline, |at| at.min(self.deadline))
+            }
             State::Waiting => self.deadline.min(self.comfort_at),
             State::Opening { .. }
             | State::Connecting
@@ -318,10 +323,10 @@ impl Call {
             stage: self.stage(),
             revision: self.book.record.revision,
             ringing: self.book.ringing_count(),
-            play: matches!(self.state, State::Ivr { .. }).then_some(self.play),
+            play: matches!(self.state, State::Ivr { .. } | State::Asked { .. }).then_some(self.play),
             citizen: self.citizen.trace(),
             agents: self.agents.iter().map(Leg::trace).collect(),
-            target: self.transfer.as_ref().map(|transfer| (transfer.phase, transfer.leg())),
+            target: self.transfer.as_ref().map(|transfer| (transfer.phase, transfer.leg(), transfer.is_mute())),
             aside: self.aside(),
         }
     }
@@ -349,7 +354,9 @@ impl Call {
             State::Ivr { .. } => Some(Stage::Ivr),
             State::Waiting | State::Apologising | State::Aside(Aside::Claimed) => Some(Stage::Queued),
             State::Ringing { .. } => Some(Stage::Ringing),
-            State::Talking { .. } | State::Handed | State::Aside(Aside::Parked { .. }) => Some(Stage::Talking),
+            State::Talking { .. } | State::Handed | State::Aside(Aside::Parked { .. }) | State::Asked { .. } => {
+                Some(Stage::Talking)
+            }
             State::Ending => None,
         }
     }
@@ -366,6 +373,7 @@ impl Call {
             | State::Waiting
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => (&[][..], None),
         };
@@ -383,6 +391,7 @@ impl Call {
             | State::Ringing { .. }
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => None,
         }
@@ -399,6 +408,7 @@ impl Call {
             | State::Ringing { .. }
             | State::Talking { .. }
             | State::Handed
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => None,
         }
@@ -494,6 +504,7 @@ impl Call {
             State::Talking { held: false, .. } => 'T',
             State::Talking { held: true, .. } => 'H',
             State::Handed => 'X',
+            State::Asked { .. } => 'Q',
             State::Aside(Aside::Claimed) => 'L',
             State::Aside(Aside::Parked { .. }) => 'P',
             State::Apologising => 'A',

@@ -357,6 +357,8 @@ impl Calls {
                 self.with_leg(now, leg, out, |call, out| call.media_closed(now, leg, &counters, out));
             }
             Media::Heard { leg } => self.with_leg(now, leg, out, |call, _| call.heard(leg)),
+            Media::Mute { leg } => self.with_leg(now, leg, out, |call, out| call.mute(now, leg, true, out)),
+            Media::Sounds { leg } => self.with_leg(now, leg, out, |call, out| call.mute(now, leg, false, out)),
             Media::DigitsSent { leg: _ } => {}
         }
     }

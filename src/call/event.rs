@@ -349,6 +349,8 @@ pub struct QueueVoice {
     pub auto_answer: bool,
     /// Who is preferred for a caller.
     pub preferred: Option<Whom>,
+    /// What the citizen is asked when the last human has left; not where there is none.
+    pub after: Option<Arc<ivr::Flow>>,
     /// A citizen may be on hold for so long before it is said that they are.
     pub hold_recall: Duration,
     /// A parked citizen waits so long for somebody to fetch them before the agent is rung again.

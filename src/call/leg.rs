@@ -40,6 +40,8 @@ pub(super) struct Leg {
     silence: Silence,
     /// It was silent although it was there.
     one_way: bool,
+    /// No RTP comes from it now.
+    mute: bool,
     /// How its first digit came; others ways are not heard, for some equipment sends each digit in two.
     #[serde(default)]
     digits_by: Option<DigitWay>,
@@ -125,6 +127,7 @@ impl Leg {
             port: Port::None,
             silence: Silence::None,
             one_way: false,
+            mute: false,
             digits_by: None,
         }
     }
@@ -204,7 +207,7 @@ impl Leg {
         if self.remote != Some(remote) && self.has_port() {
             self.remote = Some(remote);
             // The media plane, too, begins to wait anew.
-            self.silence = Silence::None;
+            (self.silence, self.mute) = (Silence::None, false);
             out.push(Command::Media(Media::Connect { leg: self.id, remote }));
         }
     }
@@ -264,6 +267,16 @@ impl Leg {
     /// Something is heard of it again.
     pub(super) fn heard(&mut self) {
         self.silence = Silence::None;
+    }
+
+    /// RTP comes from it no longer, or again.
+    pub(super) fn sounds(&mut self, sounds: bool) {
+        self.mute = !sounds;
+    }
+
+    /// Whether no RTP comes from it.
+    pub(super) fn is_mute(&self) -> bool {
+        self.mute
     }
 
     /// A re-INVITE of ours was answered: what was described is taken. Any answer but "there is no such dialog" says that it

@@ -7,6 +7,7 @@
 mod call;
 mod calls;
 pub mod event;
+pub mod lamp;
 mod leg;
 mod outbound;
 mod phrases;

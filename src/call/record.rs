@@ -94,6 +94,7 @@ impl Book {
                 routes: Vec::new(),
                 transfers: Vec::new(),
                 interventions: Vec::new(),
+                satisfaction: None,
                 collected: Vec::new(),
                 end: None,
                 recording: None,

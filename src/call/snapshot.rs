@@ -31,7 +31,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The version we write. What crosses processes is [`Standing`](crate::shard::Standing), with a version of its own.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 /// What the snapshot is of.
 pub const KIND: &str = "calls";
 /// More legs than can have been dialled between the last snapshot and a crash.
@@ -83,6 +83,7 @@ enum SavedState {
     Talking { talker: Talker, leg: LegId, held: bool },
     Handed,
     Aside(Aside),
+    Asked(ivr::Snapshot),
     Apologising,
     Ending,
 }
@@ -122,6 +123,7 @@ impl SavedCall {
             | SavedState::Talking { .. }
             | SavedState::Handed
             | SavedState::Aside(_)
+            | SavedState::Asked(_)
             | SavedState::Apologising => false,
         }
     }
@@ -241,6 +243,7 @@ impl Call {
             State::Talking { talker, leg, held } => SavedState::Talking { talker: *talker, leg: *leg, held: *held },
             State::Handed => SavedState::Handed,
             State::Aside(aside) => SavedState::Aside(*aside),
+            State::Asked { run } => SavedState::Asked(run.snapshot()),
             State::Apologising => SavedState::Apologising,
             State::Ending => SavedState::Ending,
         };
@@ -287,6 +290,13 @@ impl Call {
             SavedState::Talking { talker, leg, held } => State::Talking { talker, leg, held },
             SavedState::Handed => State::Handed,
             SavedState::Aside(aside) => State::Aside(aside),
+            SavedState::Asked(run) => {
+                // A question that is asked no more has no answer: the call is over.
+                let (queue, _) = saved.queue.as_ref()?;
+                let after = queues[number(queue)].after.clone()?;
+                let again = ivr::Run::restore(run, after.clone());
+                State::Asked { run: again.unwrap_or_else(|_| ivr::Run::new(after, Vec::new())) }
+            }
             SavedState::Apologising => State::Apologising,
             SavedState::Ending => State::Ending,
         };
@@ -331,6 +341,10 @@ impl Call {
     fn resume(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, lost: Option<&Marks>, out: &mut Vec<Command>) {
         self.book.resume(lost.is_some(), out);
         std::iter::once(&mut self.citizen).chain(&mut self.agents).for_each(Leg::resume);
+        if lost.is_some() {
+            // New planes begin to listen anew.
+            self.transfer.iter_mut().flat_map(Transfer::legs_mut).for_each(|leg| leg.sounds(true));
+        }
         for leg in self.agents.iter_mut().filter(|leg| !is_known(leg.id)) {
             leg.dialog = Dialog::Gone;
             leg.close(out);
@@ -352,7 +366,7 @@ impl Call {
                     self.part(now, leg, (AttemptOutcome::Unreachable, REQUEUE_EVERY), out);
                 }
             }
-            State::Ivr { run } if run.next_deadline().is_none() => {
+            State::Ivr { run } | State::Asked { run } if run.next_deadline().is_none() => {
                 self.flow_event(now, ivr::event::Event::Start, out);
             }
             State::Opening { .. }
@@ -362,6 +376,7 @@ impl Call {
             | State::Talking { .. }
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => {}
         }
@@ -457,7 +472,7 @@ impl Call {
     /// Planes that begin from silence are told again what is to be heard.
     fn sound_again(&mut self, now: Now, out: &mut Vec<Command>) {
         match &mut self.state {
-            State::Ivr { run } => {
+            State::Ivr { run } | State::Asked { run } => {
                 let mut commands = Vec::new();
                 run.resume(now, &mut commands);
                 for command in commands {
@@ -488,6 +503,7 @@ impl Call {
             | State::Talking { talker: Talker::Own(_), .. }
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => return None,
         };

@@ -27,6 +27,8 @@ pub struct Target {
     pub key: Option<Box<str>>,
     /// How long each number may ring, where that is less than its trunk allows.
     pub ring_max: Option<Duration>,
+    /// How many of our calls it takes at once, where that is known: for its lamp alone.
+    pub channels: Option<u32>,
     /// When it is there.
     pub hours: Hours,
 }
@@ -74,6 +76,7 @@ mod tests {
             numbers: vec![Number::parse("110", "").unwrap()],
             key: key.map(Into::into),
             ring_max: None,
+            channels: None,
             hours: Hours::default(),
         };
         let targets =

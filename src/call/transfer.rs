@@ -15,7 +15,7 @@ use super::record::Clock;
 use super::targets::Target;
 use crate::base::fact::{EndedBy, RouteAttempt, TargetKind, TransferMode, TransferRecord, TransferResult};
 use crate::base::hours::Shut;
-use crate::base::{ContactId, LegId, Mono, Now, RecordingId};
+use crate::base::{ContactId, LegId, Mono, Now, RecordingId, Wall};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -132,6 +132,15 @@ pub struct TransferView {
     pub phase: Option<Phase>,
     /// How the last one went, once it is over.
     pub result: Option<TransferResult>,
+    /// When it was over.
+    #[serde(default)]
+    pub ended: Option<Wall>,
+    /// Final status of the last route that was tried, once it is over.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// It has answered, but for three seconds and until now no RTP has come from it.
+    #[serde(default)]
+    pub mute: bool,
     /// The number to dial by hand, when an emergency line could not be reached.
     pub dial: Option<Box<str>>,
 }
@@ -227,6 +236,11 @@ impl Transfer {
     /// The leg in use.
     pub(super) fn leg(&self) -> Option<LegId> {
         self.reach.leg().map(|leg| leg.id)
+    }
+
+    /// It has answered, and no RTP comes from it.
+    pub(super) fn is_mute(&self) -> bool {
+        self.is_answered() && self.reach.leg().is_some_and(Leg::is_mute)
     }
 
     pub(super) fn is(&self, leg: LegId) -> bool {

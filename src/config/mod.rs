@@ -279,6 +279,15 @@ impl Config {
     }
 }
 
+/// Gives queues the flows that their citizens are asked by after a talk.
+fn ask_after(queues: &mut [Vec<queues::Queue>], after: Vec<numbers::After>) {
+    for (site, queue, flow) in after {
+        if let Some(queue) = queues.get_mut(site.index()).and_then(|of_site| of_site.get_mut(queue.index())) {
+            queue.voice.after = Some(flow);
+        }
+    }
+}
+
 /// Reads everything there is; `None` when `jiesu.toml` or `queues.toml` yields nothing.
 fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let root = path.parent().unwrap_or(Path::new(""));
@@ -303,22 +312,26 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let targets = Arc::new(targets::read(&sip.join("targets"), sites, &dialling, problems));
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
-    let (queues, queues_whole) = queues_file.map_or((None, false), |source| {
+    let (mut queues, queues_whole, written) = queues_file.map_or((None, false, None), |source| {
         let Reading { value, whole } = source.read::<schema::Queues>(problems);
-        let check = |raw: schema::Queues| {
+        let check = |raw: &schema::Queues| {
             let queues = queues::check(&source, &raw.queue, sites, (&prompts, &targets), problems);
             let mut check = source::Check { source: &source, problems };
             let modes = modes::check(&mut check, &raw.mode, sites, (&prompts, &queues));
             (queues, modes, pauses::check(&mut check, &raw.pause, sites))
         };
-        (value.map(check), whole && sites.whole)
+        let queues = value.as_ref().map(check);
+        (queues, whole && sites.whole, value.map(|raw| (source, raw.queue)))
     });
     let known = queues.as_ref().map_or(&[][..], |(queues, ..)| queues);
     let context = numbers::Context { sites, queues: known, queues_whole, prompts: &prompts };
-    let numbers = numbers::read(&ivr, context, problems);
+    let (numbers, after) = numbers::read(&ivr, context, written.as_ref(), problems);
     let music: Vec<PromptId> = known.iter().flatten().map(|queue| queue.voice.music).collect();
     if queues_whole {
         prompts.check_lengths(&music, problems);
+    }
+    if let Some((queues, ..)) = &mut queues {
+        ask_after(queues, after);
     }
     let (main, (queues, modes, pauses)) = (main?, queues?);
     Some(Config {

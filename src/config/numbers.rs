@@ -32,8 +32,16 @@ pub(super) struct Context<'a> {
     pub prompts: &'a Prompts,
 }
 
-/// Reads all flows and numbers.
-pub(super) fn read(folder: &Path, context: Context<'_>, problems: &mut Vec<Problem>) -> Numbers {
+/// The flow that a queue asks after a talk.
+pub(super) type After = (SiteId, QueueId, Arc<Flow>);
+
+/// Reads all flows and numbers; of the queues as they are `written`, what each asks after a talk.
+pub(super) fn read(
+    folder: &Path,
+    context: Context<'_>,
+    written: Option<&(Source, Vec<schema::Queue>)>,
+    problems: &mut Vec<Problem>,
+) -> (Numbers, Vec<After>) {
     let drafts = drafts(folder, problems);
     let path = folder.join("numbers.toml");
     let source = Source::open(&path, "write which number belongs to which site and flow", problems);
@@ -45,8 +53,9 @@ pub(super) fn read(folder: &Path, context: Context<'_>, problems: &mut Vec<Probl
             number(&mut Check { source, problems }, raw, &mut flows, &mut numbers);
         }
     }
+    let after = written.map(|(source, raw)| after(&mut Check { source, problems }, raw, &mut flows));
     flows.make_unused(problems);
-    numbers
+    (numbers, after.unwrap_or_default())
 }
 
 fn drafts(folder: &Path, problems: &mut Vec<Problem>) -> Drafts {
@@ -172,9 +181,33 @@ fn number(check: &mut Check<'_>, raw: &schema::Number, flows: &mut Flows<'_>, nu
         return check.wrong(&raw.number.span(), message, "a dialled number has one meaning: remove one of the two");
     }
     let Some(flow) = flow else { return };
+    if flow.human().is_none() {
+        let message = format!("flow \"{}\" leads to no human", raw.flow.get_ref());
+        return check.wrong(&raw.flow.span(), message, "name a flow with `human`: `end` is for after a talk");
+    }
     let category = category.into();
     let entry = Entry { number, site, flow, greeting, notice, transitions, category, priority };
     numbers.insert(entry, area_code);
+}
+
+/// The flows that queues ask after a talk.
+fn after(check: &mut Check<'_>, raw: &[schema::Queue], flows: &mut Flows<'_>) -> Vec<After> {
+    let mut found = Vec::new();
+    for raw in raw {
+        let Some(name) = &raw.after else { continue };
+        let sites = flows.context.sites.list;
+        let Some(site) = sites.iter().position(|site| *site.code == **raw.site.get_ref()) else { continue };
+        let site = SiteId(site as u16);
+        let Some(queue) = queues::find(flows.context.queues, site, raw.name.get_ref()) else { continue };
+        let Some(flow) = flows.of(check, name, site) else { continue };
+        if flow.human().is_some() {
+            let message = format!("flow \"{}\" leads to a queue", name.get_ref());
+            check.wrong(&name.span(), message, "name a flow with `end` in place of `human`");
+            continue;
+        }
+        found.push((site, queue, flow));
+    }
+    found
 }
 
 fn is_category(text: &str) -> bool {

@@ -80,6 +80,7 @@ fn queue(check: &mut Check<'_>, raw: &schema::Queue, site: Option<&Site>, prompt
         auto_answer: raw.auto_answer,
         preferred: raw.preferred.as_ref().map(|raw| routing::whom(check, raw.get_ref())),
         hold_recall: check.seconds(raw.hold_recall_s.as_ref(), 60, 5..=3_600),
+        after: None,
         park_recall: check.seconds(raw.park_recall_s.as_ref(), 120, 5..=3_600),
         comfort: raw.comfort.as_ref().map(|raw| comfort(check, raw, prompts)),
         callback: raw.callback.as_ref().map(|raw| callback_voice(check, raw.get_ref(), prompts)),

@@ -308,6 +308,7 @@ pub(super) struct Target {
     pub numbers: Spanned<Vec<Text>>,
     pub key: Option<Text>,
     pub ring_max_s: Option<Count>,
+    pub channels: Option<Count>,
     #[serde(default)]
     pub hours: Vec<Text>,
     pub from: Option<Spanned<Datetime>>,
@@ -406,6 +407,7 @@ pub(super) struct Queue {
     #[serde(default)]
     pub auto_answer: bool,
     pub hold_recall_s: Option<Count>,
+    pub after: Option<Text>,
     pub park_recall_s: Option<Count>,
     pub announcement: Option<Text>,
     pub music: Text,

@@ -56,6 +56,7 @@ fn target(
     let numbers = numbers(check, raw, (id, site), dialling);
     let key = raw.key.as_ref().map(|text| key(check, text, id, others));
     let ring_max = raw.ring_max_s.as_ref().map(|count| check.seconds(Some(count), 30, 5..=600));
+    let channels = raw.channels.as_ref().map(|count| check.bounded(Some(count), 1, 1..=10_000) as u32);
     let hours = hours(check, raw, site);
     Some(Target {
         site: id,
@@ -65,6 +66,7 @@ fn target(
         numbers,
         key,
         ring_max,
+        channels,
         hours,
     })
 }

@@ -112,7 +112,7 @@ fn numbers_and_voices_become_the_calls_settings() {
     assert_eq!(site("10086"), None);
 
     let merged = calls.numbers.lookup("12333").unwrap();
-    assert_eq!((&*merged.category, merged.flow.human()), ("030200", (QueueId(1), 0)));
+    assert_eq!((&*merged.category, merged.flow.human()), ("030200", Some((QueueId(1), 0))));
     let plain = [prompt("quanzhou-greeting"), prompt("recording-notice")];
     let first = [&[prompt("12333-merged")], &plain[..]].concat();
     // Midnight in Shanghai is 16:00 UTC of the day before.
@@ -312,7 +312,7 @@ fn missing_files_are_told() {
         (
             "ivr-flows/direct.toml",
             "ivr-flows/numbers.toml:16:8: unknown flow \"direct\"",
-            "use one of menu-example, social-security",
+            "use one of menu-example, satisfaction, social-security",
         ),
         ("ivr-flows/prompts", "ivr-flows/prompts: cannot be read: ", "make prompts"),
     ];

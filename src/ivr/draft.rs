@@ -30,7 +30,8 @@ type Count = Spanned<u64>;
 #[serde(deny_unknown_fields)]
 pub struct Draft {
     start: Name,
-    human: Name,
+    human: Option<Name>,
+    end: Option<Name>,
     #[serde(default)]
     play: BTreeMap<Name, Play>,
     #[serde(default)]
@@ -141,6 +142,15 @@ pub enum Flaw {
     /// `human` names something else than a queue node.
     #[error("`human` must name a queue node, and \"{0}\" is none")]
     HumanIsNoQueue(Box<str>),
+    /// `end` names something else than a farewell.
+    #[error("`end` must name a hang_up node, and \"{0}\" is none")]
+    EndIsNoHangUp(Box<str>),
+    /// Neither `human` nor `end`, or both.
+    #[error("a flow has either `human` or `end`")]
+    HumanOrEnd,
+    /// A flow with `end` leads to a queue.
+    #[error("a flow for after a talk leads to no queue, and \"{0}\" is one")]
+    QueueAfter(Box<str>),
     /// No way leads there.
     #[error("node \"{0}\" is never reached")]
     Unreachable(Box<str>),
@@ -191,6 +201,11 @@ impl Flaw {
             Flaw::UnknownPrompt(name) => format!("put {name}.wav into the folder prompts"),
             Flaw::UnknownQueue(_) => "add the queue to queues.toml for this site, or name one that exists".into(),
             Flaw::HumanIsNoQueue(_) => "name a [queue.…] node: it is where \"0\" and used-up retries lead".into(),
+            Flaw::EndIsNoHangUp(_) => "name a [hang_up.…] node: it is where used-up retries lead".into(),
+            Flaw::HumanOrEnd => {
+                "write `human`, a queue node, for callers; `end`, a hang_up node, for a question after the talk".into()
+            }
+            Flaw::QueueAfter(_) => "remove it: whoever was served hears a farewell".into(),
             Flaw::Unreachable(_) => "lead to it from another node, or remove it".into(),
             Flaw::Circle(_) => {
                 "end the way in a queue or hang_up; to hear a menu again use `repeat`, which is counted".into()
@@ -221,22 +236,19 @@ impl Draft {
         let mut compiler = Compiler { names, ids: BTreeMap::new(), faults: Vec::new() };
         compiler.number(self);
         let start = compiler.node(&self.start);
-        let human = compiler.node(&self.human);
+        let last = compiler.last(self);
         let nodes: Vec<(Box<str>, Node)> =
             compiler.nodes(self).into_iter().map(|(key, node)| (key.into(), node)).collect();
-        if !self.queue.contains_key(&self.human) && compiler.ids.contains_key(&**self.human.get_ref()) {
-            compiler.fault(&self.human.span(), Flaw::HumanIsNoQueue(self.human.get_ref().clone()));
-        }
         // Following edges makes sense only once all of them lead somewhere, and recursion needs a bounded depth.
         if compiler
             .faults
             .iter()
             .all(|fault| !matches!(fault.flaw, Flaw::UnknownNode(_) | Flaw::NodeTwice(_) | Flaw::TooManyNodes(_)))
         {
-            compiler.walk(self, &nodes, [start, human]);
+            compiler.walk(self, &nodes, [start, last]);
         }
         if compiler.faults.is_empty() {
-            Ok(Flow { name: name.into(), start, human, nodes })
+            Ok(Flow { name: name.into(), start, last, nodes })
         } else {
             Err(compiler.faults)
         }
@@ -257,6 +269,31 @@ struct Compiler<'a> {
 impl<'a> Compiler<'a> {
     fn fault(&mut self, span: &Range<usize>, flaw: Flaw) {
         self.faults.push(Fault { span: span.clone(), flaw });
+    }
+
+    /// Where used-up retries lead.
+    fn last(&mut self, draft: &'a Draft) -> NodeId {
+        match (&draft.human, &draft.end) {
+            (Some(human), None) => {
+                if !draft.queue.contains_key(human) && self.ids.contains_key(&**human.get_ref()) {
+                    self.fault(&human.span(), Flaw::HumanIsNoQueue(human.get_ref().clone()));
+                }
+                self.node(human)
+            }
+            (None, Some(end)) => {
+                if !draft.hang_up.contains_key(end) && self.ids.contains_key(&**end.get_ref()) {
+                    self.fault(&end.span(), Flaw::EndIsNoHangUp(end.get_ref().clone()));
+                }
+                for queue in draft.queue.keys() {
+                    self.fault(&queue.span(), Flaw::QueueAfter(queue.get_ref().clone()));
+                }
+                self.node(end)
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                self.fault(&draft.start.span(), Flaw::HumanOrEnd);
+                self.node(&draft.start)
+            }
+        }
     }
 
     /// Gives every name its id, in order of names.
@@ -494,7 +531,7 @@ queue = "general"
     #[test]
     fn a_good_flow_compiles_with_its_defaults() {
         let flow = toml::from_str::<Draft>(GOOD).unwrap().compile("good", names()).unwrap();
-        assert_eq!((flow.name(), flow.human()), ("good", (QueueId(4), 0)));
+        assert_eq!((flow.name(), flow.human()), ("good", Some((QueueId(4), 0))));
         let id = |name| flow.find(name).unwrap();
         assert_eq!(
             flow.node(id("hello")),
@@ -530,6 +567,9 @@ queue = "general"
         let cases: &[(&str, &str, &str, Flaw)] = &[
             ("start = \"hello\"", "start = \"helo\"", "\"helo\"", UnknownNode(name("helo"))),
             ("human = \"people\"", "human = \"hello\"", "\"hello\"", HumanIsNoQueue(name("hello"))),
+            ("human = \"people\"", "", "\"hello\"", HumanOrEnd),
+            ("human = \"people\"", "end = \"hello\"", "\"hello\"", EndIsNoHangUp(name("hello"))),
+            ("human = \"people\"", "end = \"hello\"", "people", QueueAfter(name("people"))),
             ("1 = \"number\"", "1 = \"nmber\"", "\"nmber\"", UnknownNode(name("nmber"))),
             ("1 = \"number\"", "1 = \"people\"", "number", Unreachable(name("number"))),
             ("next = \"bye\"", "next = \"ask\"", "ask", Circle(name("ask"))),

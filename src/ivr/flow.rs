@@ -1,7 +1,8 @@
 //! A checked flow: the graph a [`Run`](super::Run) walks.
 //!
 //! Owns nodes and their limits; never reads TOML (that is [`draft`](super::draft), the only way to make one) and never
-//! runs. What holds for every flow: `start` and `human` exist, `human` is a queue, all targets exist, and the graph has
+//! runs. What holds for every flow: `start` and `human` (a queue) exist, or instead of it `end` (a farewell, and then no queue
+//! at all: the flow is for after a talk), all targets exist, and the graph has
 //! no cycle, so that a caller visits a node at most once and only retries (which are counted) repeat anything.
 
 use crate::base::{PromptId, QueueId};
@@ -22,7 +23,8 @@ pub struct Flow {
     /// Name of its file without the ending.
     pub(super) name: Box<str>,
     pub(super) start: NodeId,
-    pub(super) human: NodeId,
+    /// Where used-up retries lead: a queue, that `0` leads to also, or, in a flow after a talk, a farewell.
+    pub(super) last: NodeId,
     /// Name and node, by [`NodeId`], in order of names.
     pub(super) nodes: Vec<(Box<str>, Node)>,
 }
@@ -100,13 +102,12 @@ impl Flow {
         &self.name
     }
 
-    /// The queue that `0` and used-up retries lead to, and the priority added to it.
-    pub fn human(&self) -> (QueueId, u8) {
-        match self.node(self.human) {
-            Node::Queue { queue, priority } => (*queue, *priority),
-            Node::Play { .. } | Node::Menu { .. } | Node::Collect { .. } | Node::HangUp { .. } => {
-                unreachable!("a flow is made only if its human node is a queue")
-            }
+    /// The queue that `0` and used-up retries lead to, and the priority added to it; none in a flow for after a talk, which
+    /// leads to no queue at all.
+    pub fn human(&self) -> Option<(QueueId, u8)> {
+        match self.node(self.last) {
+            Node::Queue { queue, priority } => Some((*queue, *priority)),
+            Node::Play { .. } | Node::Menu { .. } | Node::Collect { .. } | Node::HangUp { .. } => None,
         }
     }
 

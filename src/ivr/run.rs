@@ -4,6 +4,8 @@
 //! [`Command::Queue`] or [`Command::HangUp`], and within a bounded time whatever the caller presses (the flow has no
 //! circle, questions repeat a counted number of times, every state has a deadline).
 //!
+//! In a flow for after a talk used-up retries lead to its farewell, and `0` is a key like others.
+//!
 //! `0` (GB/T 33358: easy to reach a person): in the opening, a play, a menu or a farewell it leads to the human queue at
 //! once, barge-in or not. In a collect node it may be the first digit of the entry, so it is taken as one and leads to
 //! the human queue when nothing but the terminator or the time-out follows; while a question without barge-in is still
@@ -180,16 +182,16 @@ impl Run {
         match self.state.clone() {
             State::New | State::Over => {}
             State::Opening => {
-                if digit == b'0' {
-                    self.human(out);
+                if self.asks_for_human(digit) {
+                    self.give_up(now, out);
                 }
             }
             State::Playing { node } => self.digit_while_playing(now, node, digit, out),
             State::Asking { node, tries } => {
                 if self.asking(node).barge_in {
                     self.answer(now, node, tries, digit, out);
-                } else if digit == b'0' {
-                    self.human(out);
+                } else if self.asks_for_human(digit) {
+                    self.give_up(now, out);
                 }
             }
             State::Waiting { node, tries } => self.answer(now, node, tries, digit, out),
@@ -245,8 +247,8 @@ impl Run {
     }
 
     fn digit_while_playing(&mut self, now: Now, id: NodeId, digit: u8, out: &mut Vec<Command>) {
-        if digit == b'0' {
-            return self.human(out);
+        if self.asks_for_human(digit) {
+            return self.give_up(now, out);
         }
         match *self.flow.node(id) {
             Node::Play { barge_in: true, next, .. } => {
@@ -266,7 +268,7 @@ impl Run {
     fn answer(&mut self, now: Now, id: NodeId, tries: u8, digit: u8, out: &mut Vec<Command>) {
         let flow = Arc::clone(&self.flow);
         match flow.node(id) {
-            Node::Menu { .. } if digit == b'0' => self.human(out),
+            Node::Menu { .. } if self.asks_for_human(digit) => self.give_up(now, out),
             Node::Menu { repeat, .. } if *repeat == Some(digit) => self.again(now, id, tries, Again::Wanted, out),
             Node::Menu { choices, .. } => match choices.iter().find(|(key, _)| *key == digit) {
                 Some((_, target)) => {
@@ -303,8 +305,8 @@ impl Run {
     /// The caller has finished an entry.
     fn complete(&mut self, now: Now, id: NodeId, tries: u8, digits: String, out: &mut Vec<Command>) {
         let Node::Collect { digits_min, next, .. } = *self.flow.node(id) else { unreachable!("only collects collect") };
-        if digits == "0" {
-            self.human(out);
+        if digits == "0" && self.flow.human().is_some() {
+            self.give_up(now, out);
         } else if digits.len() < digits_min {
             self.again(now, id, tries, Again::Invalid, out);
         } else {
@@ -318,7 +320,7 @@ impl Run {
         let flow = Arc::clone(&self.flow);
         let asking = asking_of(&flow, id);
         if tries >= asking.retries {
-            return self.human(out);
+            return self.give_up(now, out);
         }
         let lead: &[PromptId] = match why {
             Again::Invalid => &asking.invalid,
@@ -345,9 +347,14 @@ impl Run {
         self.deadline = Some(now.mono + wait);
     }
 
-    fn human(&mut self, out: &mut Vec<Command>) {
-        let (queue, priority) = self.flow.human();
-        self.end(Command::Queue { queue, priority }, out);
+    /// To the human queue, or, after a talk, to the farewell.
+    fn give_up(&mut self, now: Now, out: &mut Vec<Command>) {
+        self.enter(now, self.flow.last, out);
+    }
+
+    /// Whether this key leads to a human from wherever they are.
+    fn asks_for_human(&self, digit: u8) -> bool {
+        digit == b'0' && self.flow.human().is_some()
     }
 
     fn end(&mut self, with: Command, out: &mut Vec<Command>) {

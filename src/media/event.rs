@@ -412,6 +412,16 @@ pub enum Notice {
         /// The leg.
         leg: LegId,
     },
+    /// No RTP for [`MUTE_AFTER`](super::watch::MUTE_AFTER), whatever RTCP says. Held legs are exempt.
+    Mute {
+        /// The leg.
+        leg: LegId,
+    },
+    /// RTP comes again after `Mute`.
+    Sounds {
+        /// The leg.
+        leg: LegId,
+    },
     /// The port is closed.
     Closed {
         /// The leg.

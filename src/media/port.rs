@@ -362,6 +362,14 @@ impl Port {
         self.control.flow(now);
     }
 
+    /// RTP came.
+    fn sound(&mut self, now: Mono, out: &mut Sink) {
+        self.hear(now, out);
+        if self.watch.sound(now) {
+            out.notices.push(Notice::Sounds { leg: self.leg });
+        }
+    }
+
     fn hear(&mut self, now: Mono, out: &mut Sink) {
         if self.watch.hear(now) {
             out.notices.push(Notice::Heard { leg: self.leg });

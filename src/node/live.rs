@@ -9,11 +9,13 @@
 //! Never waits: the lock is held for one step or one copy of handles, and readers are woken through a `watch` that
 //! keeps a number, not a queue.
 
+use super::lamps::Tries;
 use super::sound::{self, Histogram};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings};
 use crate::base::fact::Stage;
 use crate::base::{AgentId, CallId, ContactId, QueueId, SiteId, Wall};
 use crate::call::event::{CallView, Pause, Settings as CallSettings};
+use crate::call::lamp::Use;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -192,6 +194,8 @@ struct Board {
     agents: BTreeMap<(SiteId, Arc<str>), AgentId>,
     contacts: BTreeMap<ContactId, CallId>,
     lines: BTreeMap<(SiteId, QueueId), Line>,
+    /// What calls have shown of targets.
+    tries: Tries,
     /// Queues for which each agent has the skills.
     serves: BTreeMap<AgentId, Vec<QueueId>>,
     /// By [`SiteId`].
@@ -257,6 +261,11 @@ impl Live {
     /// Shows the newest `seq`; wakes when it rises.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.seq.subscribe()
+    }
+
+    /// What calls of ours have shown of a target.
+    pub fn used(&self, site: SiteId, target: &str) -> Use {
+        self.board().tries.of(site, target)
     }
 
     /// The site with this code.
@@ -389,6 +398,7 @@ impl Board {
         self.sites = calls.sites.iter().map(|site| Arc::from(&*site.code)).collect();
         self.pauses = calls.sites.iter().map(|site| site.pauses.clone()).collect();
         self.configure_agents(at, calls);
+        self.tries.keep(&calls.targets);
         self.serves = served_queues(acd);
         let lines = acd.iter().flat_map(|site| {
             (0u16..).zip(&site.queues).map(|(id, queue)| {
@@ -470,6 +480,7 @@ impl Board {
     }
 
     fn call_shown(&mut self, at: Wall, view: CallView) {
+        self.tries.shown(&view);
         let before = self.call(view.call).cloned();
         if before.is_none() && view.stage.is_none() {
             return;
@@ -623,4 +634,4 @@ fn served_queues(acd: &[Arc<AcdSettings>]) -> BTreeMap<AgentId, Vec<QueueId>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

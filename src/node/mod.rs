@@ -11,6 +11,7 @@ pub mod edge;
 pub mod facts;
 pub mod internals;
 pub mod interventions;
+mod lamps;
 pub mod limits;
 mod listeners;
 pub mod live;

@@ -572,6 +572,8 @@ fn post_notice(shards: &[ToShard], notice: crate::media::event::Notice) {
         | Notice::DigitsSent { leg }
         | Notice::Quiet { leg, .. }
         | Notice::Heard { leg }
+        | Notice::Mute { leg }
+        | Notice::Sounds { leg }
         | Notice::Closed { leg, .. } => *leg,
     };
     let event = shard::Event::Call(ToCalls::Media(notice));

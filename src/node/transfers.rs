@@ -2,15 +2,17 @@
 //!
 //! The call alone judges; here only the question is carried and the answer brought back to whoever asked.
 
+use super::clock;
 use super::start::Node;
 use super::wires::lock;
-use crate::base::{AgentId, CallId};
+use crate::base::{AgentId, CallId, SiteId};
 use crate::call::event::Event as ToCalls;
-use crate::call::targets::Targets;
+use crate::call::lamp::{Lamp, Use, lamp};
+use crate::call::targets::Target;
 use crate::call::transfer::{Ask, NotTransferred};
 use crate::shard;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use tokio::sync::oneshot;
 
 /// What becomes of a wish.
@@ -23,6 +25,17 @@ const WAITING_MAX: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the node is too busy to take this: ask again")]
 pub struct Busy;
+
+/// A target as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// As configured.
+    pub target: Target,
+    /// Whether a transfer to it would be worth trying.
+    pub lamp: Lamp,
+    /// What our own calls have shown of it.
+    pub used: Use,
+}
 
 /// Who waits for what calls answer.
 #[derive(Debug, Default)]
@@ -88,10 +101,19 @@ impl Node {
 }
 
 impl Node {
-    /// Tells to whom citizens may be transferred, as configured now.
-    pub fn targets(&self) -> impl Fn() -> Arc<Targets> + Send + Sync + 'static {
+    /// Tells to whom citizens of a site may be transferred, as configured now, and how their lamps stand.
+    pub fn targets(&self) -> impl Fn(SiteId) -> Vec<Seen> + Send + Sync + 'static {
         let wires = self.wires().clone();
-        move || wires.setup.load().calls.targets.clone()
+        move |site| {
+            let (setup, now) = (wires.setup.load(), clock::now());
+            let (settings, views) = (&setup.calls, wires.trunks.views(now));
+            let seen = |target: &Target| {
+                let used = wires.live.used(site, &target.name);
+                let known = (&*settings.dialling, &*settings.trunks, &*views);
+                Seen { target: target.clone(), lamp: lamp(target, known, used, now), used }
+            };
+            settings.targets.of(site).map(seen).collect()
+        }
     }
 }
 

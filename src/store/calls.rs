@@ -4,6 +4,7 @@ use super::bulk::{Bound, Bulk};
 use super::interventions::{self, InterventionRow};
 use super::legs::{self, LegRow};
 use super::page::{Page, of_site, turn_to};
+use super::satisfaction::{self, SatisfactionRow};
 use super::transfers::{self, TransferRow};
 use super::{Site, StoreError};
 use crate::base::fact::{Attempt, AttemptOutcome, CallRecord, Direction, EndedBy, RouteAttempt, Stage};
@@ -136,6 +137,8 @@ pub struct CallDetail {
     pub transfers: Vec<TransferRow>,
     /// Whoever stepped in beside the queues, in order.
     pub interventions: Vec<InterventionRow>,
+    /// What the citizen answered after the talk; `null` when they were not asked.
+    pub satisfaction: Option<SatisfactionRow>,
     /// Digits, in order.
     pub collected: Vec<DigitsRow>,
     /// How the media of its legs were, in the order in which they were opened; of closed ones only.
@@ -215,10 +218,12 @@ impl Site<'_> {
         let transfers = sqlx::query_as(transfers::OF_CALL).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
         let interventions = sqlx::query_as(interventions::OF_CALL).bind(self.code).bind(&id);
         let interventions = interventions.fetch_all(&mut *moment).await?;
+        let satisfaction = sqlx::query_as(satisfaction::OF_CALL).bind(self.code).bind(&id);
+        let satisfaction = satisfaction.fetch_optional(&mut *moment).await?;
         let digits = "SELECT node, digits FROM call_digits WHERE site = $1 AND contact = $2 ORDER BY position";
         let collected = sqlx::query_as(digits).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
         let legs = sqlx::query_as(legs::OF_CALL).bind(self.code).bind(&id).fetch_all(&mut *moment).await?;
-        Ok(Some(CallDetail { call, attempts, routes, transfers, interventions, collected, legs }))
+        Ok(Some(CallDetail { call, attempts, routes, transfers, interventions, satisfaction, collected, legs }))
     }
 }
 
@@ -281,18 +286,26 @@ pub(super) async fn write(
         }
     }
     let forgotten: Vec<(&str, String)> = replaced.iter().map(|(key, _)| key.clone()).collect();
-    for table in [&FORGET_ATTEMPTS, &FORGET_DIGITS, &FORGET_ROUTES, &transfers::FORGET, &interventions::FORGET] {
+    for table in [
+        &FORGET_ATTEMPTS,
+        &FORGET_DIGITS,
+        &FORGET_ROUTES,
+        &transfers::FORGET,
+        &interventions::FORGET,
+        &satisfaction::FORGET,
+    ] {
         for forget in table.statements(&forgotten, bind_key) {
             forget.execute(&mut *database).await?;
         }
     }
     let rows: Vec<((&str, String), &CallRecord)> = told.into_iter().chain(replaced).collect();
     let (mut attempts, mut digits, mut routes) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut transfers, mut interventions) = (Vec::new(), Vec::new());
+    let (mut transfers, mut interventions, mut given) = (Vec::new(), Vec::new(), Vec::new());
     for (key, call) in &rows {
         attempts.extend((0i64..).zip(&call.attempts).map(|(position, attempt)| (key, position, attempt)));
         routes.extend((0i64..).zip(&call.routes).map(|(position, route)| (key, position, route)));
         transfers.extend((0i64..).zip(&call.transfers).map(|(position, transfer)| (key, position, transfer)));
+        given.extend(call.satisfaction.as_ref().map(|it| (key, call.order, it)));
         interventions.extend((0i64..).zip(&call.interventions).map(|(position, it)| (key, position, it)));
         digits.extend((0i64..).zip(&call.collected).map(|(position, given)| (key, position, given)));
     }
@@ -301,8 +314,9 @@ pub(super) async fn write(
     let routes = ROUTES.statements(&routes, bind_route);
     let transfers = transfers::INSERT.statements(&transfers, transfers::bind);
     let interventions = interventions::INSERT.statements(&interventions, interventions::bind);
+    let given = satisfaction::INSERT.statements(&given, satisfaction::bind);
     let digits = DIGITS.statements(&digits, bind_digits);
-    for write in calls.chain(attempts).chain(digits).chain(routes).chain(transfers).chain(interventions) {
+    for write in calls.chain(attempts).chain(digits).chain(routes).chain(transfers).chain(interventions).chain(given) {
         write.execute(&mut *database).await?;
     }
     Ok(())

@@ -91,6 +91,7 @@ mod tests {
             "SELECT * FROM call_routes ORDER BY site, contact, position",
             "SELECT * FROM call_transfers ORDER BY site, contact, position",
             "SELECT * FROM call_interventions ORDER BY site, contact, position",
+            "SELECT * FROM call_satisfaction ORDER BY site, contact",
             "SELECT * FROM call_digits ORDER BY site, contact, position",
             "SELECT * FROM recordings ORDER BY site, id",
             "SELECT * FROM orders ORDER BY site, id",
@@ -130,7 +131,7 @@ mod tests {
         let straight = Store::memory().await.unwrap();
         straight.apply(&facts).await.unwrap();
         let expected = tables(&straight).await;
-        assert_eq!(expected.len(), 15 * (1 + 1 + 2 + 1 + 1 + 1 + 1 + 1 + 1 + 4 + 1 + 2));
+        assert_eq!(expected.len(), 15 * (1 + 1 + 1 + 2 + 1 + 1 + 1 + 1 + 1 + 1 + 4 + 1 + 2));
         for seed in 0..20 {
             let mut random = Mint::new(0, [seed, 12_345]);
             let mut below = |bound: usize| usize::try_from(random.random() % bound as u64).unwrap();

@@ -25,6 +25,7 @@ pub mod routing;
 pub(crate) mod sample;
 pub mod sites;
 pub mod standing;
+pub mod satisfaction;
 pub mod transfers;
 pub mod unfinished;
 pub mod verify;
@@ -190,7 +191,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 15] = [
+    const STEPS: [(&str, &str); 17] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
@@ -205,7 +206,9 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("by caller", include_str!("../../migrations/0012_by_caller.sql")),
         ("callbacks", include_str!("../../migrations/0013_callbacks.sql")),
         ("interventions", include_str!("../../migrations/0014_interventions.sql")),
+        ("satisfaction", include_str!("../../migrations/0015_satisfaction.sql")),
         ("teams", include_str!("../../migrations/0016_teams.sql")),
+        ("transfer mute", include_str!("../../migrations/0017_transfer_mute.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

@@ -26,6 +26,8 @@ pub struct TransferRow {
     pub answered: Option<i64>,
     /// All three heard each other for the first time.
     pub joined: Option<i64>,
+    /// The target had answered, and no RTP had come from it for three seconds: the first time.
+    pub mute: Option<i64>,
     /// The agent had left citizen and target to each other.
     pub handed: Option<i64>,
     /// Nobody was there of it any more.
@@ -39,12 +41,12 @@ pub struct TransferRow {
 pub(super) static FORGET: Bulk = Bulk::new("DELETE FROM call_transfers WHERE (site, contact) IN (VALUES ", 2, ")");
 pub(super) static INSERT: Bulk = Bulk::new(
     "INSERT INTO call_transfers (site, contact, position, target, kind, mode, reason, agent, started, answered, joined, \
-     handed, ended, result, routes) VALUES ",
-    15,
+     mute, handed, ended, result, routes) VALUES ",
+    16,
     "",
 );
-pub(super) const OF_CALL: &str = "SELECT target, kind, mode, reason, agent, started, answered, joined, handed, ended, \
-                                  result, routes FROM call_transfers WHERE site = $1 AND contact = $2 ORDER BY position";
+pub(super) const OF_CALL: &str = "SELECT target, kind, mode, reason, agent, started, answered, joined, mute, handed, \
+                                  ended, result, routes FROM call_transfers WHERE site = $1 AND contact = $2 ORDER BY position";
 
 /// The call's key, the place among its transfers, and the transfer.
 pub(super) type OfCall<'a> = (&'a (&'a str, String), i64, &'a TransferRecord);
@@ -63,6 +65,7 @@ pub(super) fn bind(statement: Bound, ((site, contact), position, transfer): &OfC
         .bind(transfer.started.0)
         .bind(ms(transfer.answered))
         .bind(ms(transfer.joined))
+        .bind(ms(transfer.mute))
         .bind(ms(transfer.handed))
         .bind(ms(transfer.ended))
         .bind(transfer.result.map(|result| result.word()))
@@ -84,6 +87,7 @@ impl TransferRow {
             started: Wall(self.started),
             answered: ms(self.answered),
             joined: ms(self.joined),
+            mute: ms(self.mute),
             handed: ms(self.handed),
             ended: ms(self.ended),
             routes,

@@ -5,6 +5,7 @@ use super::interventions::InterventionRow;
 use super::orders::{OrderFilter, OrderRow};
 use super::page::{Limit, Page, Question};
 use super::recordings::RecordingRow;
+use super::satisfaction::SatisfactionRow;
 use super::transfers::TransferRow;
 use super::{Site, StoreError};
 use crate::base::fact::{
@@ -153,6 +154,7 @@ fn heard(row: &RecordingRow) -> Option<Unfinished> {
         routes: Vec::new(),
         transfers: Vec::new(),
         interventions: Vec::new(),
+        satisfaction: None,
         collected: Vec::new(),
         end: None,
         recording: id(&row.id),
@@ -197,6 +199,7 @@ fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
         routes: detail.routes.into_iter().map(route).collect(),
         transfers: detail.transfers.into_iter().filter_map(TransferRow::record).collect(),
         interventions: detail.interventions.into_iter().filter_map(InterventionRow::record).collect(),
+        satisfaction: detail.satisfaction.map(SatisfactionRow::record),
         collected: detail.collected.into_iter().map(|row| (row.node.into(), row.digits.into())).collect(),
         end: None,
         signalled: Signalled {

@@ -217,6 +217,7 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         apology: APOLOGY,
         auto_answer: false,
         preferred: (*name == "social").then_some(Whom::OrderOwner),
+        after: None,
         hold_recall: Duration::from_secs(60),
         park_recall: Duration::from_secs(90),
         comfort: Some(Comfort {

@@ -565,7 +565,9 @@ impl World {
                 | Notice::Digit { leg, .. }
                 | Notice::DigitsSent { leg }
                 | Notice::Quiet { leg, .. }
-                | Notice::Heard { leg } => *leg,
+                | Notice::Heard { leg }
+                | Notice::Mute { leg }
+                | Notice::Sounds { leg } => *leg,
                 Notice::Closed { leg, .. } => {
                     let port = self.ports.remove(leg).expect("a closed leg had its port");
                     self.legs.remove(&port.local);

@@ -43,6 +43,8 @@ struct Shared {
     sound: Mutex<Vec<(Instant, Vec<i16>)>>,
     /// A tone to speak instead of one byte, in hertz.
     hums: Mutex<Option<f64>>,
+    /// Sends nothing.
+    mute: AtomicBool,
     over: AtomicBool,
 }
 
@@ -103,6 +105,11 @@ impl Phone {
     /// Speaks a tone from now on.
     pub fn hums(&self, hertz: f64) {
         *self.shared.hums.lock().unwrap() = Some(hertz);
+    }
+
+    /// Sends no media from now on, or again.
+    pub fn mutes(&self, mute: bool) {
+        self.shared.mute.store(mute, Ordering::Relaxed);
     }
 
     /// All samples of the packets that came between these.
@@ -328,6 +335,7 @@ fn speak(socket: &UdpSocket, shared: &Shared, sound: u8) {
                 None => packet.resize(12 + SAMPLES as usize, sound),
             }
             let far = *shared.far.lock().unwrap();
+            let far = far.filter(|_| !shared.mute.load(Ordering::Relaxed));
             far.map(|far| socket.send_to(&packet, far));
         }
     }

@@ -11,22 +11,24 @@ use super::may::Role;
 use super::problem::Body9457;
 use super::{Busy, Connections, InterventionAnswer as Stepped, Node, router};
 use crate::acd::event::{AgentChange, AgentState, Settings as AcdSettings, Want};
-use crate::base::fact::TargetKind;
 use crate::base::fact::{
     Audit, CallRecord, Direction, Fact, OrderOpened, RecordingFact, RecordingFinished, Signalled, Stage, Stamped, Times,
 };
+use crate::base::fact::{TargetKind, TransferResult};
 use crate::base::hours::Hours;
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
 use crate::call::event::{AgentIdentity, CallView, Pause, Settings as CallSettings, SiteSettings};
+use crate::call::lamp::{self, Lamp, LastTry, Light, Use};
 use crate::call::supervise;
-use crate::call::targets::{Target, Targets};
+use crate::call::targets::Target;
 use crate::call::transfer::{Ask, NotTransferred};
 use crate::edge::event::Ban;
 use crate::modes::{View, Why};
 use crate::node::dial::{NotDialled, Wish};
 use crate::node::internals::Internals;
 use crate::node::live::{Delta, Live};
+use crate::node::transfers::Seen;
 use crate::store::Store;
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -138,8 +140,16 @@ fn water(site: u16) -> Target {
         numbers: vec![Number::parse("059196110", "").unwrap()],
         key: Some("*2".into()),
         ring_max: None,
+        channels: None,
         hours: Hours { until: (site == 1).then_some(Wall(1)), ..Hours::default() },
     }
+}
+
+/// A target to which no route led lately.
+fn seen(target: Target) -> Seen {
+    let last = LastTry { at: Wall(6_000), result: TransferResult::Unreachable, status: Some(503) };
+    let lamp = Lamp { light: Light::Unreachable, why: lamp::Why::LastTry, since: Some(Wall(6_000)) };
+    Seen { target, lamp, used: Use { running: 1, last: Some(last) } }
 }
 
 fn configuration() -> Delta {
@@ -191,6 +201,7 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         routes: vec![],
         transfers: Vec::new(),
         interventions: Vec::new(),
+        satisfaction: None,
         collected: vec![],
         end: None,
         recording: Some(recording(site)),
@@ -318,7 +329,7 @@ async fn two_sites() -> Two {
             Ok(answer)
         }),
         intervene: Arc::new(move |wish| answers(&mut intervene.lock().unwrap(), wish)),
-        targets: Arc::new(|| Arc::new(Targets { list: vec![water(0), water(1)] })),
+        targets: Arc::new(|site| vec![seen(water(site.0))]),
         extend: Arc::new(|_, _, _| Ok(())),
         want: Arc::new(move |site, agent, state| {
             want.lock().unwrap().wanted.push((site, agent, state));

@@ -114,6 +114,7 @@ impl Call {
             | State::Talking { .. }
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Ending => return,
         };
         let name = self.agent_name(lease.agent);
@@ -142,6 +143,7 @@ impl Call {
             | State::Talking { .. }
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => None,
         }
@@ -337,6 +339,7 @@ impl Call {
             | State::Talking { .. }
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => {}
         }

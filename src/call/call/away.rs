@@ -52,6 +52,7 @@ impl Call {
             | State::Talking { .. }
             | State::Handed
             | State::Aside(Aside::Parked { .. })
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => false,
         }

@@ -155,7 +155,7 @@ impl Call {
             return;
         }
         match &self.state {
-            State::Ivr { .. } => self.flow_event(now, ivr::event::Event::Played, out),
+            State::Ivr { .. } | State::Asked { .. } => self.flow_event(now, ivr::event::Event::Played, out),
             State::Waiting | State::Ringing { .. } | State::Aside(_) => self.music(out),
             State::Apologising => self.end(now, EndedBy::Flow, NORMAL, out),
             State::Opening { .. } | State::Connecting | State::Talking { .. } | State::Handed | State::Ending => {}
@@ -163,7 +163,7 @@ impl Call {
     }
 
     pub(in crate::call) fn flow_event(&mut self, now: Now, event: ivr::event::Event, out: &mut Vec<Command>) {
-        let State::Ivr { run } = &mut self.state else { return };
+        let (State::Ivr { run } | State::Asked { run }) = &mut self.state else { return };
         let mut commands = Vec::new();
         run.handle(now, event, &mut commands);
         self.deadline = now.mono + PROMPT_MAX;
@@ -177,13 +177,18 @@ impl Call {
         match command {
             Flow::Play(prompts) => self.play(prompts, false, out),
             Flow::Stop => out.push(Command::Media(Media::Stop { leg: self.citizen.id })),
-            Flow::Collected { node, digits } => self.book.record.collected.push((node, digits)),
+            Flow::Collected { node, digits } => {
+                self.scored(now, &digits, out);
+                self.book.record.collected.push((node, digits));
+            }
             Flow::Queue { queue, priority } => {
                 self.book.record.times.ivr_out = Some(self.book.time(now));
                 self.enqueue(now, queue, priority.saturating_add(self.entry_priority).min(100), out);
             }
             Flow::HangUp => {
-                self.book.record.times.ivr_out = Some(self.book.time(now));
+                if let State::Ivr { .. } = self.state {
+                    self.book.record.times.ivr_out = Some(self.book.time(now));
+                }
                 self.end(now, EndedBy::Flow, NORMAL, out);
             }
         }

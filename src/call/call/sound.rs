@@ -64,7 +64,12 @@ impl Call {
     pub(in crate::call) fn wanted_room(&self) -> Room {
         let target = self.transfer.as_ref().and_then(|transfer| {
             let leg = transfer.leg()?;
-            Some((transfer.phase, transfer.mode, transfer.is_heard, leg))
+            // Consulting with one of whom nothing comes would be silence: all three are together.
+            let phase = match transfer.phase {
+                Phase::Consulting if transfer.is_mute() && !self.is_held() => Phase::Joined,
+                phase => phase,
+            };
+            Some((phase, transfer.mode, transfer.is_heard, leg))
         });
         let citizen_gone = self.citizen.dialog == Dialog::Gone;
         match (&self.state, target) {
@@ -96,11 +101,16 @@ impl Call {
                 | State::Waiting
                 | State::Ringing { .. }
                 | State::Aside(_)
+                | State::Asked { .. }
                 | State::Apologising
                 | State::Ending,
                 _,
             ) => Room::Alone,
         }
+    }
+
+    fn is_held(&self) -> bool {
+        matches!(self.state, State::Talking { held: true, .. })
     }
 
     /// The agent waits for a target that has no leg yet.

@@ -147,7 +147,7 @@ impl Call {
             State::Talking { talker, leg, .. } if leg == ended => match why {
                 Ending::Bye { q850 } => {
                     self.book.record.times.agent_hangup.get_or_insert(self.book.time(now));
-                    self.end(now, EndedBy::Agent, q850.unwrap_or(NORMAL), out);
+                    self.last_has_left(now, EndedBy::Agent, q850.unwrap_or(NORMAL), out);
                 }
                 // The phone, not the agent, is gone: the citizen goes back to the line with the old place.
                 Ending::Cancel | Ending::Ours | Ending::NoAck | Ending::Lost => self.back_to_line(now, talker, out),
@@ -160,6 +160,7 @@ impl Call {
             | State::Talking { .. }
             | State::Handed
             | State::Aside(_)
+            | State::Asked { .. }
             | State::Apologising
             | State::Ending => {}
         }
@@ -182,7 +183,7 @@ impl Call {
         match &mut self.state {
             State::Opening { .. } => self.refuse(now, 500, TEMPORARY_FAILURE, EndedBy::Fault, out),
             State::Connecting => self.end(now, EndedBy::Network, TIMER_EXPIRED, out),
-            State::Ivr { run } => {
+            State::Ivr { run } | State::Asked { run } => {
                 let event = match run.next_deadline() {
                     Some(at) if at <= now.mono => ivr::event::Event::Deadline,
                     Some(_) | None => ivr::event::Event::Played,
@@ -235,7 +236,7 @@ impl Call {
                 self.acd(Acd::Cancel { call: self.id }, out);
             }
             State::Talking { talker, .. } => self.talk_ended(*talker, out),
-            State::Handed | State::Aside(_) => {}
+            State::Handed | State::Aside(_) | State::Asked { .. } => {}
             State::Opening { .. } | State::Connecting | State::Ivr { .. } => {}
             State::Ending => return,
         }

@@ -155,6 +155,7 @@ impl Call {
             answered: None,
             joined: None,
             handed: None,
+            mute: None,
             ended: None,
             result: None,
             routes: Vec::new(),
@@ -328,6 +329,8 @@ impl Call {
         }
         let Some(transfer) = &mut self.transfer else { return };
         transfer.phase = Phase::Consulting;
+        self.note_mute(now);
+        let Some(transfer) = &self.transfer else { return };
         let agent_is_there = matches!(self.state, State::Talking { .. });
         match transfer.mode {
             TransferMode::Conference if agent_is_there => {
@@ -339,6 +342,36 @@ impl Call {
                 self.book.tell(out);
             }
             TransferMode::Conference | TransferMode::Consult | TransferMode::Blind => self.hand_over(now, out),
+        }
+    }
+
+    /// No RTP comes from `leg`, or it comes again. An agent who consults with a target of which nothing comes is told, and
+    /// has the citizen back until it does; the target stays in the room, for it may hear, and may only be saving bandwidth
+    /// (RFC 3551 §4.1).
+    pub(in crate::call) fn mute(&mut self, now: Now, leg: LegId, mute: bool, out: &mut Vec<Command>) {
+        if !self.is_live() {
+            return;
+        }
+        self.leg_mut(leg).into_iter().for_each(|leg| leg.sounds(!mute));
+        if self.transfer.as_ref().is_some_and(|transfer| transfer.is_answered() && transfer.is(leg)) {
+            if self.note_mute(now) {
+                self.book.tell(out);
+            }
+            self.sound(out);
+            self.show(now, out);
+        }
+    }
+
+    /// The record knows when nothing came of the target for the first time. Whether that was now.
+    fn note_mute(&mut self, now: Now) -> bool {
+        let at = self.book.time(now);
+        let mute = self.transfer.as_ref().is_some_and(Transfer::is_mute);
+        match self.book.record.transfers.last_mut() {
+            Some(record) if mute && record.mute.is_none() => {
+                record.mute = Some(at);
+                true
+            }
+            Some(_) | None => false,
         }
     }
 
@@ -411,7 +444,7 @@ impl Call {
         let left = matches!(why, Ending::Bye { .. });
         if let (State::Handed, Ending::Bye { q850 }) = (&self.state, why) {
             self.transfer_over(now, TransferResult::Completed, out);
-            return self.end(now, EndedBy::Target, q850.unwrap_or(NORMAL), out);
+            return self.last_has_left(now, EndedBy::Target, q850.unwrap_or(NORMAL), out);
         }
         // A transfer that a fault has ended is none.
         if let Some(record) = self.book.record.transfers.last_mut().filter(|_| !left) {
@@ -483,7 +516,10 @@ impl Call {
             target: record.target.clone(),
             kind: record.kind,
             phase: self.transfer.as_ref().map(|transfer| transfer.phase),
+            mute: self.transfer.as_ref().is_some_and(Transfer::is_mute),
             result: record.result,
+            ended: record.ended,
+            status: record.result.and_then(|_over| record.routes.last()?.sip_status),
             dial: self.dial_by_hand.clone(),
         })
     }

@@ -178,6 +178,8 @@ pub(super) fn heard_of(notice: &Media) -> LegId {
         | Media::DigitsSent { leg }
         | Media::Quiet { leg, .. }
         | Media::Heard { leg }
+        | Media::Mute { leg }
+        | Media::Sounds { leg }
         | Media::Closed { leg, .. } => *leg,
     }
 }
@@ -346,6 +348,7 @@ impl Calls {
             Media::Quiet { leg, silent } => call.quiet(now, leg, silent, out),
             Media::Closed { leg, counters } => call.media_closed(now, leg, &counters, out),
             Media::Heard { leg } => call.heard(leg),
+            Media::Mute { leg: _ } | Media::Sounds { leg: _ } => {}
             Media::Played { .. } | Media::Digit { .. } | Media::DigitsSent { .. } => {}
         });
     }

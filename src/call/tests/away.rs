@@ -37,6 +37,7 @@ fn house() -> Settings {
         numbers: vec![Number::parse("059196110", "").unwrap()],
         key: None,
         ring_max: None,
+        channels: None,
         hours: Hours::default(),
     };
     settings.targets = Arc::new(Targets { list: vec![target] });

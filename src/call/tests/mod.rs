@@ -1,8 +1,10 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
+mod after;
 mod away;
 mod comfort;
 mod leg;
+mod mute;
 mod preferred;
 mod quality;
 mod silence;
@@ -79,6 +81,7 @@ fn settings() -> Arc<Settings> {
         apology: APOLOGY,
         auto_answer: false,
         preferred: None,
+        after: None,
         hold_recall: HOLD_RECALL,
         park_recall: PARK_RECALL,
         comfort: None,

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Opening, Connecting, Ivr, Waiting, Ringing, Talking, on Hold, Apologising, Ending; `-`: the call is forgotten.
-const STATES: &str = "OCIWRTHAE";
+/// Opening, Connecting, Ivr, Waiting, Ringing, Talking, on Hold, Apologising, Ending, asked (Q) after the talk; `-`: the call is forgotten.
+const STATES: &str = "OCIWRTHAEQ";
 
 /// An event's name, how it is made, and the state that follows in each.
 type Row = (&'static str, fn(&mut World, CallId, LegId) -> Event, &'static str);
@@ -16,33 +16,33 @@ type Row = (&'static str, fn(&mut World, CallId, LegId) -> Event, &'static str);
 /// - what is over stays over.
 #[rustfmt::skip]
 const TABLE: [Row; 27] = [
-    ("port opened for the citizen", |_, _, _| Event::PortOpened { leg: CITIZEN, local: LOCAL.parse().unwrap() }, "C........"),
-    ("port refused to the citizen", |_, _, _| Event::PortRefused { leg: CITIZEN },                          "E........"),
-    ("port refused to the agent", |_, _, leg| Event::PortRefused { leg },                                   "....W...."),
-    ("ACK",                      |_, _, _| sip(Notice::Acknowledged { leg: CITIZEN, sdp: None }),           ".I......."),
-    ("ACK with nonsense",        |_, _, _| sip(Notice::Acknowledged { leg: CITIZEN, sdp: Some(VIDEO.into()) }), ".E......."),
-    ("ACK of the agent's",       |_, _, leg| sip(Notice::Acknowledged { leg, sdp: None }),                  "........."),
-    ("cancelled",                |_, _, _| sip(Notice::Cancelled { leg: CITIZEN }),                         "........."),
-    ("the digit 0",              |_, _, _| Event::Media(Heard::Digit { leg: CITIZEN, digit: b'0' }),        "..W......"),
-    ("played to the end",        |world, _, _| Event::Media(Heard::Played { leg: CITIZEN, play: world.play() }), "..W....E."),
-    ("an old play's end",        |_, _, _| Event::Media(Heard::Played { leg: CITIZEN, play: 99 }),          "........."),
-    ("offer",                    |world, call, _| offer(world, call, 2),                                    "...R....."),
-    ("revoke",                   |_, call, _| Event::Acd(Acd::Revoke { call, lease: LEASE }),               "....W...."),
-    ("revoke of another lease",  |_, call, _| Event::Acd(Acd::Revoke { call, lease: Lease { number: 9, ..LEASE } }), "........."),
-    ("released",                 |_, call, _| Event::Acd(Acd::Released { call, why: Released::Full }),      "...A....."),
-    ("the agent's phone rings",  |_, _, leg| sip(Notice::Ringing { leg, sdp: None }),                       "........."),
-    ("the agent answers",        |_, _, leg| sip(Notice::Answered { leg, sdp: PHONE.into() }),              "....T...."),
-    ("the agent answers nonsense", |_, _, leg| sip(Notice::Answered { leg, sdp: VIDEO.into() }),            "....W...."),
-    ("the agent refuses",        |_, _, leg| sip(Notice::Failed { leg, status: 486, q850: None }),          "....WWW.."),
-    ("the agent hangs up",       |_, _, leg| sip(Notice::Ended { leg, why: Ending::Bye { q850: None } }),   "....WEE.."),
-    ("the agent's phone is lost", |_, _, leg| sip(Notice::Ended { leg, why: Ending::Lost }),                "....WWW.."),
-    ("the agent holds",          |_, _, leg| sip(Notice::Reoffered { leg, sdp: Some(HOLDING.into()) }),     ".....H..."),
-    ("the agent resumes",        |_, _, leg| sip(Notice::Reoffered { leg, sdp: Some(PHONE.into()) }),       "......T.."),
-    ("the citizen re-offers",    |_, _, _| sip(Notice::Reoffered { leg: CITIZEN, sdp: Some(OFFER.into()) }), "........."),
-    ("our question is answered", |_, _, _| sip(Notice::ReofferAnswered { leg: CITIZEN, answer: Err(488) }), "........."),
-    ("silence",                  |_, _, _| Event::Media(Heard::Quiet { leg: CITIZEN, silent: Duration::from_secs(40) }), "........."),
-    ("the citizen hangs up",     |_, _, _| sip(Notice::Ended { leg: CITIZEN, why: Ending::Bye { q850: None } }), "----EEE-."),
-    ("an operator hangs up",     |_, call, _| Event::HangUp { call },                                       "EEEEEEEE."),
+    ("port opened for the citizen", |_, _, _| Event::PortOpened { leg: CITIZEN, local: LOCAL.parse().unwrap() }, "C........."),
+    ("port refused to the citizen", |_, _, _| Event::PortRefused { leg: CITIZEN },                          "E........."),
+    ("port refused to the agent", |_, _, leg| Event::PortRefused { leg },                                   "....W....."),
+    ("ACK",                      |_, _, _| sip(Notice::Acknowledged { leg: CITIZEN, sdp: None }),           ".I........"),
+    ("ACK with nonsense",        |_, _, _| sip(Notice::Acknowledged { leg: CITIZEN, sdp: Some(VIDEO.into()) }), ".E........"),
+    ("ACK of the agent's",       |_, _, leg| sip(Notice::Acknowledged { leg, sdp: None }),                  ".........."),
+    ("cancelled",                |_, _, _| sip(Notice::Cancelled { leg: CITIZEN }),                         ".........."),
+    ("the digit 0",              |_, _, _| Event::Media(Heard::Digit { leg: CITIZEN, digit: b'0' }),        "..W......."),
+    ("played to the end",        |world, _, _| Event::Media(Heard::Played { leg: CITIZEN, play: world.play() }), "..W....E.."),
+    ("an old play's end",        |_, _, _| Event::Media(Heard::Played { leg: CITIZEN, play: 99 }),          ".........."),
+    ("offer",                    |world, call, _| offer(world, call, 2),                                    "...R......"),
+    ("revoke",                   |_, call, _| Event::Acd(Acd::Revoke { call, lease: LEASE }),               "....W....."),
+    ("revoke of another lease",  |_, call, _| Event::Acd(Acd::Revoke { call, lease: Lease { number: 9, ..LEASE } }), ".........."),
+    ("released",                 |_, call, _| Event::Acd(Acd::Released { call, why: Released::Full }),      "...A......"),
+    ("the agent's phone rings",  |_, _, leg| sip(Notice::Ringing { leg, sdp: None }),                       ".........."),
+    ("the agent answers",        |_, _, leg| sip(Notice::Answered { leg, sdp: PHONE.into() }),              "....T....."),
+    ("the agent answers nonsense", |_, _, leg| sip(Notice::Answered { leg, sdp: VIDEO.into() }),            "....W....."),
+    ("the agent refuses",        |_, _, leg| sip(Notice::Failed { leg, status: 486, q850: None }),          "....WWW..."),
+    ("the agent hangs up",       |_, _, leg| sip(Notice::Ended { leg, why: Ending::Bye { q850: None } }),   "....WEE..."),
+    ("the agent's phone is lost", |_, _, leg| sip(Notice::Ended { leg, why: Ending::Lost }),                "....WWW..."),
+    ("the agent holds",          |_, _, leg| sip(Notice::Reoffered { leg, sdp: Some(HOLDING.into()) }),     ".....H...."),
+    ("the agent resumes",        |_, _, leg| sip(Notice::Reoffered { leg, sdp: Some(PHONE.into()) }),       "......T..."),
+    ("the citizen re-offers",    |_, _, _| sip(Notice::Reoffered { leg: CITIZEN, sdp: Some(OFFER.into()) }), ".........."),
+    ("our question is answered", |_, _, _| sip(Notice::ReofferAnswered { leg: CITIZEN, answer: Err(488) }), ".........."),
+    ("silence",                  |_, _, _| Event::Media(Heard::Quiet { leg: CITIZEN, silent: Duration::from_secs(40) }), ".........."),
+    ("the citizen hangs up",     |_, _, _| sip(Notice::Ended { leg: CITIZEN, why: Ending::Bye { q850: None } }), "----EEE-.-"),
+    ("an operator hangs up",     |_, call, _| Event::HangUp { call },                                       "EEEEEEEE.E"),
 ];
 
 const LOCAL: &str = "192.0.2.100:10000";
@@ -95,6 +95,12 @@ fn reach(state: char) -> (World, CallId, LegId) {
             world.tell(Event::HangUp { call });
             (call, leg)
         }
+        'Q' => {
+            let (call, leg) = world.talking();
+            world.tell(Event::Configure(after::asking(&settings())));
+            world.sip(Notice::Ended { leg, why: Ending::Bye { q850: None } });
+            (call, leg)
+        }
         other => panic!("no state {other}"),
     };
     assert_eq!(world.calls.letter(), state);
@@ -132,4 +138,8 @@ fn every_state_but_talking_ends_by_itself() {
         world.pass(Duration::from_secs(seconds));
         assert_eq!(world.calls.letter(), expected, "{state} after {seconds} s");
     }
+    // The question, the wait for a key, both again, and the farewell.
+    let (mut world, ..) = reach('Q');
+    let ends = (0..5).map(|_| (world.pass(Duration::from_secs(301)), world.calls.letter()).1).collect::<String>();
+    assert_eq!(ends, "QQQQE");
 }

@@ -119,6 +119,7 @@ fn target(name: &str, kind: TargetKind, numbers: &[&str], key: Option<&str>) -> 
         numbers: numbers.iter().map(|number| Number::parse(number, "591").unwrap()).collect(),
         key: key.map(Into::into),
         ring_max: Some(Duration::from_secs(20)),
+        channels: None,
         hours: Hours::default(),
     }
 }
@@ -272,7 +273,7 @@ impl House {
         self.tell(Event::Sip(notice))
     }
 
-    fn ask(&mut self, ask: Ask) -> Result<(), NotTransferred> {
+    pub(super) fn ask(&mut self, ask: Ask) -> Result<(), NotTransferred> {
         self.tell(Event::Transfer { call: self.call, by: None, ask, ticket: 7 });
         self.answer.take().expect("an answer")
     }
@@ -299,13 +300,13 @@ impl House {
         self.trunks.views(self.now.mono).iter().map(|view| view.outbound.used).sum()
     }
 
-    fn last(&self) -> &TransferRecord {
+    pub(super) fn last(&self) -> &TransferRecord {
         self.record.as_ref().and_then(|record| record.transfers.last()).expect("a transfer was told")
     }
 
     /// Where the call stands: `D`ialling with the agent and the citizen together, dialling a`s`ide, `C`onsulting,
     /// `J`oined, `B`lind with the agent gone, `X` handed over; else the letter of the call.
-    fn letter(&self) -> char {
+    pub(super) fn letter(&self) -> char {
         let entry = self.calls.calls.iter().next();
         let transfer = entry.and_then(|(_, entry)| entry.call.transfer.as_ref());
         match (self.calls.letter(), transfer.map(|it| (it.phase, it.mode))) {
@@ -319,7 +320,7 @@ impl House {
     }
 
     /// Up to this letter, with this target.
-    fn up_to(letter: char, target: &str) -> House {
+    pub(super) fn up_to(letter: char, target: &str) -> House {
         let mut house = House::new();
         let mode = if matches!(letter, 's' | 'C') { TransferMode::Consult } else { TransferMode::Conference };
         house.start(target, mode).unwrap();
@@ -611,7 +612,7 @@ type Row = (&'static str, fn(&mut House), &'static str);
 
 /// Every event in every state: the state that follows; `.` where it stays.
 #[rustfmt::skip]
-const TABLE: [Row; 25] = [
+const TABLE: [Row; 27] = [
     ("the target rings",          |h| { let leg = h.far(); h.sip(Notice::Ringing { leg, sdp: None }); },             "......"),
     ("the target is heard",       |h| { let leg = h.far(); h.sip(Notice::Ringing { leg, sdp: Some(FAR.into()) }); }, "......"),
     ("the target answers",        |h| { h.far_answers(); },                                                            "JC..X."),
@@ -628,6 +629,8 @@ const TABLE: [Row; 25] = [
     ("the agent's phone is lost", |h| { let leg = h.agent; h.sip(Notice::Ended { leg, why: Ending::Lost }); },       "BBXX.."),
     ("the agent's port is lost",  |h| { let leg = h.agent; h.tell(Event::Media(Heard::Closed { leg, counters: Default::default() })); }, "BBXX.."),
     ("the agent holds",           |h| { let leg = h.agent; h.sip(Notice::Reoffered { leg, sdp: Some(HOLDING.into()) }); }, "......"),
+    ("nothing comes of the target", |h| { let leg = h.far(); h.tell(Event::Media(Heard::Mute { leg })); },            "......"),
+    ("the target sounds again",   |h| { let leg = h.far(); h.tell(Event::Media(Heard::Sounds { leg })); },          "......"),
     ("the citizen hangs up",      |h| { h.bye(CITIZEN); },                                                             "EEEEEE"),
     ("the citizen's line is lost", |h| { h.sip(Notice::Ended { leg: CITIZEN, why: Ending::Lost }); },                "EEEEEE"),
     ("join",                      |h| { let _ = h.ask(Ask::Join); },                                                   ".DJ..."),
@@ -718,7 +721,7 @@ fn chance(house: &mut House, dice: &mut Dice) {
         0 => LegId(77),
         many => house.invited[dice.below(many) as usize].0,
     };
-    match dice.below(16) {
+    match dice.below(17) {
         0..=3 => {
             let target = ["fire", "water", "social", "old", "nobody"][dice.below(5) as usize];
             let _ = house.start(target, modes[dice.below(3) as usize]);
@@ -743,6 +746,10 @@ fn chance(house: &mut House, dice: &mut Dice) {
         13 => {
             let (leg, sdp) = (house.agent, [PHONE, HOLDING][dice.below(2) as usize]);
             house.sip(Notice::Reoffered { leg, sdp: Some(Bytes::from_static(sdp)) });
+        }
+        16 => {
+            let notice = if dice.below(2) == 0 { Heard::Mute { leg } } else { Heard::Sounds { leg } };
+            _ = house.tell(Event::Media(notice));
         }
         14 if house.calls.letter() == 'W' => house.agent_answers(),
         _ => _ = house.pass(Duration::from_millis(dice.below(4_000))),

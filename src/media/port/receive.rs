@@ -137,7 +137,7 @@ impl Port {
             self.epoch = self.epoch.wrapping_add(EPOCH_STEP);
         }
         packet.ssrc ^= self.epoch;
-        self.hear(now.mono, out);
+        self.sound(now.mono, out);
         self.control.flow(now.mono);
         let stamp = matches!(content, Content::Sound(_)).then_some(packet.timestamp);
         let arrival = self.quality.arrive(now.mono, packet.ssrc, packet.sequence, stamp);

@@ -54,8 +54,12 @@ impl Port {
         if self.control.deadline().is_some_and(|due| due <= now.mono) {
             self.report(now.mono, out);
         }
-        if let Some(silent) = self.watch.look(now.mono) {
-            out.notices.push(Notice::Quiet { leg: self.leg, silent });
+        let (leg, seen) = (self.leg, self.watch.look(now.mono));
+        if seen.mute {
+            out.notices.push(Notice::Mute { leg });
+        }
+        if let Some(silent) = seen.quiet {
+            out.notices.push(Notice::Quiet { leg, silent });
         }
     }
 

@@ -58,7 +58,7 @@ fn live() -> Live {
     live
 }
 
-fn view(slot: u32, stage: Option<Stage>, since: i64) -> CallView {
+pub(in crate::node) fn view(slot: u32, stage: Option<Stage>, since: i64) -> CallView {
     CallView {
         call: CallId { shard: ShardId(0), slot, generation: 1 },
         contact: ContactId(u128::from(slot)),

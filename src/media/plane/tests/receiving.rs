@@ -145,9 +145,12 @@ fn quiet_is_told_each_ten_seconds_but_not_of_held_legs() {
     stage.pass(200);
     let seconds = Duration::from_secs;
     let expected = [
+        (4_000, Notice::Mute { leg: A }),
         (11_000, Notice::Quiet { leg: A, silent: seconds(10) }),
         (21_000, Notice::Quiet { leg: A, silent: seconds(20) }),
         (22_000, Notice::Heard { leg: A }),
+        (22_000, Notice::Sounds { leg: A }),
+        (25_000, Notice::Mute { leg: A }),
         (32_000, Notice::Quiet { leg: A, silent: seconds(10) }),
     ];
     assert_eq!(stage.notices, expected);
