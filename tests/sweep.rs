@@ -45,7 +45,7 @@ enum Cost {
 impl Sweep {
     fn new() -> Sweep {
         let folder = folder();
-        folder.edit("sip-profiles/queues.toml", "wrap_up_s = 1", "wrap_up_s = 0");
+        folder.edit("sip-profiles/queues.toml", "wrap_up_s = 1\n", "wrap_up_s = 0\n");
         // One signal shard, one media thread: so that "the n-th" means the same thread.
         folder.edit("jiesu.toml", "shards = 0", "shards = 1");
         let mut hotline = Hotline::start(folder);
