@@ -146,6 +146,7 @@ fn starts(size: &Size) {
 fn rush(size: &Size) {
     let engine = Engine::start(SEATS);
     let mut town = Town::new(engine.sip);
+    town.patient = true;
     town.register(0..SEATS);
     engine.ready(0..SEATS);
     for (rate, lasting) in [(40.0, size.rush), (100.0, Duration::from_secs(10))] {
