@@ -7,8 +7,8 @@ use super::queues::{Queue, find, skills};
 use super::schema;
 use super::source::Check;
 use super::targets::week;
+use crate::acd;
 use crate::acd::event::{AgentSettings, QueueSettings};
-use crate::acd::{self};
 use crate::base::number::Number;
 use crate::base::{QueueId, SiteId, SkillId};
 use crate::call::event::{Incident, QueueVoice};
@@ -18,7 +18,7 @@ use toml::Spanned;
 
 /// Modes of one site.
 const MODES_MAX: usize = 32;
-/// A rush ends at so many times the usual, unless said otherwise, in hundredths.
+/// A rush ends at so many times the usual, unless said otherwise.
 const UNTIL_TIMES: f64 = 1.5;
 
 /// A mode: when it is open, and what it changes then.
