@@ -21,7 +21,7 @@ pub fn lasting(agents: u32) -> Folder {
     // Ports that no other test's engine takes between a kill and the start after it.
     static HOUSES: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
     let from = 2_000 + 1_600 * (HOUSES.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 5);
-    folder.edit("jiesu.toml", "\"10000-29999\"", &format!("\"{from}-{}\"", from + 1_599));
+    folder.edit("jiesu.toml", "\"20000-29999\"", &format!("\"{from}-{}\"", from + 1_599));
     folder.edit("jiesu.toml", "calls_max = 2500", "calls_max = 400");
     folder.edit("sip-profiles/queues.toml", "ring_max_s = 3", "ring_max_s = 20");
     for agent in 1_003..1_001 + agents {

@@ -155,7 +155,7 @@ fn a_database_away_under_load_is_told_everything_once_within_a_minute() {
 fn without_a_port_left_a_new_call_is_refused_and_the_running_one_goes_on() {
     let folder = folder();
     let first = ports(4);
-    folder.edit("jiesu.toml", "rtp_ports = \"10000-29999\"", &format!("rtp_ports = \"{first}-{}\"", first + 3));
+    folder.edit("jiesu.toml", "rtp_ports = \"20000-29999\"", &format!("rtp_ports = \"{first}-{}\"", first + 3));
     folder.edit("jiesu.toml", "calls_max = 2500", "calls_max = 2");
     folder.edit("jiesu.toml", "shards = 0", "shards = 1");
     let mut hotline = Hotline::start(folder);

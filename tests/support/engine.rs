@@ -29,6 +29,8 @@ impl Folder {
             fs::remove_file(folder.path().join(format!("sip-profiles/listeners/{other}.toml"))).unwrap();
         }
         folder.edit("jiesu.toml", "listen = \"127.0.0.1:8080\"", "listen = \"127.0.0.1:0\"");
+        // What is below belongs to the tests' phones.
+        folder.edit("jiesu.toml", "\"10000-29999\"", "\"20000-29999\"");
         folder.edit("jiesu.toml", "log = \"info\"", "log = \"info,jiesu=debug\"");
         folder.edit("sip-profiles/listeners/udp.toml", "listen = \"0.0.0.0:5060\"", "listen = \"127.0.0.1:0\"");
         folder.edit("sip-profiles/listeners/udp.toml", "\"127.0.0.1:5060\"", "\"127.0.0.1:0\"");

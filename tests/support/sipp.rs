@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A sipp that runs one scenario.
 pub struct Sipp {
@@ -23,19 +23,24 @@ struct Gate {
     twin: Option<TcpStream>,
 }
 
-/// Where tests take their ports from: above the engine's media, below what the system gives out by itself.
-const PORTS: std::ops::Range<u16> = 30_000..32_760;
+/// Where tests take their ports from: below the engines' media. Enough that no run gets one twice: a phone leaves its port for
+/// a moment when somebody comes to it.
+const PORTS: std::ops::Range<u16> = 10_000..20_000;
 
-/// The first of `count` UDP ports in a row that nobody has just now and no other test of this run gets; it is even.
+/// The first of `count` ports in a row that nobody has just now, be it UDP or TCP, and no other test of this run gets; it is
+/// even.
 pub fn ports(count: u16) -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let room = PORTS.end - PORTS.start;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let room = u32::from(PORTS.end - PORTS.start);
     let count = count.next_multiple_of(2);
     // Runs beside this one begin elsewhere.
-    let begin = (std::process::id() % u32::from(room)) as u16 & !1;
+    let begin = std::process::id() % room & !1;
     loop {
-        let first = PORTS.start + (begin + NEXT.fetch_add(count, Ordering::Relaxed) % room) % room;
-        let free = |port| UdpSocket::bind(("127.0.0.1", port)).is_ok();
+        let next = NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
+        assert!(next < room, "this run has had all of {PORTS:?}");
+        let first = PORTS.start + ((begin + next) % room) as u16;
+        let free =
+            |port| UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok();
         if first + count <= PORTS.end && (first..first + count).all(free) {
             return first;
         }
@@ -55,7 +60,7 @@ impl Sipp {
         std::fs::write(&file, text.replace("[status]", status)).unwrap();
         let log = folder.join(format!("sipp-{scenario}-{media}.log"));
         let gate = text.contains("<recvCmd").then(|| Gate {
-            port: TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
+            port: ports(2),
             call_id: format!("{}-{media}-1@gate", std::process::id()),
             twin: None,
         });
