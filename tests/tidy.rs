@@ -16,12 +16,12 @@ const ORDER: [&str; 23] = [
     "recording",
     "ivr",
     "acd",
+    "modes",
     "simulate",
     "workorder",
     "figures",
     "trunk",
     "callback",
-    "modes",
     "call",
     "shard", // pure
     "config",

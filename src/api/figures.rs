@@ -43,8 +43,21 @@ pub enum By {
     Queue,
     /// By the agent who answered; `null` for those unanswered.
     Agent,
+    /// By the team (班组) that the agent who answered is in now, empty for none; `null` for those unanswered.
+    Team,
     /// By the trunk they came by.
     Trunk,
+}
+
+/// Whose time is added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// Each agent's.
+    #[default]
+    Agent,
+    /// All of a team's (班组), as it is made up now.
+    Team,
 }
 
 /// Figures of which calls, and how.
@@ -80,6 +93,12 @@ pub struct AgentFiguresQuery {
     pub to: Option<i64>,
     /// Of this agent alone.
     pub agent: Option<String>,
+    /// Of those alone who are in this team now.
+    pub team: Option<String>,
+    /// Whose time is added up.
+    #[serde(default)]
+    #[param(inline)]
+    pub by: Whose,
 }
 
 /// A part of a whole.
@@ -227,11 +246,13 @@ pub struct Figures<T> {
     pub items: Vec<T>,
 }
 
-/// One agent's time.
+/// One agent's time, or a team's.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct AgentFigures {
-    /// Name.
-    pub agent: String,
+    /// Name; `null` when a team's time is added up.
+    pub agent: Option<String>,
+    /// The team (班组) as of now; empty for none.
+    pub team: String,
     /// All the time logged in, in milliseconds.
     pub logged_in_ms: u64,
     /// Waiting for calls, in milliseconds.
@@ -251,9 +272,10 @@ pub struct AgentFigures {
 }
 
 impl AgentFigures {
-    fn new(agent: String, tally: &agents::Tally) -> AgentFigures {
+    fn new(agent: Option<String>, team: String, tally: &agents::Tally) -> AgentFigures {
         AgentFigures {
             agent,
+            team,
             logged_in_ms: ms(tally.logged_in()),
             ready_ms: ms(tally.ready),
             ringing: tally.ringing.into(),
@@ -302,6 +324,7 @@ pub async fn of_calls(
     let every = if query.every_min.is_some() { every } else { to - from };
     let limit = Duration::from_secs(u64::from(within("within_s", query.within_s.unwrap_or(WITHIN_S), 1..=600)?));
     let _place = place(&api)?;
+    let teams = if query.by == By::Team { api.node.store.site(&site.code).teams().await? } else { BTreeMap::new() };
     let mut tallies: BTreeMap<(i64, Option<String>), calls::Tally> = BTreeMap::new();
     let count = |figure: crate::store::figures::CallFigure| {
         let interval = from + (figure.call.offered.0 - from).div_euclid(every) * every;
@@ -309,6 +332,7 @@ pub async fn of_calls(
             By::Site => None,
             By::Queue => figure.queue,
             By::Agent => figure.agent,
+            By::Team => figure.agent.map(|agent| team_of(&teams, &agent)),
             By::Trunk => Some(figure.trunk),
         };
         // Beyond the limit nothing more is kept: it is refused below.
@@ -325,7 +349,7 @@ pub async fn of_calls(
     Ok(Json(Figures { from, to, formulas: FORMULAS, items }))
 }
 
-/// What agents did with their time in a period. Who sees only their own gets only their own.
+/// What agents, or teams, did with their time in a period. Who sees only their own gets only their own.
 #[utoipa::path(get, path = "/figures/agents", tag = "figures", params(AgentFiguresQuery), security(("bearer" = [])),
     responses((status = 200, body = Figures<AgentFigures>), Problems))]
 pub async fn of_agents(
@@ -350,8 +374,17 @@ pub async fn of_agents(
     };
     api.node.store.site(&site.code).each_state((Wall(from), Wall(to)), agent.as_deref(), follow).await?;
     let tallies = desks.into_iter().map(|(agent, desk)| (agent, desk.until(Wall(to))));
+    let teams = api.node.store.site(&site.code).teams().await?;
     let present = tallies.filter(|(_, tally)| *tally != agents::Tally::default());
-    let items = present.map(|(agent, tally)| AgentFigures::new(agent, &tally)).collect();
+    let mut rows: BTreeMap<(Option<String>, String), agents::Tally> = BTreeMap::new();
+    for (agent, tally) in present {
+        let team = team_of(&teams, &agent);
+        if query.team.as_ref().is_none_or(|wanted| *wanted == team) {
+            let agent = (query.by == Whose::Agent).then_some(agent);
+            rows.entry((agent, team)).or_default().merge(tally);
+        }
+    }
+    let items = rows.into_iter().map(|((agent, team), tally)| AgentFigures::new(agent, team, &tally)).collect();
     Ok(Json(Figures { from, to, formulas: FORMULAS, items }))
 }
 
@@ -392,6 +425,11 @@ pub async fn answer_rate(
         rate: window.rate.into(),
     });
     Ok(Json(AnswerRate { formulas: FORMULAS, last_24_h: last.into(), lowest }))
+}
+
+/// Who is not known any more is in no team.
+fn team_of(teams: &BTreeMap<String, String>, agent: &str) -> String {
+    teams.get(agent).cloned().unwrap_or_default()
 }
 
 /// The period asked for.

@@ -106,6 +106,9 @@ fn print_day(plan: &Plan, day: &Day, answer: Option<&[Needed]>) {
     for burst in &plan.bursts {
         println!("Burst: {burst}.");
     }
+    for (at, name, open) in &day.modes {
+        println!("Mode {name} {} at {}:{:02}.", if *open { "opened" } else { "shut" }, hours(*at), at.as_secs() % 60);
+    }
     println!(
         "{:>5} {:>7} {:>7} {:>8} {:>8} {:>7} {:>7} {:>8} {:>8} {:>7} {:>6}{}",
         "",

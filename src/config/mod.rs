@@ -143,7 +143,7 @@ impl Config {
         team_of: impl Fn(&acd::event::AgentSettings) -> Option<Box<str>>,
     ) {
         for mode in self.modes[site.index()].iter().filter(|mode| open.contains(&mode.rule.name)) {
-            mode.overlay.lay(acd, voices, &team_of);
+            mode.lay(acd, voices, &team_of);
         }
     }
 

@@ -8,11 +8,11 @@ use super::schema;
 use super::source::Check;
 use super::targets::week;
 use crate::acd;
-use crate::acd::event::{AgentSettings, QueueSettings};
+use crate::acd::event::AgentSettings;
 use crate::base::number::Number;
-use crate::base::{QueueId, SiteId, SkillId};
+use crate::base::{QueueId, SiteId};
 use crate::call::event::{Incident, QueueVoice};
-use crate::modes::{Rule, Rush};
+use crate::modes::{Lent, Overlay, Rule, Rush};
 use std::time::Duration;
 use toml::Spanned;
 
@@ -26,28 +26,8 @@ const UNTIL_TIMES: f64 = 1.5;
 pub(super) struct Mode {
     pub rule: Rule,
     pub overlay: Overlay,
-}
-
-/// What a mode changes.
-#[derive(Clone, Debug)]
-pub(super) struct Overlay {
-    /// Of these queues.
-    queues: Vec<QueueId>,
-    /// What they ask of agents instead.
-    skills: Option<Vec<(SkillId, u8)>>,
-    /// How long agents have after a call.
-    wrap_up: Option<Duration>,
     /// What citizens hear first.
     incident: Option<Incident>,
-    /// Skills that agents of these teams have beside their own.
-    lends: Vec<Lent>,
-}
-
-/// What agents of a team know beside their own skills.
-#[derive(Clone, Debug)]
-struct Lent {
-    team: Box<str>,
-    skills: Vec<(SkillId, u8)>,
 }
 
 /// Checks all modes: by site, in the file's order.
@@ -102,10 +82,10 @@ fn mode(
         overlay: Overlay {
             skills: raw.skills.as_ref().map(|raw| skills(check, raw.get_ref(), site)),
             wrap_up: raw.wrap_up_s.as_ref().map(|wrap_up| check.seconds(Some(wrap_up), 0, 0..=3_600)),
-            incident: raw.incident.as_ref().and_then(|raw| incident(check, raw, site, prompts)),
             queues: named,
             lends,
         },
+        incident: raw.incident.as_ref().and_then(|raw| incident(check, raw, site, prompts)),
     }
 }
 
@@ -164,7 +144,7 @@ fn incident(check: &mut Check<'_>, raw: &schema::Incident, site: &Site, prompts:
     Some(Incident { prompt: prompts.of(check, &raw.prompt)?, callers, dialled })
 }
 
-impl Overlay {
+impl Mode {
     /// Lays it over a site's queues and agents, `team_of` whom belongs where.
     pub(super) fn lay(
         &self,
@@ -172,36 +152,9 @@ impl Overlay {
         voices: &mut [QueueVoice],
         team_of: impl Fn(&AgentSettings) -> Option<Box<str>>,
     ) {
-        for id in &self.queues {
-            self.lay_over_queue(&mut acd.queues[id.index()]);
+        self.overlay.lay(acd, team_of);
+        for id in &self.overlay.queues {
             voices[id.index()].incidents.extend(self.incident.clone());
-        }
-        for agent in &mut acd.agents {
-            let Some(team) = team_of(agent) else { continue };
-            for lent in self.lends.iter().filter(|lent| lent.team == team) {
-                lend(&mut agent.skills, &lent.skills);
-            }
-        }
-    }
-
-    fn lay_over_queue(&self, queue: &mut QueueSettings) {
-        if let Some(wrap_up) = self.wrap_up {
-            queue.wrap_up = wrap_up;
-        }
-        if let Some(skills) = &self.skills {
-            // Waiting shall not make a caller harder to serve.
-            queue.routing.relax.retain(|lesser| acd::meets(skills, &lesser.skills));
-            queue.skills.clone_from(skills);
-        }
-    }
-}
-
-/// Adds skills, each at the higher of both levels.
-fn lend(held: &mut Vec<(SkillId, u8)>, lent: &[(SkillId, u8)]) {
-    for &(skill, level) in lent {
-        match held.iter_mut().find(|(own, _)| *own == skill) {
-            Some((_, own)) => *own = level.max(*own),
-            None => held.push((skill, level)),
         }
     }
 }

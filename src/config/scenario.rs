@@ -5,6 +5,7 @@ use super::schema::Text;
 use super::source::{Check, Reading, Source};
 use super::{Config, ConfigErrors, Site};
 use crate::base::{QueueId, SiteId};
+use crate::modes::{Overlay, Rule};
 use crate::simulate::chance::Law;
 use crate::simulate::scenario::{Group, Rate, Redial, SLOT, SLOTS, Scenario, Stream};
 use crate::simulate::staffing::Target;
@@ -37,6 +38,8 @@ struct File {
     seed: Option<Spanned<u64>>,
     answer_within_s: Option<Spanned<u64>>,
     target_percent: Option<Spanned<u64>>,
+    #[serde(default)]
+    modes: Vec<Text>,
     stream: Vec<RawStream>,
     #[serde(default)]
     burst: Vec<RawBurst>,
@@ -77,6 +80,7 @@ struct RawBurst {
 #[serde(deny_unknown_fields)]
 struct RawGroup {
     name: Text,
+    team: Option<Text>,
     skills: BTreeMap<Text, Spanned<u64>>,
     pick_up: Spanned<RawLaw>,
     shift: Vec<RawShift>,
@@ -156,6 +160,7 @@ impl Config {
             queues: self.acd(site).queues,
             streams,
             groups,
+            modes: raw.modes.iter().filter_map(|name| self.rush(check, site, name)).collect(),
             seed: raw.seed.as_ref().map_or(1, |seed| *seed.get_ref()),
         };
         let target = Target {
@@ -164,6 +169,18 @@ impl Config {
             days: DAYS,
         };
         Some(Plan { scenario, target, bursts })
+    }
+
+    /// A mode that a rush opens. Its hours do not count here: a scenario's day has no date.
+    fn rush(&self, check: &mut Check<'_>, site: SiteId, name: &Text) -> Option<(Rule, Overlay)> {
+        let of_site = self.modes.get(site.index()).map_or(&[][..], Vec::as_slice);
+        let mut rushes = of_site.iter().filter(|mode| mode.rule.rush.is_some());
+        let Some(mode) = rushes.clone().find(|mode| *mode.rule.name == **name.get_ref()) else {
+            let cure = suggest(name.get_ref(), rushes.by_ref().map(|mode| &*mode.rule.name));
+            check.wrong(&name.span(), format!("no mode \"{}\" that opens in a rush", name.get_ref()), cure);
+            return None;
+        };
+        Some((Rule { hours: None, ..mode.rule.clone() }, mode.overlay.clone()))
     }
 
     fn queue_named(&self, check: &mut Check<'_>, site: SiteId, name: &Text) -> Option<QueueId> {
@@ -218,6 +235,7 @@ fn group(check: &mut Check<'_>, site: &Site, raw: &RawGroup) -> Group {
     }
     Group {
         name: raw.name.get_ref().as_str().into(),
+        team: raw.team.as_ref().map_or("", |team| team.get_ref()).into(),
         skills,
         duty: (0u32..).zip(agents).map(|(slot, agents)| (SLOT * slot, agents)).collect(),
         pick_up: law(check, &raw.pick_up),

@@ -66,6 +66,18 @@ impl Tally {
         Rate::new(ms(self.worked()), ms(self.worked() + self.ready))
     }
 
+    /// This agent's time and another's.
+    pub fn merge(&mut self, other: Tally) {
+        self.ready += other.ready;
+        self.ringing.merge(other.ringing);
+        self.talking.merge(other.talking);
+        self.wrap_up.merge(other.wrap_up);
+        for (reason, length) in other.paused {
+            *self.paused.entry(reason).or_default() += length;
+        }
+        self.missed += other.missed;
+    }
+
     fn worked(&self) -> Duration {
         self.ringing.total + self.talking.total + self.wrap_up.total
     }
@@ -144,6 +156,12 @@ mod tests {
         let paused: Vec<_> = tally.paused.iter().map(|(reason, length)| (&**reason, length.as_secs())).collect();
         assert_eq!(paused, [("rona", 40), ("tea", 600)]);
         assert_eq!(tally.logged_in(), Duration::from_secs(1_015));
+        let mut team = tally.clone();
+        team.merge(tally.clone());
+        team.merge(Tally::default());
+        assert_eq!((team.missed, team.talking.count, team.talking.longest), (2, 4, Duration::from_secs(130)));
+        assert_eq!((team.logged_in(), team.paused["tea"].as_secs()), (Duration::from_secs(2_030), 1_200));
+        assert_eq!(team.occupancy().value(), tally.occupancy().value());
         let worked = 35 + 230 + 30;
         assert_eq!(tally.occupancy(), Rate::new(worked * 1_000, (worked + 80) * 1_000));
     }

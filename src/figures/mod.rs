@@ -57,6 +57,13 @@ impl Lengths {
         self.longest = self.longest.max(length);
     }
 
+    /// These and others.
+    pub fn merge(&mut self, other: Lengths) {
+        self.count += other.count;
+        self.total += other.total;
+        self.longest = self.longest.max(other.longest);
+    }
+
     /// The mean; `None` of none.
     pub fn mean(&self) -> Option<Duration> {
         (self.count > 0).then(|| self.total.div_f64(self.count as f64))

@@ -5,11 +5,13 @@
 //! counts who waits, and never routes anybody.
 
 mod clock;
+mod overlay;
 mod rush;
 #[cfg(test)]
 mod tests;
 
 pub use clock::Modes;
+pub use overlay::{Lent, Overlay};
 pub use rush::Rush;
 
 use crate::base::hours::Hours;

@@ -45,6 +45,8 @@ pub struct Day {
     pub calls: Vec<[Calls; SLOTS]>,
     /// By group and half hour.
     pub staff: Vec<[Staff; SLOTS]>,
+    /// Which mode opened (true) or was shut when, in order of time.
+    pub modes: Vec<(Duration, Box<str>, bool)>,
     /// By stream.
     queues: Vec<usize>,
     /// By agent: group, and since when which state.
@@ -104,6 +106,7 @@ impl Day {
             within,
             calls: vec![[Calls::default(); SLOTS]; scenario.queues.len()],
             staff: vec![[Staff::default(); SLOTS]; scenario.groups.len()],
+            modes: Vec::new(),
             queues: scenario.streams.iter().map(|stream| stream.queue.index()).collect(),
             agents: agents.collect(),
         };
@@ -167,6 +170,10 @@ impl Watch for Day {
             waited: outcome.waited,
             longest: outcome.waited,
         };
+    }
+
+    fn mode(&mut self, at: Mono, name: &str, open: bool) {
+        self.modes.push((at.since(Mono(0)), name.into(), open));
     }
 
     fn agent(&mut self, at: Mono, change: &AgentChange) {

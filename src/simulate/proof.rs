@@ -249,11 +249,18 @@ impl Cell {
         };
         let group = Group {
             name: "all".into(),
+            team: "".into(),
             skills: Vec::new(),
             duty: vec![(Duration::ZERO, self.agents as usize)],
             pick_up: Law::Fixed { mean_s: 0.0 },
         };
-        Scenario { queues: vec![plain_queue()], streams: (0..classes).map(stream).collect(), groups: vec![group], seed }
+        Scenario {
+            queues: vec![plain_queue()],
+            streams: (0..classes).map(stream).collect(),
+            groups: vec![group],
+            modes: vec![],
+            seed,
+        }
     }
 }
 

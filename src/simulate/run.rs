@@ -7,13 +7,19 @@ use super::chance::{Chance, Law};
 use super::scenario::{Scenario, Stream};
 use crate::acd::Acd;
 use crate::acd::event::{AgentChange, AgentState, Command, Enqueue, Event, Lease, Patience, Want};
-use crate::base::{AgentId, CallId, ContactId, Mono, Now, ShardId, Wall};
+use crate::base::{AgentId, CallId, ContactId, Mono, Now, ShardId, SiteId, Wall};
+use crate::modes::{self, Modes};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
 /// So long an agent whose phone rang out stays away.
 const AFTER_MISS: Duration = Duration::from_secs(60);
+
+/// How often modes are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The only one.
+const SITE: SiteId = SiteId(0);
 
 /// What became of one call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +54,9 @@ pub trait Watch {
 
     /// An agent's state changed.
     fn agent(&mut self, _at: Mono, _change: &AgentChange) {}
+
+    /// A mode opened or was shut.
+    fn mode(&mut self, _at: Mono, _name: &str, _open: bool) {}
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +87,8 @@ enum Coming {
     Back {
         lease: Lease,
     },
+    /// It is time to look whether a mode opens.
+    Look,
 }
 
 struct Citizen {
@@ -101,6 +112,7 @@ struct Seat {
 pub struct Run<'a, W> {
     scenario: &'a Scenario,
     acd: Acd,
+    modes: Modes,
     now: Now,
     coming: BinaryHeap<Reverse<(Mono, u64, Coming)>>,
     order: u64,
@@ -114,6 +126,10 @@ pub struct Run<'a, W> {
     watch: W,
 }
 
+fn rules(scenario: &Scenario) -> modes::Settings {
+    modes::Settings { sites: vec![scenario.modes.iter().map(|(rule, _)| rule.clone()).collect()] }
+}
+
 impl<'a, W: Watch> Run<'a, W> {
     /// Calls come until `arrivals_end`; what has begun then goes on to its end. Gives the watch back.
     pub fn new(scenario: &'a Scenario, arrivals_end: Duration, watch: W) -> Run<'a, W> {
@@ -122,7 +138,8 @@ impl<'a, W: Watch> Run<'a, W> {
         let seats = seats.flat_map(|(at, group)| (0..group.size()).map(move |_| seat(at))).collect();
         let mut run = Run {
             scenario,
-            acd: Acd::new(scenario.settings(), 1),
+            acd: Acd::new(scenario.settings(&[]), 1),
+            modes: Modes::new(Now::default(), rules(scenario), Vec::new()),
             now: Now { mono: Mono(0), wall: Wall(0) },
             coming: BinaryHeap::new(),
             order: 0,
@@ -150,6 +167,9 @@ impl<'a, W: Watch> Run<'a, W> {
         }
         for stream in 0..scenario.streams.len() {
             self.plan_next(stream);
+        }
+        if !scenario.modes.is_empty() {
+            self.plan(Mono(0), Coming::Look);
         }
     }
 
@@ -203,6 +223,22 @@ impl<'a, W: Watch> Run<'a, W> {
                 }
             }
             Coming::Back { lease } => self.come_back(lease),
+            Coming::Look => self.look(),
+        }
+    }
+
+    /// Modes open and are shut as in a running node: an overlay is taken as a reload is.
+    fn look(&mut self) {
+        let (changes, _) = self.modes.look(self.now);
+        for change in &changes {
+            self.watch.mode(self.now.mono, &change.name, change.open.is_some());
+        }
+        if !changes.is_empty() {
+            let open = self.modes.open(SITE);
+            self.tell(Event::Configure(self.scenario.settings(&open)));
+        }
+        if !self.coming.is_empty() {
+            self.plan(self.now.mono + LOOK_EVERY, Coming::Look);
         }
     }
 
@@ -242,6 +278,7 @@ impl<'a, W: Watch> Run<'a, W> {
             None => self.citizens.push(citizen),
         }
         let (queue, priority) = (stream.queue, stream.priority);
+        self.modes.arrived(came, SITE, queue);
         self.tell(Event::Enqueue(Enqueue {
             call,
             contact: ContactId(1),

@@ -3,6 +3,7 @@
 use super::chance::{Chance, Law};
 use crate::acd::event::{AgentSettings, QueueSettings, Settings};
 use crate::base::{AgentId, Mono, QueueId, SkillId};
+use crate::modes::{Overlay, Rule};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Scenario {
     pub streams: Vec<Stream>,
     /// Who answers.
     pub groups: Vec<Group>,
+    /// Modes that a rush may open, and what they change, in the order in which they are laid over each other.
+    pub modes: Vec<(Rule, Overlay)>,
     /// What decides everything that is drawn.
     pub seed: u64,
 }
@@ -59,6 +62,8 @@ pub struct Redial {
 pub struct Group {
     /// For figures.
     pub name: Box<str>,
+    /// Their team, which a mode may lend skills; empty for none.
+    pub team: Box<str>,
     /// What they can do.
     pub skills: Vec<(SkillId, u8)>,
     /// From when on how many are there, in order of time.
@@ -148,13 +153,20 @@ impl Group {
 }
 
 impl Scenario {
-    /// What the ACD is told: agents are numbered group after group.
-    pub fn settings(&self) -> Arc<Settings> {
+    /// What the ACD is told while these modes are open: agents are numbered group after group.
+    pub fn settings(&self, open: &[Box<str>]) -> Arc<Settings> {
         let kinds = self.groups.iter().flat_map(|group| std::iter::repeat_n(&group.skills, group.size()));
         let agent =
             |(id, skills): (u32, &Vec<(SkillId, u8)>)| AgentSettings { agent: AgentId(id), skills: skills.clone() };
         let agents = (0u32..).zip(kinds).map(agent).collect();
-        Arc::new(Settings { queues: self.queues.clone(), agents, ..Settings::default() })
+        let mut settings = Settings { queues: self.queues.clone(), agents, ..Settings::default() };
+        let teams: Vec<&str> =
+            self.groups.iter().flat_map(|group| std::iter::repeat_n(&*group.team, group.size())).collect();
+        let team_of = |agent: &AgentSettings| teams.get(agent.agent.index()).map(|team| (*team).into());
+        for (_, overlay) in self.modes.iter().filter(|(rule, _)| open.contains(&rule.name)) {
+            overlay.lay(&mut settings, team_of);
+        }
+        Arc::new(settings)
     }
 
     /// Calls expected in all, redials not counted.

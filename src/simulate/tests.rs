@@ -10,6 +10,7 @@ use super::staffing::{Target, needed};
 use super::theory;
 use crate::acd::event::{NoAgents, QueueSettings, Routing};
 use crate::base::{Mono, QueueId, SkillId};
+use crate::modes::{Lent, Overlay, Rule, Rush};
 use std::time::Duration;
 
 const WITHIN: Duration = Duration::from_secs(15);
@@ -43,11 +44,12 @@ fn day(calls: f64, agents: usize) -> Scenario {
     };
     let group = Group {
         name: "all".into(),
+        team: "".into(),
         skills: vec![(SkillId(0), 5)],
         duty: vec![(Duration::ZERO, agents)],
         pick_up: Law::Fixed { mean_s: 2.0 },
     };
-    Scenario { queues: vec![queue("general", 0)], streams: vec![stream], groups: vec![group], seed: 1 }
+    Scenario { queues: vec![queue("general", 0)], streams: vec![stream], groups: vec![group], modes: vec![], seed: 1 }
 }
 
 #[test]
@@ -200,4 +202,44 @@ fn a_queue_that_is_not_the_one_of_the_formula_differs() {
     let t = student(29, 0.01 / figures(&table()) as f64);
     assert!((waiting.mean - theory::erlang_c(9, 7.0)).abs() < t * waiting.error, "{waiting:?}");
     assert!((waiting.mean - theory::erlang_c(10, 7.0)).abs() > t * waiting.error, "{waiting:?}");
+}
+
+/// As `name` says: more than `begins_over` in ten minutes open it, no more than `ends_at` in ten minutes shut it.
+fn rush(name: &str, (begins_over, ends_at): (u64, u64), overlay: Overlay) -> (Rule, Overlay) {
+    let span = Duration::from_secs(600);
+    let rush = Rush { queues: vec![QueueId(0)], begins_over, within: span, ends_at, calm: span };
+    (Rule { name: name.into(), hours: None, rush: Some(rush) }, overlay)
+}
+
+#[test]
+fn a_rush_opens_its_mode_and_what_it_changes_helps() {
+    let mut plain = day(600.0, 30);
+    let reserve = Group {
+        name: "reserve".into(),
+        team: "后备".into(),
+        skills: vec![(SkillId(1), 5)],
+        duty: vec![(Duration::ZERO, 30)],
+        pick_up: Law::Fixed { mean_s: 2.0 },
+    };
+    plain.groups.push(reserve);
+    plain.streams[0].rate.burst(Duration::from_secs(36_000), Duration::from_secs(3_600), 3.0);
+    let mut ready = plain.clone();
+    let lent = Lent { team: "后备".into(), skills: vec![(SkillId(0), 3)] };
+    let overlay = Overlay { queues: vec![QueueId(0)], lends: vec![lent], ..Overlay::default() };
+    ready.modes = vec![rush("storm", (400, 350), overlay), rush("never", (100_000, 1), Overlay::default())];
+
+    let (without, with) = (Day::of(&plain, WITHIN), Day::of(&ready, WITHIN));
+    assert_eq!(without.modes, []);
+    let [(opened, name, true), (shut, other, false)] = &with.modes[..] else { panic!("{:?}", with.modes) };
+    assert_eq!((&**name, &**other), ("storm", "storm"));
+    // 10 calls in half a minute are usual, 30 in the rush: 400 in ten minutes after some five of them.
+    assert!((36_120..36_600).contains(&opened.as_secs()), "{opened:?}");
+    assert!((39_600..41_400).contains(&shut.as_secs()), "{shut:?}");
+    let rush = |day: &Day| [20, 21].map(|slot| day.all_calls(slot).service_level());
+    assert!(rush(&without)[1] < 0.5 && rush(&with)[1] > 0.9, "{:?} {:?}", rush(&without), rush(&with));
+    // The reserve was there all day, and answered in the rush alone.
+    let busy = |slot: usize| with.staff[1][slot].busy.as_secs();
+    assert!(busy(19) == 0 && busy(21) > 0 && busy(30) == 0 && with.staff[1][19].logged_in.as_secs() == 54_000);
+    // What came before the mode opened came alike.
+    assert_eq!(without.calls[0][..20], with.calls[0][..20]);
 }

@@ -10,6 +10,7 @@ use crate::sip::event::Credential;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
+use std::collections::BTreeMap;
 
 /// Longest name of an agent.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -213,6 +214,13 @@ impl Site<'_> {
         let update = update.bind(self.code).bind(name).bind(enabled);
         found(update.execute(&self.store.writer).await?.rows_affected())?;
         Ok(self.store.people_changed().await?)
+    }
+
+    /// The team of each agent; empty for none.
+    pub async fn teams(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        let rows = sqlx::query_as("SELECT name, team FROM agents WHERE site = $1").bind(self.code);
+        let rows: Vec<(String, String)> = rows.fetch_all(&self.store.readers).await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Puts an agent into a team; into none when its name is empty.
@@ -471,6 +479,7 @@ mod tests {
         assert!(matches!(site.set_skills("1001", &[dated(Some(5), Some(5))]).await, Err(AgentError::BadSkill)));
         let agent = &site.agents().await.unwrap()[0];
         assert_eq!(agent.team, "后备");
+        assert_eq!(site.teams().await.unwrap(), BTreeMap::from([("1001".to_owned(), "后备".to_owned())]));
         let skills = ["general".into(), "law".into()];
         for (now, held, next) in [(9, 1, Some(10)), (10, 2, Some(20)), (19, 2, Some(20)), (20, 1, None)] {
             assert_eq!(agent.settings(&skills, Wall(now)).skills.len(), held, "{now}");

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::fact::{AgentChanged, End, EndedBy};
+use crate::store::agents::NewAgent;
 use serde_json::{Value, json};
 
 /// Now, of the test's clock.
@@ -94,6 +95,29 @@ async fn a_period_is_counted_whole_by_interval_and_by_queue() {
     );
     let agents = site.get("/figures/calls?by=agent", "fz-qc").await.json();
     assert_eq!(figures(&agents["items"], &["group", "offered"]), [json!([null, 2]), json!(["1001", 3])]);
+}
+
+#[tokio::test]
+async fn calls_and_time_are_added_up_by_team() {
+    let site = a_day().await;
+    let people = site.node.store.site("fz");
+    for name in ["1001", "1002", "1003"] {
+        let agent = NewAgent { name, display_name: name, domain: "fz.example", password: "x" };
+        people.add_agent(&agent).await.unwrap();
+    }
+    people.set_team("1001", "早班").await.unwrap();
+    let calls = site.get("/figures/calls?by=team", "fz-team_lead").await.json();
+    assert_eq!(figures(&calls["items"], &["group", "offered"]), [json!([null, 2]), json!(["早班", 3])]);
+    let teams = site.get("/figures/agents?by=team", "fz-team_lead").await.json();
+    let wanted = [json!([null, "", 100 * MINUTE]), json!([null, "早班", 30 * MINUTE])];
+    assert_eq!(figures(&teams["items"], &["agent", "team", "ready_ms"]), wanted);
+    people.set_team("1002", "早班").await.unwrap();
+    let one = site.get("/figures/agents?by=team", "fz-team_lead").await.json();
+    assert_eq!(figures(&one["items"], &["team", "ready_ms"]), [json!(["早班", 130 * MINUTE])]);
+    let members = site.get("/figures/agents?team=%E6%97%A9%E7%8F%AD", "fz-team_lead").await.json();
+    assert_eq!(figures(&members["items"], &["agent", "team"]), [json!(["1001", "早班"]), json!(["1002", "早班"])]);
+    let nobody = site.get("/figures/agents?team=none", "fz-team_lead").await.json();
+    assert_eq!(nobody["items"], json!([]));
 }
 
 #[tokio::test]
