@@ -136,7 +136,7 @@ impl Run {
     fn sign_in(&mut self) {
         for agent in 0..AGENTS {
             self.step("sign in", Event::Phone { agent: AgentId(agent), up: true });
-            self.step("sign in", Event::Want { agent: AgentId(agent), state: Want::Ready });
+            self.step("sign in", Event::Want { agent: AgentId(agent), state: Want::Ready, by: None });
             self.answer();
         }
     }
@@ -182,7 +182,7 @@ impl Run {
             self.answer();
         }
         for agent in paused {
-            self.step("ready, next offered", Event::Want { agent, state: Want::Ready });
+            self.step("ready, next offered", Event::Want { agent, state: Want::Ready, by: None });
             self.answer();
         }
     }
@@ -372,8 +372,11 @@ fn shift(waiting: u32) {
                 run.step("release", Event::Ended { lease });
                 if even == 1 {
                     let agent = lease.agent;
-                    run.step("not ready", Event::Want { agent, state: Want::NotReady { reason: "break".into() } });
-                    run.step("ready, next offered", Event::Want { agent, state: Want::Ready });
+                    run.step(
+                        "not ready",
+                        Event::Want { agent, state: Want::NotReady { reason: "break".into() }, by: None },
+                    );
+                    run.step("ready, next offered", Event::Want { agent, state: Want::Ready, by: None });
                     run.answer();
                 }
             }

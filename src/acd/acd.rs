@@ -128,7 +128,7 @@ impl Acd {
             Event::Overtaken { lease, caller } => self.take_up_talk(now, lease, &caller, out),
             Event::Declined { lease, why } => self.declined(now, lease, why, out),
             Event::Ended { lease } => self.ended(now, lease, out),
-            Event::Want { agent, state } => self.want(now, agent, state, out),
+            Event::Want { agent, state, by } => self.want(now, agent, (state, by), out),
             Event::Phone { agent, up } => self.phone(now, agent, up, out),
             Event::OwnCall { agent, call, up } => self.own_call(now, agent, (call, up), out),
             Event::Adopt { shard, live, own } => self.adopt_shard(now, shard, (&live, &own), out),

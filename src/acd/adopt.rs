@@ -174,6 +174,7 @@ impl Acd {
         };
         let wrap_up = self.settings.queues.get(caller.queue.index()).map_or(Duration::ZERO, |queue| queue.wrap_up);
         let booking = Booking { lease, call: caller.call, contact: caller.contact, wrap_up, next };
+        self.agents[id.index()].next_by = None;
         self.enter(now, id, State::Talking(booking), Some(caller.contact), out);
         if let Some((slot, others)) = bumped {
             self.after_part(now, slot, others, out);

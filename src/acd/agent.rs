@@ -162,6 +162,10 @@ pub(super) struct Agent {
     pub(super) state: State,
     /// When the present state, as the world sees it, began.
     pub(super) since: Mono,
+    /// Who asked for it, when it was somebody else.
+    pub(super) by: Option<Arc<str>>,
+    /// The same of what follows the booking.
+    pub(super) next_by: Option<Arc<str>>,
     /// Kept also for agents whom no settings list yet: they may come with the next reload.
     pub(super) phone_up: bool,
     /// Calls of their own that are on.
@@ -181,6 +185,8 @@ impl Default for Agent {
         Agent {
             state: State::Offline,
             since: Mono(0),
+            by: None,
+            next_by: None,
             phone_up: false,
             own_calls: Vec::new(),
             turn: 0,
@@ -201,8 +207,14 @@ pub(super) enum Turn {
 }
 
 impl Acd {
-    /// The agent asks for a state.
-    pub(super) fn want(&mut self, now: Mono, id: AgentId, want: Want, out: &mut Vec<Command>) {
+    /// The agent, or somebody else for them, asks for a state.
+    pub(super) fn want(
+        &mut self,
+        now: Mono,
+        id: AgentId,
+        (want, by): (Want, Option<Arc<str>>),
+        out: &mut Vec<Command>,
+    ) {
         if self.skills.team_of(id).is_none() {
             return;
         }
@@ -210,6 +222,8 @@ impl Acd {
         let agent = &mut self.agents[id.index()];
         let contact = match &mut agent.state {
             State::Offered { booking, .. } | State::Talking(booking) => {
+                // To be ready is what follows anyhow.
+                agent.next_by = by.filter(|_| next != Next::Ready);
                 booking.next = next;
                 return;
             }
@@ -224,6 +238,7 @@ impl Acd {
             State::WrapUp { contact, .. } => Some(*contact),
             State::Offline | State::NotReady { .. } => None,
         };
+        self.agents[id.index()].next_by = by;
         self.free(now, id, next, (Turn::New, contact), out);
     }
 
@@ -432,6 +447,11 @@ impl Acd {
         out: &mut Vec<Command>,
     ) {
         let team = self.skills.team_of(id);
+        let agent = &mut self.agents[id.index()];
+        let hindered = !agent.phone_up || !agent.own_calls.is_empty();
+        if team.is_none() || next == Next::Ready && hindered {
+            agent.next_by = None;
+        }
         let state = match (next, team) {
             // Removed from the settings: gone at the first occasion.
             (_, None) | (Next::Offline, _) => State::Offline,
@@ -498,6 +518,8 @@ impl Acd {
         let old = std::mem::replace(&mut agent.state, state);
         let (from, to) = (old.shown(), agent.state.shown());
         let (was_in, is_in) = (old.logged_in(), agent.state.logged_in());
+        // A booking leaves for later what somebody asked for after it.
+        let by = agent.next_by.take_if(|_| agent.state.booking().is_none());
         self.booked += usize::from(agent.state.booking().is_some());
         self.booked -= usize::from(old.booking().is_some());
         // Not every new state looks new from outside.
@@ -508,7 +530,8 @@ impl Acd {
             agent.tally.calls += u32::from(matches!(agent.state, State::Talking(_)));
             agent.tally.day = self.day;
             agent.since = now;
-            out.push(Command::Agent(AgentChange { agent: id, from, to, contact }));
+            agent.by.clone_from(&by);
+            out.push(Command::Agent(AgentChange { agent: id, from, to, contact, by }));
         }
         let leaves = old.is_at_work() && !self.agents[id.index()].state.is_at_work();
         if was_in != is_in {

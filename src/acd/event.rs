@@ -58,6 +58,8 @@ pub enum Event {
         /// What.
         #[serde(with = "super::agent::untagged")]
         state: Want,
+        /// Who asks, when it is somebody else.
+        by: Option<Arc<str>>,
     },
     /// The agent's phone is registered, or no more.
     Phone {
@@ -242,6 +244,8 @@ pub struct AgentChange {
     pub to: AgentState,
     /// The contact it has to do with.
     pub contact: Option<ContactId>,
+    /// Who asked for it, when it was somebody else.
+    pub by: Option<Arc<str>>,
 }
 
 /// An agent's state as the world sees it.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// Of a machine, its settings and its inputs as they are serialised: raised whenever one of them changes.
-pub const FORM: u16 = 1;
+pub const FORM: u16 = 2;
 /// Decisions told of one contact; what comes later is not told.
 pub const DECISIONS_MAX: usize = 500;
 /// Agents looked at for one decision, in order of configuration: a site's.
@@ -758,7 +758,7 @@ fn cause(event: Option<&Event>) -> (What, Option<AgentId>) {
         Some(Event::Overtaken { lease, .. }) => (What::AnsweredLate, Some(lease.agent)),
         Some(Event::Declined { lease, .. }) => (What::Declined, Some(lease.agent)),
         Some(Event::Ended { lease }) => (What::CallEnded, Some(lease.agent)),
-        Some(Event::Want { agent, state }) => {
+        Some(Event::Want { agent, state, .. }) => {
             let what = match state {
                 Want::Ready => What::AskedReady,
                 Want::NotReady { .. } => What::AskedPause,

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Version written; older ones stay readable.
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 
 /// All that a new owner needs besides the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,8 @@ pub struct KeptAgent {
     agent: AgentId,
     state: State,
     since: Mono,
+    by: Option<Arc<str>>,
+    next_by: Option<Arc<str>>,
     phone_up: bool,
     turn: u64,
     misses: u8,
@@ -159,6 +161,29 @@ fn kept_queue((queue, course): (&QueueSettings, &Course)) -> KeptQueue {
     KeptQueue { queue: queue.name.clone(), last: course.last, flow: course.flow.clone() }
 }
 
+impl Agent {
+    /// Whether there is nothing to remember: also who is gone for the moment has a day behind them.
+    fn is_unknown(&self) -> bool {
+        let gone = !self.phone_up && self.state == State::Offline && self.by.is_none();
+        gone && self.misses == 0 && self.tally == Tally::default()
+    }
+
+    fn kept(&self, agent: AgentId) -> KeptAgent {
+        KeptAgent {
+            agent,
+            state: self.state.clone(),
+            since: self.since,
+            by: self.by.clone(),
+            next_by: self.next_by.clone(),
+            phone_up: self.phone_up,
+            turn: self.turn,
+            misses: self.misses,
+            own_calls: self.own_calls.clone(),
+            tally: self.tally,
+        }
+    }
+}
+
 impl KeptAgent {
     /// Who.
     pub fn agent(&self) -> AgentId {
@@ -169,28 +194,13 @@ impl KeptAgent {
 impl Acd {
     /// What must survive of one agent; `None` for one who is not known.
     pub fn kept_agent(&self, id: AgentId) -> Option<KeptAgent> {
-        let Agent { state, since, phone_up, turn, misses, own_calls, tally, .. } = self.agents.get(id.index())?;
-        let (state, own_calls) = (state.clone(), own_calls.clone());
-        let (since, phone_up, turn, misses, tally) = (*since, *phone_up, *turn, *misses, *tally);
-        Some(KeptAgent { agent: id, state, since, phone_up, turn, misses, own_calls, tally })
+        self.agents.get(id.index()).map(|agent| agent.kept(id))
     }
 
     /// Everything that must survive, callers in order of their places.
     pub fn snapshot(&self) -> Snapshot {
-        let kept = (0u32..)
-            .map(AgentId)
-            .zip(&self.agents)
-            .filter(|(_, agent)| agent.phone_up || agent.state != State::Offline);
-        let agents = kept.map(|(id, agent)| KeptAgent {
-            agent: id,
-            state: agent.state.clone(),
-            since: agent.since,
-            phone_up: agent.phone_up,
-            turn: agent.turn,
-            misses: agent.misses,
-            own_calls: agent.own_calls.clone(),
-            tally: agent.tally,
-        });
+        let kept = (0u32..).map(AgentId).zip(&self.agents).filter(|(_, agent)| !agent.is_unknown());
+        let agents = kept.map(|(id, agent)| agent.kept(id));
         let mut callers: Vec<KeptCaller> = self.line.callers().map(|(_, caller)| self.kept(caller)).collect();
         callers.sort_unstable_by_key(|caller| caller.place);
         Snapshot {
@@ -315,6 +325,8 @@ impl Acd {
         self.agents[at] = Agent {
             state: kept.state,
             since: kept.since,
+            by: kept.by,
+            next_by: kept.next_by,
             phone_up: kept.phone_up,
             own_calls: kept.own_calls,
             turn: kept.turn,

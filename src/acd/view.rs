@@ -7,6 +7,7 @@ use super::event::{AgentState, Lease};
 use super::line::Standing;
 use super::skills::common;
 use crate::base::{AgentId, CallId, ContactId, Mono, Now, QueueId};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A queue as supervisors see it.
@@ -33,6 +34,8 @@ pub struct AgentView {
     pub state: AgentState,
     /// Since when.
     pub since: Mono,
+    /// Who asked for it, when it was somebody else.
+    pub by: Option<Arc<str>>,
     /// Whether the phone is registered.
     pub phone_up: bool,
     /// The booking while offered or talking.
@@ -112,6 +115,7 @@ impl Acd {
         Some(AgentView {
             state: agent.state.shown(),
             since: agent.since,
+            by: agent.by.clone(),
             phone_up: agent.phone_up,
             lease: booking.map(|booking| booking.lease),
             contact,

@@ -38,6 +38,9 @@ pub struct Agent {
     pub until: Option<i64>,
     /// The contact it has to do with.
     pub contact: Option<String>,
+    /// Who asked for the state, when it was somebody else than the agent (强制).
+    #[serde(default)]
+    pub forced_by: Option<String>,
     /// Whether the phone is registered.
     pub phone_up: bool,
 }
@@ -120,6 +123,7 @@ impl Agent {
             since: agent.since.0,
             until: agent.until.map(|until| until.0),
             contact: agent.contact.map(|contact| contact.to_string()),
+            forced_by: agent.forced_by.as_deref().map(str::to_owned),
             phone_up: agent.phone_up,
         }
     }
@@ -187,7 +191,8 @@ pub async fn set_state(
         WantedWord::NotReady => Want::NotReady { reason: wanted.reason.into() },
         WantedWord::Offline => Want::Offline,
     };
-    (api.node.want)(site.id, agent.id, want)?;
+    let by = (grant.reach != Reach::Own).then(|| caller.actor.name.as_ref().into());
+    (api.node.want)(site.id, agent.id, want, by)?;
     caller.done(site.id, Action::AgentSet, &name);
     Ok(StatusCode::ACCEPTED)
 }

@@ -103,7 +103,7 @@ pub type CallBack = dyn Fn(callbacks_node::Ask) -> Result<(), callbacks_node::No
 /// Tells the targets of a site.
 pub type ListTargets = dyn Fn(SiteId) -> Vec<Seen> + Send + Sync;
 /// Hands a wanted state to the ACD of the site.
-pub type SetState = dyn Fn(SiteId, AgentId, Want) -> Result<(), Busy> + Send + Sync;
+pub type SetState = dyn Fn(SiteId, AgentId, Want, Option<Arc<str>>) -> Result<(), Busy> + Send + Sync;
 /// Hands the wish for a longer wrap-up to the ACD of the site.
 pub type Extend = dyn Fn(SiteId, AgentId, Duration) -> Result<(), Busy> + Send + Sync;
 /// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.

@@ -756,6 +756,9 @@ pub struct AgentChanged {
     pub reason: Box<str>,
     /// The contact it has to do with.
     pub contact: Option<ContactId>,
+    /// Who asked for it, when it was somebody else than the agent.
+    #[serde(default)]
+    pub by: Option<Box<str>>,
 }
 
 /// Something somebody did, read or was refused.

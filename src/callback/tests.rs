@@ -106,7 +106,7 @@ impl World {
     }
 
     fn ready(&mut self, agent: u32) {
-        self.tell_acd(ToAcd::Want { agent: AgentId(agent), state: Want::Ready });
+        self.tell_acd(ToAcd::Want { agent: AgentId(agent), state: Want::Ready, by: None });
     }
 
     fn ask(&mut self, id: u128, number: &str, since: Wall) {

@@ -124,7 +124,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         transfer: Arc::new(node.transfer()),
         intervene: Arc::new(node.intervene()),
         targets: Arc::new(node.targets()),
-        want: Arc::new(move |site, agent, state| ok(want(site, agent, state))),
+        want: Arc::new(move |site, agent, state, by| ok(want(site, agent, state, by))),
         extend: Arc::new(move |site, agent, by| ok(extend(site, agent, by))),
         audit: Arc::new(node.audit()),
         modes: Arc::new(node.modes()),

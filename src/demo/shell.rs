@@ -143,7 +143,7 @@ struct Task {
     live: Arc<Live>,
     /// How much of the read model was looked at.
     seen: u64,
-    want: Box<dyn Fn(SiteId, AgentId, Want) -> bool + Send + Sync>,
+    want: Box<dyn Fn(SiteId, AgentId, Want, Option<Arc<str>>) -> bool + Send + Sync>,
     desks: Vec<Desk>,
 }
 
@@ -204,7 +204,7 @@ impl Task {
                     let desk = &self.desks[agent];
                     // Not known yet, or the engine is too busy: asked again soon.
                     if let Some(agent) = self.live.agent(desk.site, &desk.name) {
-                        (self.want)(desk.site, agent.id, Want::Ready);
+                        (self.want)(desk.site, agent.id, Want::Ready, None);
                     }
                 }
             }

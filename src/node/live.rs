@@ -76,6 +76,8 @@ pub struct Agent {
     pub until: Option<Wall>,
     /// The contact it has to do with.
     pub contact: Option<ContactId>,
+    /// Who asked for the state, when it was somebody else.
+    pub forced_by: Option<Arc<str>>,
     /// Whether the phone is registered.
     pub phone_up: bool,
 }
@@ -448,7 +450,18 @@ impl Board {
             self.agents.insert((identity.site, Arc::clone(&name)), id);
             let (site, state) = (identity.site, AgentState::Offline);
             let team = Arc::from(&*identity.team);
-            let row = Agent { id, site, name, team, state, since: at, until: None, contact: None, phone_up: false };
+            let row = Agent {
+                id,
+                site,
+                name,
+                team,
+                state,
+                since: at,
+                until: None,
+                contact: None,
+                forced_by: None,
+                phone_up: false,
+            };
             self.publish(at, Object::Agent(row), false);
         }
     }
@@ -465,7 +478,14 @@ impl Board {
             return;
         };
         let until = self.pause_ends(before.site, at, &change.to);
-        let after = Agent { state: change.to, since: at, until, contact: change.contact, ..before.clone() };
+        let after = Agent {
+            state: change.to,
+            since: at,
+            until,
+            contact: change.contact,
+            forced_by: change.by,
+            ..before.clone()
+        };
         let (was, is) = (before.state == AgentState::Ready, after.state == AgentState::Ready);
         if was != is {
             self.count_ready(&after, is);

@@ -191,6 +191,7 @@ impl AcdTask {
             to: change.to.word().into(),
             reason,
             contact: change.contact,
+            by: change.by.as_deref().map(Into::into),
         });
         let id = FactId(self.mint.mint(now.wall));
         (self.wires.facts)(Stamped { id, at: now.wall, site: setup.code(self.site), fact });
@@ -251,7 +252,7 @@ mod tests {
         assert_eq!(acd.counts().callers, 3);
         out.clear();
         step(&mut acd, &mut out, Event::Phone { agent: AgentId(0), up: true });
-        step(&mut acd, &mut out, Event::Want { agent: AgentId(0), state: crate::acd::event::Want::Ready });
+        step(&mut acd, &mut out, Event::Want { agent: AgentId(0), state: crate::acd::event::Want::Ready, by: None });
         let first = CallId { shard: ShardId(0), slot: 1, generation: 1 };
         assert!(out.iter().any(|it| matches!(it, Command::Offer { call, .. } if *call == first)), "{out:?}");
     }

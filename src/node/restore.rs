@@ -167,7 +167,7 @@ pub(super) fn shown(acd: &Acd, agents: impl Iterator<Item = AgentId>) -> Vec<Age
     let change = |agent| {
         let view = acd.agent(agent)?;
         let from = acd::event::AgentState::Offline;
-        (view.state != from).then_some(AgentChange { agent, from, to: view.state, contact: view.contact })
+        (view.state != from).then_some(AgentChange { agent, from, to: view.state, contact: view.contact, by: view.by })
     };
     agents.filter_map(change).collect()
 }

@@ -417,10 +417,10 @@ impl Node {
     }
 
     /// Hands what agents want to their ACD.
-    pub fn want(&self) -> impl Fn(SiteId, AgentId, acd::event::Want) -> bool + Send + Sync + 'static {
+    pub fn want(&self) -> impl Fn(SiteId, AgentId, acd::event::Want, Option<Arc<str>>) -> bool + Send + Sync + 'static {
         let wires = self.wires.clone();
-        move |site, agent, state| {
-            let event = acd::event::Event::Want { agent, state };
+        move |site, agent, state, by| {
+            let event = acd::event::Event::Want { agent, state, by };
             wires.acds.get(site.index()).is_some_and(|to| to.try_send(event).is_ok())
         }
     }

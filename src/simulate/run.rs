@@ -213,7 +213,7 @@ impl<'a, W: Watch> Run<'a, W> {
             let on_duty = nth < there;
             if std::mem::replace(&mut self.seats[seat].on_duty, on_duty) != on_duty {
                 let state = if on_duty { Want::Ready } else { Want::Offline };
-                self.tell(Event::Want { agent: AgentId(seat as u32), state });
+                self.tell(Event::Want { agent: AgentId(seat as u32), state, by: None });
             }
         }
     }
@@ -275,7 +275,7 @@ impl<'a, W: Watch> Run<'a, W> {
         }
         let state = self.acd.agent(lease.agent).map(|view| view.state);
         if matches!(state, Some(AgentState::WrapUp | AgentState::NotReady { .. })) {
-            self.tell(Event::Want { agent: lease.agent, state: Want::Ready });
+            self.tell(Event::Want { agent: lease.agent, state: Want::Ready, by: None });
         }
     }
 

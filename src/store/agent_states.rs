@@ -26,6 +26,8 @@ pub struct AgentStateRow {
     pub reason: String,
     /// The contact it has to do with.
     pub contact: Option<String>,
+    /// Who asked for it, when it was somebody else than the agent (强制示忙、强制签出).
+    pub forced_by: Option<String>,
 }
 
 /// Which changes of the site.
@@ -62,8 +64,8 @@ impl Site<'_> {
 }
 
 static INSERT: Bulk = Bulk::new(
-    "INSERT INTO agent_states (site, id, at, agent, from_state, to_state, reason, contact) VALUES ",
-    8,
+    "INSERT INTO agent_states (site, id, at, agent, from_state, to_state, reason, contact, forced_by) VALUES ",
+    9,
     " ON CONFLICT (site, id) DO NOTHING",
 );
 
@@ -88,4 +90,5 @@ fn bind(statement: Bound, (stamped, change): &(&Stamped, &AgentChanged)) -> Boun
         .bind(&*change.to)
         .bind(&*change.reason)
         .bind(change.contact.map(|id| id.to_string()))
+        .bind(change.by.as_deref())
 }

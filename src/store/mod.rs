@@ -191,7 +191,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 17] = [
+    const STEPS: [(&str, &str); 18] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
@@ -209,6 +209,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("satisfaction", include_str!("../../migrations/0015_satisfaction.sql")),
         ("teams", include_str!("../../migrations/0016_teams.sql")),
         ("transfer mute", include_str!("../../migrations/0017_transfer_mute.sql")),
+        ("forced states", include_str!("../../migrations/0018_forced_states.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

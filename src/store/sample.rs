@@ -18,7 +18,14 @@ pub(crate) fn call(site: &str, number: u32) -> Vec<Stamped> {
     let at = |ms: i64| Wall(START + i64::from(number) * 1000 + ms);
     let agent = |from: &str, to: &str| {
         let contact = Some(ContactId(id(number)));
-        Fact::Agent(AgentChanged { agent: "1001".into(), from: from.into(), to: to.into(), reason: "".into(), contact })
+        Fact::Agent(AgentChanged {
+            agent: "1001".into(),
+            from: from.into(),
+            to: to.into(),
+            reason: "".into(),
+            contact,
+            by: None,
+        })
     };
     let facts = [
         (900, Fact::Call(Box::new(record(number, 1)))),

@@ -741,7 +741,7 @@ impl World {
             93..=95 => Want::Offline,
             _ => return,
         };
-        self.tell_acd(Part::World, site, ToAcd::Want { agent, state });
+        self.tell_acd(Part::World, site, ToAcd::Want { agent, state, by: None });
     }
 
     /// Somebody is hired, somebody leaves, the queues are written in another order.

@@ -129,8 +129,8 @@ fn complaint_6_ringing_goes_on_whatever_happens_around_it() {
     for event in [
         Event::Ringing { lease: lease(1, 0) },
         Event::Phone { agent: AgentId(1), up: true },
-        Event::Want { agent: AgentId(1), state: Want::Ready },
-        Event::Want { agent: AgentId(0), state: Want::Offline },
+        Event::Want { agent: AgentId(1), state: Want::Ready, by: None },
+        Event::Want { agent: AgentId(0), state: Want::Offline, by: None },
         Event::Configure(Arc::new(site())),
         Event::Declined { lease: lease(1, 1), why: Declined::Rejected },
         Event::Cancel { call: call(9) },

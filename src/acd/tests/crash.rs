@@ -122,7 +122,7 @@ fn a_damaged_or_newer_snapshot_is_refused() {
         Acd::restore(Arc::new(site()), snapshot, Now::default(), 2, &mut Vec::new()).map(|acd| acd.check())
     };
     assert_eq!(restore(&text), Ok(()));
-    assert_eq!(restore(&text.replace("\"version\":5", "\"version\":6")), Err(RestoreError::Version(6)));
+    assert_eq!(restore(&text.replace("\"version\":6", "\"version\":7")), Err(RestoreError::Version(7)));
     for (from, to) in
         [("\"number\":1", "\"number\":2"), ("\"slot\":1", "\"slot\":4294967295"), ("\"turns\":1", "\"turns\":0")]
     {

@@ -3,6 +3,7 @@
 mod complaints;
 mod crash;
 mod explain;
+mod forced;
 mod model;
 mod own_calls;
 mod preferred;
@@ -129,7 +130,7 @@ impl Bench {
     }
 
     fn want(&mut self, agent: u32, state: Want) -> &[Command] {
-        self.handle(Event::Want { agent: AgentId(agent), state })
+        self.handle(Event::Want { agent: AgentId(agent), state, by: None })
     }
 
     fn pause(&mut self, agent: u32) -> &[Command] {

@@ -179,7 +179,7 @@ impl Model {
                 let Some(at) = self.holder(*lease) else { return };
                 self.ended(now, at, *lease);
             }
-            Event::Want { agent, state } => self.want(now, agent.index(), state),
+            Event::Want { agent, state, .. } => self.want(now, agent.index(), state),
             Event::Extend { agent, by } => self.extend(agent.index(), *by),
             Event::Phone { agent, up } => self.phone(now, agent.index(), *up),
             Event::OwnCall { .. } => panic!("the model's agents make no calls of their own"),

@@ -131,7 +131,8 @@ impl Dice {
                     1 => Want::NotReady { reason: "lunch".into() },
                     _ => Want::Ready,
                 };
-                Event::Want { agent, state }
+                let by = (self.below(4) == 0).then(|| "lead".into());
+                Event::Want { agent, state, by }
             }
             95..96 => {
                 let (agent, seconds) = (AgentId(self.below(AGENTS) as u32), [0, 3, 20, 4_000][self.below(4) as usize]);
@@ -289,7 +290,7 @@ fn lots_fall_by_the_agents_levels() {
     let (mut acd, mut out, dice) = (Acd::new(Arc::new(settings), 1), Vec::new(), Dice::new(0));
     for agent in (0..3).map(AgentId) {
         acd.handle(dice.now, Event::Phone { agent, up: true }, &mut out);
-        acd.handle(dice.now, Event::Want { agent, state: Want::Ready }, &mut out);
+        acd.handle(dice.now, Event::Want { agent, state: Want::Ready, by: None }, &mut out);
     }
     let mut rung = [0u32; 3];
     for _ in 0..20_000 {

@@ -79,7 +79,7 @@ impl Bench {
 }
 
 fn want(state: Want) -> Input {
-    Input::Event(Event::Want { agent: AgentId(0), state })
+    Input::Event(Event::Want { agent: AgentId(0), state, by: None })
 }
 
 fn shown(state: &AgentState) -> String {
@@ -341,8 +341,8 @@ fn every_caller_meets_every_event() {
 fn what_names_nobody_is_dropped() {
     let mut bench = Bench::with_ready(site(), &[0]);
     for event in [
-        Event::Want { agent: AgentId(77), state: Want::Ready },
-        Event::Want { agent: AgentId(u32::MAX), state: Want::Ready },
+        Event::Want { agent: AgentId(77), state: Want::Ready, by: None },
+        Event::Want { agent: AgentId(u32::MAX), state: Want::Ready, by: None },
         Event::Phone { agent: AgentId(u32::MAX), up: true },
         Event::Phone { agent: AgentId(77), up: false },
         Event::Ended { lease: lease(1, u32::MAX) },

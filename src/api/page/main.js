@@ -136,11 +136,13 @@ function drawAgents() {
       h("h3", {}, `${site}: `, counts.map(([state, count]) => `${word(stateWord(state))} ${count}`).join(" · ")),
       h("ul", { class: "desks" }, agents.sort((one, other) => rank(one) - rank(other)).map((agent) =>
         h("li", { class: `desk ${agent.state}` }, icon(AGENT_ICONS[agent.state]), h("b", {}, agent.name),
-          word(stateWord(agent.state)), timer(agent.since, board.now())))));
+          word(stateWord(agent.state)), forced(agent), timer(agent.since, board.now())))));
   });
   at("agents").replaceChildren(...(parts.length ? parts : [h("p", { class: "empty" }, word("noAgents"))]));
 }
 
+/** Who put the agent into the state, when it was somebody else. */
+const forced = (agent) => (agent.forced_by ? h("small", {}, `${word("forced")} ${agent.forced_by}`) : "");
 const stateWord = (state) => (state === "offered" ? "ringing" : state);
 
 /** The caller as people read it. */
@@ -187,7 +189,7 @@ function drawOwn() {
     const fact = (name, value) => [h("dt", {}, word(name)), h("dd", {}, h("code", {}, value))];
     return h("article", { class: "phone" },
       h("header", {}, h("b", {}, `${word("agent")} ${agent.name}`),
-        h("span", { class: `stage ${agent.state}` }, icon(AGENT_ICONS[agent.state]), word(stateWord(agent.state))),
+        h("span", { class: `stage ${agent.state}` }, icon(AGENT_ICONS[agent.state]), word(stateWord(agent.state)), forced(agent)),
         h("span", { class: agent.phone_up ? "stage ready" : "stage offline" }, icon(agent.phone_up ? "phone" : "off"), word(agent.phone_up ? "phoneUp" : "phoneDown"))),
       h("dl", {}, fact("user", agent.name), fact("password", `demo-${agent.name}`),
         fact("domain", `${agent.site}.12345.example`), fact("proxy", `${location.hostname}:5060 (UDP)`),

@@ -67,7 +67,7 @@ impl Stream {
 }
 
 fn agent(site: &Two, at: i64, to: AgentState) {
-    let change = AgentChange { agent: AgentId(1), from: AgentState::Offline, to, contact: None };
+    let change = AgentChange { agent: AgentId(1), from: AgentState::Offline, to, contact: None, by: None };
     site.node.live.apply(Wall(at), [Delta::Agent(change)]);
 }
 

@@ -31,8 +31,14 @@ fn call(number: u128, minutes_ago: i64, queue: &str, (after_s, answered): (i64, 
 
 fn state(minutes_ago: i64, agent: &str, to: &str, reason: &str) -> Stamped {
     let at = NOW - minutes_ago * MINUTE;
-    let changed =
-        AgentChanged { agent: agent.into(), from: "x".into(), to: to.into(), reason: reason.into(), contact: None };
+    let changed = AgentChanged {
+        agent: agent.into(),
+        from: "x".into(),
+        to: to.into(),
+        reason: reason.into(),
+        contact: None,
+        by: None,
+    };
     Stamped { id: FactId((at as u128) << 80), at: Wall(at), site: "fz".into(), fact: Fact::Agent(changed) }
 }
 

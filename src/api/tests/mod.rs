@@ -64,7 +64,7 @@ const SOUND: &[u8] = b"RIFF....WAVEfmt 0123456789abcdefghijklmnopqrstuvwxyz";
 struct Asked {
     hung_up: Vec<CallId>,
     dialled: Vec<Wish>,
-    wanted: Vec<(SiteId, AgentId, Want)>,
+    wanted: Vec<(SiteId, AgentId, Want, Option<Arc<str>>)>,
     transfers: Vec<(CallId, Option<AgentId>, Ask)>,
     interventions: Vec<super::Intervention>,
     audit: Vec<(Option<SiteId>, Audit)>,
@@ -290,7 +290,7 @@ async fn two_sites() -> Two {
     let live = Arc::new(Live::new(Wall(1_000)));
     let ready = |agent| {
         let (from, to) = (AgentState::Ready, AgentState::Talking);
-        Delta::Agent(AgentChange { agent: AgentId(agent), from, to, contact: None })
+        Delta::Agent(AgentChange { agent: AgentId(agent), from, to, contact: None, by: None })
     };
     let calls = [(0, 0, 0), (1, 1, 2)]
         .map(|(site, slot, agent)| Delta::Call(call_view(site, slot, Some(Stage::Talking), Some(agent))));
@@ -331,8 +331,8 @@ async fn two_sites() -> Two {
         intervene: Arc::new(move |wish| answers(&mut intervene.lock().unwrap(), wish)),
         targets: Arc::new(|site| vec![seen(water(site.0))]),
         extend: Arc::new(|_, _, _| Ok(())),
-        want: Arc::new(move |site, agent, state| {
-            want.lock().unwrap().wanted.push((site, agent, state));
+        want: Arc::new(move |site, agent, state, by| {
+            want.lock().unwrap().wanted.push((site, agent, state, by));
             Ok(())
         }),
         audit: Arc::new(move |site, fact| audit.lock().unwrap().audit.push((site, fact))),

@@ -11,7 +11,7 @@ async fn agents_and_queues_are_shown_as_they_stand() {
     let site = two_sites().await;
     let agent = site.get("/agents/1001", "fz-team_lead").await.json();
     let expected = json!({"site": "fz", "name": "1001", "team": "", "state": "talking", "reason": "", "since": 1_000,
-        "until": null, "contact": null, "phone_up": false});
+        "until": null, "contact": null, "forced_by": null, "phone_up": false});
     assert_eq!(agent, expected);
     let queues = site.get("/queues", "fz-team_lead").await.json();
     let expected = json!({"items": [{"site": "fz", "name": "fz-general", "waiting": 0, "longest_since": null,
@@ -32,7 +32,7 @@ async fn pauses_are_those_of_the_site_not_too_many_at_once_and_end() {
     assert!(unknown.problem(422).detail.contains("lunch, training"), "{}", unknown.text());
     let pauses = |agent, reason: &str| {
         let to = AgentState::NotReady { reason: reason.into() };
-        Delta::Agent(AgentChange { agent: AgentId(agent), from: AgentState::Ready, to, contact: None })
+        Delta::Agent(AgentChange { agent: AgentId(agent), from: AgentState::Ready, to, contact: None, by: None })
     };
     site.node.live.apply(Wall(5_000), [pauses(1, "lunch")]);
     let shown = site.get("/agents/1002", "fz-team_lead").await.json();
@@ -55,7 +55,7 @@ async fn a_wrap_up_is_lengthened_while_it_lasts() {
     };
     post("fz-agent", r#"{"extend_s":60}"#).await.problem(409);
     let (from, to) = (AgentState::Talking, AgentState::WrapUp);
-    let wraps_up = Delta::Agent(AgentChange { agent: AgentId(0), from, to, contact: None });
+    let wraps_up = Delta::Agent(AgentChange { agent: AgentId(0), from, to, contact: None, by: None });
     site.node.live.apply(Wall(5_000), [wraps_up]);
     assert_eq!(post("fz-agent", r#"{"extend_s":60}"#).await.status, StatusCode::ACCEPTED);
     for body in [r#"{"extend_s":0}"#, r#"{"extend_s":3601}"#] {
@@ -95,7 +95,7 @@ async fn a_state_is_asked_for_and_told_to_the_audit() {
     };
     let answer = put("1001", "fz-agent", r#"{"state":"not_ready","reason":"lunch"}"#).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED);
-    let wanted = vec![(SiteId(0), AgentId(0), Want::NotReady { reason: "lunch".into() })];
+    let wanted = vec![(SiteId(0), AgentId(0), Want::NotReady { reason: "lunch".into() }, None)];
     assert_eq!(site.asked.lock().unwrap().wanted, wanted);
     let audit = site.audit();
     assert_eq!((audit.len(), audit[0].0, &*audit[0].1.action), (1, Some(SiteId(0)), "agent.set"));
@@ -109,6 +109,11 @@ async fn a_state_is_asked_for_and_told_to_the_audit() {
     let long = format!(r#"{{"state":"not_ready","reason":"{}"}}"#, "长".repeat(65));
     site.ask(Method::PUT, "/agents/1001/state", "fz-agent", &long).await.problem(400);
     assert_eq!(site.asked.lock().unwrap().wanted.len(), 1);
+
+    // Of somebody else's wish it is kept whose it was.
+    assert_eq!(put("1001", "fz-team_lead", r#"{"state":"offline"}"#).await.status, StatusCode::ACCEPTED);
+    let (_, agent, want, by) = site.asked.lock().unwrap().wanted[1].clone();
+    assert_eq!((agent, want, by.as_deref()), (AgentId(0), Want::Offline, Some("1001")));
 }
 
 async fn hang_up(site: &Two, contact: ContactId, key: &str) -> Answer {

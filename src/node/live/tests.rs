@@ -83,7 +83,7 @@ fn call(slot: u32, stage: Stage, since: i64) -> Delta {
 }
 
 fn state(agent: u32, from: AgentState, to: AgentState) -> Delta {
-    Delta::Agent(AgentChange { agent: AgentId(agent), from, to, contact: None })
+    Delta::Agent(AgentChange { agent: AgentId(agent), from, to, contact: None, by: None })
 }
 
 fn line(live: &Live, id: QueueId) -> Queue {

@@ -77,7 +77,7 @@ impl Site {
     fn ready(&mut self, agent: u32) {
         let agent = AgentId(agent);
         self.tell(Some(Event::Phone { agent, up: true }));
-        self.tell(Some(Event::Want { agent, state: Want::Ready }));
+        self.tell(Some(Event::Want { agent, state: Want::Ready, by: None }));
     }
 
     fn caller(&mut self, slot: u32) {
@@ -209,7 +209,7 @@ fn another_form_is_named_with_its_release() {
     bytes.extend(title);
     std::fs::write(&site.segments()[0].path, bytes).unwrap();
     let error = site.why(7).unwrap_err().to_string();
-    let wanted = "it was written by release 9.9 in form 2; this release reads form 1";
+    let wanted = "it was written by release 9.9 in form 3; this release reads form 2";
     assert_eq!(error, format!("{:013}.seg: {wanted}", site.number));
 }
 
