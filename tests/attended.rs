@@ -3,11 +3,12 @@
 //! that the phone's second call would go to another than the first.
 
 use crate::crash::lasting;
+use crate::support::baresip::Baresip;
 use crate::support::engine::Folder;
-use crate::support::hotline::folder;
+use crate::support::hotline::{AGENT_HZ, Hotline, folder};
 use crate::support::phone::Phone;
-use crate::support::wav;
-use crate::transfers::Talk;
+use crate::support::{eventually, wav};
+use crate::transfers::{Talk, house};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -185,4 +186,48 @@ fn a_crash_in_the_middle_of_a_consultation_keeps_both_calls_of_the_phone() {
     let past = talk.hotline.past_through_crash(&talk.contact);
     assert_eq!(past.record["transfers"][0]["result"], "completed");
     talk.hotline.nothing_is_left();
+}
+
+/// A real phone, as far as baresip goes (1.0 knows no attended transfer): it holds, dials, hangs up and resumes.
+#[test]
+fn baresip_consults_by_a_second_call_and_takes_the_citizen_back() {
+    let folder = sharded(folder());
+    let nowhere = "127.0.0.2:9".parse().unwrap();
+    let mut target = Phone::at("127.0.0.3", nowhere, "target", wav::to_alaw(5_500));
+    let mut hotline = Hotline::start(house(folder, target.address(), nowhere));
+    target.client.turns_to(hotline.engine.sip);
+    let voice = hotline.folder().join("agent.wav");
+    wav::write_pcm(&voice, AGENT_HZ, 60_000);
+    let place = hotline.folder().to_path_buf();
+    let mut agent =
+        Baresip::start(&place, hotline.engine.sip, "1001", "fuzhou.12345.example", Some("secret-1001"), &voice);
+    hotline.events.phone("1001", true);
+    hotline.ready("1001");
+    let mut citizen = Phone::at("127.0.0.9", hotline.engine.sip, "13800138000", wav::to_alaw(1_000));
+    citizen.dial("12345");
+    let contact = hotline.events.call("talking");
+    agent.until("CALL_ESTABLISHED");
+    agent.command("hold", "");
+    agent.command("dial", "sip:water@fuzhou.12345.example");
+    target.rings();
+    target.answers();
+    agent.until("CALL_ESTABLISHED");
+    let consulting = Instant::now();
+    let heard = target.first_after(consulting + Duration::from_millis(500));
+    let tone = wav::heard_ms(&target.ear(consulting, heard.at), AGENT_HZ);
+    assert!(tone >= 200, "the target hears the agent for {tone} ms");
+    agent.command("hangup", "");
+    target.is_hung_up();
+    agent.until("CALL_CLOSED");
+    agent.command("resume", "");
+    eventually("the citizen hears the agent", Duration::from_secs(10), || {
+        let now = Instant::now();
+        let ear = citizen.ear(now - Duration::from_millis(400), now);
+        (wav::heard_ms(&ear, AGENT_HZ) >= 200).then_some(())
+    });
+    citizen.hangs_up();
+    let past = hotline.past(&contact);
+    let transfer = &past.record["transfers"][0];
+    assert_eq!((&transfer["mode"], &transfer["result"]), (&"attended".into(), &"returned".into()));
+    hotline.nothing_is_left();
 }

@@ -19,7 +19,7 @@ const TARGET: i16 = 5_500;
 const GAP_MAX: Duration = Duration::from_millis(20 + 60);
 
 /// A hotline with a carrier for citizens at 127.0.0.9, two trunks out, and targets.
-fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
+pub fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
     folder.edit("sip-profiles/trunks/carrier.toml", "\"127.0.0.0/8\", \"::1\"", "\"127.0.0.9\"");
     for (name, at, priority) in [("a", first, 1), ("b", second, 2)] {
         let text = format!("sources = [\"{}\"]\nremote = \"{at}\"\npriority = {priority}\n", at.ip());
