@@ -19,7 +19,7 @@ const TARGET: i16 = 5_500;
 const GAP_MAX: Duration = Duration::from_millis(20 + 60);
 
 /// A hotline with a carrier for citizens at 127.0.0.9, two trunks out, and targets.
-fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
+pub fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
     folder.edit("sip-profiles/trunks/carrier.toml", "\"127.0.0.0/8\", \"::1\"", "\"127.0.0.9\"");
     for (name, at, priority) in [("a", first, 1), ("b", second, 2)] {
         let text = format!("sources = [\"{}\"]\nremote = \"{at}\"\npriority = {priority}\n", at.ip());
@@ -37,7 +37,7 @@ fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
         "sip-profiles/targets/fuzhou.toml",
         "[[target]]\nsite = \"fuzhou\"\nname = \"fire\"\ntitle = \"火警\"\nkind = \"emergency\"\nnumbers = [\"119\"]\n\
          key = \"*9\"\n[[target]]\nsite = \"fuzhou\"\nname = \"water\"\nkind = \"utility\"\nnumbers = [\"059196110\"]\n\
-         channels = 1\n[[target]]\nsite = \"fuzhou\"\nname = \"old\"\nkind = \"sub_center\"\nnumbers = [\"059112333\"]\n\
+         key = \"*2\"\nchannels = 1\n[[target]]\nsite = \"fuzhou\"\nname = \"old\"\nkind = \"sub_center\"\nnumbers = [\"059112333\"]\n\
          until = 2026-01-01\n",
     );
     folder
@@ -55,13 +55,13 @@ fn dead(ip: &str) -> UdpSocket {
 }
 
 /// Citizen and agent talk; a target waits at the second trunk.
-struct Talk {
-    hotline: Hotline,
-    citizen: Phone,
-    agent: Phone,
-    target: Phone,
-    contact: String,
-    since: Instant,
+pub struct Talk {
+    pub hotline: Hotline,
+    pub citizen: Phone,
+    pub agent: Phone,
+    pub target: Phone,
+    pub contact: String,
+    pub since: Instant,
 }
 
 impl Talk {
@@ -72,7 +72,7 @@ impl Talk {
         Talk::in_house(folder, live)
     }
 
-    fn in_house(folder: Folder, live: bool) -> Talk {
+    pub fn in_house(folder: Folder, live: bool) -> Talk {
         let silent = dead("127.0.0.2");
         let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
         let sound = wav::to_alaw;
@@ -117,7 +117,7 @@ impl Talk {
     }
 
     /// What the transfer looks like from outside.
-    fn until(&self, pointer: &str, value: &str) {
+    pub fn until(&self, pointer: &str, value: &str) {
         eventually(&format!("{pointer} is {value}"), Duration::from_secs(10), || {
             let live = self.hotline.lead.read("/calls/live").body;
             let call = live["items"].as_array()?.iter().find(|call| call["contact"] == *self.contact)?.clone();
@@ -126,7 +126,7 @@ impl Talk {
     }
 
     /// What remains, with the one transfer's row.
-    fn past(&self) -> (Past, Value) {
+    pub fn past(&self) -> (Past, Value) {
         let past = self.hotline.past(&self.contact);
         let transfers = past.record["transfers"].as_array().expect("transfers").clone();
         let stored = sql::count(&self.hotline.database(), "call_transfers", &format!("contact = '{}'", self.contact));

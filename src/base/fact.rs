@@ -447,6 +447,8 @@ pub enum TransferMode {
     Consult,
     /// The agent leaves as soon as the target answers.
     Blind,
+    /// The agent's phone has called the target by itself, beside the citizen whom it holds (RFC 5589 §7).
+    Attended,
 }
 
 impl TransferMode {
@@ -456,6 +458,7 @@ impl TransferMode {
             TransferMode::Conference => "conference",
             TransferMode::Consult => "consult",
             TransferMode::Blind => "blind",
+            TransferMode::Attended => "attended",
         }
     }
 }

@@ -21,6 +21,7 @@ mod citizen;
 mod comfort;
 mod fault;
 mod replace;
+pub(super) mod second;
 pub(super) mod sound;
 mod standing;
 mod supervise;
@@ -171,7 +172,7 @@ pub(super) struct Trace {
     play: Option<u32>,
     citizen: (LegId, Dialog, Option<Remote>),
     agents: SmallVec<[(LegId, Dialog, Option<Remote>); 1]>,
-    target: Option<(Phase, Option<LegId>, bool)>,
+    target: Option<(Phase, [Option<LegId>; 2], bool)>,
     aside: Option<Aside>,
 }
 
@@ -208,6 +209,8 @@ pub(super) struct Call {
     pub(super) play: u32,
     /// A leg that waits for its port, to take another's place.
     pub(super) replacing: Option<replace::Replacing>,
+    /// A call of the agent's phone to a target, that waits for its port.
+    pub(super) coming: Option<second::Coming>,
     /// A third party that is being reached, or is there.
     pub(super) transfer: Option<Transfer>,
     /// The REFER that asked for the transfer, and the leg that it came by.
@@ -222,6 +225,8 @@ pub(super) struct Call {
     pub(super) hold: Option<HoldView>,
     /// Who hears whom, as the media plane was told.
     pub(super) room: sound::Room,
+    /// The agent's own call to a target and the target, joined outside of that room.
+    pub(super) pair: Option<(LegId, LegId)>,
     /// A supervisor in that room.
     pub(super) guest: Option<Seat>,
     pub(super) recording: RecordingId,
@@ -255,6 +260,7 @@ impl Call {
             parting: away::Parting::default(),
             play: 0,
             replacing: None,
+            coming: None,
             transfer: None,
             referred: None,
             typed: None,
@@ -262,6 +268,7 @@ impl Call {
             beside: None,
             hold: None,
             room: sound::Room::Alone,
+            pair: None,
             guest: None,
             recording: birth.recording,
             order: birth.order,
@@ -326,7 +333,10 @@ impl Call {
             play: matches!(self.state, State::Ivr { .. } | State::Asked { .. }).then_some(self.play),
             citizen: self.citizen.trace(),
             agents: self.agents.iter().map(Leg::trace).collect(),
-            target: self.transfer.as_ref().map(|transfer| (transfer.phase, transfer.leg(), transfer.is_mute())),
+            target: self
+                .transfer
+                .as_ref()
+                .map(|transfer| (transfer.phase, [transfer.leg(), transfer.second_leg()], transfer.is_mute())),
             aside: self.aside(),
         }
     }
@@ -472,11 +482,17 @@ impl Call {
         if let Some(transfer) = &self.transfer {
             transfer.check();
             assert!(matches!(self.state, State::Talking { .. } | State::Handed), "only who talks is transferred");
+            if let Some(second) = &transfer.second {
+                assert!(matches!(self.state, State::Talking { .. }), "{second:?} is of an agent who talks");
+                let has_leg = |id| self.agents.iter().any(|leg| leg.id == id && leg.dialog != Dialog::Gone);
+                assert!(second.leg().is_none_or(has_leg), "{second:?} has a dialog");
+            }
         }
         if matches!(self.state, State::Handed) {
             assert!(self.transfer.is_some(), "without an agent there is a target");
         }
         assert_eq!(self.room, self.wanted_room(), "who should hear whom does");
+        assert_eq!(self.pair, self.wanted_pair(), "the agent's own call to a target is joined with it");
         assert_eq!(self.guest, self.wanted_guest(self.room), "a supervisor hears and is heard as asked for");
         assert!(self.keeps_beside(), "nobody is rung for what cannot be any more");
         if let Some(beside) = &self.beside {

@@ -2,6 +2,7 @@
 //!
 //! Owns admission, the table of calls, which leg belongs to which call, and their timers. Never looks into a call.
 
+use super::call::second::Came;
 use super::call::{Birth, Call, Fresh, Trace};
 use super::event::{Command, Event, Settings, SilentStep};
 use super::leg::DigitWay;
@@ -15,7 +16,7 @@ use crate::base::fact::{End, EndedBy, Signalled, Stage};
 use crate::base::number::{Number, NumberKind};
 use crate::base::table::Table;
 use crate::base::wheel::{TimerId, Wheel};
-use crate::base::{AgentId, CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId};
+use crate::base::{AgentId, CallId, ContactId, LegId, Mint, Mono, Now, OrderId, RecordingId, ShardId, SiteId};
 use crate::media::event::Notice as Media;
 use crate::sip::event::{About, Action as Sip, Incoming, Notice, Source};
 use crate::trunk;
@@ -395,7 +396,7 @@ impl Calls {
         let dialled = rewritten.as_deref().unwrap_or(&incoming.dialled);
         let Some(entry) = settings.numbers.lookup(dialled).cloned() else {
             if let Source::Phone { user, domain } = incoming.source.clone() {
-                return self.dialled_out(now, incoming, (&user, &domain), out);
+                return self.phone_dials(now, incoming, (&user, &domain), out);
             }
             self.counts.unknown_number += 1;
             return refuse(incoming.leg, 404, UNALLOCATED, None, out);
@@ -455,6 +456,39 @@ impl Calls {
             out.push(Command::Recall { call: key, site: entry.site, caller });
         }
         self.settle(now, key, out);
+    }
+
+    /// A phone dials a number of nobody's hotline: a target of its agent's talk, else somebody outside.
+    fn phone_dials(&mut self, now: Now, incoming: Incoming, (user, domain): (&str, &str), out: &mut Vec<Command>) {
+        let Some((call, site)) = self.talk_of(user, domain) else {
+            return self.dialled_out(now, incoming, (user, domain), out);
+        };
+        let target = self.calls.at(call).and_then(|entry| entry.call.target_of(&incoming.dialled));
+        let Incoming { leg, ref dialled, .. } = incoming;
+        match target {
+            Some(target) => {
+                let tracks = self.tracks(now);
+                let came = Came { leg, offer: incoming.sdp, from: incoming.flow.peer, target };
+                self.with_call(now, call, out, |call, out| call.consults(came, tracks, out));
+            }
+            None if Number::parse(dialled, &self.settings.sites[site.index()].area_code).is_err() => {
+                self.counts.unknown_number += 1;
+                let why = NotTransferred::UnknownTarget;
+                let (status, why) = (why.status(), why.to_string().into());
+                out.push(Command::Sip(Sip::Refuse { leg, status, q850: UNALLOCATED, why }));
+            }
+            None => self.dialled_out(now, incoming, (user, domain), out),
+        }
+    }
+
+    /// The talk of the agent whose phone this is.
+    fn talk_of(&self, user: &str, domain: &str) -> Option<(CallId, SiteId)> {
+        let site = self.settings.sites.iter().position(|site| *site.domain == *domain)?;
+        let site = SiteId(site as u16);
+        let agent = self.settings.agent(site, user)?;
+        let talks = |call: &Call| call.talker().is_some_and(|(talker, _)| talker.agent() == agent);
+        let (id, _) = self.calls.iter().find(|(_, entry)| talks(&entry.call))?;
+        Some((id, site))
     }
 
     /// Whether no further call is taken.

@@ -6,6 +6,8 @@ pub(super) const UNALLOCATED: u8 = 1;
 pub(super) const NO_ROUTE: u8 = 3;
 /// Normal call clearing.
 pub(super) const NORMAL: u8 = 16;
+/// User busy.
+pub(super) const USER_BUSY: u8 = 17;
 /// No answer from user.
 pub(super) const NO_ANSWER: u8 = 19;
 /// Call rejected.

@@ -31,7 +31,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The version we write. What crosses processes is [`Standing`](crate::shard::Standing), with a version of its own.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 /// What the snapshot is of.
 pub const KIND: &str = "calls";
 /// More legs than can have been dialled between the last snapshot and a crash.
@@ -321,6 +321,7 @@ impl Call {
             parting: saved.parting,
             play: saved.play,
             replacing: None,
+            coming: None,
             transfer: None,
             referred: None,
             typed: None,
@@ -328,6 +329,7 @@ impl Call {
             beside: None,
             hold: saved.hold,
             room: Room::Alone,
+            pair: None,
             guest: None,
             recording: saved.recording,
             order: saved.order,
@@ -386,7 +388,7 @@ impl Call {
                 self.room = Room::Ringback(*leg);
                 self.sound(out);
             }
-            (None, _) => self.room = self.wanted_room(),
+            (None, _) => (self.room, self.pair) = (self.wanted_room(), self.wanted_pair()),
         }
         self.show(now, out);
     }
@@ -395,7 +397,8 @@ impl Call {
     /// back in it.
     fn resume_alone(&mut self, now: Now, out: &mut Vec<Command>) {
         let talks = self.talker().map(|(_, leg)| leg);
-        let needed: Vec<LegId> = self.leases().map(|(_, leg)| leg).chain(talks).collect();
+        let second = self.transfer.as_ref().and_then(Transfer::second_leg);
+        let needed: Vec<LegId> = self.leases().map(|(_, leg)| leg).chain(talks).chain(second).collect();
         for leg in self.agents.iter_mut().filter(|leg| !needed.contains(&leg.id)) {
             leg.hang_up(TEMPORARY_FAILURE, out);
         }
@@ -422,7 +425,10 @@ impl Call {
     /// dialled always is, and whoever waited for it without an agent is back in the line.
     fn resume_transfer(&mut self, now: Now, is_known: &impl Fn(LegId) -> bool, out: &mut Vec<Command>) -> bool {
         let lost = match &self.transfer {
-            Some(transfer) => transfer.leg().is_none_or(|leg| !is_known(leg)),
+            Some(transfer) => {
+                let second = transfer.second_leg();
+                transfer.leg().into_iter().chain(second).any(|leg| !is_known(leg)) || transfer.leg().is_none()
+            }
             None => self.book.record.transfers.last().is_some_and(|record| record.ended.is_none()),
         };
         if !lost {

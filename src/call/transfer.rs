@@ -5,6 +5,9 @@
 //!     │ all numbers and routes failed, or taken back: over
 //! ```
 //!
+//! The agent's phone may have dialled the target by itself: then its call to the target is there beside the one with the
+//! citizen ([`Second`]), and the phone says by holding, or not, who hears whom.
+//!
 //! Owns whom to dial next and what is remembered of it. Who hears whom meanwhile, and what becomes of the citizen when
 //! the third party is gone, is the call's.
 
@@ -16,6 +19,7 @@ use super::targets::Target;
 use crate::base::fact::{EndedBy, RouteAttempt, TargetKind, TransferMode, TransferRecord, TransferResult};
 use crate::base::hours::Shut;
 use crate::base::{ContactId, LegId, Mono, Now, RecordingId, Wall};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -23,6 +27,9 @@ use std::sync::Arc;
 pub const TRANSFERS_MAX: usize = 20;
 /// Longest reason, in characters.
 pub const REASON_CHARACTERS_MAX: usize = 200;
+
+/// The reason of a transfer that the agent's phone asked for.
+pub(super) const PHONE_REASON: &str = "by phone";
 
 /// What is asked for in a talk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +90,24 @@ pub enum NotTransferred {
     /// [`TRANSFERS_MAX`] were tried.
     #[error("too many transfers of this contact were tried")]
     TooMany,
+}
+
+impl NotTransferred {
+    /// What an INVITE of the agent's phone is refused with (RFC 3261 §21).
+    pub(super) fn status(self) -> u16 {
+        match self {
+            NotTransferred::UnknownTarget => 404,
+            NotTransferred::Expired => 410,
+            NotTransferred::NotTalking | NotTransferred::NotYet | NotTransferred::Closed => 480,
+            NotTransferred::None => 481,
+            NotTransferred::UnderWay => 486,
+            NotTransferred::NotYours
+            | NotTransferred::Second
+            | NotTransferred::NoReason
+            | NotTransferred::NotListed
+            | NotTransferred::TooMany => 403,
+        }
+    }
 }
 
 impl From<Shut> for NotTransferred {
@@ -157,6 +182,32 @@ pub(super) struct Of {
     pub(super) clock: Clock,
 }
 
+/// The call that the agent's phone has made to the target by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Second {
+    /// Its INVITE waits for the target.
+    Waiting {
+        leg: LegId,
+        /// What it will be answered with; `None` where the offer is to be ours.
+        answer: Option<Bytes>,
+        /// It hears what the target sounds like before it answers.
+        early: bool,
+    },
+    /// Agent and target have it.
+    With { leg: LegId },
+    /// The agent has hung it up; the target is kept until then, for who hangs up both leaves citizen and target together.
+    Left { until: Mono },
+}
+
+impl Second {
+    pub(super) fn leg(&self) -> Option<LegId> {
+        match self {
+            Second::Waiting { leg, .. } | Second::With { leg } => Some(*leg),
+            Second::Left { .. } => None,
+        }
+    }
+}
+
 /// One transfer, as long as it lasts.
 #[derive(Debug)]
 pub(super) struct Transfer {
@@ -166,6 +217,8 @@ pub(super) struct Transfer {
     pub(super) is_heard: bool,
     /// Of the agent's side and of the target's, from when all three are.
     pub(super) tracks: [RecordingId; 2],
+    /// The agent's own call to it, if there is one.
+    pub(super) second: Option<Second>,
     target: Target,
     /// Place of the one in use among the target's numbers.
     number: usize,
@@ -187,6 +240,8 @@ pub(super) struct SavedTransfer {
     holder: LegId,
     tracks: [RecordingId; 2],
     leg: Leg,
+    /// The agent's own call to the target.
+    second: Option<LegId>,
 }
 
 impl SavedTransfer {
@@ -212,6 +267,7 @@ impl Transfer {
             mode,
             is_heard: false,
             tracks,
+            second: None,
             target,
             number,
             of,
@@ -219,6 +275,11 @@ impl Transfer {
             past,
             former,
         })
+    }
+
+    /// The leg of the agent's own call to the target.
+    pub(super) fn second_leg(&self) -> Option<LegId> {
+        self.second.as_ref().and_then(Second::leg)
     }
 
     pub(super) fn is_emergency(&self) -> bool {
@@ -230,7 +291,10 @@ impl Transfer {
     }
 
     pub(super) fn next_deadline(&self) -> Mono {
-        self.reach.next_deadline()
+        match self.second {
+            Some(Second::Left { until }) => until.min(self.reach.next_deadline()),
+            Some(Second::Waiting { .. } | Second::With { .. }) | None => self.reach.next_deadline(),
+        }
     }
 
     /// The leg in use.
@@ -320,14 +384,24 @@ impl Transfer {
     pub(super) fn check(&self) {
         self.reach.check();
         assert_eq!(self.reach.is_answered(), self.is_answered(), "who is there has answered");
+        let waits = match self.second {
+            Some(Second::Waiting { .. }) => !self.is_answered(),
+            Some(Second::With { .. } | Second::Left { .. }) => self.is_answered(),
+            None => true,
+        };
+        assert!(waits, "the agent's own call is answered when the target answers");
     }
 
-    /// As it survives a crash; `None` while nobody is there.
+    /// As it survives a crash; `None` while nobody is there, or is about to leave.
     pub(super) fn saved(&self) -> Option<SavedTransfer> {
+        let second = self.second_leg();
+        if self.second.is_some() && second.is_none() {
+            return None;
+        }
         let leg = self.reach.leg().filter(|_| self.is_answered())?.clone();
         let (phase, mode, number, tracks) = (self.phase, self.mode, self.number, self.tracks);
         let target = self.target.name.clone();
-        Some(SavedTransfer { phase, mode, target, number, holder: self.of.holder, tracks, leg })
+        Some(SavedTransfer { phase, mode, target, number, holder: self.of.holder, tracks, leg, second })
     }
 
     /// Goes on after a crash with a target that is there. `None` when the settings do not know it any more, or the route
@@ -345,7 +419,8 @@ impl Transfer {
         let reach = Reach::resumed(wish, saved.leg, trunk, routes.to_vec());
         let (phase, mode, tracks) = (saved.phase, saved.mode, saved.tracks);
         let (past, former) = (Vec::new(), Vec::new());
-        Some(Transfer { phase, mode, is_heard: false, tracks, target, number, of, reach, past, former })
+        let second = saved.second.map(|leg| Second::With { leg });
+        Some(Transfer { phase, mode, is_heard: false, tracks, second, target, number, of, reach, past, former })
     }
 }
 

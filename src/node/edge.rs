@@ -9,16 +9,19 @@ use super::limits;
 use super::process;
 use super::setup::Setup;
 use super::wires::{Wires, lock};
-use crate::base::fact::{Blocked, Fact, Stamped};
+use crate::base::fact::{Blocked, Direction, Fact, Stage, Stamped};
+use crate::base::map::keyed_hash;
 use crate::base::{FactId, Mint, Mono, Now, ShardId};
+use crate::call::event::CallView;
 use crate::config::Config;
 use crate::edge::admission::{self, Admission, Decision, Limits, Load, Urgency};
 use crate::edge::event::{Ban, Counts, Kind as Judged, Knock, Offence, Packet as Sent, Source, Verdict};
 use crate::edge::gate::{Gate, Settings};
+use crate::edge::talks::Talks;
 use crate::net::packet::{Class, Fate, Packet};
 use crate::sip::busy;
 use crate::sip::event::{Bindings, Flow, Suspect, Suspicion};
-use crate::sip::route::{Glance, Kind, Route, is_emergency};
+use crate::sip::route::{self, Glance, Kind, Route, is_emergency};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde::Serialize;
@@ -46,6 +49,7 @@ pub(super) struct Edge {
     emergency_trunks: BTreeSet<Box<str>>,
     gate: Mutex<Gate>,
     door: Mutex<Admission>,
+    talks: Mutex<Talks>,
     /// By shard.
     waits: Vec<Waits>,
 }
@@ -153,6 +157,7 @@ impl Edge {
             emergency_trunks: config.overload.emergency_trunks.clone(),
             gate: Mutex::new(Gate::new(seed, Settings::default())),
             door: Mutex::new(Admission::new(seed, limits)),
+            talks: Mutex::new(Talks::new(seed)),
             waits: (0..config.node.shards).map(|_| Waits::default()).collect(),
         }
     }
@@ -264,7 +269,35 @@ impl Edge {
                 return fate;
             }
         }
-        Fate::To(self.shard(route), Packet { flow, bytes, stranger, class, at: now.mono })
+        let of_phone = class == Class::Call && trunk.is_none() && !stranger;
+        let talk = if of_phone { self.with_talk(now.mono, route, &bytes) } else { None };
+        let shard = talk.unwrap_or_else(|| self.shard(route));
+        Fate::To(shard, Packet { flow, bytes, stranger, class, at: now.mono })
+    }
+
+    /// A call stands so now.
+    pub(super) fn stands(&self, setup: &Setup, view: &CallView) {
+        let talks = view.stage == Some(Stage::Talking) && view.direction == Direction::Inbound;
+        let user = view.agents.first().filter(|_| talks).map(|agent| {
+            let domain = &setup.calls.sites[view.site.index()].domain;
+            self.user(&setup.agent_name(*agent), domain)
+        });
+        lock(&self.talks).stands(view.call, user);
+    }
+
+    fn user(&self, name: &str, domain: &str) -> u64 {
+        keyed_hash(self.seed, format!("{name}@{domain}").as_bytes())
+    }
+
+    /// The shard of the talk that the user has whose phone sends a new call, or something about one.
+    fn with_talk(&self, now: Mono, route: Route, bytes: &Bytes) -> Option<usize> {
+        let Route::Hashed(call) = route else { return None };
+        let caller = || {
+            let (user, host) = route::caller(bytes)?;
+            let setup = self.setup.load();
+            Some(self.user(&user, setup.sip.domain_of(&host)?))
+        };
+        lock(&self.talks).shard(now, call, caller).map(ShardId::index).filter(|shard| *shard < self.waits.len())
     }
 
     fn shard(&self, route: Route) -> usize {

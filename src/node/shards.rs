@@ -250,7 +250,10 @@ impl ShardTask {
                     Effect::TransferAnswered { ticket, answer } => self.wires.asked.transfers.answered(ticket, answer),
                     Effect::Intervened { ticket, answer } => self.wires.asked.interventions.answered(ticket, answer),
                     Effect::Show(view) => {
-                        log(&self.wires.setup.load(), &view);
+                        let setup = self.wires.setup.load();
+                        log(&setup, &view);
+                        self.wires.edge.stands(&setup, &view);
+                        drop(setup);
                         self.wires.live.apply(now.wall, [super::live::Delta::Call(view)]);
                     }
                     Effect::Callback(event) => _ = self.wires.callbacks.tell(*event),

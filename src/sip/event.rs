@@ -79,6 +79,17 @@ pub enum Action {
         /// Seconds for a `Retry-After` header: only while the node drains.
         retry_after_s: Option<u32>,
     },
+    /// As `Respond` with a refusal, which says why in words on which whoever called can act (RFC 3261 §20.43).
+    Refuse {
+        /// An incoming leg.
+        leg: LegId,
+        /// 300–699.
+        status: u16,
+        /// Q.850 cause for the `Reason` header.
+        q850: u8,
+        /// One line without quotes.
+        why: Box<str>,
+    },
     /// Dial a registered phone or a number behind a trunk.
     Invite(Box<Invite>),
     /// Send a request outside dialogs and tell what came of it by [`Command::Answered`].
@@ -114,6 +125,17 @@ pub enum Action {
         refer: u32,
         /// 202, or 300–699.
         status: u16,
+    },
+    /// As `AnswerRefer` with a refusal, which says why in words.
+    RefuseRefer {
+        /// Whose dialog it came in.
+        leg: LegId,
+        /// Which.
+        refer: u32,
+        /// 300–699.
+        status: u16,
+        /// One line without quotes.
+        why: Box<str>,
     },
     /// Tell the one who referred how it goes: a provisional status keeps the subscription, a final one ends it.
     ReferProgress {

@@ -21,6 +21,30 @@ use crate::base::LegId;
 use bytes::Bytes;
 use core::time::Duration;
 
+/// What a refusal says beside its status.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Said<'a> {
+    Nothing,
+    /// Come again in so many seconds: only when the node drains, for a client must leave the whole server alone meanwhile.
+    Later(u32),
+    /// For whoever sits before the phone (§20.43).
+    Why(&'a str),
+}
+
+impl Said<'_> {
+    pub(super) fn later(seconds: Option<u32>) -> Said<'static> {
+        seconds.map_or(Said::Nothing, Said::Later)
+    }
+
+    pub(super) fn write(self, writer: &mut Writer) {
+        match self {
+            Said::Nothing => {}
+            Said::Later(seconds) => _ = writer.line(Name::RetryAfter, format_args!("{seconds}")),
+            Said::Why(why) => _ = writer.line(Name::Warning, format_args!("399 sip \"{why}\"")),
+        }
+    }
+}
+
 impl Ua {
     /// An INVITE outside dialogs.
     pub(super) fn invited(&mut self, pass: &mut Pass, key: ServerKey, flow: Flow) {
@@ -143,23 +167,14 @@ impl Ua {
         }
     }
 
-    /// The call refuses: `Retry-After` only when the node drains (a client must leave the whole server alone for so long).
-    pub(super) fn refuse(
-        &mut self,
-        pass: &mut Pass,
-        key: LegKey,
-        status: u16,
-        q850: Option<u8>,
-        retry_after_s: Option<u32>,
-    ) {
+    /// The call refuses.
+    pub(super) fn refuse(&mut self, pass: &mut Pass, key: LegKey, status: u16, q850: Option<u8>, said: Said<'_>) {
         let State::Offered(offered) = &self.legs[key].state else { return };
         let server = offered.server;
         if self.servers.at(server).is_some() {
             self.answer(pass, server, status, |writer| {
                 Reason::from(q850).write(writer);
-                if let Some(seconds) = retry_after_s {
-                    writer.line(Name::RetryAfter, format_args!("{seconds}"));
-                }
+                said.write(writer);
             });
         }
         self.end(pass, key, Ending::Ours);

@@ -6,7 +6,7 @@
 use super::client::Purpose;
 use super::dialog::text;
 use super::event::{Notice, Referred};
-use super::incoming::number;
+use super::incoming::{Said, number};
 use super::leg::{LegKey, State};
 use super::lex;
 use super::message::Message;
@@ -102,7 +102,7 @@ impl Ua {
     }
 
     /// The call's answer to a REFER.
-    pub(super) fn answer_refer(&mut self, pass: &mut Pass, key: LegKey, refer: u32, status: u16) {
+    pub(super) fn answer_refer(&mut self, pass: &mut Pass, key: LegKey, refer: u32, status: u16, said: Said<'_>) {
         let Some(place) = self.legs[key].refers.iter().position(|it| it.id == refer) else { return };
         let Stage::Asked { server, subscribes } = self.legs[key].refers[place].stage else { return };
         let accepted = (200..300).contains(&status);
@@ -116,7 +116,7 @@ impl Ua {
         }
         if !accepted {
             let status = if (300..700).contains(&status) { status } else { 603 };
-            return self.answer(pass, server, status, |_| {});
+            return self.answer(pass, server, status, |writer| said.write(writer));
         }
         let mut writer = self.begin_reply(server, 202);
         if !subscribes {

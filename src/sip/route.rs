@@ -117,6 +117,21 @@ pub fn is_emergency(bytes: &[u8]) -> bool {
     }
 }
 
+/// User and host of the From of an INVITE, or of what is about one. Only the shard proves that it is so.
+pub fn caller(bytes: &[u8]) -> Option<(String, String)> {
+    let (_, _, mut lines) = Lines::behind_start_line(bytes);
+    loop {
+        match lines.next() {
+            Next::Header(line) if Name::parse(line.name.of(bytes)) == Some(Name::From) => {
+                let from = Address::parse(line.value.of(bytes)).ok()?;
+                return Some((from.uri.user_text().into(), host(&from.uri)?.into_owned()));
+            }
+            Next::Header(_) | Next::Broken => {}
+            Next::Body(_) | Next::Cut => return None,
+        }
+    }
+}
+
 /// The parts of a message that may carry a mark or are hashed.
 #[derive(Default)]
 struct Marked<'a> {
@@ -325,6 +340,15 @@ mod tests {
         assert_eq!(kind("SIP/2.0 200 OK", "<sip:2@b>"), "Other");
         let tag = Marks::new(1, ShardId(3), Mint::new(3, SEED)).tag();
         assert_eq!(kind("INVITE sip:2@b SIP/2.0", &format!("<sip:2@b>;tag={tag}")), "Other");
+    }
+
+    #[test]
+    fn who_calls_is_read_from_from() {
+        let of = |from: &str| caller(format!("INVITE sip:*1@a SIP/2.0\r\nX: 1\r\n{from}\r\n\r\n").as_bytes());
+        let who = Some(("1001".to_owned(), "fz.cn".to_owned()));
+        assert_eq!(of("From: \"A, B\" <sip:100%31@fz.cn:5070>;tag=f"), who);
+        assert_eq!(of("f: sip:1001@fz.cn;tag=f"), who);
+        assert_eq!((of("From: <tel:1001>"), of("To: <sip:1001@fz.cn>"), of("From: <")), (None, None, None));
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn respond(leg: LegId, status: u16) -> Action {
 /// - an answer is taken only where there is a question; BYE waits for the ACK (§15), so `HangUp` is remembered in `A`;
 /// - after our BYE only its answer ends the leg, however the two cross; a leg that is being called has no dialog yet.
 #[rustfmt::skip]
-const TABLE: [(&str, Input, &str); 27] = [
+const TABLE: [(&str, Input, &str); 29] = [
     ("ACK",                   Heard(|bench| bench.inside("ACK", bench.invite, 'a')),        ".E..E...."),
     ("BYE",                   Heard(|bench| bench.inside("BYE", 90, 'b')),                  "------..."),
     ("BYE out of order",      Heard(|bench| bench.inside("BYE", 0, 'c')),                   "........."),
@@ -55,11 +55,13 @@ const TABLE: [(&str, Input, &str); 27] = [
     ("ring back",             Do(|leg| respond(leg, 180)),                                  "........."),
     ("answer",                Do(|leg| respond(leg, 200)),                                  "A........"),
     ("refuse",                Do(|leg| respond(leg, 486)),                                  "-........"),
+    ("refuse in words",       Do(|leg| Action::Refuse { leg, status: 403, q850: 21, why: "no".into() }), "-........"),
     ("re-offer",              Do(|leg| Action::Reinvite { leg, sdp: Bytes::from_static(b"v=0") }), "..Q......"),
     ("ask whether it stands", Do(|leg| Action::Probe { leg, sdp: Bytes::from_static(b"v=0") }), "..Q......"),
     ("answer a re-offer",     Do(|leg| Action::AnswerReoffer { leg, answer: Ok(Bytes::from_static(b"v=0")) }), "...P....."),
     ("refuse a re-offer",     Do(|leg| Action::AnswerReoffer { leg, answer: Err(488) }),    "...E....."),
     ("answer a REFER",        Do(|leg| Action::AnswerRefer { leg, refer: 1, status: 603 }), "........."),
+    ("refuse a REFER in words", Do(|leg| Action::RefuseRefer { leg, refer: 1, status: 403, why: "no".into() }), "........."),
     ("progress of a REFER",   Do(|leg| Action::ReferProgress { leg, refer: 1, status: 200 }), "........."),
     ("hang up",               Do(|leg| Action::HangUp { leg, q850: 16 }),                   "-.BBBB.G."),
     ("taken elsewhere",       Do(|leg| Action::TakenElsewhere { leg }),                     "-.BBBB.G."),
@@ -69,6 +71,7 @@ const TABLE: [(&str, Input, &str); 27] = [
 fn rows(action: &Action) -> &'static [&'static str] {
     match action {
         Action::Respond { .. } => &["ring back", "answer", "refuse"],
+        Action::Refuse { .. } => &["refuse in words"],
         Action::Invite(_) => &[],
         // It concerns no leg.
         Action::Ask(_) => &[],
@@ -76,6 +79,7 @@ fn rows(action: &Action) -> &'static [&'static str] {
         Action::Probe { .. } => &["ask whether it stands"],
         Action::AnswerReoffer { .. } => &["answer a re-offer", "refuse a re-offer"],
         Action::AnswerRefer { .. } => &["answer a REFER"],
+        Action::RefuseRefer { .. } => &["refuse a REFER in words"],
         Action::ReferProgress { .. } => &["progress of a REFER"],
         Action::HangUp { .. } => &["hang up"],
         Action::TakenElsewhere { .. } => &["taken elsewhere"],

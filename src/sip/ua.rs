@@ -10,6 +10,7 @@ use super::client::{ClientKey, Clients, Reason, Told};
 use super::client_txn;
 use super::dialog::Dialog;
 use super::event::{Action, Command, Event, Flow, Notice, Settings, Suspect, Suspicion};
+use super::incoming::Said;
 use super::leg::{Leg, LegKey, LegTimer, State, Wanted};
 use super::message::Message;
 use super::method::Method;
@@ -342,9 +343,14 @@ impl Ua {
                 if let Some(key) = self.leg(leg) {
                     match status {
                         101..=299 => self.respond(pass, key, status, sdp),
-                        300..=699 => self.refuse(pass, key, status, q850, retry_after_s),
+                        300..=699 => self.refuse(pass, key, status, q850, Said::later(retry_after_s)),
                         _ => {}
                     }
+                }
+            }
+            Action::Refuse { leg, status, q850, why } => {
+                if let (Some(key), 300..=699) = (self.leg(leg), status) {
+                    self.refuse(pass, key, status, Some(q850), Said::Why(&why));
                 }
             }
             Action::Reinvite { leg, sdp } => {
@@ -364,7 +370,12 @@ impl Ua {
             }
             Action::AnswerRefer { leg, refer, status } => {
                 if let Some(key) = self.leg(leg) {
-                    self.answer_refer(pass, key, refer, status);
+                    self.answer_refer(pass, key, refer, status, Said::Nothing);
+                }
+            }
+            Action::RefuseRefer { leg, refer, status, why } => {
+                if let Some(key) = self.leg(leg) {
+                    self.answer_refer(pass, key, refer, status, Said::Why(&why));
                 }
             }
             Action::ReferProgress { leg, refer, status } => {

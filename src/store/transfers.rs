@@ -14,7 +14,7 @@ pub struct TransferRow {
     pub target: String,
     /// `emergency`, `utility`, `sub_center`, `expert` or `police_ticket`.
     pub kind: String,
-    /// `conference`, `consult` or `blind`.
+    /// `conference`, `consult`, `blind`, or `attended`: by a second call of the agent's phone.
     pub mode: String,
     /// Why, in the agent's words.
     pub reason: String,

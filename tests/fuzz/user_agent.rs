@@ -237,11 +237,16 @@ impl<'a> World<'a> {
             2 => respond(180, None, None),
             3 => respond(183, Some(sdp), None),
             4..=7 => respond(200, Some(sdp), None),
+            8 if self.script.chance(128) => Action::Refuse { leg, status: 480, q850: 16, why: "not now".into() },
             8 => respond(486, None, None),
             9 => respond(503, None, Some(30)),
             10 => Action::Reinvite { leg, sdp },
             11 => Action::AnswerReoffer { leg, answer: Ok(sdp) },
             12 => Action::AnswerReoffer { leg, answer: Err(488) },
+            13 if self.script.chance(64) => {
+                let refer = u32::from(self.script.byte() % 8);
+                Action::RefuseRefer { leg, refer, status: 403, why: "not now".into() }
+            }
             13 => Action::AnswerRefer { leg, refer: u32::from(self.script.byte() % 8), status: 202 },
             14 => {
                 let refer = u32::from(self.script.byte() % 8);

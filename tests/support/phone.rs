@@ -33,6 +33,8 @@ pub struct Phone {
     thread: Option<JoinHandle<()>>,
     dialog: Option<Dialog>,
     invite: String,
+    /// Messages of a phone with more lines than one that came while another of them was listened to.
+    inbox: Option<Arc<Mutex<Vec<String>>>>,
 }
 
 #[derive(Default)]
@@ -80,7 +82,7 @@ impl Phone {
         let (media, shared) = (socket.local_addr().unwrap(), Arc::new(Shared::default()));
         let of_thread = shared.clone();
         let thread = std::thread::spawn(move || speak(&socket, &of_thread, sound));
-        Phone { client, sound, media, shared, thread: Some(thread), dialog: None, invite: String::new() }
+        Phone { client, sound, media, shared, thread: Some(thread), dialog: None, invite: String::new(), inbox: None }
     }
 
     /// One that speaks SIP from this address, as a carrier does.
@@ -178,6 +180,56 @@ impl Phone {
         self.send("ACK", "");
     }
 
+    /// Calls from another line of the same phone, which speaks this; returns that line, that waits for its answer.
+    pub fn dials_beside(&mut self, number: &str, sound: u8) -> Phone {
+        let mut line = Phone::new(self.address(), &self.client.user, &self.client.domain, sound);
+        line.inbox = Some(self.inbox.get_or_insert_default().clone());
+        line.client = self.client.twin();
+        let sdp = line.sdp("sendrecv");
+        let sequence = line.client.begin_call(number, &sdp);
+        let (call_id, local) = (line.client.call_id().to_owned(), String::new());
+        line.dialog = Some(Dialog { call_id, local, remote: String::new(), target: String::new(), sequence });
+        line
+    }
+
+    /// Waits for the answer to what it has dialled.
+    pub fn connects(&mut self) {
+        let text = self.received("SIP/2.0 200");
+        *self.shared.far.lock().unwrap() = media_of(&text);
+        let dialog = self.dialog.as_mut().expect("it has dialled");
+        (dialog.local, dialog.remote) = (header(&text, "From").into(), header(&text, "To").into());
+        dialog.target = uri(header(&text, "Contact"));
+        self.send("ACK", "");
+    }
+
+    /// Waits for a response to what it has dialled.
+    pub fn is_told(&self, status: u16) -> String {
+        self.received(&format!("SIP/2.0 {status} "))
+    }
+
+    /// Asks that the party of this line be joined with that of the other (RFC 5589 §7); returns the answer.
+    pub fn refers_to(&mut self, other: &Phone) -> String {
+        let Dialog { call_id, local, remote, target, .. } = other.dialog.as_ref().expect("a dialog");
+        let tag = |text: &str| text.split("tag=").nth(1).unwrap_or_default().to_owned();
+        let replaces = format!("{call_id};to-tag={};from-tag={}", tag(remote), tag(local));
+        let escaped = replaces.replace(';', "%3B").replace('=', "%3D").replace('@', "%40");
+        let line = format!("Refer-To: <{target}?Replaces={escaped}>\r\n");
+        self.dialog.as_mut().expect("a dialog").sequence += 1;
+        self.send_more("REFER", &line, "", "");
+        let answer = self.received("SIP/2.0 ");
+        assert!(header(&answer, "CSeq").ends_with("REFER"), "{answer}");
+        answer
+    }
+
+    /// Waits for news of what it referred; returns what they are.
+    pub fn is_notified(&mut self) -> String {
+        let notify = self.received("NOTIFY ");
+        let before = std::mem::replace(&mut self.invite, notify.clone());
+        self.respond("200 OK", "");
+        self.invite = before;
+        notify.split("\r\n\r\n").nth(1).unwrap_or_default().trim().to_owned()
+    }
+
     /// Waits for a call and lets it ring.
     pub fn rings(&mut self) {
         self.invite = self.received("INVITE ");
@@ -251,27 +303,46 @@ impl Phone {
     }
 
     fn send_as(&self, method: &str, content: &str, body: &str) {
+        self.send_more(method, "", content, body);
+    }
+
+    fn send_more(&self, method: &str, more: &str, content: &str, body: &str) {
         let Dialog { call_id, local, remote, target, sequence } = self.dialog.as_ref().expect("a dialog");
         let at = self.client.socket.local_addr().unwrap();
+        // Lines of one phone have one address.
+        let line: String = call_id.chars().filter(char::is_ascii_alphanumeric).collect();
         let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {content}\r\n") };
         let text = format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{sequence}{};rport\r\n\
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bK{method}{sequence}{line};rport\r\n\
              From: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {sequence} {method}\r\n\
-             Contact: <sip:phone@{at}>\r\nMax-Forwards: 70\r\n{kind}Content-Length: {}\r\n\r\n{body}",
-            at.port(),
+             Contact: <sip:phone@{at}>\r\nMax-Forwards: 70\r\n{more}{kind}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         self.client.send(text.as_bytes());
     }
 
-    /// The next message that begins with `start`; others are passed over.
+    /// The next message that begins with `start`; others are passed over, but for those of other lines.
     fn received(&self, start: &str) -> String {
+        let id = self.dialog.as_ref().map_or("", |dialog| &dialog.call_id);
+        let is_ours = |text: &str| header(text, "Call-ID") == id;
         let mut buffer = [0; 65_535];
         loop {
+            if let Some(inbox) = &self.inbox {
+                let mut inbox = inbox.lock().unwrap();
+                if let Some(at) = inbox.iter().position(|text| is_ours(text)) {
+                    let text = inbox.remove(at);
+                    if text.starts_with(start) {
+                        return text;
+                    }
+                    continue;
+                }
+            }
             let size = self.client.socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no {start}: {error}"));
             let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
-            if text.starts_with(start) {
-                return text;
+            match &self.inbox {
+                Some(inbox) if !is_ours(&text) => inbox.lock().unwrap().push(text),
+                Some(_) | None if text.starts_with(start) => return text,
+                Some(_) | None => {}
             }
         }
     }

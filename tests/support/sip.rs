@@ -94,9 +94,50 @@ impl Client {
         Client { socket, engine, user, password, domain, call_id, sequence: 0 }
     }
 
+    /// The same phone, for another call of its own.
+    pub fn twin(&self) -> Client {
+        let mut twin = Client::at(0, self.engine, &self.user, &self.domain);
+        twin.socket = self.socket.try_clone().unwrap();
+        twin
+    }
+
+    /// Begins a call as a registered phone does: from its address-of-record, and with a proof when it is challenged.
+    pub fn begin_call(&mut self, number: &str, sdp: &str) -> u32 {
+        self.sequence += 1;
+        self.send(self.own_text("INVITE", number, sdp, "", "").as_bytes());
+        let challenged = self.answer(self.sequence);
+        assert_eq!(challenged.status, 401, "{}", challenged.text);
+        let proof = Proof { algorithm: Algorithm::Md5, nonce: challenged.nonce(), count: 1 };
+        let ack = self.own_text("ACK", number, "", challenged.headers("To").next().unwrap_or_default(), "");
+        self.send(ack.as_bytes());
+        self.sequence += 1;
+        let proof = self.authorization("INVITE", &proof);
+        let text = self.own_text("INVITE", number, sdp, "", &proof);
+        self.send(text.as_bytes());
+        self.sequence
+    }
+
+    fn own_text(&self, method: &str, number: &str, body: &str, to: &str, proof: &str) -> String {
+        let (local, id, sequence, domain) =
+            (self.socket.local_addr().unwrap(), &self.call_id, self.sequence, &self.domain);
+        let to = if to.is_empty() { format!("<sip:{number}@{domain}>") } else { to.to_owned() };
+        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        format!(
+            "{method} sip:{number}@{domain} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK{id}.{sequence};rport\r\n\
+             From: <sip:{user}@{domain}>;tag=own\r\nTo: {to}\r\nCall-ID: {id}\r\nCSeq: {sequence} {method}\r\n\
+             Contact: <sip:{user}@{local}>\r\nMax-Forwards: 70\r\n{proof}{kind}Content-Length: {length}\r\n\r\n{body}",
+            user = self.user,
+            length = body.len(),
+        )
+    }
+
     /// Sends to this engine from now on.
     pub fn turns_to(&mut self, engine: SocketAddr) {
         self.engine = engine;
+    }
+
+    pub fn call_id(&self) -> &str {
+        &self.call_id
     }
 
     pub fn send(&self, bytes: &[u8]) {
@@ -160,7 +201,7 @@ impl Client {
         let (user, domain, sequence) = (&self.user, &self.domain, self.sequence);
         let local = self.socket.local_addr().unwrap();
         let contacts: String = contacts.iter().map(|contact| format!("Contact: {contact}\r\n")).collect();
-        let proof = proof.map(|proof| self.authorization(proof)).unwrap_or_default();
+        let proof = proof.map(|proof| self.authorization("REGISTER", proof)).unwrap_or_default();
         let request = format!(
             "REGISTER sip:{domain} SIP/2.0\r\nVia: SIP/2.0/UDP {local};branch=z9hG4bK{id}.{sequence};rport\r\n\
              From: <sip:{user}@{domain}>;tag=t\r\nTo: <sip:{user}@{domain}>\r\nCall-ID: {id}\r\n\
@@ -190,11 +231,11 @@ impl Client {
         format!("<sip:{}@{}>", self.user, self.socket.local_addr().unwrap())
     }
 
-    fn authorization(&self, proof: &Proof) -> String {
+    fn authorization(&self, method: &str, proof: &Proof) -> String {
         let Proof { algorithm, nonce, count } = proof;
         let (user, realm, uri) = (&self.user, &self.domain, format!("sip:{}", self.domain));
         let who = algorithm.hash(&format!("{user}:{realm}:{}", self.password));
-        let what = algorithm.hash(&format!("REGISTER:{uri}"));
+        let what = algorithm.hash(&format!("{method}:{uri}"));
         let response = algorithm.hash(&format!("{who}:{nonce}:{count:08x}:0a4f113b:auth:{what}"));
         format!(
             "Authorization: Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \

@@ -34,7 +34,7 @@ pub fn ports(count: u16) -> u16 {
     let room = u32::from(PORTS.end - PORTS.start);
     let count = count.next_multiple_of(2);
     // Runs beside this one begin elsewhere.
-    let begin = std::process::id() % room & !1;
+    let begin = (std::process::id() % room) & !1;
     loop {
         let next = NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
         assert!(next < room, "this run has had all of {PORTS:?}");

@@ -48,6 +48,8 @@ impl Call {
             self.connect(now, local, seed, out);
         } else if self.replacing.as_ref().is_some_and(|replacing| replacing.new == leg) {
             self.take_place(now, local, seed, out);
+        } else if self.coming.as_ref().is_some_and(|coming| coming.leg == leg) {
+            self.second_comes(now, local, seed, out);
         } else if self.is_of_transfer(leg) {
             self.target_port(now, leg, Some((local, seed)), out);
         } else if self.is_beside(leg) {
@@ -65,6 +67,8 @@ impl Call {
             }
         } else if self.replacing.as_ref().is_some_and(|replacing| replacing.new == leg) {
             self.keep_place(503, out);
+        } else if self.coming.as_ref().is_some_and(|coming| coming.leg == leg) {
+            self.second_has_no_port(out);
         } else if self.is_of_transfer(leg) {
             self.target_port(now, leg, None, out);
         } else if self.is_beside(leg) {

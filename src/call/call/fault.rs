@@ -32,7 +32,7 @@ impl Call {
             transfer.abandon(now, out);
             self.agents.extend(transfer.into_legs());
         }
-        (self.room, self.guest, self.beside) = (Room::Alone, None, None);
+        (self.room, self.pair, self.guest, self.beside) = (Room::Alone, None, None, None);
         for leg in std::iter::once(&mut self.citizen).chain(&mut self.agents) {
             leg.abandon(out);
         }

@@ -62,7 +62,8 @@ impl Room {
 impl Call {
     /// Who should be with whom.
     pub(in crate::call) fn wanted_room(&self) -> Room {
-        let target = self.transfer.as_ref().and_then(|transfer| {
+        // The agent's phone says by holding whom it has beside the target: see `wanted_pair`.
+        let target = self.transfer.as_ref().filter(|transfer| transfer.second.is_none()).and_then(|transfer| {
             let leg = transfer.leg()?;
             // Consulting with one of whom nothing comes would be silence: all three are together.
             let phase = match transfer.phase {
@@ -84,7 +85,12 @@ impl Call {
             (State::Talking { leg: agent, .. }, Some((Phase::Consulting, _, _, target))) => Room::Aside(*agent, target),
             (
                 State::Talking { leg: agent, .. },
-                Some((Phase::Dialling, TransferMode::Consult | TransferMode::Blind, heard, target)),
+                Some((
+                    Phase::Dialling,
+                    TransferMode::Consult | TransferMode::Blind | TransferMode::Attended,
+                    heard,
+                    target,
+                )),
             ) => match heard {
                 true => Room::Aside(*agent, target),
                 false => Room::Ringback(*agent),
@@ -117,7 +123,7 @@ impl Call {
     fn rings_for_agent(&self) -> bool {
         self.transfer
             .as_ref()
-            .is_some_and(|transfer| !transfer.is_answered() && transfer.mode != TransferMode::Conference)
+            .is_some_and(|it| !it.is_answered() && it.mode != TransferMode::Conference && it.second.is_none())
     }
 
     /// Brings about what should be.
@@ -125,15 +131,32 @@ impl Call {
         let (had, had_seats) = (self.room, self.seats());
         let wanted = self.wanted_room();
         let guest = self.wanted_guest(wanted);
-        if (had, self.guest) == (wanted, guest) || matches!(self.state, State::Ending) {
+        let pair = self.wanted_pair();
+        if (had, self.guest, self.pair) == (wanted, guest, pair) || matches!(self.state, State::Ending) {
             return;
         }
         (self.room, self.guest) = (wanted, guest);
         let seats = self.seats();
+        let had_pair = std::mem::replace(&mut self.pair, pair);
+        if let Some((second, target)) = had_pair.filter(|had| Some(*had) != pair)
+            && !(seats.has(second) && seats.has(target))
+        {
+            out.push(Command::Media(Media::Unbridge { leg: second }));
+        }
+        self.sit(wanted, (had, &had_seats), &seats, out);
+        if let Some((a, b)) = self.pair
+            && had_pair != self.pair
+        {
+            out.push(Command::Media(Media::Bridge { a, b }));
+        }
+    }
+
+    /// From one room into the other.
+    fn sit(&mut self, wanted: Room, (had, had_seats): (Room, &Seats), seats: &Seats, out: &mut Vec<Command>) {
         if let Room::Ringback(agent) = had {
             out.push(Command::Media(Media::Stop { leg: agent }));
         }
-        self.leave(&had_seats, &seats, out);
+        self.leave(had_seats, seats, out);
         match wanted {
             Room::Alone | Room::Two(_) | Room::Three(..) => {}
             Room::Music | Room::Ringback(_) | Room::Aside(..) => {
@@ -151,8 +174,8 @@ impl Call {
         }
         match seats {
             Seats::None => {}
-            Seats::Two(a, b) => out.push(Command::Media(Media::Bridge { a, b })),
-            Seats::Many(parties) => self.confer(parties, out),
+            Seats::Two(a, b) => out.push(Command::Media(Media::Bridge { a: *a, b: *b })),
+            Seats::Many(parties) => self.confer(parties.clone(), out),
         }
     }
 
@@ -184,6 +207,7 @@ impl Call {
             Room::Three(agent, target) if from == agent => Some(target),
             Room::Three(..) | Room::Alone | Room::Music | Room::Ringback(_) => None,
         }
+        .or_else(|| self.pair.and_then(|(second, target)| other_of(second, target)))
     }
 
     /// Parts those who must be before others are joined. From two to more and back nobody is parted, so that there is no gap.

@@ -60,6 +60,9 @@ impl Call {
 
     /// An agent who holds leaves the citizen with music; one who comes back is joined again.
     pub(super) fn follow_hold(&mut self, now: Now, changed: LegId, out: &mut Vec<Command>) {
+        if self.is_second(changed) {
+            return self.follow_second(now, out);
+        }
         let State::Talking { leg, held, .. } = &mut self.state else {
             return;
         };
@@ -71,6 +74,7 @@ impl Call {
         }
         *held = agent.on_hold();
         self.hold_changed(now);
+        self.follow_second(now, out);
         self.sound(out);
         self.show(now, out);
     }
@@ -116,6 +120,7 @@ impl Call {
                 self.book.record.times.caller_hangup.get_or_insert(self.book.time(now));
             }
             self.book.tell(out);
+            self.second_alone(now, out);
             self.sound(out);
             return self.show(now, out);
         }
@@ -135,6 +140,9 @@ impl Call {
     }
 
     pub(super) fn agent_ended(&mut self, now: Now, ended: LegId, why: Ending, out: &mut Vec<Command>) {
+        if self.is_second(ended) {
+            return self.second_ended(now, why, out);
+        }
         if self.is_beside(ended) {
             let result = match why {
                 Ending::Bye { .. } | Ending::Cancel => InterventionResult::Cancelled,
@@ -175,6 +183,7 @@ impl Call {
     pub(in crate::call) fn expired(&mut self, now: Now, out: &mut Vec<Command>) {
         if self.transfer.as_ref().is_some_and(|transfer| transfer.next_deadline() <= now.mono) {
             self.target_expired(now, out);
+            self.second_expired(now, out);
         }
         self.beside_expired(now, out);
         if self.deadline > now.mono && self.next_deadline() > now.mono {
@@ -255,7 +264,7 @@ impl Call {
         self.transfer_over(now, result, out);
         self.beside_leaves(now, InterventionResult::Cancelled, out);
         self.close_interventions(now, InterventionResult::Cancelled);
-        (self.room, self.guest) = (Room::Alone, None);
+        (self.room, self.pair, self.guest) = (Room::Alone, None, None);
         let q850 = if end.by == EndedBy::Fault { NETWORK_OUT_OF_ORDER } else { NORMAL };
         self.citizen.hang_up(q850, out);
         for agent in &mut self.agents {

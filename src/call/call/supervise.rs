@@ -293,6 +293,7 @@ impl Call {
         }
         if let Some((talker, leg)) = self.talker() {
             self.drop_agent(leg, NORMAL, out);
+            self.second_leaves(out);
             self.talk_ended(talker, out);
         }
         let name = self.agent_name(agent);

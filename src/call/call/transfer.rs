@@ -16,7 +16,8 @@ use crate::call::reach::{Progress, Reach};
 use crate::call::supervise::{self, KEY_PARK};
 use crate::call::targets::Target;
 use crate::call::transfer::{
-    Ask, NotTransferred, Of, Phase, REASON_CHARACTERS_MAX, TRANSFERS_MAX, Transfer, TransferView, result_of,
+    Ask, NotTransferred, Of, PHONE_REASON, Phase, REASON_CHARACTERS_MAX, Second, TRANSFERS_MAX, Transfer, TransferView,
+    result_of,
 };
 use crate::media::event::{Action as Media, PartyName, RecordingStart, Track};
 use crate::sip::event::{Action as Sip, Ending, Flow, Referred};
@@ -29,12 +30,9 @@ const KEY_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Pressed to hang the target up.
 const KEY_CANCEL: &str = "*#";
 /// A REFER is accepted (RFC 3515 §2.4.2).
-const ACCEPTED: u16 = 202;
+pub(super) const ACCEPTED: u16 = 202;
 /// The reason of a transfer that was begun by a key.
 const KEY_REASON: &str = "one key";
-
-/// The reason of a transfer that the agent's phone asked for.
-const PHONE_REASON: &str = "by phone";
 
 /// What an agent has pressed of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +62,10 @@ impl Call {
                 self.begin_transfer(now, (&target, mode, &reason), (leg, &agent), tracks, out)?;
             }
             (Ask::Join | Ask::Complete | Ask::Cancel, None) => return Err(NotTransferred::None),
-            (Ask::Join, Some(transfer)) if transfer.is_answered() => self.join(now, out),
+            (Ask::Join, Some(transfer)) if transfer.is_answered() => {
+                self.second_alone(now, out);
+                self.join(now, out);
+            }
             (Ask::Join, Some(transfer)) => transfer.mode = TransferMode::Conference,
             (Ask::Complete, Some(transfer)) if transfer.is_answered() => self.hand_over(now, out),
             (Ask::Complete, Some(transfer)) => transfer.mode = TransferMode::Blind,
@@ -88,29 +89,38 @@ impl Call {
         tracks: [RecordingId; 2],
         out: &mut Vec<Command>,
     ) {
-        let Referred { leg, refer, .. } = *referred;
-        let target = self.target_of(&referred.number).filter(|_| !referred.attended);
-        let talks = matches!(self.state, State::Talking { leg: agent, .. } if agent == leg);
-        let asked = match target {
-            _ if !talks => Err(TRANSFER_REFUSED),
-            None => Err(TRANSFER_REFUSED),
+        let Referred { leg, refer, attended, .. } = *referred;
+        let talks = self.talker().is_some_and(|(_, agent)| agent == leg);
+        if attended && (talks || self.is_second(leg)) {
+            return self.referred_to_second(now, referred, out);
+        }
+        let asked = match self.target_of(&referred.number) {
+            _ if !talks => Err(NotTransferred::NotTalking),
+            None => Err(NotTransferred::UnknownTarget),
             Some(target) => {
                 let ask = Ask::Start { target, mode: TransferMode::Blind, reason: PHONE_REASON.into() };
-                self.transfer(now, (None, ask), tracks, out).map_err(|_refused| TRANSFER_REFUSED)
+                self.transfer(now, (None, ask), tracks, out)
             }
         };
-        let status = asked.err().unwrap_or(ACCEPTED);
-        out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status }));
-        if asked.is_ok() {
-            self.referred = Some((leg, refer));
+        match asked {
+            Ok(()) => {
+                out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status: ACCEPTED }));
+                self.referred = Some((leg, refer));
+            }
+            Err(why) => {
+                let (status, why) = (TRANSFER_REFUSED, why.to_string().into());
+                out.push(Command::Sip(Sip::RefuseRefer { leg, refer, status, why }));
+            }
         }
     }
 
-    /// Name of the target that has this number or name, whole.
-    fn target_of(&self, text: &str) -> Option<Box<str>> {
+    /// Name of the target that has this number, name or key, whole.
+    pub(in crate::call) fn target_of(&self, text: &str) -> Option<Box<str>> {
         let number = Number::parse(text, &self.site().area_code).ok();
         let is = |target: &&Target| {
-            *target.name == *text || number.as_ref().is_some_and(|number| target.numbers.contains(number))
+            *target.name == *text
+                || target.key.as_deref() == Some(text)
+                || number.as_ref().is_some_and(|number| target.numbers.contains(number))
         };
         self.settings.targets.of(self.site).find(is).map(|target| target.name.clone())
     }
@@ -312,7 +322,10 @@ impl Call {
             Progress::None | Progress::Lives => {}
             // From now on a crash must not make us forget it.
             Progress::Begun => self.book.tell(out),
-            Progress::Rings { first: _, heard } => transfer.is_heard |= heard,
+            Progress::Rings { first: _, heard } => {
+                transfer.is_heard |= heard;
+                self.second_rings(out);
+            }
             Progress::Next => transfer.is_heard = false,
             Progress::Answered => self.target_answered(now, out),
             Progress::Failed(failure) => self.target_unreached(now, result_of(failure), out),
@@ -334,14 +347,23 @@ impl Call {
         let agent_is_there = matches!(self.state, State::Talking { .. });
         match transfer.mode {
             TransferMode::Conference if agent_is_there => {
+                self.second_answers(out);
+                self.second_alone(now, out);
                 self.keep_tracks(now, out);
                 self.join(now, out);
             }
-            TransferMode::Consult if agent_is_there => {
+            TransferMode::Consult | TransferMode::Attended if agent_is_there => {
+                self.second_answers(out);
+                if self.citizen.dialog == Dialog::Gone {
+                    self.second_alone(now, out);
+                }
                 self.keep_tracks(now, out);
                 self.book.tell(out);
+                self.follow_second(now, out);
             }
-            TransferMode::Conference | TransferMode::Consult | TransferMode::Blind => self.hand_over(now, out),
+            TransferMode::Conference | TransferMode::Consult | TransferMode::Blind | TransferMode::Attended => {
+                self.hand_over(now, out);
+            }
         }
     }
 
@@ -376,7 +398,7 @@ impl Call {
     }
 
     /// All three hear each other.
-    fn join(&mut self, now: Now, out: &mut Vec<Command>) {
+    pub(super) fn join(&mut self, now: Now, out: &mut Vec<Command>) {
         let at = self.book.time(now);
         if let Some(record) = self.book.record.transfers.last_mut() {
             record.joined.get_or_insert(at);
@@ -388,7 +410,7 @@ impl Call {
     }
 
     /// The agent leaves citizen and target to each other.
-    fn hand_over(&mut self, now: Now, out: &mut Vec<Command>) {
+    pub(super) fn hand_over(&mut self, now: Now, out: &mut Vec<Command>) {
         if self.citizen.dialog == Dialog::Gone {
             return self.end(now, EndedBy::Agent, NORMAL, out);
         }
@@ -408,6 +430,7 @@ impl Call {
     fn release_agent(&mut self, now: Now, out: &mut Vec<Command>) {
         let State::Talking { talker, leg, .. } = self.state else { return };
         self.drop_agent(leg, NORMAL, out);
+        self.second_leaves(out);
         self.talk_ended(talker, out);
         self.enter(now, State::Handed, Duration::MAX, out);
     }
@@ -416,6 +439,8 @@ impl Call {
     pub(in crate::call) fn keep_tracks(&self, now: Now, out: &mut Vec<Command>) {
         let (Some(transfer), State::Talking { talker, leg, .. }) = (&self.transfer, &self.state) else { return };
         let Some(target) = transfer.leg() else { return };
+        // Of an agent who has two calls, the one that the citizen's track does not hear.
+        let leg = &transfer.second_leg().unwrap_or(*leg);
         let count = self.book.record.transfers.len();
         let names = [format!("agent-{}", talker.agent().0), format!("target-{count}")];
         for ((leg, name), recording) in [*leg, target].into_iter().zip(names).zip(transfer.tracks) {
@@ -446,12 +471,18 @@ impl Call {
             self.transfer_over(now, TransferResult::Completed, out);
             return self.last_has_left(now, EndedBy::Target, q850.unwrap_or(NORMAL), out);
         }
-        // A transfer that a fault has ended is none.
-        if let Some(record) = self.book.record.transfers.last_mut().filter(|_| !left) {
-            record.result = Some(TransferResult::Lost);
+        if !left {
+            self.lost_by_fault();
         }
         self.transfer_over(now, TransferResult::Returned, out);
         self.goes_on_alone(now, out);
+    }
+
+    /// A transfer that a fault has ended is none.
+    pub(super) fn lost_by_fault(&mut self) {
+        if let Some(record) = self.book.record.transfers.last_mut() {
+            record.result = Some(TransferResult::Lost);
+        }
     }
 
     /// Without the target: with the agent, if there is one, else back in the line.
@@ -473,6 +504,8 @@ impl Call {
     pub(in crate::call) fn transfer_over(&mut self, now: Now, result: TransferResult, out: &mut Vec<Command>) {
         let Some(mut transfer) = self.transfer.take() else { return };
         transfer.end(now, 487, out);
+        let second = transfer.second.take();
+        self.drop_second(second, (status_of(result), result), out);
         let at = self.book.time(now);
         if let Some(record) = self.book.record.transfers.last_mut() {
             record.ended = Some(at);
@@ -506,7 +539,8 @@ impl Call {
 
     /// Whether agent and emergency line go on although the citizen has hung up.
     pub(in crate::call) fn outlasts_citizen(&self) -> bool {
-        matches!(self.state, State::Talking { .. }) && self.transfer.as_ref().is_some_and(Transfer::is_emergency)
+        let wanted = |it: &Transfer| it.is_emergency() && !matches!(it.second, Some(Second::Left { .. }));
+        matches!(self.state, State::Talking { .. }) && self.transfer.as_ref().is_some_and(wanted)
     }
 
     /// As it is shown.

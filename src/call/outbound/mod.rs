@@ -438,7 +438,7 @@ impl Calls {
 
 impl super::event::Settings {
     /// The agent of this name.
-    fn agent(&self, site: SiteId, name: &str) -> Option<AgentId> {
+    pub(super) fn agent(&self, site: SiteId, name: &str) -> Option<AgentId> {
         let is = |identity: &super::event::AgentIdentity| identity.site == site && *identity.name == *name;
         let place = self.agents.iter().position(|identity| identity.as_ref().is_some_and(is))?;
         u32::try_from(place).ok().map(AgentId)

@@ -3,10 +3,12 @@
 mod after;
 mod away;
 mod comfort;
+mod histories;
 mod leg;
 mod mute;
 mod preferred;
 mod quality;
+mod second;
 mod silence;
 mod supervise;
 mod table;
@@ -726,5 +728,5 @@ fn a_session_is_refreshed_with_what_was_said_and_a_refer_to_a_stranger_is_refuse
     let (to, number) = ("sip:1002@fuzhou.example".into(), "1002".into());
     let asked = Referred { leg, refer: 7, to, number, replaces: None, attended: false, by: None };
     let out = world.sip(Notice::Referred(Box::new(asked)));
-    assert!(matches!(sip(&out)[..], [Sip::AnswerRefer { refer: 7, status: 603, .. }]));
+    assert!(matches!(sip(&out)[..], [Sip::RefuseRefer { refer: 7, status: 603, .. }]));
 }

@@ -1,0 +1,103 @@
+//! Random histories of transfers, by every way in: nobody is left in silence, all is counted once and given back.
+
+use super::transfer::{Dice, FAR, House};
+use super::*;
+use crate::base::fact::{TransferMode, TransferRecord, TransferResult};
+use crate::call::transfer::Ask;
+
+/// One random event.
+fn chance(house: &mut House, dice: &mut Dice) {
+    let modes = [TransferMode::Conference, TransferMode::Consult, TransferMode::Blind];
+    let second = house.dialled.last().copied().unwrap_or(LegId(78));
+    let leg = match house.invited.len() as u64 {
+        0 => LegId(77),
+        many => house.invited[dice.below(many) as usize].0,
+    };
+    match dice.below(22) {
+        0..=3 => {
+            let target = ["fire", "water", "social", "old", "nobody"][dice.below(5) as usize];
+            let _ = house.start(target, modes[dice.below(3) as usize]);
+        }
+        4 => _ = house.sip(Notice::Ringing { leg, sdp: Some(Bytes::from_static(FAR)) }),
+        5..=6 => _ = house.sip(Notice::Answered { leg, sdp: Bytes::from_static(FAR) }),
+        7 => {
+            let status = [486, 503, 404, 408, 480, 603][dice.below(6) as usize];
+            _ = house.sip(Notice::Failed { leg, status, q850: None });
+        }
+        8 => _ = house.bye(leg),
+        9 => _ = house.sip(Notice::Ended { leg, why: Ending::Lost }),
+        10 => {
+            let ask = [Ask::Join, Ask::Complete, Ask::Cancel][dice.below(3) as usize].clone();
+            let _ = house.ask(ask);
+        }
+        11 if dice.below(3) == 0 => {
+            let agent = house.agent;
+            house.sip(Notice::Ended { leg: agent, why: Ending::Lost });
+        }
+        12 if dice.below(3) == 0 => _ = house.bye(house.agent),
+        13 => {
+            let (leg, sdp) = (house.agent, [PHONE, HOLDING][dice.below(2) as usize]);
+            house.sip(Notice::Reoffered { leg, sdp: Some(Bytes::from_static(sdp)) });
+        }
+        16 => {
+            let notice = if dice.below(2) == 0 { Heard::Mute { leg } } else { Heard::Sounds { leg } };
+            _ = house.tell(Event::Media(notice));
+        }
+        17 if matches!(house.calls.letter(), 'T' | 'H') => {
+            let number = ["119", "059196110", "social", "*21", "*9", "old", "96110"][dice.below(7) as usize];
+            _ = house.dials(number);
+        }
+        18 => {
+            let sdp = [PHONE, HOLDING][dice.below(2) as usize];
+            _ = house.sip(Notice::Reoffered { leg: second, sdp: Some(Bytes::from_static(sdp)) });
+        }
+        19 => {
+            let bye = Ending::Bye { q850: None };
+            let why =
+                [bye, bye, bye, Ending::Cancel, Ending::Lost, Ending::NoAck, Ending::Ours][dice.below(7) as usize];
+            _ = house.sip(Notice::Ended { leg: second, why });
+        }
+        20 => {
+            let (first, known) = (house.agent, [house.agent, second, CITIZEN, LegId(78)][dice.below(4) as usize]);
+            let leg = if dice.below(3) == 0 { second } else { first };
+            _ = house.refers(leg, Some(known));
+        }
+        21 => house.holds(HOLDING),
+        14 if house.calls.letter() == 'W' => house.agent_answers(),
+        _ => _ = house.pass(Duration::from_millis(dice.below(4_000))),
+    }
+}
+
+#[test]
+fn in_random_histories_the_citizen_is_never_left_alone_and_all_is_counted_once() {
+    let (mut events, mut completed, mut returned) = (0u64, 0u64, 0u64);
+    for seed in 0..3_000 {
+        let (mut house, mut dice) = (House::new(), Dice(seed));
+        for _ in 0..40 {
+            if matches!(house.calls.letter(), 'E' | '-') {
+                break;
+            }
+            // Nobody is left in silence: looked at after every event.
+            chance(&mut house, &mut dice);
+            events += 1;
+        }
+        if !matches!(house.calls.letter(), 'E' | '-') {
+            house.bye(CITIZEN);
+            house.tell(Event::HangUp { call: house.call });
+        }
+        let record = house.record.as_ref().expect("the call was told");
+        let end = record.end.expect("it has ended").by;
+        assert!(
+            matches!(end, EndedBy::Caller | EndedBy::Agent | EndedBy::Target | EndedBy::Operator),
+            "{seed}: {end:?}"
+        );
+        let counted = record.transfers.iter().filter(|it| it.counts()).count();
+        assert!(counted <= 1, "{seed}: {:?}", record.transfers);
+        assert!(record.transfers.iter().all(|it| it.result.is_some() && it.ended.is_some()), "{seed}: {record:?}");
+        completed += counted as u64;
+        let back = |it: &&TransferRecord| it.result == Some(TransferResult::Returned);
+        returned += record.transfers.iter().filter(back).count() as u64;
+        assert_eq!((house.used(), house.ears.open.len()), (0, 0), "{seed}: channels and ports are given back");
+    }
+    assert!(events > 40_000 && completed > 100 && returned > 100, "{events} events, {completed} completed, {returned}");
+}
