@@ -134,6 +134,9 @@ impl Demo {
     }
 }
 
+/// How an agent asks for a state.
+type SetState = dyn Fn(SiteId, AgentId, Want, Option<Arc<str>>) -> bool + Send + Sync;
+
 struct Task {
     crowd: Crowd,
     engine: SocketAddr,
@@ -143,7 +146,7 @@ struct Task {
     live: Arc<Live>,
     /// How much of the read model was looked at.
     seen: u64,
-    want: Box<dyn Fn(SiteId, AgentId, Want, Option<Arc<str>>) -> bool + Send + Sync>,
+    want: Box<SetState>,
     desks: Vec<Desk>,
 }
 

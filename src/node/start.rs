@@ -577,8 +577,8 @@ fn post_notice(shards: &[ToShard], notice: crate::media::event::Notice) {
         | Notice::Closed { leg, .. } => *leg,
     };
     let event = shard::Event::Call(ToCalls::Media(notice));
-    let posted = shards.get(leg.shard().index()).map(|to| to.events.try_send(event));
-    if !matches!(posted, Some(Ok(()))) {
+    let posted = shards.get(leg.shard().index()).is_some_and(|to| to.events.try_send(event).is_ok());
+    if !posted {
         tracing::error!(?leg, "a media notice found no room");
     }
 }

@@ -119,8 +119,8 @@ impl Wires {
     }
 
     pub(super) fn to_shard(&self, shard: ShardId, event: shard::Event) {
-        let sent = self.shards.get(shard.index()).map(|to| to.events.try_send(event));
-        if !matches!(sent, Some(Ok(()))) {
+        let sent = self.shards.get(shard.index()).is_some_and(|to| to.events.try_send(event).is_ok());
+        if !sent {
             self.lost("shard");
         }
     }
