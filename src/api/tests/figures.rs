@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::fact::{AgentChanged, End, EndedBy};
 use crate::store::agents::NewAgent;
+use crate::store::sites::SiteRow;
 use serde_json::{Value, json};
 
 /// Now, of the test's clock.
@@ -100,6 +101,9 @@ async fn a_period_is_counted_whole_by_interval_and_by_queue() {
 #[tokio::test]
 async fn calls_and_time_are_added_up_by_team() {
     let site = a_day().await;
+    let fuzhou =
+        SiteRow { code: "fz".into(), name: "12345".into(), time_zone: "Asia/Shanghai".into(), area: "350100".into() };
+    site.node.store.sync_sites(&[fuzhou]).await.unwrap();
     let people = site.node.store.site("fz");
     for name in ["1001", "1002", "1003"] {
         let agent = NewAgent { name, display_name: name, domain: "fz.example", password: "x" };
