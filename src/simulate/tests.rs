@@ -218,7 +218,7 @@ fn a_rush_opens_its_mode_and_what_it_changes_helps() {
         name: "reserve".into(),
         team: "后备".into(),
         skills: vec![(SkillId(1), 5)],
-        duty: vec![(Duration::ZERO, 30)],
+        duty: vec![(Duration::ZERO, 60)],
         pick_up: Law::Fixed { mean_s: 2.0 },
     };
     plain.groups.push(reserve);
@@ -239,7 +239,7 @@ fn a_rush_opens_its_mode_and_what_it_changes_helps() {
     assert!(rush(&without)[1] < 0.5 && rush(&with)[1] > 0.9, "{:?} {:?}", rush(&without), rush(&with));
     // The reserve was there all day, and answered in the rush alone.
     let busy = |slot: usize| with.staff[1][slot].busy.as_secs();
-    assert!(busy(19) == 0 && busy(21) > 0 && busy(30) == 0 && with.staff[1][19].logged_in.as_secs() == 54_000);
+    assert!(busy(19) == 0 && busy(21) > 0 && busy(30) == 0 && with.staff[1][19].logged_in.as_secs() == 108_000);
     // What came before the mode opened came alike.
     assert_eq!(without.calls[0][..20], with.calls[0][..20]);
 }
