@@ -20,6 +20,8 @@ pub mod ivr;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod acd;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+pub mod modes;
+#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod simulate;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod workorder;
@@ -29,8 +31,6 @@ pub mod figures;
 pub mod trunk;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod callback;
-#[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
-pub mod modes;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod call;
 #[forbid(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -170,6 +170,8 @@ fn a_phone_mixes_by_itself_takes_the_citizen_back_and_leaves_them_to_the_target_
 fn a_crash_in_the_middle_of_a_consultation_keeps_both_calls_of_the_phone() {
     let mut talk = Talk::in_house(sharded(lasting(2)), true);
     let mut line = consulting(&mut talk, "*2");
+    // What the last few milliseconds brought is not on disk yet.
+    has_music(&talk);
     talk.hotline.engine.kill();
     talk.hotline.start_again();
     let again = Instant::now();

@@ -4,7 +4,8 @@
 //!
 //! What the engine has no part in: of RFC 3665, proxies and their failover (§3.4, §3.5). A citizen's call is answered at
 //! once: it is never refused as busy, and of CANCEL only one that comes too late can be shown. Of RFC 5359, by phone there
-//! is no consultation (§2.2 beyond the hold), no transfer by REFER to whom no target names (§2.4 to §2.6: declined with 603, shown so), no
+//! is no transfer by REFER to whom no target names (§2.4 to §2.6: declined with 603, and with 481 where Replaces names no call
+//! that stands here, shown so; consultation and attended transfer to targets stand in `attended`), no
 //! conference (§2.10, §2.11), park (§2.15), pick-up of a ringing call (§2.16: only a leg that talks is replaced), automatic
 //! redial (§2.17) or click to dial (§2.18); what agents may call (§2.14) is shown in `trunks`. Forwarding
 //! (§2.7 to §2.9) is followed to registered phones alone, find-me (§2.12) is several registrations of one agent, screening

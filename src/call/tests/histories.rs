@@ -68,36 +68,37 @@ fn chance(house: &mut House, dice: &mut Dice) {
     }
 }
 
+/// Plays one history of forty events at most, and ends it. Returns its record, and how many events it had: after each of them
+/// the house looks who hears whom, and that nobody is left in silence.
+pub(super) fn played(seed: u64, chance: fn(&mut House, &mut Dice)) -> (CallRecord, u64) {
+    let (mut house, mut dice, mut events) = (House::new(), Dice(seed), 0);
+    while events < 40 && !matches!(house.calls.letter(), 'E' | '-') {
+        chance(&mut house, &mut dice);
+        events += 1;
+    }
+    if !matches!(house.calls.letter(), 'E' | '-') {
+        house.bye(CITIZEN);
+        house.tell(Event::HangUp { call: house.call });
+    }
+    let record = house.record.clone().expect("the call was told");
+    let end = record.end.expect("it has ended").by;
+    assert!(matches!(end, EndedBy::Caller | EndedBy::Agent | EndedBy::Target | EndedBy::Operator), "{seed}: {end:?}");
+    assert_eq!((house.used(), house.ears.open.len()), (0, 0), "{seed}: channels and ports are given back");
+    (record, events)
+}
+
 #[test]
 fn in_random_histories_the_citizen_is_never_left_alone_and_all_is_counted_once() {
     let (mut events, mut completed, mut returned) = (0u64, 0u64, 0u64);
     for seed in 0..3_000 {
-        let (mut house, mut dice) = (House::new(), Dice(seed));
-        for _ in 0..40 {
-            if matches!(house.calls.letter(), 'E' | '-') {
-                break;
-            }
-            // Nobody is left in silence: looked at after every event.
-            chance(&mut house, &mut dice);
-            events += 1;
-        }
-        if !matches!(house.calls.letter(), 'E' | '-') {
-            house.bye(CITIZEN);
-            house.tell(Event::HangUp { call: house.call });
-        }
-        let record = house.record.as_ref().expect("the call was told");
-        let end = record.end.expect("it has ended").by;
-        assert!(
-            matches!(end, EndedBy::Caller | EndedBy::Agent | EndedBy::Target | EndedBy::Operator),
-            "{seed}: {end:?}"
-        );
+        let (record, happened) = played(seed, chance);
+        events += happened;
         let counted = record.transfers.iter().filter(|it| it.counts()).count();
         assert!(counted <= 1, "{seed}: {:?}", record.transfers);
         assert!(record.transfers.iter().all(|it| it.result.is_some() && it.ended.is_some()), "{seed}: {record:?}");
         completed += counted as u64;
         let back = |it: &&TransferRecord| it.result == Some(TransferResult::Returned);
         returned += record.transfers.iter().filter(back).count() as u64;
-        assert_eq!((house.used(), house.ears.open.len()), (0, 0), "{seed}: channels and ports are given back");
     }
     assert!(events > 40_000 && completed > 100 && returned > 100, "{events} events, {completed} completed, {returned}");
 }

@@ -1,6 +1,7 @@
 //! Whoever steps into a call beside the queues, with the rest of the house played by the test, which also follows who hears
 //! whom: the citizen is never in silence, never dropped by it, and nothing is left over.
 
+use super::histories::played;
 use super::transfer::{Dice, House};
 use super::*;
 use crate::base::fact::{Intervention, InterventionKind as Kind, InterventionResult as Outcome, TransferMode};
@@ -402,30 +403,12 @@ fn chance(house: &mut House, dice: &mut Dice) {
 fn in_random_histories_nobody_is_left_in_silence_or_over() {
     let (mut events, mut taken) = (0u64, 0u64);
     for seed in 0..3_000 {
-        let (mut house, mut dice) = (House::new(), Dice(seed));
-        for _ in 0..40 {
-            if matches!(house.calls.letter(), 'E' | '-') {
-                break;
-            }
-            // Who hears whom, and that nobody is left in silence: looked at after every event.
-            chance(&mut house, &mut dice);
-            events += 1;
-        }
-        if !matches!(house.calls.letter(), 'E' | '-') {
-            house.bye(CITIZEN);
-            house.tell(Event::HangUp { call: house.call });
-        }
-        let record = house.record.as_ref().expect("the call was told");
-        let end = record.end.expect("it has ended").by;
-        assert!(
-            matches!(end, EndedBy::Caller | EndedBy::Agent | EndedBy::Target | EndedBy::Operator),
-            "{seed}: {end:?}"
-        );
+        let (record, happened) = played(seed, chance);
+        events += happened;
         let closed = |it: &Intervention| it.ended.is_some() && it.result.is_some();
         assert!(record.interventions.iter().all(closed), "{seed}: {:?}", record.interventions);
         let took = |it: &&Intervention| it.kind == Kind::TakeOver && it.result == Some(Outcome::Done);
         taken += record.interventions.iter().filter(took).count() as u64;
-        assert_eq!((house.used(), house.ears.open.len()), (0, 0), "{seed}: channels and ports are given back");
     }
     assert!(events > 40_000 && taken > 300, "{events} events, {taken} taken over");
 }
