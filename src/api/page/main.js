@@ -142,7 +142,7 @@ function drawAgents() {
 }
 
 /** Who put the agent into the state, when it was somebody else. */
-const forced = (agent) => (agent.forced_by ? h("small", {}, `${word("forced")} ${agent.forced_by}`) : "");
+const forced = (agent) => (agent.forced_by ? h("small", { title: agent.forced_by }, `${word("forced")} ${agent.forced_by}`) : "");
 const stateWord = (state) => (state === "offered" ? "ringing" : state);
 
 /** The caller as people read it. */
