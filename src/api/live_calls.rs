@@ -88,6 +88,8 @@ pub struct LiveTransfer {
     pub target: String,
     /// `emergency`, `utility`, `sub_center`, `expert` or `police_ticket`.
     pub kind: String,
+    /// It is an exercise (演练): the target is a simulated one.
+    pub drill: bool,
     /// `dialling`, `consulting`, `joined` or `handed`; `null` once it is over.
     pub phase: Option<String>,
     /// `completed`, `returned`, `busy`, `no_answer`, `unreachable`, `cancelled`, `caller_gone` or `lost`.
@@ -104,6 +106,7 @@ impl LiveTransfer {
         LiveTransfer {
             target: view.target.to_string(),
             kind: view.kind.word().to_owned(),
+            drill: view.drill,
             phase: view.phase.map(|phase| phase.word().to_owned()),
             result: view.result.map(|result| result.word().to_owned()),
             mute: view.mute,

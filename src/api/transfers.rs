@@ -32,6 +32,8 @@ pub struct ShownTarget {
     pub title: String,
     /// `emergency`, `utility`, `sub_center`, `expert` or `police_ticket`.
     pub kind: String,
+    /// It is a simulated one, for exercises (演练).
+    pub drill: bool,
     /// What an agent presses for it.
     pub key: Option<String>,
     /// Whether it is in service now, by its dates and hours.
@@ -66,6 +68,7 @@ impl ShownTarget {
             name: target.name.to_string(),
             title: target.title.to_string(),
             kind: target.kind.word().to_owned(),
+            drill: target.drill,
             key: target.key.as_deref().map(str::to_owned),
             open: target.hours.open(now).is_ok(),
             light: lamp.light.word().to_owned(),

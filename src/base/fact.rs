@@ -304,6 +304,9 @@ pub struct Signalled {
     pub place: Option<Box<str>>,
     /// User-to-User as it came (RFC 7433).
     pub user_to_user: Option<Box<str>>,
+    /// The police's ticket (警单) that it belongs to, as an emergency line has said.
+    #[serde(default)]
+    pub ticket: Option<Box<str>>,
 }
 
 /// Raw time stamps of a call (milliseconds since 1970, UTC).
@@ -406,6 +409,9 @@ pub struct TransferRecord {
     pub result: Option<TransferResult>,
     /// Every route tried, over all numbers of the target.
     pub routes: Vec<RouteAttempt>,
+    /// It was an exercise (演练): the target was a simulated one.
+    #[serde(default)]
+    pub drill: bool,
 }
 
 /// What the target of a transfer is.
@@ -741,6 +747,12 @@ pub struct OrderOpened {
     /// Where the caller was, as in [`Signalled`].
     #[serde(default)]
     pub place: Option<Box<str>>,
+    /// A simulated line was brought in: it is an exercise (演练).
+    #[serde(default)]
+    pub drill: bool,
+    /// The police's ticket (警单) it is bound to, as in [`Signalled`].
+    #[serde(default)]
+    pub ticket: Option<Box<str>>,
 }
 
 /// A change of an agent's state.

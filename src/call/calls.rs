@@ -629,10 +629,21 @@ impl Calls {
 }
 
 fn signalled(about: About) -> Signalled {
-    let About { original, diverted, user_to_user, resource_priority: _, emergency, place, caller_shown, replaces: _ } =
-        about;
+    let About {
+        original,
+        diverted,
+        user_to_user,
+        resource_priority: _,
+        emergency,
+        place,
+        ticket,
+        caller_shown,
+        replaces: _,
+    } = about;
     let caller_name = Some(caller_shown).filter(|name| !name.is_empty());
-    Signalled { caller_name, original, diverted, emergency, place, user_to_user }
+    // Nobody but an emergency line binds an order to a ticket.
+    let ticket = ticket.filter(|_| emergency);
+    Signalled { caller_name, original, diverted, emergency, place, user_to_user, ticket }
 }
 
 fn refuse(leg: LegId, status: u16, q850: u8, retry_after_s: Option<u32>, out: &mut Vec<Command>) {

@@ -104,7 +104,8 @@ pub fn lamp(
     used: Use,
     now: Now,
 ) -> Lamp {
-    let rules = target.numbers.iter().filter_map(|number| dialling.rule(target.site, number));
+    let numbers = target.numbers_of(target.on_duty(now.wall));
+    let rules = numbers.iter().filter_map(|number| dialling.rule(target.site, number));
     let trunks: BTreeSet<usize> = rules.flat_map(|rule| &rule.trunks).map(|trunk| trunk.index()).collect();
     let ways = trunks.into_iter().filter_map(|at| settings.trunks.get(at));
     let ways = ways.filter_map(|profile| Some((profile, views.iter().find(|view| view.name == profile.name)?)));
@@ -166,11 +167,15 @@ mod tests {
             name: "water".into(),
             title: "water".into(),
             kind,
+            drill: false,
             numbers: vec![Number::parse("059196110", "").unwrap()],
             key: None,
             ring_max: None,
             channels: Some(2),
+            confirm: None,
+            announcement: None,
             hours: Hours::default(),
+            duty: Vec::new(),
         }
     }
 
@@ -188,6 +193,7 @@ mod tests {
             trunks: (0..=u16::from(both)).map(TrunkId).collect(),
             caller: Number::parse("059112345", "591").unwrap(),
             emergency: false,
+            drill: false,
             place: Place::default(),
         };
         let Lamp { light, why, since } = lamp(target, (&Dialling { rules: vec![rule] }, &settings, &views), used, NOW);

@@ -19,7 +19,7 @@ use crate::base::fact::{EndedBy, Party, RouteAttempt};
 use crate::base::number::Number;
 use crate::base::{ContactId, LegId, Mono, Now, TrunkId};
 use crate::sip::event::{Action as Sip, Destination, Flow, Invite, Location, OverTrunk};
-use crate::trunk::dialling::Rule;
+use crate::trunk::dialling::{Place, Rule};
 use crate::trunk::event::{Event as ToTrunks, Geolocation, Profile, Refused, Remote, Seize, Way};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -28,6 +28,10 @@ use std::time::Duration;
 
 /// Ports and channels are given in the same pass; later than this they never will be.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// What the Subject of an exercise is, whoever reads it (RFC 3261 §20.36).
+const DRILL: &str = "DRILL";
+/// Elements of a civic address that name no more than a city (RFC 4119 §2.2.1).
+const AREA: [&str; 4] = ["country", "A1", "A2", "A3"];
 /// The user agent bounds an INVITE a little later than we do.
 const BOUND_MARGIN: Duration = Duration::from_secs(5);
 
@@ -63,6 +67,17 @@ pub(super) struct Wish {
     pub(super) ring_max: Option<Duration>,
     pub(super) contact: ContactId,
     pub(super) clock: Clock,
+    /// The citizen for whom somebody else is brought in.
+    pub(super) behalf: Option<Behalf>,
+}
+
+/// The citizen for whom somebody is reached, as an emergency line is told: it shall not take the hotline for them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Behalf {
+    /// Their number, where it is known.
+    pub(super) number: Option<Number>,
+    /// Where they are, where it is known: a URI, or words.
+    pub(super) place: Option<Box<str>>,
 }
 
 /// One party being reached, or there.
@@ -210,7 +225,7 @@ impl Reach {
 
     /// Without any provisional response in this time the route is given up.
     fn silent_max(&self) -> Duration {
-        let of = |profile: &Profile| match self.wish.rule.emergency {
+        let of = |profile: &Profile| match self.wish.rule.hurries() {
             true => profile.provisional_max_emergency,
             false => profile.provisional_max,
         };
@@ -314,6 +329,9 @@ impl Reach {
             headers.push(("Priority".into(), "emergency".into()));
             headers.push(("Resource-Priority".into(), "esnet.4".into()));
         }
+        if self.wish.rule.drill {
+            headers.push(("Subject".into(), DRILL.into()));
+        }
         let invite = Invite {
             leg,
             to: Destination::Trunk(Box::new(over)),
@@ -330,12 +348,9 @@ impl Reach {
     /// How the number is reached over this trunk.
     fn over(&self, profile: &Profile, remote: &Remote, flow: Flow) -> OverTrunk {
         let (wording, rule) = (&profile.wording, &self.wish.rule);
-        let location = match wording.geolocation {
-            _ if !rule.emergency => None,
-            Geolocation::None => None,
-            Geolocation::Header => rule.place.uri.clone().map(Location::Reference),
-            Geolocation::Body => (!rule.place.civic.is_empty()).then(|| Location::Civic(rule.place.civic.clone())),
-        };
+        let behalf = self.wish.behalf.as_ref().filter(|_| rule.hurries());
+        let citizen = behalf.and_then(|behalf| behalf.number.as_ref());
+        let asserted = written(profile, citizen.unwrap_or(&rule.caller)).into();
         OverTrunk {
             trunk: self.tried.last().copied().unwrap_or_default(),
             number: profile.outbound_rules.apply(&written(profile, &self.wish.number)),
@@ -344,9 +359,28 @@ impl Reach {
             route: remote.route(),
             from_host: if wording.from_domain.is_empty() { remote.host.clone() } else { wording.from_domain.clone() },
             user_phone: wording.user_phone,
-            asserts_identity: wording.asserts_identity,
+            asserted: wording.asserts_identity.then_some(asserted),
             privacy: wording.privacy,
-            location,
+            location: if rule.hurries() { location(wording.geolocation, &rule.place, behalf) } else { None },
+        }
+    }
+}
+
+/// Where an emergency call is from, in the form that its trunk wants. Of a citizen's, the place of those who call for them is
+/// told only as far as it is the area.
+fn location(form: Geolocation, here: &Place, behalf: Option<&Behalf>) -> Option<Location> {
+    let theirs = behalf.and_then(|behalf| behalf.place.as_deref());
+    match form {
+        Geolocation::None => None,
+        Geolocation::Header => {
+            let uri = theirs.filter(|place| crate::sip::location::is_uri(place)).map(Into::into);
+            uri.or_else(|| here.uri.clone()).map(Location::Reference)
+        }
+        Geolocation::Body => {
+            let is_told = |element: &str| behalf.is_none() || AREA.contains(&element);
+            let mut civic: Vec<_> = here.civic.iter().filter(|(element, _)| is_told(element)).cloned().collect();
+            civic.extend(theirs.map(|place| ("LOC".into(), place.into())));
+            (!civic.is_empty()).then_some(Location::Civic(civic))
         }
     }
 }
@@ -447,7 +481,7 @@ impl Reach {
             State::Seizing | State::Opening { .. } => self.fail(now, (500, TEMPORARY_FAILURE), EndedBy::Fault, out),
             State::Trying => self.next_route(now, (408, None), out),
             // Nobody answers there; only an emergency is tried elsewhere.
-            State::Ringing if self.wish.rule.emergency => self.next_route(now, (480, Some(NO_ANSWER)), out),
+            State::Ringing if self.wish.rule.hurries() => self.next_route(now, (480, Some(NO_ANSWER)), out),
             State::Ringing => self.fail(now, (480, NO_ANSWER), EndedBy::Caller, out),
             State::Answered | State::Over => {
                 self.deadline = Mono(u64::MAX);

@@ -253,6 +253,11 @@ impl Book {
         }
     }
 
+    /// The order says that it is an exercise.
+    pub(super) fn drill(&mut self) {
+        self.draft.iter_mut().for_each(Draft::drill);
+    }
+
     /// Shows the call if it looks different than it last did.
     pub(super) fn show(&mut self, now: Now, call: CallId, shown: Shown, out: &mut Vec<Command>) {
         let since = match &self.shown {

@@ -7,6 +7,7 @@ use crate::base::SiteId;
 use crate::base::fact::TargetKind;
 use crate::base::hours::Hours;
 use crate::base::number::Number;
+use crate::base::{PromptId, Wall};
 use std::time::Duration;
 
 /// One target.
@@ -20,6 +21,8 @@ pub struct Target {
     pub title: Box<str>,
     /// What it is.
     pub kind: TargetKind,
+    /// It is a simulated one, for exercises (演练): everything about such a transfer says so.
+    pub drill: bool,
     /// Whom to dial, in this order: the next where the one before came to nothing. At least one; each is named by a rule of
     /// the allow-list.
     pub numbers: Vec<Number>,
@@ -29,8 +32,41 @@ pub struct Target {
     pub ring_max: Option<Duration>,
     /// How many of our calls it takes at once, where that is known: for its lamp alone.
     pub channels: Option<u32>,
+    /// Played to whoever answers, until they press `1`: for phones of people, whose voice mail would answer too. At once
+    /// there when `None`.
+    pub confirm: Option<PromptId>,
+    /// Played to a citizen who is left aside for it, before the music.
+    pub announcement: Option<PromptId>,
     /// When it is there.
     pub hours: Hours,
+    /// Who is on duty when (值班表): the first row that holds says whom to dial instead of `numbers`.
+    pub duty: Vec<Duty>,
+}
+
+/// A row of a duty table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duty {
+    /// Whom to dial, as in [`Target::numbers`].
+    pub numbers: Vec<Number>,
+    /// When they are on duty.
+    pub hours: Hours,
+}
+
+impl Target {
+    /// The row of the duty table that holds at this moment.
+    pub fn on_duty(&self, now: Wall) -> Option<usize> {
+        self.duty.iter().position(|row| row.hours.open(now).is_ok())
+    }
+
+    /// Whom to dial by this row, or without one; also when the table has become shorter.
+    pub fn numbers_of(&self, row: Option<usize>) -> &[Number] {
+        row.and_then(|row| self.duty.get(row)).map_or(&self.numbers, |row| &row.numbers)
+    }
+
+    /// Whether it is reached by this number, whoever is on duty.
+    pub fn has(&self, number: &Number) -> bool {
+        self.numbers.contains(number) || self.duty.iter().any(|row| row.numbers.contains(number))
+    }
 }
 
 /// All targets of all sites.
@@ -73,11 +109,15 @@ mod tests {
             name: name.into(),
             title: name.into(),
             kind: TargetKind::Emergency,
+            drill: false,
             numbers: vec![Number::parse("110", "").unwrap()],
             key: key.map(Into::into),
             ring_max: None,
             channels: None,
+            confirm: None,
+            announcement: None,
             hours: Hours::default(),
+            duty: Vec::new(),
         };
         let targets =
             Targets { list: vec![target("110", Some("*1")), target("water", Some("*21")), target("gas", None)] };

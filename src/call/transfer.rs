@@ -13,20 +13,30 @@
 
 use super::event::{Command, Settings};
 use super::leg::Leg;
-use super::reach::{Failure, Progress, Reach, Wish};
+use super::q850::NO_ANSWER;
+use super::reach::{Behalf, Failure, Progress, Reach, Wish};
 use super::record::Clock;
 use super::targets::Target;
 use crate::base::fact::{EndedBy, RouteAttempt, TargetKind, TransferMode, TransferRecord, TransferResult};
 use crate::base::hours::Shut;
-use crate::base::{ContactId, LegId, Mono, Now, RecordingId, Wall};
+use crate::base::{ContactId, LegId, Mono, Now, PromptId, RecordingId, Wall};
+use crate::media::event::Action as Media;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Most transfers of one contact, tries in vain included.
 pub const TRANSFERS_MAX: usize = 20;
 /// Longest reason, in characters.
 pub const REASON_CHARACTERS_MAX: usize = 200;
+
+/// Whoever answers is asked so long to press a key.
+const CONFIRM_MAX: Duration = Duration::from_secs(15);
+/// The key: an ASCII digit.
+const KEY_CONFIRM: u8 = b'1';
+/// What a route ends with whose phone was answered by nobody who presses it.
+const NO_ANSWER_STATUS: u16 = 480;
 
 /// The reason of a transfer that the agent's phone asked for.
 pub(super) const PHONE_REASON: &str = "by phone";
@@ -166,6 +176,9 @@ pub struct TransferView {
     /// It has answered, but for three seconds and until now no RTP has come from it.
     #[serde(default)]
     pub mute: bool,
+    /// It is an exercise: the target is a simulated one.
+    #[serde(default)]
+    pub drill: bool,
     /// The number to dial by hand, when an emergency line could not be reached.
     pub dial: Option<Box<str>>,
 }
@@ -180,6 +193,8 @@ pub(super) struct Of {
     pub(super) settings: Arc<Settings>,
     pub(super) contact: ContactId,
     pub(super) clock: Clock,
+    /// For whom.
+    pub(super) behalf: Behalf,
 }
 
 /// The call that the agent's phone has made to the target by itself.
@@ -220,8 +235,12 @@ pub(super) struct Transfer {
     /// The agent's own call to it, if there is one.
     pub(super) second: Option<Second>,
     target: Target,
+    /// The row of its duty table by which it is dialled.
+    duty: Option<usize>,
     /// Place of the one in use among the target's numbers.
     number: usize,
+    /// Somebody has answered and is to press `1` until then.
+    confirming: Option<Mono>,
     of: Of,
     reach: Reach,
     /// Routes of numbers that were given up.
@@ -236,6 +255,7 @@ pub(super) struct SavedTransfer {
     phase: Phase,
     mode: TransferMode,
     target: Box<str>,
+    duty: Option<usize>,
     number: usize,
     holder: LegId,
     tracks: [RecordingId; 2],
@@ -259,7 +279,8 @@ impl Transfer {
         tracks: [RecordingId; 2],
         out: &mut Vec<Command>,
     ) -> Option<Transfer> {
-        let (number, wish) = wish(&target, &of, 0)?;
+        let duty = target.on_duty(now.wall);
+        let (number, wish) = wish((&target, duty), &of, 0)?;
         let reach = Reach::begin(now, wish, out);
         let (past, former) = (Vec::new(), Vec::new());
         Some(Transfer {
@@ -269,7 +290,9 @@ impl Transfer {
             tracks,
             second: None,
             target,
+            duty,
             number,
+            confirming: None,
             of,
             reach,
             past,
@@ -286,15 +309,26 @@ impl Transfer {
         self.target.kind == TargetKind::Emergency
     }
 
+    /// An exercise.
+    pub(super) fn is_drill(&self) -> bool {
+        self.target.drill
+    }
+
     pub(super) fn is_answered(&self) -> bool {
         self.phase != Phase::Dialling
     }
 
     pub(super) fn next_deadline(&self) -> Mono {
+        let next = self.confirming.map_or(self.reach.next_deadline(), |until| until.min(self.reach.next_deadline()));
         match self.second {
-            Some(Second::Left { until }) => until.min(self.reach.next_deadline()),
-            Some(Second::Waiting { .. } | Second::With { .. }) | None => self.reach.next_deadline(),
+            Some(Second::Left { until }) => until.min(next),
+            Some(Second::Waiting { .. } | Second::With { .. }) | None => next,
         }
+    }
+
+    /// What the citizen hears first who is left aside for it.
+    pub(super) fn announcement(&self) -> Option<PromptId> {
+        self.target.announcement
     }
 
     /// The leg in use.
@@ -336,7 +370,8 @@ impl Transfer {
 
     /// The number to dial by hand.
     pub(super) fn first_number(&self) -> Box<str> {
-        self.target.numbers[0].national().into()
+        let numbers = self.target.numbers_of(self.duty);
+        numbers.first().map_or_else(Box::default, |number| number.national().into())
     }
 
     /// Lets the far side take a step. Where a number came to nothing, the next one is dialled.
@@ -346,7 +381,15 @@ impl Transfer {
         out: &mut Vec<Command>,
         act: impl FnOnce(&mut Reach, &mut Vec<Command>) -> Progress,
     ) -> Progress {
-        match act(&mut self.reach, out) {
+        let progress = match (act(&mut self.reach, out), self.target.confirm) {
+            (Progress::Answered, Some(prompt)) => self.ask_to_confirm(now, prompt, out),
+            (Progress::Lost, _) if self.confirming.take().is_some() => {
+                self.reach.end(now, NO_ANSWER_STATUS, out);
+                Progress::Failed(Failure { status: NO_ANSWER_STATUS, q850: NO_ANSWER, by: EndedBy::Caller })
+            }
+            (progress, _) => progress,
+        };
+        match progress {
             Progress::Failed(failure) => match self.next_number(now, out) {
                 true => Progress::Next,
                 false => Progress::Failed(failure),
@@ -355,8 +398,36 @@ impl Transfer {
         }
     }
 
+    /// Whoever has answered is asked to press a key; until then nobody is there.
+    fn ask_to_confirm(&mut self, now: Now, prompt: PromptId, out: &mut Vec<Command>) -> Progress {
+        self.confirming = Some(now.mono + CONFIRM_MAX);
+        self.is_heard = false;
+        let play = self.leg().map(|leg| Media::Play { leg, play: 0, prompts: vec![prompt], repeat: true });
+        out.extend(play.map(Command::Media));
+        Progress::None
+    }
+
+    /// Whether this leg's keys say that somebody is there.
+    pub(super) fn asks(&self, leg: LegId) -> bool {
+        self.confirming.is_some() && self.is(leg)
+    }
+
+    /// A key was pressed on it. Whether it was the one.
+    pub(super) fn is_confirmed_by(&mut self, digit: u8, out: &mut Vec<Command>) -> bool {
+        if digit != KEY_CONFIRM || self.confirming.take().is_none() {
+            return false;
+        }
+        out.extend(self.leg().map(|leg| Command::Media(Media::Stop { leg })));
+        true
+    }
+
+    /// Whoever has answered did not press in time.
+    pub(super) fn is_overdue(&self, now: Mono) -> bool {
+        self.confirming.is_some_and(|until| until <= now)
+    }
+
     fn next_number(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
-        let Some((number, wish)) = wish(&self.target, &self.of, self.number + 1) else { return false };
+        let Some((number, wish)) = wish((&self.target, self.duty), &self.of, self.number + 1) else { return false };
         self.past.extend_from_slice(self.reach.routes());
         let before = std::mem::replace(&mut self.reach, Reach::begin(now, wish, out));
         self.number = number;
@@ -383,7 +454,9 @@ impl Transfer {
     /// What must hold after every event.
     pub(super) fn check(&self) {
         self.reach.check();
-        assert_eq!(self.reach.is_answered(), self.is_answered(), "who is there has answered");
+        let there = self.is_answered() || self.confirming.is_some();
+        assert_eq!(self.reach.is_answered(), there, "who is there has answered");
+        assert!(!(self.is_answered() && self.confirming.is_some()), "who is there has confirmed it");
         let waits = match self.second {
             Some(Second::Waiting { .. }) => !self.is_answered(),
             Some(Second::With { .. } | Second::Left { .. }) => self.is_answered(),
@@ -399,9 +472,9 @@ impl Transfer {
             return None;
         }
         let leg = self.reach.leg().filter(|_| self.is_answered())?.clone();
-        let (phase, mode, number, tracks) = (self.phase, self.mode, self.number, self.tracks);
+        let (phase, mode, number, tracks, duty) = (self.phase, self.mode, self.number, self.tracks, self.duty);
         let target = self.target.name.clone();
-        Some(SavedTransfer { phase, mode, target, number, holder: self.of.holder, tracks, leg, second })
+        Some(SavedTransfer { phase, mode, target, duty, number, holder: self.of.holder, tracks, leg, second })
     }
 
     /// Goes on after a crash with a target that is there. `None` when the settings do not know it any more, or the route
@@ -414,22 +487,39 @@ impl Transfer {
     ) -> Option<Transfer> {
         let of = Of { holder: saved.holder, ..of };
         let target = of.settings.targets.named(site, &saved.target)?.clone();
-        let (number, wish) = wish(&target, &of, saved.number)?;
+        let duty = saved.duty;
+        let (number, wish) = wish((&target, duty), &of, saved.number)?;
         let (trunk, _) = of.settings.trunk_named(&routes.last()?.trunk)?;
         let reach = Reach::resumed(wish, saved.leg, trunk, routes.to_vec());
         let (phase, mode, tracks) = (saved.phase, saved.mode, saved.tracks);
         let (past, former) = (Vec::new(), Vec::new());
         let second = saved.second.map(|leg| Second::With { leg });
-        Some(Transfer { phase, mode, is_heard: false, tracks, second, target, number, of, reach, past, former })
+        let (is_heard, confirming) = (false, None);
+        Some(Transfer {
+            phase,
+            mode,
+            is_heard,
+            tracks,
+            second,
+            target,
+            duty,
+            number,
+            confirming,
+            of,
+            reach,
+            past,
+            former,
+        })
     }
 }
 
 /// How the first number from this place on that may be dialled is reached, and its place.
-fn wish(target: &Target, of: &Of, from: usize) -> Option<(usize, Wish)> {
-    let numbers = target.numbers.iter().enumerate().skip(from);
+fn wish((target, duty): (&Target, Option<usize>), of: &Of, from: usize) -> Option<(usize, Wish)> {
+    let numbers = target.numbers_of(duty).iter().enumerate().skip(from);
     let (place, number, rule) = numbers
         .filter_map(|(place, number)| Some((place, number, of.settings.dialling.rule(target.site, number)?)))
-        .next()?;
+        // An exercise rings at no true line, nor a citizen in need at a simulated one, whatever a reload made of the rules.
+        .find(|(_, _, rule)| rule.drill == target.drill)?;
     let wish = Wish {
         holder: of.holder,
         beside: of.citizen,
@@ -439,6 +529,7 @@ fn wish(target: &Target, of: &Of, from: usize) -> Option<(usize, Wish)> {
         ring_max: target.ring_max,
         contact: of.contact,
         clock: of.clock,
+        behalf: Some(of.behalf.clone()),
     };
     Some((place, wish))
 }

@@ -6,7 +6,7 @@ use super::schema;
 use super::source::{Check, Source};
 use crate::base::TrunkId;
 use crate::base::number::{Number, NumberKind};
-use crate::sip::location::CIVIC_ELEMENTS;
+use crate::sip::location::{self, CIVIC_ELEMENTS};
 use crate::trunk::Dialling;
 use crate::trunk::dialling::{Pattern, Place, Rule};
 use crate::trunk::event::{Geolocation, Profile};
@@ -42,7 +42,8 @@ fn rule(check: &mut Check<'_>, raw: &schema::DiallingRule, sites: Sites<'_>, tru
         check.wrong(&raw.trunks.span(), "a rule without a trunk", "name at least one of sip-profiles/trunks");
     }
     let place = place(check, raw);
-    if raw.emergency {
+    let drill = drill(check, raw, &routes, trunks);
+    if raw.emergency || drill {
         for (route, name) in routes.iter().zip(raw.trunks.get_ref()) {
             let (missing, cure) = match trunks[route.index()].wording.geolocation {
                 Geolocation::Header if place.uri.is_none() => ("location", "add location = \"https://…\""),
@@ -55,16 +56,30 @@ fn rule(check: &mut Check<'_>, raw: &schema::DiallingRule, sites: Sites<'_>, tru
             check.wrong(&name.span(), message, cure);
         }
     }
-    Some(Rule { site, numbers, trunks: routes, caller, emergency: raw.emergency, place })
+    Some(Rule { site, numbers, trunks: routes, caller, emergency: raw.emergency, drill, place })
+}
+
+/// Whether the rule is for exercises: then all of its trunks are. No real emergency may end at a simulated line.
+fn drill(check: &mut Check<'_>, raw: &schema::DiallingRule, routes: &[TrunkId], trunks: &[Profile]) -> bool {
+    let is_drill = |route: &TrunkId| trunks[route.index()].drill;
+    let drill = routes.first().is_some_and(is_drill);
+    for (route, name) in routes.iter().zip(raw.trunks.get_ref()) {
+        let name_is = name.get_ref();
+        if is_drill(route) && raw.emergency {
+            let message = format!("trunk \"{name_is}\" is for drills: an emergency would reach nobody");
+            check.wrong(&name.span(), message, "name trunks without drill = true");
+        } else if is_drill(route) != drill {
+            let message = format!("trunk \"{name_is}\" and those before it: one for drills, one not");
+            check.wrong(&name.span(), message, "write a rule for the drill trunks alone");
+        }
+    }
+    drill
 }
 
 /// Where the callers are.
 fn place(check: &mut Check<'_>, raw: &schema::DiallingRule) -> Place {
     let uri = raw.location.as_ref().map(|text| {
-        let known = ["https:", "http:", "sip:", "sips:", "pres:"];
-        let good = known.iter().any(|scheme| text.get_ref().starts_with(scheme))
-            && text.get_ref().bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte));
-        if !good {
+        if !location::is_uri(text.get_ref()) {
             let message = format!("\"{}\" is no URI of a location", text.get_ref());
             check.wrong(&text.span(), message, "write https://…, sip:… or pres:…");
         }

@@ -309,8 +309,8 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     });
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
     let dialling = Arc::new(dialling::read(&sip.join("dialling.toml"), sites, &profiles, problems));
-    let targets = Arc::new(targets::read(&sip.join("targets"), sites, &dialling, problems));
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
+    let targets = Arc::new(targets::read(&sip.join("targets"), sites, (&dialling, &prompts), problems));
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (mut queues, queues_whole, written) = queues_file.map_or((None, false, None), |source| {
         let Reading { value, whole } = source.read::<schema::Queues>(problems);

@@ -81,6 +81,7 @@ pub(super) fn profile(
         codecs: codecs(check, raw),
         next_on: raw.next_on.iter().map(|status| check.bounded(Some(status), 404, 400..=699) as u16).collect(),
         emergency: raw.emergency,
+        drill: raw.drill,
         full_status,
         wording: Wording {
             user_phone: raw.user_phone,

@@ -204,6 +204,8 @@ pub(super) struct Trunk {
     #[serde(default)]
     pub emergency: bool,
     #[serde(default)]
+    pub drill: bool,
+    #[serde(default)]
     pub user_phone: bool,
     pub asserts_identity: Option<bool>,
     #[serde(default)]
@@ -305,10 +307,27 @@ pub(super) struct Target {
     pub name: Text,
     pub title: Option<String>,
     pub kind: TargetKind,
+    #[serde(default)]
+    pub drill: bool,
     pub numbers: Spanned<Vec<Text>>,
     pub key: Option<Text>,
     pub ring_max_s: Option<Count>,
     pub channels: Option<Count>,
+    pub confirm: Option<Text>,
+    pub announcement: Option<Text>,
+    #[serde(default)]
+    pub hours: Vec<Text>,
+    pub from: Option<Spanned<Datetime>>,
+    pub until: Option<Spanned<Datetime>>,
+    #[serde(default)]
+    pub duty: Vec<Duty>,
+}
+
+/// A row of a target's duty table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Duty {
+    pub numbers: Spanned<Vec<Text>>,
     #[serde(default)]
     pub hours: Vec<Text>,
     pub from: Option<Spanned<Datetime>>,

@@ -3,6 +3,7 @@
 use super::node::{Site, Sites, site_of};
 use super::numbers::first_instant;
 use super::problem::Problem;
+use super::prompts::Prompts;
 use super::schema;
 use super::source::{Check, Source, files};
 use crate::base::SiteId;
@@ -10,9 +11,11 @@ use crate::base::fact::TargetKind;
 use crate::base::hours::{Hours, Window};
 use crate::base::number::{Number, NumberKind};
 use crate::call::supervise::KEY_PARK;
-use crate::call::targets::{Target, Targets};
+use crate::call::targets::{Duty, Target, Targets};
 use crate::trunk::Dialling;
 use std::path::Path;
+use toml::Spanned;
+use toml::value::Datetime;
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const NAME_CHARACTERS_MAX: usize = 32;
@@ -20,14 +23,19 @@ const KEY_DIGITS_MAX: usize = 3;
 const NUMBERS_MAX: usize = 8;
 
 /// Reads all targets, in order of files.
-pub(super) fn read(folder: &Path, sites: Sites<'_>, dialling: &Dialling, problems: &mut Vec<Problem>) -> Targets {
+pub(super) fn read(
+    folder: &Path,
+    sites: Sites<'_>,
+    known: (&Dialling, &Prompts),
+    problems: &mut Vec<Problem>,
+) -> Targets {
     let mut targets = Targets::default();
     for (path, _) in files(folder, "toml").unwrap_or_default() {
         let Some(source) = Source::open(&path, "make it readable", problems) else { continue };
         let Some(raw) = source.read::<schema::Targets>(problems).value else { continue };
         let mut check = Check { source: &source, problems };
         for raw in &raw.target {
-            if let Some(target) = target(&mut check, raw, sites, dialling, &targets) {
+            if let Some(target) = target(&mut check, raw, sites, known, &targets) {
                 targets.list.push(target);
             }
         }
@@ -39,7 +47,7 @@ fn target(
     check: &mut Check<'_>,
     raw: &schema::Target,
     sites: Sites<'_>,
-    dialling: &Dialling,
+    (dialling, prompts): (&Dialling, &Prompts),
     others: &Targets,
 ) -> Option<Target> {
     let id = site_of(check, &raw.site, sites)?;
@@ -53,21 +61,38 @@ fn target(
         let message = format!("a second target \"{name}\" of this site");
         check.wrong(&raw.name.span(), message, "give each target a name of its own");
     }
-    let numbers = numbers(check, raw, (id, site), dialling);
+    let numbers = numbers(check, raw, &raw.numbers, (id, site), dialling);
     let key = raw.key.as_ref().map(|text| key(check, text, id, others));
     let ring_max = raw.ring_max_s.as_ref().map(|count| check.seconds(Some(count), 30, 5..=600));
     let channels = raw.channels.as_ref().map(|count| check.bounded(Some(count), 1, 1..=10_000) as u32);
-    let hours = hours(check, raw, site);
+    let hours = hours(check, (&raw.hours, raw.from.as_ref(), raw.until.as_ref()), site);
+    let duty = raw.duty.iter().map(|row| Duty {
+        numbers: self::numbers(check, raw, &row.numbers, (id, site), dialling),
+        hours: self::hours(check, (&row.hours, row.from.as_ref(), row.until.as_ref()), site),
+    });
+    let duty = duty.collect();
+    if raw.kind == TargetKind::Emergency
+        && let Some(confirm) = &raw.confirm
+    {
+        let message = "`confirm` of an emergency line: nobody presses a key there";
+        check.wrong(&confirm.span(), message, "remove it");
+    }
+    let confirm = raw.confirm.as_ref().and_then(|name| prompts.of(check, name));
+    let announcement = raw.announcement.as_ref().and_then(|name| prompts.of(check, name));
     Some(Target {
         site: id,
         title: raw.title.as_deref().map_or_else(|| name.clone(), Into::into),
         name,
         kind: raw.kind,
+        drill: raw.drill,
         numbers,
         key,
         ring_max,
         channels,
+        confirm,
+        announcement,
         hours,
+        duty,
     })
 }
 
@@ -75,13 +100,14 @@ fn target(
 fn numbers(
     check: &mut Check<'_>,
     raw: &schema::Target,
+    written: &Spanned<Vec<schema::Text>>,
     (id, site): (SiteId, &Site),
     dialling: &Dialling,
 ) -> Vec<Number> {
-    let written = raw.numbers.get_ref();
+    let (span, written) = (written.span(), written.get_ref());
     if written.is_empty() || written.len() > NUMBERS_MAX {
         let message = format!("{} numbers", written.len());
-        check.wrong(&raw.numbers.span(), message, format!("name 1 to {NUMBERS_MAX}, the first to be dialled first"));
+        check.wrong(&span, message, format!("name 1 to {NUMBERS_MAX}, the first to be dialled first"));
     }
     let mut numbers = Vec::new();
     for text in written {
@@ -97,9 +123,21 @@ fn numbers(
             let message = format!("\"{}\" is an emergency number", text.get_ref());
             check.wrong(&text.span(), message, "make it a target with kind = \"emergency\"");
         }
-        if dialling.rule(id, &number).is_none() {
-            let message = format!("no rule of dialling.toml names \"{}\" for site \"{}\"", text.get_ref(), site.code);
-            check.wrong(&text.span(), message, "add a [[rule]] that names it and its trunks");
+        match dialling.rule(id, &number) {
+            None => {
+                let message =
+                    format!("no rule of dialling.toml names \"{}\" for site \"{}\"", text.get_ref(), site.code);
+                check.wrong(&text.span(), message, "add a [[rule]] that names it and its trunks");
+            }
+            Some(rule) if rule.drill && !raw.drill => {
+                let message = format!("\"{}\" is dialled over trunks for drills", text.get_ref());
+                check.wrong(&text.span(), message, "write drill = true, or name a number that is not simulated");
+            }
+            Some(rule) if raw.drill && !rule.drill => {
+                let message = format!("\"{}\" is no simulated line: a drill would ring there", text.get_ref());
+                check.wrong(&text.span(), message, "name a number whose rule has trunks with drill = true");
+            }
+            Some(_) => {}
         }
         numbers.push(number);
     }
@@ -125,16 +163,19 @@ fn key(check: &mut Check<'_>, text: &schema::Text, site: SiteId, others: &Target
     key.into()
 }
 
-fn hours(check: &mut Check<'_>, raw: &schema::Target, site: &Site) -> Hours {
+/// Windows of the week, first day, first day beyond.
+type Dates<'a> = (&'a [schema::Text], Option<&'a Spanned<Datetime>>, Option<&'a Spanned<Datetime>>);
+
+fn hours(check: &mut Check<'_>, (windows, first, beyond): Dates<'_>, site: &Site) -> Hours {
     let zone = &site.time_zone;
-    let from = raw.from.as_ref().and_then(|date| first_instant(check, date, zone));
-    let until = raw.until.as_ref().and_then(|date| first_instant(check, date, zone));
-    if let (Some(from), Some(until), Some(date)) = (from, until, &raw.until)
+    let from = first.and_then(|date| first_instant(check, date, zone));
+    let until = beyond.and_then(|date| first_instant(check, date, zone));
+    if let (Some(from), Some(until), Some(date)) = (from, until, beyond)
         && until <= from
     {
-        check.wrong(&date.span(), "the target ends before it begins", "`until` is the first day without it");
+        check.wrong(&date.span(), "it ends before it begins", "`until` is the first day without it");
     }
-    Hours { from, until, ..week(check, &raw.hours, site) }
+    Hours { from, until, ..week(check, windows, site) }
 }
 
 /// Hours of the week, always when there are none.

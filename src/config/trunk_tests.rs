@@ -268,13 +268,31 @@ fn each_mistake_of_a_target_is_told_at_its_place_with_its_cure() {
         ("mon-fri", "mo-fr", "8:10", "is no part of a week", "mon-fri 08:00-18:00"),
         ("18:00", "08:00", "8:10", "is no part of a week", "mon-fri 08:00-18:00"),
         ("18:00", "24:30", "8:10", "is no part of a week", "mon-fri 08:00-18:00"),
-        ("hours", "from = 2026-02-01\nuntil = 2026-01-01\nhours", "9:9", "ends before it begins", "first day without"),
+        (
+            "hours",
+            "from = 2026-02-01\nuntil = 2026-01-01\nhours",
+            "9:9",
+            "it ends before it begins",
+            "first day without",
+        ),
         ("key", "colour = 1\nkey", "6:1", "colour", "key"),
+        ("key", "confirm = \"nowhere\"\nkey", "6:11", "unknown prompt \"nowhere\"", "or put nowhere.wav into"),
+        ("key", "announcement = \"nowhere\"\nkey", "6:16", "unknown prompt \"nowhere\"", "or put nowhere.wav into"),
     ] {
         let start = format!("{TARGETS}:{place}: ");
         let told = told(&GOOD.replacen(from, to, 1));
         let fits = |it: &String| it.starts_with(&start) && it.contains(message) && it.contains(cure);
         assert!(told.len() == 1 && fits(&told[0]), "{to}: {start}{message} / {cure}\n{}", told.join("\n"));
+    }
+    let row = |row: &str| told(&format!("{GOOD}[[target.duty]]\n{row}\n"));
+    for (text, place, message) in [
+        ("numbers = [\"059187654321\"]", "10:12", "no rule of dialling.toml names"),
+        ("numbers = []", "10:11", "0 numbers"),
+        ("numbers = [\"13800138000\"]\nhours = [\"nightly\"]", "11:10", "is no part of a week"),
+    ] {
+        let told = row(text);
+        assert!(told.len() == 1 && told[0].starts_with(&format!("{TARGETS}:{place}: ")), "{told:?}");
+        assert!(told[0].contains(message), "{told:?}");
     }
     for (name, key, message) in
         [("water", "*3", "a second target \"water\""), ("gas", "*2", "begin alike"), ("gas", "*21", "begin alike")]
@@ -306,4 +324,49 @@ fn each_mistake_of_a_dialling_rule_is_told_at_its_place_with_its_cure() {
         let fits = |it: &String| it.starts_with(&start) && it.contains(message) && it.contains(cure);
         assert!(told.len() == 1 && fits(&told[0]), "{to}: {start}{message} / {cure}\n{}", told.join("\n"));
     }
+}
+
+#[test]
+fn drills_and_true_lines_are_not_mixed() {
+    const TARGETS: &str = "sip-profiles/targets/fuzhou.toml";
+    const SIMULATED: &str = "sip-profiles/trunks/simulated.toml";
+    let dir = copy(false);
+    let base = BASE.replace("192.0.2.", "198.51.100.");
+    fs::write(dir.path().join(GATEWAY), BASE).unwrap();
+    fs::write(dir.path().join(SIMULATED), format!("{base}drill = true\n")).unwrap();
+    fs::create_dir_all(dir.path().join(TARGETS).parent().unwrap()).unwrap();
+    let both = RULE.replace("\"gateway\"", "\"gateway\", \"simulated\"");
+    let drill = RULE.replace("1??????????", "990119").replace("gateway", "simulated");
+    let police = RULE.replace("1??????????", "119").replace("gateway", "simulated") + "emergency = true\n";
+    for (rule, place, message, cure) in [
+        (&both, "4:22", "one for drills, one not", "for the drill trunks alone"),
+        (&police, "4:11", "an emergency would reach nobody", "without drill = true"),
+    ] {
+        fs::write(dir.path().join(DIALLING), rule).unwrap();
+        let told = problems(&dir);
+        let start = format!("{DIALLING}:{place}: ");
+        let fits = |it: &String| it.starts_with(&start) && it.contains(message) && it.contains(cure);
+        assert!(told.len() == 1 && fits(&told[0]), "{start}{message} / {cure}\n{}", told.join("\n"));
+    }
+    fs::write(dir.path().join(DIALLING), format!("{RULE}{drill}")).unwrap();
+    let target = |number: &str, more: &str| {
+        let text = format!(
+            "[[target]]\nsite = \"fuzhou\"\nname = \"fire-drill\"\nkind = \"emergency\"\nnumbers = [\"{number}\"]\n{more}"
+        );
+        fs::write(dir.path().join(TARGETS), text).unwrap();
+    };
+    for (number, more, message, cure) in [
+        ("990119", "", "is dialled over trunks for drills", "drill = true"),
+        ("13800138000", "drill = true\n", "is no simulated line", "drill = true"),
+    ] {
+        target(number, more);
+        let told = problems(&dir);
+        let start = format!("{TARGETS}:5:12: ");
+        let fits = |it: &String| it.starts_with(&start) && it.contains(message) && it.contains(cure);
+        assert!(told.len() == 1 && fits(&told[0]), "{start}{message} / {cure}\n{}", told.join("\n"));
+    }
+    target("990119", "drill = true\n");
+    let config = Config::load(&dir.path().join("jiesu.toml")).unwrap();
+    let calls = config.calls();
+    assert!(calls.targets.list[0].drill && calls.dialling.rules[1].drill && !calls.dialling.rules[0].drill);
 }

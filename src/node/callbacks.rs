@@ -236,7 +236,7 @@ fn take(wires: &Wires, wish: Wish) -> Result<(), NotTaken> {
     let setup = wires.setup.load();
     let area = setup.calls.sites.get(wish.site.index()).map_or("", |site| &site.area_code);
     let number = Number::parse(&wish.number, area)?;
-    if setup.calls.dialling.rule(wish.site, &number).is_none() {
+    if setup.calls.dialling.rule_by_hand(wish.site, &number).is_none() {
         return Err(NotTaken::NotListed);
     }
     if setup.callbacks.queue(wish.site, &wish.queue).is_none() {

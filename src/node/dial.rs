@@ -45,7 +45,7 @@ impl Node {
             let setup = wires.setup.load();
             let area = setup.calls.sites.get(site.index()).map_or("", |site| &site.area_code);
             let number = Number::parse(&number, area)?;
-            if setup.calls.dialling.rule(site, &number).is_none() {
+            if setup.calls.dialling.rule_by_hand(site, &number).is_none() {
                 return Err(NotDialled::NotListed);
             }
             // The last bits of an id are chance.

@@ -82,6 +82,7 @@ mod tests {
         let transfer = TransferView {
             target: "water".into(),
             kind: TargetKind::Utility,
+            drill: false,
             phase: ended.is_none().then_some(Phase::Dialling),
             mute: false,
             result: ended.map(|(result, _)| result),

@@ -17,6 +17,10 @@ use encoding_rs::GB18030;
 const VALUES_MAX: usize = 8;
 /// A display name longer than this is cut: it is for a screen.
 const SHOWN_CHARS_MAX: usize = 64;
+/// Header in which police lines say which ticket a call belongs to.
+const TICKET: &str = "X-Police-Ticket";
+/// Longest id of a ticket.
+const TICKET_BYTES_MAX: usize = 64;
 /// Namespaces that mean an emergency (RFC 7135 §2).
 const EMERGENCY_NAMESPACE: &[u8] = b"esnet";
 
@@ -36,9 +40,26 @@ pub(super) fn about(request: &Message, name: &[u8]) -> About {
         resource_priority: priority.and_then(text),
         emergency,
         place: place(request),
+        ticket: ticket(request),
         caller_shown: shown(name).into(),
         replaces: None,
     }
+}
+
+/// The id of the police's ticket (警单): from its own header, else from User-to-User where that says something in IA5
+/// characters (RFC 7433 §4.1, Q.931 §4.5.30).
+fn ticket(request: &Message) -> Option<Box<str>> {
+    let own = request.other(TICKET).map(<[u8]>::to_vec);
+    let said = own.or_else(|| {
+        let value = request.values(Name::UserToUser).next()?;
+        let (hex, _) = lex::split_once(value, b';')?;
+        let digits = std::str::from_utf8(hex.trim_ascii()).ok()?.strip_prefix("04")?;
+        let pair = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+        (0..digits.len()).step_by(2).map(pair).collect()
+    })?;
+    let is_id = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(byte);
+    let said = said.trim_ascii();
+    ((1..=TICKET_BYTES_MAX).contains(&said.len()) && said.iter().all(is_id)).then(|| text(said)).flatten()
 }
 
 /// A `cid:` URI only means the body.
@@ -148,6 +169,26 @@ mod tests {
         ] {
             assert_eq!(about(&invite(uri, more), b"").emergency, expected, "{uri} {more}");
         }
+    }
+
+    #[test]
+    fn a_ticket_is_an_id_in_its_own_header_or_in_user_to_user() {
+        for (more, ticket) in [
+            ("X-Police-Ticket: J3501-7\r\n", Some("J3501-7")),
+            ("x-police-ticket:  110/2026:7 \r\nUser-to-User: 0441;encoding=hex\r\n", Some("110/2026:7")),
+            ("User-to-User: 044a37;encoding=hex\r\n", Some("J7")),
+            ("User-to-User: 004a37;encoding=hex\r\n", None),
+            ("User-to-User: 044a3;encoding=hex\r\n", None),
+            ("User-to-User: 044a20;encoding=hex\r\n", Some("J")),
+            ("User-to-User: 044a2c37;encoding=hex\r\n", None),
+            ("X-Police-Ticket: \r\n", None),
+            ("X-Police-Ticket: <script>\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(about(&invite("sip:12345@b", more), b"").ticket.as_deref(), ticket, "{more}");
+        }
+        let long = format!("X-Police-Ticket: {}\r\n", "7".repeat(TICKET_BYTES_MAX + 1));
+        assert_eq!(about(&invite("sip:12345@b", &long), b"").ticket, None);
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn over(number: &str) -> Destination {
         route: None,
         from_host: "fz.cn".into(),
         user_phone: false,
-        asserts_identity: true,
+        asserted: Some("059112345".into()),
         privacy: false,
         location: None,
     }))

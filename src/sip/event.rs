@@ -212,8 +212,9 @@ pub struct OverTrunk {
     pub from_host: Box<str>,
     /// `;user=phone` behind the number.
     pub user_phone: bool,
-    /// Whether P-Asserted-Identity is written (RFC 3325 §9.1).
-    pub asserts_identity: bool,
+    /// The number in P-Asserted-Identity, where that is written (RFC 3325 §9.1): the caller's, or that of the citizen for
+    /// whom an emergency line is called.
+    pub asserted: Option<Box<str>>,
     /// Whether `Privacy: id` is written (RFC 3323 §4.2).
     pub privacy: bool,
     /// Where the call is from, when the trunk shall know it.
@@ -530,6 +531,8 @@ pub struct About {
     /// Where the caller is: the PIDF-LO of the body (RFC 4119) as one line for people, else the URI of Geolocation by which
     /// it may be asked for (RFC 6442 §4.1).
     pub place: Option<Box<str>>,
+    /// Id of the police's ticket (警单) that the call belongs to: X-Police-Ticket, else User-to-User in IA5 characters.
+    pub ticket: Option<Box<str>>,
     /// The display name for people: in UTF-8, whatever it came in.
     pub caller_shown: Box<str>,
     /// The leg this call replaces (RFC 3891), which its sender may.

@@ -16,6 +16,13 @@ pub const CIVIC_ELEMENTS: [&str; 28] = [
     "HNS", "LMK", "LOC", "FLR", "NAM", "PC", "BLD", "UNIT", "ROOM", "SEAT", "PLC", "PCN",
 ];
 
+/// Whether a text is a URI that tells a place, and may stand between angle brackets.
+pub fn is_uri(text: &str) -> bool {
+    let known = ["https:", "http:", "sip:", "sips:", "pres:"];
+    known.iter().any(|scheme| text.starts_with(scheme))
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte))
+}
+
 /// Ends an INVITE with its location and session description. `own` is our address-of-record, `tag` is ours alone.
 pub(super) fn finish(mut writer: Writer, location: &Location, (own, tag): (&str, &str), sdp: &[u8]) -> Bytes {
     // Whoever routes the call may look at it (RFC 6442 §4.2).

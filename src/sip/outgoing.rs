@@ -85,10 +85,12 @@ impl Ua {
         for hop in &binding.path {
             writer.line(Name::Route, format_args!("<{hop}>"));
         }
-        let (to, host, asserts, privacy) = match &invite.to {
-            Destination::User { user, domain } => (format!("sip:{}@{domain}", User(user)), domain, true, false),
+        let (to, host, asserted, privacy) = match &invite.to {
+            Destination::User { user, domain } => {
+                (format!("sip:{}@{domain}", User(user)), domain, Some(&invite.caller), false)
+            }
             Destination::Trunk(over) => {
-                (String::from(&*binding.uri), &over.from_host, over.asserts_identity, over.privacy)
+                (String::from(&*binding.uri), &over.from_host, over.asserted.as_ref(), over.privacy)
             }
         };
         let hidden = invite.caller.is_empty() || privacy;
@@ -99,8 +101,10 @@ impl Ua {
         } else {
             writer.address(Name::From, invite.caller_name.as_bytes(), &own, Some(tag));
         }
-        if asserts && !invite.caller.is_empty() {
-            writer.address(Name::PAssertedIdentity, invite.caller_name.as_bytes(), &own, None);
+        let person = asserted.filter(|number| !number.is_empty());
+        let person = person.map_or_else(|| own.clone(), |number| format!("sip:{}@{host}", User(number)));
+        if asserted.is_some_and(|number| !number.is_empty()) {
+            writer.address(Name::PAssertedIdentity, invite.caller_name.as_bytes(), &person, None);
         }
         writer.address(Name::To, b"", to, None);
         writer.header(Name::CallId, &**call_id);
@@ -122,7 +126,7 @@ impl Ua {
         }
         match &invite.to {
             Destination::Trunk(over) if let Some(location) = &over.location => {
-                location::finish(writer, location, (&own, tag), &invite.sdp)
+                location::finish(writer, location, (&person, tag), &invite.sdp)
             }
             Destination::User { .. } | Destination::Trunk(_) => writer.body(SDP, &invite.sdp),
         }

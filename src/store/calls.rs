@@ -79,6 +79,8 @@ pub struct CallRow {
     pub emergency: bool,
     /// Where the caller is: one line, or a URI to ask.
     pub place: Option<String>,
+    /// The police's ticket (警单) it belongs to, as an emergency line has said.
+    pub ticket: Option<String>,
     /// User-to-User as it came (RFC 7433).
     pub user_to_user: Option<String>,
 }
@@ -230,8 +232,8 @@ impl Site<'_> {
 static UPSERT: Bulk = Bulk::new(
     "INSERT INTO calls (site, id, revision, direction, caller, dialled, trunk, sip_call_id, queue, agent, offered, connected, ivr_in, \
      ivr_out, queued, assigned, ringing, answered, caller_hangup, agent_hangup, ended, end_stage, end_by, end_sip_status, \
-     end_q850, recording, order_id, caller_name, original, diverted, emergency, place, user_to_user) VALUES ",
-    33,
+     end_q850, recording, order_id, caller_name, original, diverted, emergency, place, user_to_user, ticket) VALUES ",
+    34,
     " ON CONFLICT (site, id) DO UPDATE SET revision = excluded.revision, \
      direction = excluded.direction, caller = excluded.caller, \
      dialled = excluded.dialled, trunk = excluded.trunk, sip_call_id = excluded.sip_call_id, queue = excluded.queue, \
@@ -242,7 +244,7 @@ static UPSERT: Bulk = Bulk::new(
      end_sip_status = excluded.end_sip_status, end_q850 = excluded.end_q850, recording = excluded.recording, \
      order_id = excluded.order_id, caller_name = excluded.caller_name, original = excluded.original, \
      diverted = excluded.diverted, emergency = excluded.emergency, place = excluded.place, \
-     user_to_user = excluded.user_to_user WHERE excluded.revision > calls.revision",
+     user_to_user = excluded.user_to_user, ticket = excluded.ticket WHERE excluded.revision > calls.revision",
 );
 static STORED: Bulk = Bulk::new("SELECT site, id, revision FROM calls WHERE (site, id) IN (VALUES ", 2, ")");
 static FORGET_ATTEMPTS: Bulk = Bulk::new("DELETE FROM call_attempts WHERE (site, contact) IN (VALUES ", 2, ")");
@@ -359,6 +361,7 @@ fn bind(statement: Bound, ((site, contact), call): &((&str, String), &CallRecord
         .bind(call.signalled.emergency)
         .bind(call.signalled.place.as_deref())
         .bind(call.signalled.user_to_user.as_deref())
+        .bind(call.signalled.ticket.as_deref())
 }
 
 fn bind_key(statement: Bound, (site, contact): &(&str, String)) -> Bound {

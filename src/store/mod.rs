@@ -191,7 +191,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 18] = [
+    const STEPS: [(&str, &str); 19] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
@@ -210,6 +210,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("teams", include_str!("../../migrations/0016_teams.sql")),
         ("transfer mute", include_str!("../../migrations/0017_transfer_mute.sql")),
         ("forced states", include_str!("../../migrations/0018_forced_states.sql")),
+        ("drills and tickets", include_str!("../../migrations/0019_drills_and_tickets.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

@@ -43,6 +43,10 @@ pub struct OrderRow {
     pub emergency: bool,
     /// Where the caller was, as the network told it: one line, or a URI to ask.
     pub place: Option<String>,
+    /// A simulated line was brought in: an exercise.
+    pub drill: bool,
+    /// The police's ticket (警单) it is bound to.
+    pub ticket: Option<String>,
 }
 
 /// One step of an order's life.
@@ -127,12 +131,13 @@ impl Site<'_> {
 
 static UPSERT: Bulk = Bulk::new(
     "INSERT INTO orders (site, id, revision, state, contact, recording, caller, dialled, category, agent, called, opened, \
-     answered, ended, emergency, place) VALUES ",
-    16,
+     answered, ended, emergency, place, drill, ticket) VALUES ",
+    18,
     " ON CONFLICT (site, id) DO UPDATE SET revision = excluded.revision, contact = excluded.contact, \
      recording = excluded.recording, caller = excluded.caller, dialled = excluded.dialled, category = excluded.category, \
      agent = excluded.agent, called = excluded.called, opened = excluded.opened, answered = excluded.answered, \
-     ended = excluded.ended, emergency = excluded.emergency, place = excluded.place \
+     ended = excluded.ended, emergency = excluded.emergency, place = excluded.place, drill = excluded.drill, \
+     ticket = excluded.ticket \
      WHERE excluded.revision > orders.revision",
 );
 static OPENING: Bulk = Bulk::new(
@@ -174,6 +179,8 @@ fn bind(statement: Bound, (site, order): &(&str, &OrderOpened)) -> Bound {
         .bind(order.ended.map(|wall| wall.0))
         .bind(order.emergency)
         .bind(order.place.as_deref())
+        .bind(order.drill)
+        .bind(order.ticket.as_deref())
 }
 
 /// The same whichever telling comes first: `opened` never changes between them.

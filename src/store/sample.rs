@@ -112,6 +112,7 @@ fn record(number: u32, revision: u32) -> CallRecord {
             emergency: true,
             place: Some("福建省 福州市 鼓楼区; 26.08940,119.30120 ±50 m".into()),
             user_to_user: Some("3230;encoding=hex".into()),
+            ticket: Some("J3501022026112400071".into()),
         },
     }
 }
@@ -145,6 +146,7 @@ fn transfer(number: u32, ended: bool) -> TransferRecord {
         ended: ended.then(|| at(8_000)),
         result: ended.then_some(TransferResult::Returned),
         routes: Vec::new(),
+        drill: true,
     }
 }
 
@@ -185,6 +187,8 @@ fn order(number: u32, revision: u32) -> OrderOpened {
         ended: ended.then(|| at(9_000)),
         emergency: true,
         place: Some("福建省 福州市 鼓楼区; 26.08940,119.30120 ±50 m".into()),
+        drill: true,
+        ticket: Some("J3501022026112400071".into()),
     }
 }
 

@@ -36,17 +36,19 @@ pub struct TransferRow {
     pub result: Option<String>,
     /// Every route tried, as JSON.
     pub routes: String,
+    /// It was an exercise: the target was a simulated one.
+    pub drill: bool,
 }
 
 pub(super) static FORGET: Bulk = Bulk::new("DELETE FROM call_transfers WHERE (site, contact) IN (VALUES ", 2, ")");
 pub(super) static INSERT: Bulk = Bulk::new(
     "INSERT INTO call_transfers (site, contact, position, target, kind, mode, reason, agent, started, answered, joined, \
-     mute, handed, ended, result, routes) VALUES ",
-    16,
+     mute, handed, ended, result, routes, drill) VALUES ",
+    17,
     "",
 );
 pub(super) const OF_CALL: &str = "SELECT target, kind, mode, reason, agent, started, answered, joined, mute, handed, \
-                                  ended, result, routes FROM call_transfers WHERE site = $1 AND contact = $2 ORDER BY position";
+                                  ended, result, routes, drill FROM call_transfers WHERE site = $1 AND contact = $2 ORDER BY position";
 
 /// The call's key, the place among its transfers, and the transfer.
 pub(super) type OfCall<'a> = (&'a (&'a str, String), i64, &'a TransferRecord);
@@ -70,6 +72,7 @@ pub(super) fn bind(statement: Bound, ((site, contact), position, transfer): &OfC
         .bind(ms(transfer.ended))
         .bind(transfer.result.map(|result| result.word()))
         .bind(serde_json::to_string(&transfer.routes).unwrap_or_default())
+        .bind(transfer.drill)
 }
 
 impl TransferRow {
@@ -91,6 +94,7 @@ impl TransferRow {
             handed: ms(self.handed),
             ended: ms(self.ended),
             routes,
+            drill: self.drill,
         })
     }
 }

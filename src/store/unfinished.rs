@@ -209,6 +209,7 @@ fn record(contact: ContactId, detail: CallDetail) -> CallRecord {
             emergency: row.emergency,
             place: row.place.map(Into::into),
             user_to_user: row.user_to_user.map(Into::into),
+            ticket: row.ticket.map(Into::into),
         },
     }
 }
@@ -270,6 +271,8 @@ fn opened(contact: ContactId, row: OrderRow) -> Option<OrderOpened> {
         ended: wall(row.ended),
         emergency: row.emergency,
         place: row.place.map(Into::into),
+        drill: row.drill,
+        ticket: row.ticket.map(Into::into),
     })
 }
 

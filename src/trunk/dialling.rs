@@ -26,6 +26,8 @@ pub struct Rule {
     pub caller: Number,
     /// Calls by this rule are emergencies.
     pub emergency: bool,
+    /// Its trunks lead to simulated lines: such calls are exercises (演练).
+    pub drill: bool,
     /// Where such calls are from.
     pub place: Place,
 }
@@ -95,12 +97,24 @@ impl Pattern {
     }
 }
 
+impl Rule {
+    /// Whether calls by it are made as emergencies are, be it for the exercise.
+    pub fn hurries(&self) -> bool {
+        self.emergency || self.drill
+    }
+}
+
 impl Dialling {
     /// The rule by which this number may be dialled at a site.
     pub fn rule(&self, site: SiteId, number: &Number) -> Option<&Rule> {
         let national = number.national();
         let of_site = self.rules.iter().filter(|rule| rule.site == site);
         of_site.into_iter().find(|rule| rule.numbers.iter().any(|pattern| pattern.names(number, &national)))
+    }
+
+    /// The same for whoever dials a number, or is called back: a simulated line is reached by nothing but its target.
+    pub fn rule_by_hand(&self, site: SiteId, number: &Number) -> Option<&Rule> {
+        self.rule(site, number).filter(|rule| !rule.drill)
     }
 }
 
@@ -115,6 +129,7 @@ mod tests {
             trunks: vec![TrunkId(id as u16)],
             caller: Number::parse("059112345", "591").unwrap(),
             emergency: *emergency,
+            drill: false,
             place: Place::default(),
         };
         Dialling { rules: rules.iter().enumerate().map(rule).collect() }

@@ -188,6 +188,8 @@ pub struct Profile {
     pub next_on: Vec<u16>,
     /// Every call that comes in by it is an emergency (110, 119, 120, 122).
     pub emergency: bool,
+    /// It leads to a simulated line: what is dialled over it is an exercise (演练).
+    pub drill: bool,
     /// Status for calls that come in beyond the limits.
     pub full_status: u16,
     /// How we write to it.

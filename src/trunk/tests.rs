@@ -37,6 +37,7 @@ pub(crate) fn profile(name: &str) -> Profile {
         watch: None,
         provisional_max: Duration::from_secs(2),
         provisional_max_emergency: Duration::from_secs(1),
+        drill: false,
         ring_max: Duration::from_secs(60),
         one_way_max: Duration::from_secs(600),
         codecs: vec![Codec::Pcma],

@@ -49,6 +49,8 @@ impl Draft {
             ended: None,
             emergency: call.signalled.emergency,
             place: call.signalled.place.clone(),
+            drill: false,
+            ticket: call.signalled.ticket.clone(),
         })
     }
 
@@ -66,6 +68,11 @@ impl Draft {
     /// An emergency line was to be brought in and could not be reached: whoever opens the order sees that first.
     pub fn urgent(&mut self) {
         self.0.emergency = true;
+    }
+
+    /// A simulated line is brought in: whoever opens the order sees that it is an exercise.
+    pub fn drill(&mut self) {
+        self.0.drill = true;
     }
 
     /// The call is over.

@@ -80,7 +80,7 @@ fn over_trunk_to(number: &str) -> OverTrunk {
         route: None,
         from_host: "fz.cn".into(),
         user_phone: false,
-        asserts_identity: true,
+        asserted: Some("059112345".into()),
         privacy: false,
         location: None,
     }

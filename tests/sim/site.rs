@@ -203,6 +203,7 @@ pub fn trunks() -> TrunkTable {
         codecs: vec![Codec::Pcma, Codec::Pcmu],
         next_on: Vec::new(),
         emergency: false,
+        drill: false,
         full_status: 503,
         wording: Wording::default(),
     };

@@ -355,6 +355,12 @@ impl Phone {
         })
     }
 
+    /// The first sound of each packet that came after `since`.
+    pub fn sounds_since(&self, since: Instant) -> Vec<u8> {
+        let heard = self.shared.heard.lock().unwrap();
+        heard.iter().filter(|it| it.at > since).map(|it| it.sound).collect()
+    }
+
     /// The last packet that came before `until`.
     pub fn last_before(&self, until: Instant) -> Heard {
         let heard = self.shared.heard.lock().unwrap();

@@ -46,7 +46,7 @@ function showSignIn(refused) {
   stop?.abort();
   sessionStorage.removeItem(KEPT);
   player.clear();
-  at("board").hidden = at("sign-out").hidden = at("link").hidden = at("lost").hidden = true;
+  at("board").hidden = at("sign-out").hidden = at("link").hidden = at("lost").hidden = at("alerts").hidden = true;
   at("sign-in").hidden = false;
   at("refused").hidden = !refused;
   at("refused").textContent = word("refused");
@@ -85,6 +85,7 @@ function later() {
 function draw() {
   drawLink();
   drawSites();
+  drawAlerts();
   drawCalls();
   drawAgents();
   drawOwn();
@@ -109,12 +110,28 @@ function drawSites() {
   }));
 }
 
+/** What is under way with somebody who is brought in, or what is left to do by hand. */
+function transferred({ transfer }) {
+  if (!transfer || !(transfer.phase || transfer.dial)) return null;
+  const step = transfer.phase ? word(transfer.phase) : `${word("dialByHand")} ${transfer.dial}`;
+  return [transfer.drill && word("drill"), `→ ${transfer.target}`, step].filter(Boolean).join(" ");
+}
+
+/** Emergencies are above everything else; a reader that speaks says each once. */
+function drawAlerts() {
+  const urgent = [...board.calls.values()].filter((call) => call.transfer?.kind === "emergency" && transferred(call));
+  const lines = urgent.map((call) => [call.site, word("alertEmergency"), transferred(call), number(call.caller), call.agent && `${word("agent")} ${call.agent}`].filter(Boolean).join(" · "));
+  at("alerts").hidden = lines.length === 0;
+  if (lines.join("\n") === [...at("alerts").children].map((line) => line.textContent).join("\n")) return;
+  at("alerts").replaceChildren(...lines.map((line, place) => h("li", { class: urgent[place].transfer.drill ? "banner drill" : "banner" }, line)));
+}
+
 function drawCalls() {
   const calls = [...board.calls.values()].sort((one, other) => one.offered - other.offered);
   at("calls").replaceChildren(...calls.map((call) => {
     const reached = STEPS.indexOf(call.stage);
     const kind = CALL_CLASSES[call.stage];
-    const about = [call.site, call.dialled.replace(/^\+86/, "0"), call.queue, call.agent && `${word("agent")} ${call.agent}`];
+    const about = [call.site, call.dialled.replace(/^\+86/, "0"), call.queue, call.agent && `${word("agent")} ${call.agent}`, transferred(call)];
     return h("li", { class: "call" },
       h("span", { class: `stage ${kind}` }, icon(CALL_ICONS[call.stage]), word(call.stage)),
       h("span", { class: "who" }, number(call.caller)),

@@ -18,6 +18,7 @@ const WORDS = {
     phoneUp: "话机已注册", phoneDown: "话机未注册", user: "用户名", password: "密码", domain: "域 / 服务器", proxy: "出站代理", dial: "拨打",
     phone: "话机", ready_do: "示闲", not_ready_do: "示忙", state: "状态", refusedDo: "没有成功", site: "站点", unanswered: "未接通",
     by_caller: "市民挂机", by_agent: "话务员挂机", by_flow: "流程结束", by_refused: "拒绝", by_operator: "人工拆线", by_network: "网络中断", by_fault: "故障",
+    alertEmergency: "正在接入紧急线路", drill: "演练", dialByHand: "线路未接通，请人工拨打", dialling: "呼叫中", consulting: "咨询中", joined: "三方通话", handed: "已转交",
     said_offered: "新来电", said_talking: "已接通", said_ringing: "正在振铃", ago: "分钟前", now: "现在", hidden: "号码未显示",
   },
   en: {
@@ -37,6 +38,7 @@ const WORDS = {
     phoneUp: "phone registered", phoneDown: "phone not registered", user: "User", password: "Password", domain: "Domain / server", proxy: "Outbound proxy", dial: "Dial",
     phone: "Phone", ready_do: "Ready", not_ready_do: "Not ready", state: "State", refusedDo: "It did not work", site: "Site", unanswered: "unanswered",
     by_caller: "citizen hung up", by_agent: "agent hung up", by_flow: "flow ended", by_refused: "refused", by_operator: "ended by hand", by_network: "network", by_fault: "fault",
+    alertEmergency: "Emergency line being brought in", drill: "DRILL", dialByHand: "not reached: dial by hand", dialling: "dialling", consulting: "consulting", joined: "three-way", handed: "handed over",
     said_offered: "New call", said_talking: "Answered", said_ringing: "Ringing", ago: "min ago", now: "now", hidden: "number withheld",
   },
 };

@@ -137,11 +137,15 @@ fn water(site: u16) -> Target {
         name: "water".into(),
         title: "自来水".into(),
         kind: TargetKind::Utility,
+        drill: false,
         numbers: vec![Number::parse("059196110", "").unwrap()],
         key: Some("*2".into()),
         ring_max: None,
         channels: None,
+        confirm: None,
+        announcement: None,
         hours: Hours { until: (site == 1).then_some(Wall(1)), ..Hours::default() },
+        duty: Vec::new(),
     }
 }
 
@@ -185,6 +189,27 @@ fn configuration() -> Delta {
     Delta::Configure { calls: Arc::new(calls), acd: vec![acd(0, "fz-general"), acd(1, "ly-general")] }
 }
 
+fn opened(site: u16, agent: &str) -> OrderOpened {
+    OrderOpened {
+        order: order(site),
+        revision: 1,
+        contact: contact(site),
+        recording: Some(recording(site)),
+        caller: CALLER.into(),
+        dialled: "12345".into(),
+        category: "".into(),
+        agent: Some(agent.into()),
+        called: Wall(4_000),
+        opened: Wall(5_000),
+        answered: None,
+        ended: None,
+        emergency: false,
+        place: None,
+        drill: false,
+        ticket: None,
+    }
+}
+
 fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
     let call = CallRecord {
         contact: contact(site),
@@ -207,22 +232,6 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
         recording: Some(recording(site)),
         order: Some(order(site)),
         signalled: Signalled::default(),
-    };
-    let opened = OrderOpened {
-        order: order(site),
-        revision: 1,
-        contact: contact(site),
-        recording: Some(recording(site)),
-        caller: CALLER.into(),
-        dialled: "12345".into(),
-        category: "".into(),
-        agent: Some(agent.into()),
-        called: Wall(4_000),
-        opened: Wall(5_000),
-        answered: None,
-        ended: None,
-        emergency: false,
-        place: None,
     };
     let finished = RecordingFinished {
         ended: Wall(9_000),
@@ -249,7 +258,7 @@ fn facts(site: u16, code: &str, agent: &str) -> Vec<Stamped> {
     };
     let all = [
         Fact::Call(call.into()),
-        Fact::Order(opened.into()),
+        Fact::Order(opened(site, agent).into()),
         Fact::Recording(recorded.into()),
         Fact::Audit(act.into()),
     ];

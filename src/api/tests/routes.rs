@@ -166,8 +166,8 @@ async fn a_transfer_is_judged_by_its_call_and_refused_with_the_reason() {
     assert_eq!(asked.into_iter().skip(2).map(|it| it.2).collect::<Vec<_>>(), [Ask::Join, Ask::Complete, Ask::Cancel]);
     let shown = site.ask(Method::GET, "/targets", "fz-team_lead", "").await.json();
     let last = json!({ "at": 6_000, "result": "unreachable", "status": 503 });
-    let water = json!({ "name": "water", "title": "自来水", "kind": "utility", "key": "*2", "open": true,
-        "light": "unreachable", "why": "last_try", "since": 6_000, "running": 1, "last": last });
+    let water = json!({ "name": "water", "title": "自来水", "kind": "utility", "drill": false, "key": "*2",
+        "open": true, "light": "unreachable", "why": "last_try", "since": 6_000, "running": 1, "last": last });
     assert_eq!(shown["items"], json!([water]));
 }
 

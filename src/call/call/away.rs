@@ -80,7 +80,7 @@ impl Call {
         let (Some((queue, priority)), Some(_)) = (self.queue, self.callbacks()) else { return false };
         let site = self.site();
         let Ok(number) = Number::parse(&self.book.record.caller, &site.area_code) else { return false };
-        if self.settings.dialling.rule(self.site, &number).is_none() {
+        if self.settings.dialling.rule_by_hand(self.site, &number).is_none() {
             return false;
         }
         let (contact, asked) = (self.book.contact(), self.book.time(now));

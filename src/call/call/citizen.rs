@@ -139,6 +139,9 @@ impl Call {
         if self.is_beside(leg) {
             return self.supervisor_key(now, digit, out);
         }
+        if self.target_key(now, leg, digit, out) {
+            return;
+        }
         let is_agent = matches!(self.state, State::Talking { leg: agent, .. } if agent == leg);
         if is_agent && self.agent_key(now, digit, fresh, out) {
             return;
@@ -162,6 +165,8 @@ impl Call {
             State::Ivr { .. } | State::Asked { .. } => self.flow_event(now, ivr::event::Event::Played, out),
             State::Waiting | State::Ringing { .. } | State::Aside(_) => self.music(out),
             State::Apologising => self.end(now, EndedBy::Flow, NORMAL, out),
+            // What a citizen who is left aside hears first.
+            State::Talking { .. } | State::Handed if self.room.has_music() => self.music(out),
             State::Opening { .. } | State::Connecting | State::Talking { .. } | State::Handed | State::Ending => {}
         }
     }

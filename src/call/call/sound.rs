@@ -7,7 +7,7 @@ use crate::base::LegId;
 use crate::base::fact::TransferMode;
 use crate::call::event::Command;
 use crate::call::leg::Dialog;
-use crate::call::transfer::Phase;
+use crate::call::transfer::{Phase, Transfer};
 use crate::media::event::{Action as Media, Parties, Party};
 use crate::media::tone::Tone;
 
@@ -51,7 +51,7 @@ impl Seats {
 
 impl Room {
     /// Whether the citizen hears music in it.
-    fn has_music(self) -> bool {
+    pub(super) fn has_music(self) -> bool {
         match self {
             Room::Music | Room::Ringback(_) | Room::Aside(..) => true,
             Room::Alone | Room::Two(_) | Room::Three(..) => false,
@@ -161,7 +161,10 @@ impl Call {
             Room::Alone | Room::Two(_) | Room::Three(..) => {}
             Room::Music | Room::Ringback(_) | Room::Aside(..) => {
                 if !had.has_music() && self.citizen.dialog != Dialog::Gone {
-                    self.music(out);
+                    match self.transfer.as_ref().and_then(Transfer::announcement) {
+                        Some(prompt) => self.play(vec![prompt], false, out),
+                        None => self.music(out),
+                    }
                 }
             }
         }

@@ -12,7 +12,7 @@ use crate::base::{AgentId, LegId, Mono, Now, RecordingId, TrunkId};
 use crate::call::calls::TRANSFER_REFUSED;
 use crate::call::event::Command;
 use crate::call::leg::Dialog;
-use crate::call::reach::{Progress, Reach};
+use crate::call::reach::{Behalf, Progress, Reach};
 use crate::call::supervise::{self, KEY_PARK};
 use crate::call::targets::Target;
 use crate::call::transfer::{
@@ -120,7 +120,7 @@ impl Call {
         let is = |target: &&Target| {
             *target.name == *text
                 || target.key.as_deref() == Some(text)
-                || number.as_ref().is_some_and(|number| target.numbers.contains(number))
+                || number.as_ref().is_some_and(|number| target.has(number))
         };
         self.settings.targets.of(self.site).find(is).map(|target| target.name.clone())
     }
@@ -169,10 +169,14 @@ impl Call {
             ended: None,
             result: None,
             routes: Vec::new(),
+            drill: target.drill,
         };
         let of = self.of_transfer(leg);
         let transfer = Transfer::begin(now, (target, mode), of, tracks, out).ok_or(NotTransferred::NotListed)?;
         self.transfer = Some(transfer);
+        if record.drill {
+            self.book.drill();
+        }
         self.book.record.transfers.push(record);
         self.book.tell(out);
         Ok(())
@@ -180,7 +184,9 @@ impl Call {
 
     pub(in crate::call) fn of_transfer(&self, holder: LegId) -> Of {
         let (settings, contact, clock) = (self.settings.clone(), self.book.contact(), self.book.clock());
-        Of { holder, citizen: self.citizen.id, settings, contact, clock }
+        let record = &self.book.record;
+        let behalf = Behalf { number: Number::parse(&record.caller, "").ok(), place: record.signalled.place.clone() };
+        Of { holder, citizen: self.citizen.id, settings, contact, clock, behalf }
     }
 
     /// A digit of the agent's: keys ask for targets, and hang them up. Whether it is a part of a key.
@@ -285,7 +291,19 @@ impl Call {
 
     /// The target's deadline came.
     pub(in crate::call) fn target_expired(&mut self, now: Now, out: &mut Vec<Command>) {
-        self.step(now, out, |reach, out| reach.expired(now, out));
+        let overdue = self.transfer.as_ref().is_some_and(|transfer| transfer.is_overdue(now.mono));
+        self.step(now, out, |reach, out| if overdue { Progress::Lost } else { reach.expired(now, out) });
+    }
+
+    /// A key of one who has answered, and is to say so. Whether it was for that.
+    pub(in crate::call) fn target_key(&mut self, now: Now, leg: LegId, digit: u8, out: &mut Vec<Command>) -> bool {
+        let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.asks(leg)) else { return false };
+        if transfer.is_confirmed_by(digit, out) {
+            self.target_answered(now, out);
+            self.sound(out);
+            self.show(now, out);
+        }
+        true
     }
 
     /// The dialog of a leg of the transfer is over.
@@ -456,8 +474,8 @@ impl Call {
 impl Call {
     /// Nobody could be reached.
     fn target_unreached(&mut self, now: Now, result: TransferResult, out: &mut Vec<Command>) {
-        let emergency = self.transfer.as_ref().is_some_and(Transfer::is_emergency);
-        if emergency {
+        let urgent = |transfer: &Transfer| transfer.is_emergency() && !transfer.is_drill();
+        if self.transfer.as_ref().is_some_and(urgent) {
             self.book.urgent();
         }
         self.transfer_over(now, result, out);
@@ -554,6 +572,7 @@ impl Call {
             result: record.result,
             ended: record.ended,
             status: record.result.and_then(|_over| record.routes.last()?.sip_status),
+            drill: record.drill,
             dial: self.dial_by_hand.clone(),
         })
     }

@@ -371,6 +371,7 @@ impl Outbound {
             ring_max: None,
             contact: self.book.contact(),
             clock: self.book.clock(),
+            behalf: None,
         };
         let agent = self.book.record.agent.clone().unwrap_or_default();
         self.tell_callback(Step::AgentThere { agent }, out);

@@ -263,7 +263,7 @@ impl Calls {
     ) -> Result<(Rule, Book), (u16, u8)> {
         let agent = self.settings.agents.get(dial.agent.index()).and_then(Option::as_ref);
         let agent = agent.filter(|agent| agent.site == dial.site).map(|agent| agent.name.clone());
-        let rule = self.settings.dialling.rule(dial.site, &dial.number).cloned();
+        let rule = self.settings.dialling.rule_by_hand(dial.site, &dial.number).cloned();
         let mut book = Book::open(Arrival {
             contact: dial.contact,
             site: dial.site,

@@ -60,6 +60,7 @@ fn rule(numbers: &[&str], trunks: &[u16], emergency: bool) -> Rule {
         trunks: trunks.iter().copied().map(TrunkId).collect(),
         caller: Number::parse("059112345", "591").unwrap(),
         emergency,
+        drill: false,
         place: Place { uri: Some("https://lis.example/1".into()), civic: vec![("country".into(), "CN".into())] },
     }
 }

@@ -26,6 +26,7 @@ fn house() -> Settings {
         trunks: vec![TrunkId(0)],
         caller: Number::parse("059112345", "").unwrap(),
         emergency: false,
+        drill: false,
         place: Place::default(),
     };
     settings.dialling = Arc::new(Dialling { rules: vec![rule] });
@@ -34,11 +35,15 @@ fn house() -> Settings {
         name: "water".into(),
         title: "water".into(),
         kind: crate::base::fact::TargetKind::Utility,
+        drill: false,
         numbers: vec![Number::parse("059196110", "").unwrap()],
         key: None,
         ring_max: None,
         channels: None,
+        confirm: None,
+        announcement: None,
         hours: Hours::default(),
+        duty: Vec::new(),
     };
     settings.targets = Arc::new(Targets { list: vec![target] });
     settings

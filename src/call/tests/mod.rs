@@ -3,11 +3,13 @@
 mod after;
 mod away;
 mod comfort;
+mod emergency;
 mod histories;
 mod leg;
 mod mute;
 mod preferred;
 mod quality;
+mod reached;
 mod second;
 mod silence;
 mod supervise;

@@ -2,22 +2,24 @@
 //! follows who hears whom.
 
 use super::*;
-use crate::base::fact::{TargetKind, TransferMode, TransferRecord, TransferResult};
-use crate::base::hours::Hours;
+use crate::base::fact::{OrderOpened, TargetKind, TransferMode, TransferRecord, TransferResult};
+use crate::base::hours::{Hours, Window};
 use crate::base::{Mint, TrunkId};
 use crate::call::supervise::NotDone;
-use crate::call::targets::{Target, Targets};
+use crate::call::targets::{Duty, Target, Targets};
 use crate::call::transfer::{Ask, NotTransferred, Phase, REASON_CHARACTERS_MAX};
 use crate::media::event::{HeardBy, Party};
 use crate::sip::event::Invite;
 use crate::trunk::dialling::{Pattern, Place, Rule};
-use crate::trunk::event::Settings as TrunkTable;
+use crate::trunk::event::{Geolocation, Profile, Settings as TrunkTable};
 use crate::trunk::tests::profile;
 use crate::trunk::{Dialling, Trunks};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const FAR: &[u8] =
     b"v=0\r\no=- 3 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 6000 RTP/AVP 8\r\n";
+pub(super) const CONFIRM: PromptId = PromptId(50);
+pub(super) const PLEASE_HOLD: PromptId = PromptId(51);
 const CANDIDATE: &str = "192.0.2.100:10000";
 
 /// Who hears whom, as the media plane would have it.
@@ -70,10 +72,8 @@ impl Ears {
                     false => self.seat(&seated),
                 }
             }
-            Media::Play { leg, repeat, .. } | Media::Tone { leg, repeat, .. } => match repeat {
-                true => _ = self.plays.insert(*leg),
-                false => _ = self.plays.remove(leg),
-            },
+            // What does not repeat is followed by the music when it has come to its end.
+            Media::Play { leg, .. } | Media::Tone { leg, .. } => _ = self.plays.insert(*leg),
             Media::Stop { leg } => _ = self.plays.remove(leg),
             Media::Close { leg } => {
                 self.part(*leg);
@@ -106,6 +106,8 @@ pub(super) struct House {
     pub(super) leases: u64,
     /// INVITEs over trunks, oldest first.
     pub(super) invited: Vec<(LegId, u16)>,
+    /// The newest of them.
+    pub(super) sent: Option<Invite>,
     pub(super) answer: Option<Result<(), NotTransferred>>,
     pub(super) done: Option<Result<(), NotDone>>,
     /// INVITEs to agents, oldest first.
@@ -113,6 +115,7 @@ pub(super) struct House {
     /// Calls of the agent's phone to targets, oldest first.
     pub(super) dialled: Vec<LegId>,
     pub(super) record: Option<CallRecord>,
+    pub(super) order: Option<OrderOpened>,
 }
 
 fn target(name: &str, kind: TargetKind, numbers: &[&str], key: Option<&str>) -> Target {
@@ -121,35 +124,61 @@ fn target(name: &str, kind: TargetKind, numbers: &[&str], key: Option<&str>) -> 
         name: name.into(),
         title: name.into(),
         kind,
+        drill: name == "drill",
         numbers: numbers.iter().map(|number| Number::parse(number, "591").unwrap()).collect(),
         key: key.map(Into::into),
         ring_max: Some(Duration::from_secs(20)),
         channels: None,
+        confirm: None,
+        announcement: None,
         hours: Hours::default(),
+        duty: Vec::new(),
     }
 }
 
 fn house_settings() -> (Arc<Settings>, Arc<TrunkTable>) {
-    let rule = |numbers: &[&str], emergency| Rule {
+    let rule = |numbers: &[&str], emergency, trunks: &[u16]| Rule {
         site: SiteId(0),
         numbers: numbers.iter().map(|text| Pattern::parse(text).unwrap()).collect(),
-        trunks: vec![TrunkId(0), TrunkId(1)],
+        trunks: trunks.iter().copied().map(TrunkId).collect(),
         caller: Number::parse("059112345", "591").unwrap(),
         emergency,
-        place: Place::default(),
+        drill: trunks.contains(&2),
+        place: here(),
     };
-    let trunks = Arc::new(TrunkTable { trunks: vec![profile("a"), profile("b")], seed: [1, 2] });
+    let mut list = ["a", "b", "simulated"].map(profile).to_vec();
+    list.iter_mut().for_each(|trunk| trunk.wording.asserts_identity = true);
+    (list[0].wording.geolocation, list[1].wording.geolocation) = (Geolocation::Body, Geolocation::Header);
+    list[2] = Profile { drill: true, wording: list[0].wording.clone(), ..list[2].clone() };
+    let trunks = Arc::new(TrunkTable { trunks: list, seed: [1, 2] });
     let expired = Hours { until: Some(Wall(1)), ..Hours::default() };
+    let confirm = Some(CONFIRM);
+    let mobile = Target { confirm, ..target("mobile", TargetKind::Expert, &["059113800001", "059113800002"], None) };
+    let row = |minutes: std::ops::Range<u16>, number: &str| Duty {
+        numbers: vec![Number::parse(number, "591").unwrap()],
+        hours: Hours {
+            windows: vec![Window { weekdays: 127, from_min: minutes.start, until_min: minutes.end }],
+            ..Hours::default()
+        },
+    };
+    let duty = vec![row(0..10, "059112301"), row(10..20, "059112302")];
+    let duty =
+        Target { announcement: Some(PLEASE_HOLD), duty, ..target("duty", TargetKind::Expert, &["059112300"], None) };
     let list = vec![
         target("fire", TargetKind::Emergency, &["119"], Some("*9")),
         target("water", TargetKind::Utility, &["059196110"], Some("*21")),
         target("social", TargetKind::SubCenter, &["059112333", "059112334"], None),
         Target { hours: expired, ..target("old", TargetKind::SubCenter, &["059112333"], Some("*3")) },
         target("abroad", TargetKind::Expert, &["02012345678"], None),
+        mobile,
+        duty,
+        target("drill", TargetKind::Emergency, &["0591990119"], Some("*8")),
     ];
+    let exercise = rule(&["0591990119"], false, &[2]);
+    let rules = vec![rule(&["119"], true, &[0, 1]), exercise, rule(&["0591*"], false, &[0, 1])];
     let settings = Settings {
         trunks: trunks.clone(),
-        dialling: Arc::new(Dialling { rules: vec![rule(&["119"], true), rule(&["0591*"], false)] }),
+        dialling: Arc::new(Dialling { rules }),
         targets: Arc::new(Targets { list }),
         agents: ["1001", "1002", "1003"]
             .map(|name| Some(AgentIdentity { site: SiteId(0), name: name.into(), team: "".into() }))
@@ -159,9 +188,21 @@ fn house_settings() -> (Arc<Settings>, Arc<TrunkTable>) {
     (Arc::new(settings), trunks)
 }
 
+/// Where those who answer sit.
+fn here() -> Place {
+    let civic = [("country", "CN"), ("A1", "福建省"), ("A3", "福州市"), ("A4", "鼓楼区"), ("RD", "五四路")];
+    let civic = civic.map(|(element, value)| (element.into(), value.into())).to_vec();
+    Place { uri: Some("https://lis.example/fuzhou".into()), civic }
+}
+
 impl House {
     /// A citizen and an agent talk.
     pub(super) fn new() -> House {
+        House::called("13800138000", About::default())
+    }
+
+    /// The same, with what their network said of them.
+    pub(super) fn called(caller: &str, about: About) -> House {
         let (settings, trunks) = house_settings();
         let calls = Calls::new(ShardId(0), Mint::new(0, [1, 2]), settings.clone());
         let mut house = House {
@@ -174,22 +215,24 @@ impl House {
             agent: LegId(0),
             leases: 0,
             invited: Vec::new(),
+            sent: None,
             answer: None,
             done: None,
             rung: Vec::new(),
             dialled: Vec::new(),
             record: None,
+            order: None,
         };
         let arrived = house.tell(Event::Sip(Notice::Incoming(Box::new(Incoming {
             leg: CITIZEN,
             source: Source::Trunk("elsewhere".into()),
             call_id: "call-1".into(),
             dialled: "12345".into(),
-            caller: "13800138000".into(),
+            caller: caller.into(),
             caller_name: Bytes::new(),
             sdp: Some(Bytes::from_static(OFFER)),
             flow: Flow { listener: 0, connection: 0, peer: "192.0.2.1:5060".parse().unwrap() },
-            about: About::default(),
+            about,
         }))));
         house.call = views(&arrived)[0].call;
         house.sip(Notice::Acknowledged { leg: CITIZEN, sdp: None });
@@ -257,12 +300,16 @@ impl House {
             }
             Command::Media(action) => self.ears.follow(action),
             Command::Sip(Sip::Invite(invite)) => match &invite.to {
-                Destination::Trunk(over) => self.invited.push((invite.leg, over.trunk.0)),
+                Destination::Trunk(over) => {
+                    self.invited.push((invite.leg, over.trunk.0));
+                    self.sent = Some((**invite).clone());
+                }
                 _ => self.rung.push((**invite).clone()),
             },
             Command::TransferAnswered { answer, .. } => self.answer = Some(*answer),
             Command::Intervened { answer, .. } => self.done = Some(*answer),
             Command::Fact { fact: Fact::Call(record), .. } => self.record = Some((**record).clone()),
+            Command::Fact { fact: Fact::Order(order), .. } => self.order = Some((**order).clone()),
             _ => {}
         }
     }

@@ -142,7 +142,7 @@ impl Bench {
             route: None,
             from_host: "fz.cn".into(),
             user_phone: false,
-            asserts_identity: true,
+            asserted: Some("059112345".into()),
             privacy: false,
             location: None,
         };

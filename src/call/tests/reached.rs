@@ -1,0 +1,126 @@
+//! Who answers for a target: one who confirms it by a key, and whoever is on duty; and what the citizen hears meanwhile.
+
+use super::transfer::{CONFIRM, FAR, House, PLEASE_HOLD};
+use super::*;
+use crate::base::fact::{TransferMode, TransferResult};
+use crate::call::transfer::Ask;
+
+fn plays(out: &[Command], leg: LegId) -> Option<(Vec<PromptId>, bool)> {
+    media(out).into_iter().rev().find_map(|action| match action {
+        Media::Play { leg: on, prompts, repeat, .. } if *on == leg => Some((prompts.clone(), *repeat)),
+        _ => None,
+    })
+}
+
+fn press(house: &mut House, leg: LegId, digit: u8) {
+    house.tell(Event::Media(Heard::Digit { leg, digit }));
+}
+
+#[test]
+fn who_answers_is_there_when_they_have_pressed_the_key() {
+    for (mode, dialling, there) in
+        [(TransferMode::Conference, 'D', 'J'), (TransferMode::Consult, 's', 'C'), (TransferMode::Blind, 's', 'X')]
+    {
+        let mut house = House::new();
+        house.start("mobile", mode).unwrap();
+        let far = house.far();
+        let out = house.far_answers();
+        assert_eq!(plays(&out, far), Some((vec![CONFIRM], true)), "asked until they press");
+        assert_eq!((house.letter(), house.last().answered), (dialling, None), "{mode:?}: nobody is there yet");
+        assert!(house.ears.with(CITIZEN) != [far] && !house.ears.with(far).contains(&CITIZEN));
+        press(&mut house, far, b'5');
+        assert_eq!(house.letter(), dialling, "another key");
+        press(&mut house, far, b'1');
+        assert_eq!(house.letter(), there, "{mode:?}");
+        assert!(house.last().answered.is_some() && !house.ears.plays.contains(&far));
+    }
+}
+
+#[test]
+fn a_voice_mail_is_nobody_and_the_next_number_is_dialled() {
+    let mut house = House::new();
+    house.start("mobile", TransferMode::Blind).unwrap();
+    let first = house.far();
+    house.far_answers();
+    house.pass(Duration::from_millis(14_900));
+    assert_eq!(house.invited.len(), 1);
+    let out = house.pass(Duration::from_millis(200));
+    let byes = sip(&out).into_iter().any(|action| matches!(action, Sip::HangUp { leg, .. } if *leg == first));
+    assert!(byes && house.invited.len() == 2, "hung up, and the second number is dialled");
+    press(&mut house, first, b'1');
+    assert_eq!(house.letter(), 's', "too late");
+    let second = house.far();
+    house.sip(Notice::Answered { leg: second, sdp: Bytes::from_static(FAR) });
+    house.bye(second);
+    assert_eq!(
+        (house.letter(), house.last().result),
+        ('T', Some(TransferResult::NoAnswer)),
+        "who hangs up is not there"
+    );
+    assert_eq!(house.used(), 0, "no channel is left behind");
+    assert_eq!(house.ears.with(CITIZEN), [house.agent]);
+}
+
+#[test]
+fn every_way_out_of_the_question_leaves_the_citizen_served() {
+    type Act = fn(&mut House);
+    let ways: [(&str, Act, &str); 6] = [
+        ("cancel", |h| _ = h.ask(Ask::Cancel), "TT"),
+        ("the agent hangs up", |h| _ = h.bye(h.agent), "BB"),
+        ("the citizen hangs up", |h| _ = h.bye(CITIZEN), "EE"),
+        ("complete", |h| _ = h.ask(Ask::Complete), "ss"),
+        (
+            "the port is lost",
+            |h| _ = h.tell(Event::Media(Heard::Closed { leg: h.far(), counters: Default::default() })),
+            "Ds",
+        ),
+        ("a crash", |h| h.crash(true, |_| true), "TT"),
+    ];
+    for (name, act, expected) in ways {
+        for (mode, expected) in [TransferMode::Conference, TransferMode::Consult].into_iter().zip(expected.chars()) {
+            let mut house = House::new();
+            house.start("mobile", mode).unwrap();
+            house.far_answers();
+            act(&mut house);
+            assert_eq!(house.letter(), expected, "{name}, {mode:?}");
+        }
+    }
+}
+
+#[test]
+fn whoever_is_on_duty_is_dialled() {
+    // Ten minutes after midnight UTC, 1970-01-01, and so on; `House` begins 1,000 s after it.
+    for (pass_s, number) in [(0, "059112302"), (240, "059112300")] {
+        let mut house = House::new();
+        house.pass(Duration::from_secs(pass_s));
+        house.start("duty", TransferMode::Consult).unwrap();
+        let invite = house.sent.take().expect("an INVITE");
+        let Destination::Trunk(over) = &invite.to else { panic!("over a trunk") };
+        assert_eq!(&*over.number, number, "after {pass_s} s");
+    }
+}
+
+#[test]
+fn who_is_left_aside_hears_why_and_then_music() {
+    let mut house = House::new();
+    let started = house.tell(Event::Transfer {
+        call: house.call,
+        by: None,
+        ask: Ask::Start { target: "duty".into(), mode: TransferMode::Consult, reason: "needs help".into() },
+        ticket: 1,
+    });
+    assert_eq!(plays(&started, CITIZEN), Some((vec![PLEASE_HOLD], false)));
+    let play = media(&started).into_iter().find_map(|action| match action {
+        Media::Play { leg: CITIZEN, play, .. } => Some(*play),
+        _ => None,
+    });
+    let play = play.expect("an announcement");
+    let after = house.tell(Event::Media(Heard::Played { leg: CITIZEN, play }));
+    let (music, repeat) = plays(&after, CITIZEN).expect("music");
+    assert!(repeat && music != [PLEASE_HOLD]);
+    house.far_answers();
+    assert_eq!(house.letter(), 'C');
+    house.ask(Ask::Cancel).unwrap();
+    let late = house.tell(Event::Media(Heard::Played { leg: CITIZEN, play }));
+    assert!(plays(&late, CITIZEN).is_none() && house.ears.with(CITIZEN) == [house.agent], "an end that comes late");
+}
