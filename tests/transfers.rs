@@ -21,6 +21,9 @@ const GAP_MAX: Duration = Duration::from_millis(20 + 60);
 /// The trunk of exercises, where there is one.
 const SIMULATED: &str = "sip-profiles/trunks/simulated.toml";
 
+/// Rules of a test, beside those of the house.
+const MORE_RULES: &str = "sip-profiles/more-rules";
+
 /// A hotline with a carrier for citizens at 127.0.0.9, two trunks out, and targets.
 pub fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
     folder.edit("sip-profiles/trunks/carrier.toml", "\"127.0.0.0/8\", \"::1\"", "\"127.0.0.9\"");
@@ -37,10 +40,11 @@ pub fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
     let exercise = rule("[\"990119\"]", false).replace("\"a\", \"b\"", "\"simulated\"");
     let is_simulated = folder.path().join(SIMULATED).exists();
     let rules = [rule("[\"119\"]", true), rule("[\"0591*\"]", false)];
+    let more = std::fs::read_to_string(folder.path().join(MORE_RULES)).unwrap_or_default();
     write(
         &folder,
         "sip-profiles/dialling.toml",
-        &[rules[0].as_str(), rules[1].as_str(), if is_simulated { exercise.as_str() } else { "" }].concat(),
+        &[rules[0].as_str(), rules[1].as_str(), if is_simulated { exercise.as_str() } else { "" }, &more].concat(),
     );
     write(
         &folder,
@@ -240,6 +244,58 @@ fn an_exercise_is_marked_from_the_invitation_to_the_order() {
     let by_hand = json!({ "agent": "1001", "number": "990119" });
     let refused = talk.hotline.lead.post_json("/calls", &by_hand);
     assert_eq!(refused.status, 403, "nobody dials a simulated line by hand: {}", refused.body);
+}
+
+#[test]
+fn ten_experts_are_rung_together_and_the_first_who_answers_has_the_citizen() {
+    let folder = folder();
+    folder.edit("sip-profiles/queues.toml", "ring_max_s = 3", "ring_max_s = 20");
+    let nowhere: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    let expert = |nth: usize| Phone::at(&format!("127.0.0.{}", 20 + nth), nowhere, "expert", wav::to_alaw(TARGET));
+    let mut experts: Vec<Phone> = (0..10).map(expert).collect();
+    let mut rules = String::new();
+    for (nth, expert) in experts.iter().enumerate() {
+        let at = expert.address();
+        let trunk = format!("sources = [\"{}\"]\nremote = \"{at}\"\n", at.ip());
+        write(&folder, &format!("sip-profiles/trunks/expert-{nth}.toml"), &trunk);
+        rules += &format!(
+            "[[rule]]\nsite = \"fuzhou\"\nnumbers = [\"95800{nth}\"]\ntrunks = [\"expert-{nth}\"]\ncaller = \"059112345\"\n"
+        );
+    }
+    write(&folder, MORE_RULES, &rules);
+    let numbers: Vec<String> = (0..10).map(|nth| format!("\"95800{nth}\"")).collect();
+    let target = format!(
+        "[[target]]\nsite = \"fuzhou\"\nname = \"experts\"\nkind = \"expert\"\nring = \"all\"\nnumbers = [{}]\n",
+        numbers.join(", ")
+    );
+    write(&folder, "sip-profiles/targets/experts.toml", &target);
+    let mut talk = Talk::in_house(folder, true);
+    for expert in &mut experts {
+        expert.client.turns_to(talk.hotline.engine.sip);
+    }
+    talk.start("experts", "consult");
+    experts.iter_mut().for_each(Phone::rings);
+    let mut sixth = experts.remove(6);
+    sixth.answers();
+    for other in &mut experts {
+        let cancel = other.is_cancelled();
+        assert!(cancel.contains("Reason: SIP;cause=200"), "it is no missed call: {cancel}");
+    }
+    talk.until("/phase", "consulting");
+    let consulting = Instant::now();
+    sixth.hears_all(&[talk.agent.sound], consulting);
+    talk.agent.hears_all(&[sixth.sound], consulting);
+    assert_eq!(talk.ask("/complete", &json!({})).0, 202);
+    let handed = Instant::now();
+    talk.citizen.hears_all(&[sixth.sound], handed);
+    sixth.hears_all(&[talk.citizen.sound], handed);
+    talk.citizen.hangs_up();
+    sixth.is_hung_up();
+    let (_, transfer) = talk.past();
+    let routes: Vec<Value> = serde_json::from_str(transfer["routes"].as_str().unwrap()).unwrap();
+    let ended = |status: i64| routes.iter().filter(|route| route["sip_status"] == status).count();
+    assert_eq!((routes.len(), ended(200), ended(487)), (10, 1, 9));
+    assert_eq!(transfer["result"], "completed");
 }
 
 #[test]

@@ -137,8 +137,22 @@ impl Engine {
 
     /// The same with one trunk's network, and so many phones that follow the agents and have no skill.
     pub fn start_for(agents: usize, phones: usize, trunk: &str) -> Engine {
+        Engine::start_in((agents, phones), trunk, &[])
+    }
+
+    /// The same without further phones, and with further files.
+    pub fn start_with(agents: usize, trunk: &str, more: &[(&str, String)]) -> Engine {
+        Engine::start_in((agents, 0), trunk, more)
+    }
+
+    fn start_in((agents, phones): (usize, usize), trunk: &str, more: &[(&str, String)]) -> Engine {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
         write_files(folder.path(), trunk);
+        for (file, text) in more {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().expect("in the folder")).expect("a folder");
+            fs::write(path, text).expect("a file");
+        }
         add_agents(folder.path(), agents, phones);
         let log = fs::File::create(folder.path().join("log")).expect("a log");
         let began = Instant::now();

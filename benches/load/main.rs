@@ -7,6 +7,7 @@
 
 mod edge;
 mod engine;
+mod key;
 mod soak;
 mod sound;
 mod town;
@@ -60,6 +61,8 @@ const SEATS: usize = 300;
 const RUSH_TALK: Duration = Duration::from_secs(7);
 const STEPS: [f64; 13] =
     [100.0, 200.0, 400.0, 600.0, 800.0, 1_000.0, 1_250.0, 1_500.0, 1_750.0, 2_000.0, 2_500.0, 3_000.0, 4_000.0];
+/// Calls a second that are more than it can bear.
+const BEYOND_PER_S: f64 = 3_000.0;
 /// The share of calls that must be through for a step to count as kept up.
 const KEPT_UP: f64 = 0.999;
 
@@ -78,6 +81,12 @@ fn main() {
         edge::measure();
     }
     if only == "edge" {
+        return;
+    }
+    if wanted("key") {
+        key::measure(BEYOND_PER_S);
+    }
+    if only == "key" {
         return;
     }
     if wanted("rush") {

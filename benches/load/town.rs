@@ -86,6 +86,8 @@ struct Agent {
     to: String,
     contact: String,
     call_id: String,
+    /// Of the last request in the dialog.
+    cseq: u32,
     answer: String,
     pending: Option<String>,
     over: bool,
@@ -148,6 +150,19 @@ impl Outcome {
         let (refused, lasted, late) = (HashMap::new(), Duration::ZERO, Duration::ZERO);
         Outcome { through: 0, doubled: 0, refused, reach_us, free_us, lasted, late }
     }
+
+    /// What became of a further run.
+    pub fn add(&mut self, more: Outcome) {
+        self.through += more.through;
+        self.doubled += more.doubled;
+        for (code, count) in more.refused {
+            *self.refused.entry(code).or_default() += count;
+        }
+        self.reach_us.add(more.reach_us).expect("the same bounds");
+        self.free_us.add(more.free_us).expect("the same bounds");
+        self.lasted += more.lasted;
+        self.late = self.late.max(more.late);
+    }
 }
 
 impl Plan {
@@ -182,6 +197,46 @@ impl Town {
             outcome: Outcome::new(),
             left: 0,
             began: Instant::now(),
+        }
+    }
+
+    /// The same, whose citizens are numbered from `first` on.
+    pub fn numbered_from(engine: SocketAddr, first: usize) -> Town {
+        Town { first, ..Town::new(engine) }
+    }
+
+    /// The agent of this call presses a key: an INFO, as many phones send it. It is sent once: the loopback loses nothing.
+    pub fn press(&mut self, index: usize, key: char) {
+        let agent = self.calls[index].agent.as_mut().expect("an agent talks");
+        agent.cseq += 1;
+        let Agent { from, to, contact, call_id, cseq, .. } = &*agent;
+        let request = Request {
+            method: "INFO",
+            uri: contact,
+            local: self.here[1],
+            branch: &format!("i{}.{cseq}", self.first + index),
+            from: to,
+            to: from,
+            call_id,
+            cseq: *cseq,
+            contact: "",
+            more: "Content-Type: application/dtmf-relay\r\n",
+            body: "",
+        };
+        let body = format!("Signal={key}\r\nDuration=100\r\n");
+        let text = request.text().replace("Content-Length: 0\r\n", &format!("Content-Length: {}\r\n", body.len()));
+        self.send(1, &(text + &body));
+    }
+
+    /// Takes what came, for so long.
+    pub fn pump(&mut self, lasting: Duration) {
+        let end = Instant::now() + lasting;
+        loop {
+            let wait = end.saturating_duration_since(Instant::now());
+            self.step(wait);
+            if wait.is_zero() {
+                return;
+            }
         }
     }
 
@@ -364,7 +419,7 @@ impl Town {
         match (&call.agent, self.plan.agents_end) {
             _ if ended => {}
             (Some(agent), true) => {
-                let Agent { from, to, contact, call_id, index: number, .. } = agent;
+                let Agent { from, to, contact, call_id, cseq, index: number, .. } = agent;
                 let request = Request {
                     method: "BYE",
                     uri: contact,
@@ -373,7 +428,7 @@ impl Town {
                     from: to,
                     to: from,
                     call_id,
-                    cseq: 1,
+                    cseq: *cseq + 1,
                     contact: "",
                     more: "",
                     body: "",
@@ -513,6 +568,7 @@ impl Town {
             to: format!("{};tag=a", heard.to),
             contact: heard.contact.to_owned(),
             call_id: heard.call_id.to_owned(),
+            cseq: 0,
             pending: Some(answer.clone()),
             answer,
             over: false,

@@ -131,6 +131,11 @@ impl LegId {
         LegId((shard.0 as u64) << 56 | count << 1 | 1)
     }
 
+    /// The leg that was counted so much later in the same direction.
+    pub const fn later(self, by: u64) -> LegId {
+        LegId(self.0 + (by << 1))
+    }
+
     /// The shard whose call owns this leg.
     pub const fn shard(self) -> ShardId {
         ShardId((self.0 >> 56) as u8)

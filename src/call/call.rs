@@ -34,6 +34,7 @@ use super::q850::{
 };
 use super::record::{Book, Shown};
 use super::supervise::{Beside, HoldView};
+use super::transfer::Spare;
 use super::transfer::{Phase, Transfer};
 use crate::acd::event::{Event as Acd, Lease, Patience};
 use crate::base::fact::{InterventionResult, Party, Stage};
@@ -130,7 +131,7 @@ pub(super) enum Aside {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Fresh {
     pub(super) leg: LegId,
-    pub(super) tracks: [RecordingId; 2],
+    pub(super) spare: Spare,
 }
 
 /// One agent who is being rung.

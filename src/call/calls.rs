@@ -10,7 +10,8 @@ use super::outbound::{self, Outbounds};
 use super::q850::{CONGESTION, TEMPORARY_FAILURE, UNALLOCATED};
 use super::record::{Arrival, Book};
 use super::supervise::NotDone;
-use super::transfer::NotTransferred;
+use super::targets::NUMBERS_MAX;
+use super::transfer::{NotTransferred, Spare};
 use crate::acd::event::{Command as Acd, Event as ToAcd};
 use crate::base::fact::{End, EndedBy, Signalled, Stage};
 use crate::base::number::{Number, NumberKind};
@@ -171,9 +172,9 @@ impl Calls {
             Event::HangUp { call } if let Some(call) = outbound::inward(call) => self.outbound_hang_up(now, call, out),
             Event::HangUp { call } => self.with_call(now, call, out, |call, out| call.hang_up(now, out)),
             Event::Transfer { call, by, ask, ticket } => {
-                let tracks = self.tracks(now);
+                let spare = self.spare(now);
                 let mut answer = Err(NotTransferred::NotTalking);
-                self.with_call(now, call, out, |call, out| answer = call.transfer(now, (by, ask), tracks, out));
+                self.with_call(now, call, out, |call, out| answer = call.transfer(now, (by, ask), spare, out));
                 out.push(Command::TransferAnswered { ticket, answer });
             }
             Event::Intervene { call, by, own, ask, ticket } => {
@@ -331,8 +332,8 @@ impl Calls {
                 self.with_leg(now, leg, out, |call, out| call.digit(now, leg, (digit, DigitWay::Info), fresh, out));
             }
             Notice::Referred(referred) => {
-                let (leg, tracks) = (referred.leg, self.tracks(now));
-                self.with_leg(now, leg, out, |call, out| call.referred(now, &referred, tracks, out));
+                let (leg, spare) = (referred.leg, self.spare(now));
+                self.with_leg(now, leg, out, |call, out| call.referred(now, &referred, spare, out));
             }
             Notice::ReofferAnswered { leg, answer } => {
                 self.with_leg(now, leg, out, |call, out| call.reoffer_answered(now, leg, answer, out));
@@ -377,7 +378,7 @@ impl Calls {
             Acd::Revoke { call, lease } => self.with_call(now, call, out, |call, out| call.revoked(now, lease, out)),
             Acd::Released { call, why } => {
                 self.legs_dialled += 1;
-                let beside = (LegId::outgoing(self.shard, self.legs_dialled), self.tracks(now));
+                let beside = (LegId::outgoing(self.shard, self.legs_dialled), self.spare(now));
                 self.with_call(now, call, out, |call, out| call.released(now, why, beside, out));
             }
             // Agents' states are for those who watch agents.
@@ -467,9 +468,9 @@ impl Calls {
         let Incoming { leg, ref dialled, .. } = incoming;
         match target {
             Some(target) => {
-                let tracks = self.tracks(now);
+                let spare = self.spare(now);
                 let came = Came { leg, offer: incoming.sdp, from: incoming.flow.peer, target };
-                self.with_call(now, call, out, |call, out| call.consults(came, tracks, out));
+                self.with_call(now, call, out, |call, out| call.consults(came, spare, out));
             }
             None if Number::parse(dialled, &self.settings.sites[site.index()].area_code).is_err() => {
                 self.counts.unknown_number += 1;
@@ -506,12 +507,12 @@ impl Calls {
             }
             Said::Granted { leg: holder, trunk, flow: Some(flow) } if self.dials_out(*holder) => {
                 self.legs_dialled += 1;
-                let (leg, way) = (LegId::outgoing(self.shard, self.legs_dialled), (*trunk, *flow));
-                self.with_leg(now, *holder, out, |call, out| call.target_channel(now, Ok(way), leg, out));
+                let granted = ((*trunk, *flow), LegId::outgoing(self.shard, self.legs_dialled));
+                self.with_leg(now, *holder, out, |call, out| call.target_channel(now, *holder, Ok(granted), out));
             }
             Said::Refused { leg, why } if self.dials_out(*leg) => {
                 let (leg, why) = (*leg, *why);
-                self.with_leg(now, leg, out, |call, out| call.target_channel(now, Err(why), leg, out));
+                self.with_leg(now, leg, out, |call, out| call.target_channel(now, leg, Err(why), out));
             }
             Said::Granted { leg, .. } => self.with_leg(now, *leg, out, |call, out| call.channel_granted(out)),
             Said::Refused { leg, .. } => {
@@ -525,18 +526,20 @@ impl Calls {
     /// Whether this leg holds the channel for the target of a transfer.
     fn dials_out(&self, leg: LegId) -> bool {
         let call = self.by_leg.get(&leg).and_then(|key| self.calls.at(*key)).map(|entry| &entry.call);
-        call.and_then(|call| call.transfer.as_ref()).is_some_and(|transfer| transfer.holder() == leg)
+        call.and_then(|call| call.transfer.as_ref()).is_some_and(|transfer| transfer.holds(leg))
     }
 
-    /// Ids for the sound of two parties, should a transfer begin.
-    fn tracks(&mut self, now: Now) -> [RecordingId; 2] {
-        std::array::from_fn(|_| RecordingId(self.mint.mint(now.wall)))
+    /// Ids for a transfer, should one begin.
+    fn spare(&mut self, now: Now) -> Spare {
+        let holders = LegId::outgoing(self.shard, self.legs_dialled + 1);
+        self.legs_dialled += NUMBERS_MAX as u64;
+        Spare { tracks: std::array::from_fn(|_| RecordingId(self.mint.mint(now.wall))), holders }
     }
 
     /// Ids for a step that may need some.
     fn fresh(&mut self, now: Now) -> Fresh {
         self.legs_dialled += 1;
-        Fresh { leg: LegId::outgoing(self.shard, self.legs_dialled), tracks: self.tracks(now) }
+        Fresh { leg: LegId::outgoing(self.shard, self.legs_dialled), spare: self.spare(now) }
     }
 
     fn of_outbound(&mut self, leg: LegId, act: impl FnOnce(&mut Calls, CallId)) {

@@ -172,6 +172,7 @@ mod tests {
             key: None,
             ring_max: None,
             channels: Some(2),
+            together: false,
             confirm: None,
             announcement: None,
             hours: Hours::default(),

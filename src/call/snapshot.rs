@@ -31,7 +31,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The version we write. What crosses processes is [`Standing`](crate::shard::Standing), with a version of its own.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 /// What the snapshot is of.
 pub const KIND: &str = "calls";
 /// More legs than can have been dialled between the last snapshot and a crash.

@@ -10,6 +10,9 @@ use crate::base::number::Number;
 use crate::base::{PromptId, Wall};
 use std::time::Duration;
 
+/// Most numbers of a target, or of a row of its duty table.
+pub const NUMBERS_MAX: usize = 10;
+
 /// One target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -32,6 +35,8 @@ pub struct Target {
     pub ring_max: Option<Duration>,
     /// How many of our calls it takes at once, where that is known: for its lamp alone.
     pub channels: Option<u32>,
+    /// All numbers are dialled at once, and the first that answers is taken; else one after another.
+    pub together: bool,
     /// Played to whoever answers, until they press `1`: for phones of people, whose voice mail would answer too. At once
     /// there when `None`.
     pub confirm: Option<PromptId>,
@@ -114,6 +119,7 @@ mod tests {
             key: key.map(Into::into),
             ring_max: None,
             channels: None,
+            together: false,
             confirm: None,
             announcement: None,
             hours: Hours::default(),

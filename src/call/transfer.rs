@@ -35,6 +35,8 @@ pub const REASON_CHARACTERS_MAX: usize = 200;
 const CONFIRM_MAX: Duration = Duration::from_secs(15);
 /// The key: an ASCII digit.
 const KEY_CONFIRM: u8 = b'1';
+/// What a number ends with beside which another has answered (RFC 3261 §15.1.2).
+const CANCELLED_STATUS: u16 = 487;
 /// What a route ends with whose phone was answered by nobody who presses it.
 const NO_ANSWER_STATUS: u16 = 480;
 
@@ -237,16 +239,80 @@ pub(super) struct Transfer {
     target: Target,
     /// The row of its duty table by which it is dialled.
     duty: Option<usize>,
-    /// Place of the one in use among the target's numbers.
-    number: usize,
-    /// Somebody has answered and is to press `1` until then.
-    confirming: Option<Mono>,
     of: Of,
-    reach: Reach,
+    /// The number in use.
+    way: Way,
+    /// Those that are dialled beside it.
+    beside: Vec<Way>,
     /// Routes of numbers that were given up.
     past: Vec<RouteAttempt>,
     /// Legs of numbers that were given up; they run out.
     former: Vec<Leg>,
+}
+
+/// A number of the target, being dialled or there.
+#[derive(Debug)]
+struct Way {
+    /// Its place among the target's numbers.
+    number: usize,
+    /// Holds its channel.
+    holder: LegId,
+    reach: Reach,
+    /// Somebody has answered and is to press `1` until then.
+    confirming: Option<Mono>,
+}
+
+/// Of which number something is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum On {
+    /// Whose leg this is.
+    Leg(LegId),
+    /// Whose channel this one holds.
+    Holder(LegId),
+}
+
+/// Ids for a transfer, should one begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Spare {
+    /// Of the agent's side and of the target's sound.
+    pub(super) tracks: [RecordingId; 2],
+    /// The first of as many, one counted after the other, as a target has numbers.
+    pub(super) holders: LegId,
+}
+
+impl Way {
+    fn begin(now: Now, (number, wish): (usize, Wish), out: &mut Vec<Command>) -> Way {
+        let holder = wish.holder;
+        Way { number, holder, reach: Reach::begin(now, wish, out), confirming: None }
+    }
+
+    fn next_deadline(&self) -> Mono {
+        self.confirming.unwrap_or(Mono(u64::MAX)).min(self.reach.next_deadline())
+    }
+
+    fn is(&self, on: On) -> bool {
+        match on {
+            On::Leg(leg) => self.reach.is(leg),
+            On::Holder(holder) => self.holder == holder,
+        }
+    }
+
+    /// What its route makes of it, unless whoever answers has something to press first.
+    fn after(&mut self, now: Now, progress: Progress, confirm: Option<PromptId>, out: &mut Vec<Command>) -> Progress {
+        match (progress, confirm) {
+            (Progress::Answered, Some(prompt)) => {
+                self.confirming = Some(now.mono + CONFIRM_MAX);
+                let play = |leg: &Leg| Media::Play { leg: leg.id, play: 0, prompts: vec![prompt], repeat: true };
+                out.extend(self.reach.leg().map(play).map(Command::Media));
+                Progress::None
+            }
+            (Progress::Lost, _) if self.confirming.take().is_some() => {
+                self.reach.end(now, NO_ANSWER_STATUS, out);
+                Progress::Failed(Failure { status: NO_ANSWER_STATUS, q850: NO_ANSWER, by: EndedBy::Caller })
+            }
+            (progress, _) => progress,
+        }
+    }
 }
 
 /// What survives a crash: a target that is there.
@@ -276,28 +342,43 @@ impl Transfer {
         now: Now,
         (target, mode): (Target, TransferMode),
         of: Of,
-        tracks: [RecordingId; 2],
+        spare: Spare,
         out: &mut Vec<Command>,
     ) -> Option<Transfer> {
         let duty = target.on_duty(now.wall);
-        let (number, wish) = wish((&target, duty), &of, 0)?;
-        let reach = Reach::begin(now, wish, out);
-        let (past, former) = (Vec::new(), Vec::new());
+        let first = wish((&target, duty), &of, (0, of.holder))?;
+        let way = Way::begin(now, first, out);
+        let mut beside: Vec<Way> = Vec::new();
+        while let Some(further) = target.together.then(|| {
+            let from = beside.last().map_or(way.number, |last| last.number) + 1;
+            wish((&target, duty), &of, (from, spare.holders.later(beside.len() as u64)))
+        }) {
+            let Some(further) = further else { break };
+            beside.push(Way::begin(now, further, out));
+        }
         Some(Transfer {
             phase: Phase::Dialling,
             mode,
             is_heard: false,
-            tracks,
+            tracks: spare.tracks,
             second: None,
             target,
             duty,
-            number,
-            confirming: None,
             of,
-            reach,
-            past,
-            former,
+            way,
+            beside,
+            past: Vec::new(),
+            former: Vec::new(),
         })
+    }
+
+    /// Who hold the channels of numbers that are dialled beside the first.
+    pub(super) fn further_holders(&self) -> impl Iterator<Item = LegId> + '_ {
+        self.beside.iter().map(|way| way.holder)
+    }
+
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        std::iter::once(&self.way).chain(&self.beside)
     }
 
     /// The leg of the agent's own call to the target.
@@ -319,11 +400,21 @@ impl Transfer {
     }
 
     pub(super) fn next_deadline(&self) -> Mono {
-        let next = self.confirming.map_or(self.reach.next_deadline(), |until| until.min(self.reach.next_deadline()));
+        let next = self.ways().map(Way::next_deadline).min().unwrap_or(Mono(u64::MAX));
         match self.second {
             Some(Second::Left { until }) => until.min(next),
             Some(Second::Waiting { .. } | Second::With { .. }) | None => next,
         }
+    }
+
+    /// The holder of a number's channel whose deadline has come.
+    pub(super) fn due(&self, now: Mono) -> Option<LegId> {
+        self.ways().find(|way| way.next_deadline() <= now).map(|way| way.holder)
+    }
+
+    /// Whoever has answered there did not press in time.
+    pub(super) fn is_overdue(&self, holder: LegId, now: Mono) -> bool {
+        self.ways().any(|way| way.holder == holder && way.confirming.is_some_and(|until| until <= now))
     }
 
     /// What the citizen hears first who is left aside for it.
@@ -333,39 +424,43 @@ impl Transfer {
 
     /// The leg in use.
     pub(super) fn leg(&self) -> Option<LegId> {
-        self.reach.leg().map(|leg| leg.id)
+        self.way.reach.leg().map(|leg| leg.id)
     }
 
     /// It has answered, and no RTP comes from it.
     pub(super) fn is_mute(&self) -> bool {
-        self.is_answered() && self.reach.leg().is_some_and(Leg::is_mute)
+        self.is_answered() && self.way.reach.leg().is_some_and(Leg::is_mute)
     }
 
+    /// Whether it is a leg in use.
     pub(super) fn is(&self, leg: LegId) -> bool {
-        self.reach.is(leg)
+        self.ways().any(|way| way.is(On::Leg(leg)))
     }
 
-    pub(super) fn holder(&self) -> LegId {
-        self.of.holder
+    /// Whether this one holds a channel of it.
+    pub(super) fn holds(&self, leg: LegId) -> bool {
+        self.ways().any(|way| way.holder == leg)
     }
 
-    /// The leg in use and those that run out.
+    /// The legs in use and those that run out.
     pub(super) fn legs(&self) -> impl Iterator<Item = &Leg> {
-        self.reach.legs().chain(&self.former)
+        self.ways().flat_map(|way| way.reach.legs()).chain(&self.former)
     }
 
     pub(super) fn legs_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
-        self.reach.legs_mut().chain(&mut self.former)
+        let ways = std::iter::once(&mut self.way).chain(&mut self.beside);
+        ways.flat_map(|way| way.reach.legs_mut()).chain(&mut self.former)
     }
 
     /// The leg that holds the channel, and the trunk whose it is.
     pub(super) fn channel(&self) -> Option<(LegId, crate::base::TrunkId)> {
-        self.reach.channel()
+        self.way.reach.channel()
     }
 
-    /// Every route tried so far.
+    /// Every route tried so far, those of the number in use last.
     pub(super) fn routes(&self) -> Vec<RouteAttempt> {
-        self.past.iter().chain(self.reach.routes()).cloned().collect()
+        let dialled = self.beside.iter().chain([&self.way]).flat_map(|way| way.reach.routes());
+        self.past.iter().chain(dialled).cloned().collect()
     }
 
     /// The number to dial by hand.
@@ -374,89 +469,113 @@ impl Transfer {
         numbers.first().map_or_else(Box::default, |number| number.national().into())
     }
 
-    /// Lets the far side take a step. Where a number came to nothing, the next one is dialled.
+    /// Lets a number take a step. Where it came to nothing, the others ring on, or the next one is dialled; where it has
+    /// answered, they are hung up.
     pub(super) fn step(
         &mut self,
         now: Now,
+        on: On,
         out: &mut Vec<Command>,
         act: impl FnOnce(&mut Reach, &mut Vec<Command>) -> Progress,
     ) -> Progress {
-        let progress = match (act(&mut self.reach, out), self.target.confirm) {
-            (Progress::Answered, Some(prompt)) => self.ask_to_confirm(now, prompt, out),
-            (Progress::Lost, _) if self.confirming.take().is_some() => {
-                self.reach.end(now, NO_ANSWER_STATUS, out);
-                Progress::Failed(Failure { status: NO_ANSWER_STATUS, q850: NO_ANSWER, by: EndedBy::Caller })
-            }
-            (progress, _) => progress,
-        };
+        if !self.bring_forward(on) {
+            return Progress::None;
+        }
+        let progress = act(&mut self.way.reach, out);
+        let progress = self.way.after(now, progress, self.target.confirm, out);
+        self.is_heard &= self.way.confirming.is_none();
         match progress {
             Progress::Failed(failure) => match self.next_number(now, out) {
                 true => Progress::Next,
                 false => Progress::Failed(failure),
             },
+            Progress::Answered => {
+                self.take(now, out);
+                Progress::Answered
+            }
+            // Of several nobody can be heard.
+            Progress::Rings { first, heard } => Progress::Rings { first, heard: heard && !self.target.together },
             other => other,
         }
     }
 
-    /// Whoever has answered is asked to press a key; until then nobody is there.
-    fn ask_to_confirm(&mut self, now: Now, prompt: PromptId, out: &mut Vec<Command>) -> Progress {
-        self.confirming = Some(now.mono + CONFIRM_MAX);
-        self.is_heard = false;
-        let play = self.leg().map(|leg| Media::Play { leg, play: 0, prompts: vec![prompt], repeat: true });
-        out.extend(play.map(Command::Media));
-        Progress::None
+    /// Makes this number the one in use. `false` when it is none of them.
+    fn bring_forward(&mut self, on: On) -> bool {
+        if let Some(other) = self.beside.iter_mut().find(|way| way.is(on)) {
+            std::mem::swap(other, &mut self.way);
+        }
+        self.way.is(on)
+    }
+
+    /// The number in use is the target: whoever is rung beside it is not.
+    fn take(&mut self, now: Now, out: &mut Vec<Command>) {
+        for mut other in std::mem::take(&mut self.beside) {
+            other.reach.legs_mut().for_each(|leg| leg.taken_elsewhere(out));
+            other.reach.end(now, CANCELLED_STATUS, out);
+            self.past.extend_from_slice(other.reach.routes());
+            self.former.extend(other.reach.into_legs());
+        }
     }
 
     /// Whether this leg's keys say that somebody is there.
     pub(super) fn asks(&self, leg: LegId) -> bool {
-        self.confirming.is_some() && self.is(leg)
+        self.ways().any(|way| way.confirming.is_some() && way.is(On::Leg(leg)))
     }
 
     /// A key was pressed on it. Whether it was the one.
-    pub(super) fn is_confirmed_by(&mut self, digit: u8, out: &mut Vec<Command>) -> bool {
-        if digit != KEY_CONFIRM || self.confirming.take().is_none() {
+    pub(super) fn is_confirmed_by(&mut self, now: Now, (leg, digit): (LegId, u8), out: &mut Vec<Command>) -> bool {
+        if digit != KEY_CONFIRM || !self.bring_forward(On::Leg(leg)) {
             return false;
         }
-        out.extend(self.leg().map(|leg| Command::Media(Media::Stop { leg })));
+        self.way.confirming = None;
+        self.take(now, out);
+        out.push(Command::Media(Media::Stop { leg }));
         true
     }
 
-    /// Whoever has answered did not press in time.
-    pub(super) fn is_overdue(&self, now: Mono) -> bool {
-        self.confirming.is_some_and(|until| until <= now)
-    }
-
+    /// The number in use came to nothing: one beside it is in use then, else the next one.
     fn next_number(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
-        let Some((number, wish)) = wish((&self.target, self.duty), &self.of, self.number + 1) else { return false };
-        self.past.extend_from_slice(self.reach.routes());
-        let before = std::mem::replace(&mut self.reach, Reach::begin(now, wish, out));
-        self.number = number;
-        self.former.extend(before.into_legs());
+        let other = match self.target.together {
+            true => self.beside.pop(),
+            false => {
+                let from = (self.way.number + 1, self.of.holder);
+                wish((&self.target, self.duty), &self.of, from).map(|wish| Way::begin(now, wish, out))
+            }
+        };
+        let Some(other) = other else { return false };
+        let before = std::mem::replace(&mut self.way, other);
+        self.past.extend_from_slice(before.reach.routes());
+        self.former.extend(before.reach.into_legs());
         true
     }
 
     /// The target is hung up, if it is still there.
     pub(super) fn end(&mut self, now: Now, status: u16, out: &mut Vec<Command>) {
-        self.reach.end(now, status, out);
+        let ways = std::iter::once(&mut self.way).chain(&mut self.beside);
+        ways.for_each(|way| way.reach.end(now, status, out));
     }
 
     /// A step was cut short: whatever anybody knows of the legs, they are no more.
     pub(super) fn abandon(&mut self, now: Now, out: &mut Vec<Command>) {
-        self.reach.end(now, 500, out);
+        self.end(now, 500, out);
         self.legs_mut().for_each(|leg| leg.abandon(out));
     }
 
     /// All its legs, when it is over.
     pub(super) fn into_legs(self) -> impl Iterator<Item = Leg> {
-        self.former.into_iter().chain(self.reach.into_legs())
+        let ways = std::iter::once(self.way).chain(self.beside);
+        self.former.into_iter().chain(ways.flat_map(|way| way.reach.into_legs()))
     }
 
     /// What must hold after every event.
     pub(super) fn check(&self) {
-        self.reach.check();
-        let there = self.is_answered() || self.confirming.is_some();
-        assert_eq!(self.reach.is_answered(), there, "who is there has answered");
-        assert!(!(self.is_answered() && self.confirming.is_some()), "who is there has confirmed it");
+        for way in self.ways() {
+            way.reach.check();
+            let there = self.is_answered() || way.confirming.is_some();
+            assert_eq!(way.reach.is_answered(), there, "who is there has answered");
+            assert!(!(self.is_answered() && way.confirming.is_some()), "who is there has confirmed it");
+        }
+        assert!(self.beside.is_empty() || !self.is_answered(), "one of them is there");
         let waits = match self.second {
             Some(Second::Waiting { .. }) => !self.is_answered(),
             Some(Second::With { .. } | Second::Left { .. }) => self.is_answered(),
@@ -471,10 +590,10 @@ impl Transfer {
         if self.second.is_some() && second.is_none() {
             return None;
         }
-        let leg = self.reach.leg().filter(|_| self.is_answered())?.clone();
-        let (phase, mode, number, tracks, duty) = (self.phase, self.mode, self.number, self.tracks, self.duty);
-        let target = self.target.name.clone();
-        Some(SavedTransfer { phase, mode, target, duty, number, holder: self.of.holder, tracks, leg, second })
+        let leg = self.way.reach.leg().filter(|_| self.is_answered())?.clone();
+        let (phase, mode, tracks, duty) = (self.phase, self.mode, self.tracks, self.duty);
+        let (number, holder, target) = (self.way.number, self.way.holder, self.target.name.clone());
+        Some(SavedTransfer { phase, mode, target, duty, number, holder, tracks, leg, second })
     }
 
     /// Goes on after a crash with a target that is there. `None` when the settings do not know it any more, or the route
@@ -487,41 +606,35 @@ impl Transfer {
     ) -> Option<Transfer> {
         let of = Of { holder: saved.holder, ..of };
         let target = of.settings.targets.named(site, &saved.target)?.clone();
-        let duty = saved.duty;
-        let (number, wish) = wish((&target, duty), &of, saved.number)?;
+        let (number, wish) = wish((&target, saved.duty), &of, (saved.number, saved.holder))?;
         let (trunk, _) = of.settings.trunk_named(&routes.last()?.trunk)?;
         let reach = Reach::resumed(wish, saved.leg, trunk, routes.to_vec());
-        let (phase, mode, tracks) = (saved.phase, saved.mode, saved.tracks);
-        let (past, former) = (Vec::new(), Vec::new());
-        let second = saved.second.map(|leg| Second::With { leg });
-        let (is_heard, confirming) = (false, None);
         Some(Transfer {
-            phase,
-            mode,
-            is_heard,
-            tracks,
-            second,
+            phase: saved.phase,
+            mode: saved.mode,
+            is_heard: false,
+            tracks: saved.tracks,
+            second: saved.second.map(|leg| Second::With { leg }),
             target,
-            duty,
-            number,
-            confirming,
+            duty: saved.duty,
             of,
-            reach,
-            past,
-            former,
+            way: Way { number, holder: saved.holder, reach, confirming: None },
+            beside: Vec::new(),
+            past: Vec::new(),
+            former: Vec::new(),
         })
     }
 }
 
 /// How the first number from this place on that may be dialled is reached, and its place.
-fn wish((target, duty): (&Target, Option<usize>), of: &Of, from: usize) -> Option<(usize, Wish)> {
+fn wish((target, duty): (&Target, Option<usize>), of: &Of, (from, holder): (usize, LegId)) -> Option<(usize, Wish)> {
     let numbers = target.numbers_of(duty).iter().enumerate().skip(from);
     let (place, number, rule) = numbers
         .filter_map(|(place, number)| Some((place, number, of.settings.dialling.rule(target.site, number)?)))
         // An exercise rings at no true line, nor a citizen in need at a simulated one, whatever a reload made of the rules.
         .find(|(_, _, rule)| rule.drill == target.drill)?;
     let wish = Wish {
-        holder: of.holder,
+        holder,
         beside: of.citizen,
         settings: of.settings.clone(),
         number: number.clone(),

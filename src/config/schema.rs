@@ -313,6 +313,7 @@ pub(super) struct Target {
     pub key: Option<Text>,
     pub ring_max_s: Option<Count>,
     pub channels: Option<Count>,
+    pub ring: Option<Ring>,
     pub confirm: Option<Text>,
     pub announcement: Option<Text>,
     #[serde(default)]
@@ -321,6 +322,15 @@ pub(super) struct Target {
     pub until: Option<Spanned<Datetime>>,
     #[serde(default)]
     pub duty: Vec<Duty>,
+}
+
+/// How a target's numbers are dialled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Ring {
+    #[default]
+    InOrder,
+    All,
 }
 
 /// A row of a target's duty table.

@@ -11,7 +11,7 @@ use crate::base::fact::TargetKind;
 use crate::base::hours::{Hours, Window};
 use crate::base::number::{Number, NumberKind};
 use crate::call::supervise::KEY_PARK;
-use crate::call::targets::{Duty, Target, Targets};
+use crate::call::targets::{Duty, NUMBERS_MAX, Target, Targets};
 use crate::trunk::Dialling;
 use std::path::Path;
 use toml::Spanned;
@@ -20,7 +20,6 @@ use toml::value::Datetime;
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const NAME_CHARACTERS_MAX: usize = 32;
 const KEY_DIGITS_MAX: usize = 3;
-const NUMBERS_MAX: usize = 8;
 
 /// Reads all targets, in order of files.
 pub(super) fn read(
@@ -89,6 +88,7 @@ fn target(
         key,
         ring_max,
         channels,
+        together: raw.ring.unwrap_or_default() == schema::Ring::All,
         confirm,
         announcement,
         hours,

@@ -261,7 +261,7 @@ fn each_mistake_of_a_target_is_told_at_its_place_with_its_cure() {
         ("utility", "utilty", "4:8", "utilty", "utility"),
         ("13800138000", "1x", "5:12", "is no number", "inside China"),
         ("13800138000", "059187654321", "5:12", "no rule of dialling.toml names", "add a [[rule]]"),
-        ("[\"13800138000\"]", "[]", "5:11", "0 numbers", "name 1 to 8"),
+        ("[\"13800138000\"]", "[]", "5:11", "0 numbers", "name 1 to 10"),
         ("*2", "2", "6:7", "is no key", "* and 1 to 3 digits"),
         ("*2", "*2345", "6:7", "is no key", "* and 1 to 3 digits"),
         ("20", "2", "7:14", "2 is out of bounds", "5"),

@@ -251,6 +251,17 @@ impl Phone {
         });
     }
 
+    /// Waits until the call that rings is taken back; what the CANCEL said.
+    pub fn is_cancelled(&mut self) -> String {
+        let cancel = self.received("CANCEL ");
+        let invite = std::mem::replace(&mut self.invite, cancel.clone());
+        self.respond("200 OK", "");
+        self.invite = invite;
+        self.respond("487 Request Terminated", "");
+        self.received("ACK ");
+        cancel
+    }
+
     /// Describes its media anew, `sendonly` to hold.
     pub fn reoffers(&mut self, direction: &str) {
         let sdp = self.sdp(direction);

@@ -142,6 +142,7 @@ fn water(site: u16) -> Target {
         key: Some("*2".into()),
         ring_max: None,
         channels: None,
+        together: false,
         confirm: None,
         announcement: None,
         hours: Hours { until: (site == 1).then_some(Wall(1)), ..Hours::default() },

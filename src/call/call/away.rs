@@ -7,9 +7,10 @@ use super::{APOLOGY_MAX, Aside, Call, NORMAL, State};
 use crate::acd::event::{Event as Acd, Patience, Released};
 use crate::base::fact::{AttemptOutcome, CallbackRecord, CallbackSource, Fact, Party, TransferMode};
 use crate::base::number::Number;
-use crate::base::{CallbackId, LegId, Now, PromptId, QueueId, RecordingId};
+use crate::base::{CallbackId, LegId, Now, PromptId, QueueId};
 use crate::call::event::{CallbackVoice, Command, Elsewhere};
 use crate::call::leg::{Dialog, Leg};
+use crate::call::transfer::Spare;
 use crate::callback::event::Event as Callback;
 use serde::{Deserialize, Serialize};
 
@@ -142,12 +143,12 @@ impl Call {
         said.unwrap_or(queue.apology)
     }
 
-    /// The ACD let the caller go without an agent. `holder` and `tracks` are for a transfer, should one begin.
+    /// The ACD let the caller go without an agent. `holder` and `spare` are for a transfer, should one begin.
     pub(in crate::call) fn released(
         &mut self,
         now: Now,
         why: Released,
-        (holder, tracks): (LegId, [RecordingId; 2]),
+        (holder, spare): (LegId, Spare),
         out: &mut Vec<Command>,
     ) {
         if !matches!(self.state, State::Waiting) {
@@ -174,7 +175,7 @@ impl Call {
                 // It holds the trunk's channel, as an agent's leg does otherwise, and is nobody's.
                 self.agents.push(Leg::new(holder, Dialog::Gone, Party::Agent { name: "".into() }));
                 let wish = (&*name, TransferMode::Blind, QUEUE_REASON);
-                match self.begin_transfer(now, wish, (holder, ""), tracks, out) {
+                match self.begin_transfer(now, wish, (holder, ""), spare, out) {
                     Ok(()) => {
                         self.patience = Patience::Stays;
                         self.enter(now, State::Handed, std::time::Duration::MAX, out);

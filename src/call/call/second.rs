@@ -10,11 +10,11 @@
 
 use super::{Call, INCOMPATIBLE, NO_RESOURCE, NORMAL, State};
 use crate::base::fact::{TransferMode, TransferResult};
-use crate::base::{LegId, Mono, Now, RecordingId};
+use crate::base::{LegId, Mono, Now};
 use crate::call::event::{Command, Towards};
 use crate::call::leg::{Dialog, Leg};
 use crate::call::q850::{NO_ANSWER, NO_ROUTE, REJECTED, USER_BUSY};
-use crate::call::transfer::{NotTransferred, PHONE_REASON, Phase, Second, Transfer};
+use crate::call::transfer::{NotTransferred, PHONE_REASON, Phase, Second, Spare, Transfer};
 use crate::sip::event::{Action as Sip, Ending, Referred};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub(in crate::call) struct Coming {
     pub(super) leg: LegId,
     offer: Option<Bytes>,
     target: Box<str>,
-    tracks: [RecordingId; 2],
+    spare: Spare,
 }
 
 /// An INVITE from the phone of the agent who talks.
@@ -44,7 +44,7 @@ pub(in crate::call) struct Came {
 /// It comes, and what it is answered with.
 impl Call {
     /// The phone of the agent who talks has dialled a target.
-    pub(in crate::call) fn consults(&mut self, came: Came, tracks: [RecordingId; 2], out: &mut Vec<Command>) {
+    pub(in crate::call) fn consults(&mut self, came: Came, spare: Spare, out: &mut Vec<Command>) {
         let Came { leg, offer, from, target } = came;
         let State::Talking { leg: talking, .. } = self.state else { return };
         let Some(party) = self.leg_mut(talking).map(|leg| leg.party.clone()) else { return };
@@ -53,13 +53,13 @@ impl Call {
             let why = NotTransferred::UnderWay;
             return self.refuse_second(leg, (why.status(), USER_BUSY), why.to_string(), out);
         }
-        self.coming = Some(Coming { leg, offer, target, tracks });
+        self.coming = Some(Coming { leg, offer, target, spare });
         out.push(Command::OpenPort { leg, beside: Some(self.citizen.id), towards: Towards::Address(from) });
     }
 
     /// Its port is bound: the target is dialled.
     pub(super) fn second_comes(&mut self, now: Now, local: SocketAddr, seed: u64, out: &mut Vec<Command>) {
-        let Some(Coming { leg, offer, target, tracks }) = self.coming.take() else { return };
+        let Some(Coming { leg, offer, target, spare }) = self.coming.take() else { return };
         let codec = self.citizen.codec();
         let Some(side) = self.leg_mut(leg) else { return };
         side.open(now, local, seed, out);
@@ -76,7 +76,7 @@ impl Call {
         };
         let agent = self.agent_name(talker.agent());
         let wish = (&*target, TransferMode::Attended, PHONE_REASON);
-        if let Err(why) = self.begin_transfer(now, wish, (talking, &agent), tracks, out) {
+        if let Err(why) = self.begin_transfer(now, wish, (talking, &agent), spare, out) {
             return self.refuse_second(leg, (why.status(), REJECTED), why.to_string(), out);
         }
         if let Some(transfer) = &mut self.transfer {

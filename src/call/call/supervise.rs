@@ -17,6 +17,7 @@ use crate::call::supervise::{
     Ask, Beside, HoldView, INTERVENTIONS_MAX, Mode, NotDone, ParkView, Phase, Purpose, RING_MARGIN, RING_MAX,
     SupervisionView,
 };
+use crate::call::transfer::Spare;
 use crate::media::event::{Action as Media, HeardBy, Party, PartyName, RecordingStart, Track};
 use std::time::Duration;
 
@@ -230,7 +231,7 @@ impl Call {
         let talks = self.talker().map(|(talker, _)| talker.agent());
         let entry = self.remember(now, purpose.kind(), name.clone(), talks);
         let attempt = purpose.takes().then(|| self.book.assigned(now, &name));
-        let Fresh { leg, tracks: [track, _] } = fresh;
+        let Fresh { leg, spare: Spare { tracks: [track, _], .. } } = fresh;
         self.agents.push(Leg::new(leg, Dialog::Gone, Whose::Agent { name }));
         let phase = Phase::Ringing { until: now.mono + RING_MAX + RING_MARGIN };
         self.beside = Some(Beside { agent, leg, purpose, phase, entry, attempt, track, star: None });

@@ -6,18 +6,18 @@
 //! place. Only an emergency line stays with the agent when the citizen hangs up.
 
 use super::{Call, Fresh, NORMAL, State};
-use crate::base::fact::{EndedBy, TargetKind, TransferMode, TransferRecord, TransferResult};
+use crate::base::fact::{EndedBy, Party, TargetKind, TransferMode, TransferRecord, TransferResult};
 use crate::base::number::Number;
-use crate::base::{AgentId, LegId, Mono, Now, RecordingId, TrunkId};
+use crate::base::{AgentId, LegId, Mono, Now, TrunkId};
 use crate::call::calls::TRANSFER_REFUSED;
 use crate::call::event::Command;
-use crate::call::leg::Dialog;
+use crate::call::leg::{Dialog, Leg};
 use crate::call::reach::{Behalf, Progress, Reach};
 use crate::call::supervise::{self, KEY_PARK};
 use crate::call::targets::Target;
 use crate::call::transfer::{
-    Ask, NotTransferred, Of, PHONE_REASON, Phase, REASON_CHARACTERS_MAX, Second, TRANSFERS_MAX, Transfer, TransferView,
-    result_of,
+    Ask, NotTransferred, Of, On, PHONE_REASON, Phase, REASON_CHARACTERS_MAX, Second, Spare, TRANSFERS_MAX, Transfer,
+    TransferView, result_of,
 };
 use crate::media::event::{Action as Media, PartyName, RecordingStart, Track};
 use crate::sip::event::{Action as Sip, Ending, Flow, Referred};
@@ -48,7 +48,7 @@ impl Call {
         &mut self,
         now: Now,
         (by, ask): (Option<AgentId>, Ask),
-        tracks: [RecordingId; 2],
+        spare: Spare,
         out: &mut Vec<Command>,
     ) -> Result<(), NotTransferred> {
         let State::Talking { talker, leg, .. } = self.state else { return Err(NotTransferred::NotTalking) };
@@ -59,7 +59,7 @@ impl Call {
             (Ask::Start { .. }, Some(_)) => return Err(NotTransferred::UnderWay),
             (Ask::Start { target, mode, reason }, None) => {
                 let agent = self.agent_name(talker.agent());
-                self.begin_transfer(now, (&target, mode, &reason), (leg, &agent), tracks, out)?;
+                self.begin_transfer(now, (&target, mode, &reason), (leg, &agent), spare, out)?;
             }
             (Ask::Join | Ask::Complete | Ask::Cancel, None) => return Err(NotTransferred::None),
             (Ask::Join, Some(transfer)) if transfer.is_answered() => {
@@ -82,13 +82,7 @@ impl Call {
     }
 
     /// The agent's phone asks for a transfer (REFER, RFC 3515): to a target, by its number or name, and by nobody else's.
-    pub(in crate::call) fn referred(
-        &mut self,
-        now: Now,
-        referred: &Referred,
-        tracks: [RecordingId; 2],
-        out: &mut Vec<Command>,
-    ) {
+    pub(in crate::call) fn referred(&mut self, now: Now, referred: &Referred, spare: Spare, out: &mut Vec<Command>) {
         let Referred { leg, refer, attended, .. } = *referred;
         let talks = self.talker().is_some_and(|(_, agent)| agent == leg);
         if attended && (talks || self.is_second(leg)) {
@@ -99,7 +93,7 @@ impl Call {
             None => Err(NotTransferred::UnknownTarget),
             Some(target) => {
                 let ask = Ask::Start { target, mode: TransferMode::Blind, reason: PHONE_REASON.into() };
-                self.transfer(now, (None, ask), tracks, out)
+                self.transfer(now, (None, ask), spare, out)
             }
         };
         match asked {
@@ -137,7 +131,7 @@ impl Call {
         now: Now,
         (name, mode, reason): (&str, TransferMode, &str),
         (leg, agent): (LegId, &str),
-        tracks: [RecordingId; 2],
+        spare: Spare,
         out: &mut Vec<Command>,
     ) -> Result<(), NotTransferred> {
         if self.citizen.dialog == Dialog::Gone {
@@ -172,7 +166,10 @@ impl Call {
             drill: target.drill,
         };
         let of = self.of_transfer(leg);
-        let transfer = Transfer::begin(now, (target, mode), of, tracks, out).ok_or(NotTransferred::NotListed)?;
+        let transfer = Transfer::begin(now, (target, mode), of, spare, out).ok_or(NotTransferred::NotListed)?;
+        // They hold channels as an agent's leg does otherwise, and are nobody's.
+        let holder = |leg| Leg::new(leg, Dialog::Gone, Party::Agent { name: "".into() });
+        self.agents.extend(transfer.further_holders().map(holder));
         self.transfer = Some(transfer);
         if record.drill {
             self.book.drill();
@@ -213,7 +210,7 @@ impl Call {
         };
         match ask {
             // What is refused changes nothing: agent and citizen talk on.
-            Some(ask) => _ = self.transfer(now, (None, ask), fresh.tracks, out),
+            Some(ask) => _ = self.transfer(now, (None, ask), fresh.spare, out),
             None if KEY_PARK.starts_with(&*typed) || self.settings.targets.may_become_key(self.site, &typed) => {
                 self.typed = Some(Typed { text: typed, until: now.mono + KEY_WAIT_MAX });
             }
@@ -233,12 +230,12 @@ impl Call {
     pub(in crate::call) fn target_channel(
         &mut self,
         now: Now,
-        granted: Result<(TrunkId, Flow), Refused>,
-        leg: LegId,
+        holder: LegId,
+        granted: Result<((TrunkId, Flow), LegId), Refused>,
         out: &mut Vec<Command>,
     ) {
-        self.step(now, out, |reach, out| match granted {
-            Ok(way) => reach.granted(now, way, leg, out),
+        self.step(now, On::Holder(holder), out, |reach, out| match granted {
+            Ok((way, leg)) => reach.granted(now, way, leg, out),
             Err(why) => reach.no_channel(now, why, out),
         });
     }
@@ -250,7 +247,7 @@ impl Call {
         local: Option<(std::net::SocketAddr, u64)>,
         out: &mut Vec<Command>,
     ) {
-        self.step(now, out, |reach, out| match local {
+        self.step(now, On::Leg(leg), out, |reach, out| match local {
             Some(opened) => {
                 reach.port_opened(now, leg, opened, out);
                 Progress::None
@@ -260,22 +257,22 @@ impl Call {
     }
 
     pub(in crate::call) fn target_sent(&mut self, now: Now, leg: LegId, late: Duration, out: &mut Vec<Command>) {
-        self.step(now, out, |reach, _| {
+        self.step(now, On::Leg(leg), out, |reach, _| {
             reach.sent(now, leg, late);
             Progress::None
         });
     }
 
     pub(in crate::call) fn target_trying(&mut self, now: Now, leg: LegId, out: &mut Vec<Command>) {
-        self.step(now, out, |reach, _| reach.trying(now, leg));
+        self.step(now, On::Leg(leg), out, |reach, _| reach.trying(now, leg));
     }
 
     pub(in crate::call) fn target_rings(&mut self, now: Now, leg: LegId, sdp: Option<Bytes>, out: &mut Vec<Command>) {
-        self.step(now, out, |reach, out| reach.ringing(now, leg, sdp, out));
+        self.step(now, On::Leg(leg), out, |reach, out| reach.ringing(now, leg, sdp, out));
     }
 
     pub(in crate::call) fn target_answers(&mut self, now: Now, leg: LegId, sdp: &[u8], out: &mut Vec<Command>) {
-        self.step(now, out, |reach, out| reach.answered(now, leg, sdp, out));
+        self.step(now, On::Leg(leg), out, |reach, out| reach.answered(now, leg, sdp, out));
     }
 
     pub(in crate::call) fn target_fails(
@@ -286,19 +283,24 @@ impl Call {
         out: &mut Vec<Command>,
     ) {
         self.let_go(leg, out);
-        self.step(now, out, |reach, out| reach.failed(now, leg, why, out));
+        self.step(now, On::Leg(leg), out, |reach, out| reach.failed(now, leg, why, out));
     }
 
     /// The target's deadline came.
     pub(in crate::call) fn target_expired(&mut self, now: Now, out: &mut Vec<Command>) {
-        let overdue = self.transfer.as_ref().is_some_and(|transfer| transfer.is_overdue(now.mono));
-        self.step(now, out, |reach, out| if overdue { Progress::Lost } else { reach.expired(now, out) });
+        while let Some(holder) = self.transfer.as_ref().and_then(|transfer| transfer.due(now.mono)) {
+            let overdue = self.transfer.as_ref().is_some_and(|transfer| transfer.is_overdue(holder, now.mono));
+            self.step(now, On::Holder(holder), out, |reach, out| match overdue {
+                true => Progress::Lost,
+                false => reach.expired(now, out),
+            });
+        }
     }
 
     /// A key of one who has answered, and is to say so. Whether it was for that.
     pub(in crate::call) fn target_key(&mut self, now: Now, leg: LegId, digit: u8, out: &mut Vec<Command>) -> bool {
         let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.asks(leg)) else { return false };
-        if transfer.is_confirmed_by(digit, out) {
+        if transfer.is_confirmed_by(now, (leg, digit), out) {
             self.target_answered(now, out);
             self.sound(out);
             self.show(now, out);
@@ -315,7 +317,9 @@ impl Call {
         }
         match self.transfer.as_ref().map(Transfer::is_answered) {
             Some(true) => self.target_gone(now, why, out),
-            Some(false) => return self.step(now, out, |reach, out| reach.failed(now, leg, (500, None), out)),
+            Some(false) => {
+                return self.step(now, On::Leg(leg), out, |reach, out| reach.failed(now, leg, (500, None), out));
+            }
             None => {}
         }
         self.sound(out);
@@ -330,9 +334,15 @@ impl Call {
         }
     }
 
-    fn step(&mut self, now: Now, out: &mut Vec<Command>, act: impl FnOnce(&mut Reach, &mut Vec<Command>) -> Progress) {
+    fn step(
+        &mut self,
+        now: Now,
+        on: On,
+        out: &mut Vec<Command>,
+        act: impl FnOnce(&mut Reach, &mut Vec<Command>) -> Progress,
+    ) {
         let Some(transfer) = &mut self.transfer else { return };
-        let progress = transfer.step(now, out, act);
+        let progress = transfer.step(now, on, out, act);
         if let Some(record) = self.book.record.transfers.last_mut() {
             record.routes = transfer.routes();
         }

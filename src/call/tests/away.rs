@@ -40,6 +40,7 @@ fn house() -> Settings {
         key: None,
         ring_max: None,
         channels: None,
+        together: false,
         confirm: None,
         announcement: None,
         hours: Hours::default(),

@@ -124,3 +124,74 @@ fn who_is_left_aside_hears_why_and_then_music() {
     let late = house.tell(Event::Media(Heard::Played { leg: CITIZEN, play }));
     assert!(plays(&late, CITIZEN).is_none() && house.ears.with(CITIZEN) == [house.agent], "an end that comes late");
 }
+
+/// Ten numbers are dialled together.
+fn ten(target: &str, mode: TransferMode) -> (House, Vec<LegId>) {
+    let mut house = House::new();
+    house.start(target, mode).unwrap();
+    let legs: Vec<LegId> = house.invited.iter().map(|(leg, _)| *leg).collect();
+    assert_eq!((legs.len(), house.used()), (10, 10), "each with a channel of its own");
+    for leg in &legs {
+        house.sip(Notice::Ringing { leg: *leg, sdp: Some(Bytes::from_static(FAR)) });
+    }
+    assert!(!house.ears.with(house.agent).iter().any(|leg| legs.contains(leg)), "of several nobody is heard");
+    (house, legs)
+}
+
+#[test]
+fn the_first_of_ten_that_answers_is_the_target_and_the_others_hear_that_it_was() {
+    for (mode, there) in [(TransferMode::Conference, 'J'), (TransferMode::Consult, 'C'), (TransferMode::Blind, 'X')] {
+        for winner in [0, 6, 9] {
+            let (mut house, legs) = ten("many", mode);
+            house.sip(Notice::Failed { leg: legs[3], status: 486, q850: None });
+            let out = house.sip(Notice::Answered { leg: legs[winner], sdp: Bytes::from_static(FAR) });
+            let elsewhere = sip(&out).into_iter().filter(|action| matches!(action, Sip::TakenElsewhere { .. })).count();
+            assert_eq!((house.letter(), elsewhere, house.used()), (there, 8, 1), "{mode:?}, {winner}");
+            let statuses = |status| house.last().routes.iter().filter(|route| route.sip_status == Some(status)).count();
+            assert_eq!((statuses(200), statuses(487), statuses(486)), (1, 8, 1));
+            // An answer that crossed, and the ends of those that were cancelled.
+            house.sip(Notice::Answered { leg: legs[5], sdp: Bytes::from_static(FAR) });
+            for leg in legs.iter().filter(|leg| **leg != legs[winner]) {
+                house.sip(Notice::Failed { leg: *leg, status: 487, q850: None });
+            }
+            assert_eq!((house.letter(), house.used()), (there, 1), "{mode:?}, {winner}");
+            house.crash(true, |_| true);
+            assert_eq!((house.letter(), house.used()), (there, 1), "{mode:?}, {winner}: it outlives a crash");
+        }
+    }
+}
+
+#[test]
+fn ten_that_do_not_come_leave_citizen_and_agent_as_they_were() {
+    let (mut house, legs) = ten("many", TransferMode::Blind);
+    for (nth, leg) in legs.iter().enumerate() {
+        assert_eq!(house.letter(), 's', "{nth} have refused");
+        house.sip(Notice::Failed { leg: *leg, status: 486, q850: None });
+    }
+    assert_eq!((house.letter(), house.used(), house.last().result), ('T', 0, Some(TransferResult::Busy)));
+    let (mut house, _) = ten("many", TransferMode::Conference);
+    house.pass(Duration::from_secs(21));
+    assert_eq!((house.letter(), house.used(), house.last().result), ('T', 0, Some(TransferResult::NoAnswer)));
+    let (mut house, _) = ten("many", TransferMode::Consult);
+    house.ask(Ask::Cancel).unwrap();
+    assert_eq!((house.letter(), house.used()), ('T', 0));
+    let (mut house, _) = ten("many", TransferMode::Conference);
+    house.bye(CITIZEN);
+    assert_eq!((house.calls.letter(), house.used()), ('E', 0));
+}
+
+#[test]
+fn a_voice_mail_among_ten_mobiles_stops_nobody_else() {
+    let (mut house, legs) = ten("mobiles", TransferMode::Consult);
+    for leg in &legs[..3] {
+        house.sip(Notice::Answered { leg: *leg, sdp: Bytes::from_static(FAR) });
+    }
+    assert_eq!((house.letter(), house.used()), ('s', 10), "three answered, nobody has confirmed");
+    house.pass(Duration::from_secs(10));
+    house.sip(Notice::Answered { leg: legs[7], sdp: Bytes::from_static(FAR) });
+    house.pass(Duration::from_secs(6));
+    assert_eq!((house.letter(), house.used()), ('s', 7), "those who did not press in time are hung up");
+    press(&mut house, legs[7], b'1');
+    assert_eq!((house.letter(), house.used()), ('C', 1));
+    assert_eq!(house.ears.with(house.agent), [legs[7]]);
+}

@@ -129,6 +129,7 @@ fn target(name: &str, kind: TargetKind, numbers: &[&str], key: Option<&str>) -> 
         key: key.map(Into::into),
         ring_max: Some(Duration::from_secs(20)),
         channels: None,
+        together: false,
         confirm: None,
         announcement: None,
         hours: Hours::default(),
@@ -164,7 +165,12 @@ fn house_settings() -> (Arc<Settings>, Arc<TrunkTable>) {
     let duty = vec![row(0..10, "059112301"), row(10..20, "059112302")];
     let duty =
         Target { announcement: Some(PLEASE_HOLD), duty, ..target("duty", TargetKind::Expert, &["059112300"], None) };
+    let many: Vec<String> = (10..20).map(|number| format!("0591123400{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let many = Target { together: true, ..target("many", TargetKind::Expert, &many, None) };
     let list = vec![
+        Target { name: "mobiles".into(), confirm, ..many.clone() },
+        many,
         target("fire", TargetKind::Emergency, &["119"], Some("*9")),
         target("water", TargetKind::Utility, &["059196110"], Some("*21")),
         target("social", TargetKind::SubCenter, &["059112333", "059112334"], None),
