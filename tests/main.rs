@@ -14,6 +14,7 @@ mod events;
 mod faults;
 mod fuzz;
 mod modes;
+mod overflow;
 mod recordings;
 mod reload;
 mod robust;

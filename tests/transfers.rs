@@ -299,6 +299,35 @@ fn ten_experts_are_rung_together_and_the_first_who_answers_has_the_citizen() {
 }
 
 #[test]
+fn a_sub_center_gives_the_citizen_back_and_the_next_agent_has_them() {
+    let mut talk = Talk::new(true);
+    talk.start("water", "blind");
+    talk.target.rings();
+    talk.target.answers();
+    let handed = Instant::now();
+    talk.citizen.hears_all(&[talk.target.sound], handed);
+    talk.agent.is_hung_up();
+    talk.hotline.ready("1001");
+    let back = Instant::now();
+    assert!(talk.target.refers_to_number("12345").starts_with("SIP/2.0 202"));
+    let news = [talk.target.is_notified(), talk.target.is_notified()];
+    assert_eq!(news, ["SIP/2.0 100 Trying", "SIP/2.0 200 OK"]);
+    talk.target.is_hung_up();
+    talk.agent.rings();
+    talk.agent.answers();
+    let again = Instant::now();
+    talk.citizen.hears_all(&[talk.agent.sound], again);
+    talk.agent.hears_all(&[talk.citizen.sound], again);
+    let silence = talk.citizen.longest_silence(back, again);
+    assert!(silence <= Duration::from_secs(1), "the citizen heard nothing for {silence:?}");
+    talk.citizen.hangs_up();
+    talk.agent.is_hung_up();
+    let (past, transfer) = talk.past();
+    assert_eq!((&transfer["result"], past.end()), (&json!("completed"), ("talking", "caller")));
+    assert_eq!(past.record["attempts"].as_array().map(Vec::len), Some(2), "one journey with two agents");
+}
+
+#[test]
 fn a_mobile_is_there_when_somebody_has_pressed_one_and_a_citizen_aside_is_told_why() {
     let folder = folder();
     folder.edit("sip-profiles/queues.toml", "ring_max_s = 3", "ring_max_s = 20");

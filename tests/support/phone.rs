@@ -221,6 +221,14 @@ impl Phone {
         answer
     }
 
+    /// Sends the other side to a number (RFC 5589 §6); returns the answer.
+    pub fn refers_to_number(&mut self, number: &str) -> String {
+        let line = format!("Refer-To: <sip:{number}@hotline.example>\r\n");
+        self.dialog.as_mut().expect("a dialog").sequence += 1;
+        self.send_more("REFER", &line, "", "");
+        self.received("SIP/2.0 ")
+    }
+
     /// Waits for news of what it referred; returns what they are.
     pub fn is_notified(&mut self) -> String {
         let notify = self.received("NOTIFY ");

@@ -84,6 +84,9 @@ impl Call {
     /// The agent's phone asks for a transfer (REFER, RFC 3515): to a target, by its number or name, and by nobody else's.
     pub(in crate::call) fn referred(&mut self, now: Now, referred: &Referred, spare: Spare, out: &mut Vec<Command>) {
         let Referred { leg, refer, attended, .. } = *referred;
+        if self.is_handed_to(leg) && self.is_ours(&referred.number) {
+            return self.given_back(now, (leg, refer), out);
+        }
         let talks = self.talker().is_some_and(|(_, agent)| agent == leg);
         if attended && (talks || self.is_second(leg)) {
             return self.referred_to_second(now, referred, out);
@@ -106,6 +109,27 @@ impl Call {
                 out.push(Command::Sip(Sip::RefuseRefer { leg, refer, status, why }));
             }
         }
+    }
+
+    fn is_handed_to(&self, leg: LegId) -> bool {
+        matches!(self.state, State::Handed)
+            && self.transfer.as_ref().is_some_and(|transfer| transfer.is_answered() && transfer.is(leg))
+    }
+
+    /// Whether it is a number of this hotline.
+    fn is_ours(&self, number: &str) -> bool {
+        self.settings.numbers.lookup(number).is_some_and(|entry| entry.site == self.site)
+    }
+
+    /// A sub-center gives the citizen back: by a REFER to a number of the hotline, as it would send them to anybody. They are in
+    /// the line again, at the old place; the transfer was one.
+    fn given_back(&mut self, now: Now, (leg, refer): (LegId, u32), out: &mut Vec<Command>) {
+        out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status: ACCEPTED }));
+        out.push(Command::Sip(Sip::ReferProgress { leg, refer, status: 200 }));
+        self.transfer_over(now, TransferResult::Completed, out);
+        self.goes_on_alone(now, out);
+        self.sound(out);
+        self.show(now, out);
     }
 
     /// Name of the target that has this number, name or key, whole.

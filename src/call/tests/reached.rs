@@ -3,7 +3,7 @@
 use super::transfer::{CONFIRM, FAR, House, PLEASE_HOLD};
 use super::*;
 use crate::base::fact::{TransferMode, TransferResult};
-use crate::call::transfer::Ask;
+use crate::call::transfer::{Ask, NotTransferred};
 
 fn plays(out: &[Command], leg: LegId) -> Option<(Vec<PromptId>, bool)> {
     media(out).into_iter().rev().find_map(|action| match action {
@@ -194,4 +194,46 @@ fn a_voice_mail_among_ten_mobiles_stops_nobody_else() {
     press(&mut house, legs[7], b'1');
     assert_eq!((house.letter(), house.used()), ('C', 1));
     assert_eq!(house.ears.with(house.agent), [legs[7]]);
+}
+
+#[test]
+fn a_sub_center_gives_the_citizen_back_by_a_refer_to_the_hotline() {
+    let refer = |house: &mut House, leg, number: &str| {
+        let (to, number) = (format!("sip:{number}@fuzhou.example").into(), number.into());
+        let referred = Referred { leg, refer: 5, to, number, replaces: None, attended: false, by: None };
+        house.sip(Notice::Referred(Box::new(referred)))
+    };
+    let answered = |out: &[Command]| {
+        sip(out).into_iter().find_map(|action| match action {
+            Sip::AnswerRefer { status, .. } | Sip::RefuseRefer { status, .. } => Some(*status),
+            _ => None,
+        })
+    };
+    for (letter, number, status, then) in [
+        ('X', "12345", 202, 'W'),
+        ('X', "059196110", 603, 'X'),
+        ('X', "110", 603, 'X'),
+        ('C', "12345", 603, 'C'),
+        ('J', "12345", 603, 'J'),
+    ] {
+        let mut house = House::up_to(letter, "social");
+        let far = house.far();
+        let out = refer(&mut house, far, number);
+        assert_eq!((answered(&out), house.letter()), (Some(status), then), "{letter} to {number}");
+    }
+    let mut house = House::up_to('X', "social");
+    let far = house.far();
+    let out = refer(&mut house, far, "12345");
+    let order = |wanted: fn(&Sip) -> bool| sip(&out).into_iter().position(wanted).expect("it is said");
+    let told = order(|action| matches!(action, Sip::ReferProgress { status: 200, .. }));
+    assert!(told < order(|action| matches!(action, Sip::HangUp { .. })), "it is told before it is hung up");
+    let since = out.iter().find_map(|command| match command {
+        Command::Acd { event: ToAcd::Enqueue(caller), .. } => Some(caller.since),
+        _ => None,
+    });
+    assert!(since.is_some_and(|since| since < house.now.mono), "at the old place");
+    house.agent_answers();
+    assert_eq!((house.ears.with(CITIZEN), house.used()), (vec![house.agent], 0));
+    assert_eq!(house.start("water", TransferMode::Conference), Err(NotTransferred::Second), "it was the one transfer");
+    house.start("fire", TransferMode::Conference).expect("an emergency line is another matter");
 }
