@@ -8,6 +8,7 @@ mod conference;
 mod conformance;
 mod crash;
 mod demo;
+mod desk;
 mod digest;
 mod edge;
 mod events;

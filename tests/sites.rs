@@ -19,6 +19,7 @@ fn asked(api: &Api, method: &str, path: &str, contact: &str) -> (u16, Value) {
         "delete" => return (api.delete(path), Value::Null),
         "get" => api.read(path),
         "put" if path.starts_with("/modes") => api.put(path, &json!({ "open": true })),
+        "put" if path.contains("/seat") => api.put(path, &json!({ "seat": "S1" })),
         "put" => api.put(path, &json!({ "state": "ready" })),
         "post" if path.ends_with("/transfer") || path.contains("/transfer?") => {
             api.post_json(path, &json!({ "target": "fire", "reason": "burns" }))
@@ -114,7 +115,7 @@ fn walk(stranger: &Api, ids: &Ids, secret: &[&str]) -> usize {
             "calls" => &ids.contacts,
             "orders" | "callbacks" => &[ids.order],
             "recordings" => &[ids.recording],
-            "queues" | "missed-calls" | "audit" | "figures" | "targets" => &[""],
+            "queues" | "seats" | "missed-calls" | "audit" | "figures" | "targets" => &[""],
             "modes" => &["", "%E7%AA%81%E5%8F%91"],
             // Sources of SIP are the whole node's: refused to every token of one city.
             "bans" => &["127.0.0.1"],

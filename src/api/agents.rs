@@ -6,6 +6,7 @@ use super::problem::{Problem, Problems};
 use super::{Api, SiteQuery, audit_name};
 use crate::acd::event::{AgentState, WRAP_UP_MAX, Want};
 use crate::node::live;
+use crate::node::pauses::NotPaused;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -28,6 +29,9 @@ pub struct Agent {
     /// Team (班组); empty for none.
     #[serde(default)]
     pub team: String,
+    /// The seat they sit at, whose phone is theirs meanwhile; `null`: at their own phone.
+    #[serde(default)]
+    pub seat: Option<String>,
     /// State.
     pub state: StateWord,
     /// Reason of a not-ready state; empty otherwise.
@@ -118,6 +122,7 @@ impl Agent {
             site: site.to_owned(),
             name: agent.name.to_string(),
             team: agent.team.to_string(),
+            seat: agent.seat.as_deref().map(str::to_owned),
             state,
             reason: reason.to_owned(),
             since: agent.since.0,
@@ -184,7 +189,7 @@ pub async fn set_state(
     }
     // Who may send others into a pause may do so for any reason.
     if wanted.state == WantedWord::NotReady && grant.reach == Reach::Own {
-        may_pause(&api, &agent, &wanted.reason)?;
+        api.node.live.may_pause(&agent, &wanted.reason)?;
     }
     let want = match wanted.state {
         WantedWord::Ready => Want::Ready,
@@ -221,31 +226,19 @@ pub async fn extend_wrap_up(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Whether the agent may take this pause now: one of the site's, where it lists any, and not too many at once. Counted when
-/// it is asked for: of two who ask in the same moment both may get the last place.
-fn may_pause(api: &Api, agent: &live::Agent, reason: &str) -> Result<(), Problem> {
-    let rules = api.node.live.pauses(agent.site);
-    let Some(rule) = rules.iter().find(|rule| *rule.reason == *reason) else {
-        if rules.is_empty() {
-            return Ok(());
-        }
-        let known: Vec<&str> = rules.iter().map(|rule| &*rule.reason).collect();
-        let detail = format!("no pause of this site has this reason; it has: {}", known.join(", "));
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    };
-    let taken = api.node.live.paused(agent.site, reason, agent.id);
-    match rule.together_max {
-        Some(most) if taken >= usize::from(most) => {
-            let detail = format!("{taken} agents pause for this reason already, and no more than {most} may at once");
-            Err(Problem::new(StatusCode::CONFLICT, detail))
-        }
-        Some(_) | None => Ok(()),
+impl From<NotPaused> for Problem {
+    fn from(why: NotPaused) -> Problem {
+        let status = match why {
+            NotPaused::Unknown { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            NotPaused::Full { .. } => StatusCode::CONFLICT,
+        };
+        Problem::new(status, why.to_string())
     }
 }
 
 /// The site and the right to one agent. Whether there is such an agent is asked after: an agent's token learns nothing
 /// about names that are not its own.
-fn find(caller: &Caller, action: Action, name: &str, query: &SiteQuery) -> Result<(Site, Grant), Problem> {
+pub(super) fn find(caller: &Caller, action: Action, name: &str, query: &SiteQuery) -> Result<(Site, Grant), Problem> {
     let (site, _) = caller.one_site(action, query.site.as_deref())?;
     let object = Object::One { site: &site.code, owner: Some(name) };
     let grant = caller.may(action, object, audit_name(name))?;

@@ -29,6 +29,7 @@ pub mod problem;
 pub mod queues;
 pub mod recordings;
 mod routing;
+pub mod seats;
 pub mod supervision;
 pub mod transfers;
 pub mod trunks;
@@ -104,6 +105,8 @@ pub type CallBack = dyn Fn(callbacks_node::Ask) -> Result<(), callbacks_node::No
 pub type ListTargets = dyn Fn(SiteId) -> Vec<Seen> + Send + Sync;
 /// Hands a wanted state to the ACD of the site.
 pub type SetState = dyn Fn(SiteId, AgentId, Want, Option<Arc<str>>) -> Result<(), Busy> + Send + Sync;
+/// Tells the node that an agent has another seat.
+pub type Seated = dyn Fn() + Send + Sync;
 /// Hands the wish for a longer wrap-up to the ACD of the site.
 pub type Extend = dyn Fn(SiteId, AgentId, Duration) -> Result<(), Busy> + Send + Sync;
 /// Takes what the audit must keep; the site is `None` when the request was about none. Must not wait.
@@ -148,6 +151,8 @@ pub struct Node {
     pub targets: Arc<ListTargets>,
     /// Asks for an agent's state.
     pub want: Arc<SetState>,
+    /// To be called once an agent has another seat.
+    pub seated: Arc<Seated>,
     /// Lengthens a wrap-up.
     pub extend: Arc<Extend>,
     /// Tells the audit.
@@ -250,6 +255,8 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(agents::one))
         .routes(routes!(agents::set_state))
         .routes(routes!(agents::extend_wrap_up))
+        .routes(routes!(seats::list))
+        .routes(routes!(seats::take, seats::leave))
         .routes(routes!(queues::list))
         .routes(routes!(modes::list))
         .routes(routes!(modes::set))

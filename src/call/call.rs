@@ -351,6 +351,12 @@ impl Call {
         identity.map_or_else(|| format!("agent-{}", agent.0).into(), |identity| identity.name.clone())
     }
 
+    /// User part of the address-of-record at which the agent is rung.
+    fn agent_phone(&self, agent: AgentId) -> Box<str> {
+        let identity = self.settings.agents.get(agent.index()).and_then(Option::as_ref);
+        identity.map_or_else(|| self.agent_name(agent), |identity| identity.phone.clone())
+    }
+
     fn leg_mut(&mut self, id: LegId) -> Option<&mut Leg> {
         if self.citizen.id == id {
             return Some(&mut self.citizen);

@@ -4,6 +4,7 @@
 
 use super::call::second::Came;
 use super::call::{Birth, Call, Fresh, Trace};
+use super::desks::Desks;
 use super::event::{Command, Event, Settings, SilentStep};
 use super::leg::DigitWay;
 use super::outbound::{self, Outbounds};
@@ -47,6 +48,7 @@ pub struct Calls {
     pub(super) legs_dialled: u64,
     pub(super) wheel: Wheel<CallId>,
     pub(super) outbounds: Outbounds,
+    pub(super) desks: Desks,
     pub(super) retry_after_s: Option<u32>,
     pub(super) counts: Counts,
     /// A leg of the call whose step is being taken.
@@ -128,6 +130,7 @@ impl Calls {
             legs_dialled: 0,
             wheel: Wheel::new(Duration::from_millis(1)),
             outbounds: Outbounds::new(shard),
+            desks: Desks::new(shard),
             retry_after_s: None,
             counts: Counts::default(),
             in_hand: None,
@@ -163,6 +166,10 @@ impl Calls {
             Event::PortRefused { leg } if self.outbounds.of(leg).is_some() => {
                 self.of_outbound(leg, |calls, id| calls.outbound_port(now, id, (leg, None), out));
             }
+            Event::PortOpened { leg, local } if let Some(id) = self.desks.of(leg) => {
+                self.desk_port(now, id, Some(local), out);
+            }
+            Event::PortRefused { leg } if let Some(id) = self.desks.of(leg) => self.desk_port(now, id, None, out),
             Event::PortOpened { leg, local } => {
                 let seed = self.mint.random();
                 self.with_leg(now, leg, out, |call, out| call.port_opened(now, leg, local, seed, out));
@@ -185,6 +192,7 @@ impl Calls {
                 });
                 out.push(Command::Intervened { ticket, answer });
             }
+            Event::DeskJudged { call, said } => self.desk_judged(now, call, said, out),
             Event::Dial(dial) => self.dial(now, *dial, out),
             Event::CallBack(attempt) => self.call_back(now, *attempt, out),
             Event::GiveUp { contact } => self.give_up_attempt(now, contact, out),
@@ -196,7 +204,10 @@ impl Calls {
 
     /// When [`Calls::expire`] wants to be called.
     pub fn next_deadline(&self) -> Option<Mono> {
-        [self.wheel.next_deadline(), self.outbounds.next_deadline()].into_iter().flatten().min()
+        [self.wheel.next_deadline(), self.outbounds.next_deadline(), self.desks.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Lets time pass up to `now`.
@@ -214,18 +225,22 @@ impl Calls {
             }
         }
         self.expire_outbounds(now, out);
+        self.expire_desks(now, out);
     }
 
     /// All legs that may still be spoken of.
     pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
-        self.by_leg.keys().copied().chain(self.outbounds.legs())
+        self.by_leg.keys().copied().chain(self.outbounds.legs()).chain(self.desks.legs())
     }
 
     /// After a panic of [`Calls::handle`] or [`Calls::expire`], whose output was thrown away: the call in hand ends, and
     /// what the cut step may have left uncounted or without a timer is set right.
     pub fn give_up(&mut self, now: Now, out: &mut Vec<Command>) {
         self.counts.broken += 1;
-        if let Some(leg) = self.in_hand.take() {
+        let in_hand = self.in_hand.take();
+        if let Some(id) = in_hand.and_then(|leg| self.desks.of(leg)) {
+            self.desk_broken(now, id, out);
+        } else if let Some(leg) = in_hand {
             match (self.outbounds.of(leg), self.by_leg.get(&leg).and_then(|key| self.calls.at_mut(*key))) {
                 (Some(id), _) => self.outbound_broken(now, id, out),
                 (None, Some(entry)) => entry.call.broken(now, out),
@@ -241,15 +256,16 @@ impl Calls {
             self.settle(now, key, out);
         }
         self.settle_outbounds(now, out);
+        self.settle_desks(now, out);
     }
 
     /// What stands and what happened.
     pub fn counts(&self) -> Counts {
         Counts {
-            calls: self.calls.len() + self.outbounds.len(),
-            live: self.counts.live + self.outbounds.live(),
+            calls: self.calls.len() + self.outbounds.len() + self.desks.len(),
+            live: self.counts.live + self.outbounds.live() + self.desks.live(),
             legs: self.legs().count(),
-            timers: self.wheel.len() + self.outbounds.timers(),
+            timers: self.wheel.len() + self.outbounds.timers() + self.desks.timers(),
             ..self.counts
         }
     }
@@ -272,6 +288,7 @@ impl Calls {
         }
         assert!(self.by_leg.values().all(|key| self.calls.at(*key).is_some()), "no leg leads nowhere");
         self.outbounds.check();
+        self.desks.check();
     }
 
     /// Queues are numbered in the order of configuration: calls follow theirs by name.
@@ -287,6 +304,9 @@ impl Calls {
     fn sip(&mut self, now: Now, notice: Notice, out: &mut Vec<Command>) {
         if let Some(id) = self.outbounds.of(outbound::leg_of(&notice)) {
             return self.outbound_sip(now, id, notice, out);
+        }
+        if let Some(id) = self.desks.of(outbound::leg_of(&notice)) {
+            return self.desk_sip(now, id, notice, out);
         }
         match notice {
             Notice::Incoming(incoming) => self.incoming(now, *incoming, out),
@@ -347,6 +367,9 @@ impl Calls {
     fn media(&mut self, now: Now, notice: Media, out: &mut Vec<Command>) {
         if let Some(id) = self.outbounds.of(outbound::heard_of(&notice)) {
             return self.outbound_media(now, id, notice, out);
+        }
+        if let Some(id) = self.desks.of(outbound::heard_of(&notice)) {
+            return self.desk_media(now, id, notice, out);
         }
         match notice {
             Media::Played { leg, play } => self.with_leg(now, leg, out, |call, out| call.played(now, leg, play, out)),
@@ -459,8 +482,11 @@ impl Calls {
         self.settle(now, key, out);
     }
 
-    /// A phone dials a number of nobody's hotline: a target of its agent's talk, else somebody outside.
+    /// A phone dials a number of nobody's hotline: a key, a target of its agent's talk, else somebody outside.
     fn phone_dials(&mut self, now: Now, incoming: Incoming, (user, domain): (&str, &str), out: &mut Vec<Command>) {
+        if let Some(asked) = self.key_of(&incoming.dialled, (user, domain)) {
+            return self.desk_dials(now, incoming, asked, out);
+        }
         let Some((call, site)) = self.talk_of(user, domain) else {
             return self.dialled_out(now, incoming, (user, domain), out);
         };
@@ -486,7 +512,7 @@ impl Calls {
     fn talk_of(&self, user: &str, domain: &str) -> Option<(CallId, SiteId)> {
         let site = self.settings.sites.iter().position(|site| *site.domain == *domain)?;
         let site = SiteId(site as u16);
-        let agent = self.settings.agent(site, user)?;
+        let agent = self.settings.agent_at(site, user)?;
         let talks = |call: &Call| call.talker().is_some_and(|(talker, _)| talker.agent() == agent);
         let (id, _) = self.calls.iter().find(|(_, entry)| talks(&entry.call))?;
         Some((id, site))
@@ -495,7 +521,8 @@ impl Calls {
     /// Whether no further call is taken.
     pub(super) fn is_full(&self, emergency: bool) -> bool {
         let kept = if emergency { EMERGENCY_CALLS } else { 0 };
-        self.retry_after_s.is_some() || self.calls.len() + self.outbounds.len() >= self.settings.calls_max + kept
+        self.retry_after_s.is_some()
+            || self.calls.len() + self.outbounds.len() + self.desks.len() >= self.settings.calls_max + kept
     }
 
     /// What the trunks said to a wish for a channel.

@@ -1,5 +1,6 @@
 //! What goes into the calls of a shard and what comes out.
 
+use super::desk::{Key, Keys, Said};
 use super::phrases::Phrases;
 use super::supervise::{self, HoldView, NotDone, ParkView, SupervisionView};
 use super::targets::Targets;
@@ -71,6 +72,13 @@ pub enum Event {
         ask: supervise::Ask,
         /// Comes back with the answer.
         ticket: u64,
+    },
+    /// What came of [`Command::Desk`].
+    DeskJudged {
+        /// Which call.
+        call: CallId,
+        /// What.
+        said: Said,
     },
     /// Somebody who may asks for a call of an agent to the outside: the agent's phone is rung first.
     Dial(Box<Dial>),
@@ -165,6 +173,17 @@ pub enum Command {
         ticket: u64,
         /// What became of it.
         answer: Result<(), NotDone>,
+    },
+    /// A phone key asks for a state of its agent; answered in the same pass by [`Event::DeskJudged`].
+    Desk {
+        /// By which call.
+        call: CallId,
+        /// Whose agent.
+        site: SiteId,
+        /// Who.
+        agent: AgentId,
+        /// What.
+        key: Key,
     },
     /// To the site's call-backs.
     Callback(Box<callback::event::Event>),
@@ -332,6 +351,8 @@ pub struct SiteSettings {
     pub queues: Vec<QueueVoice>,
     /// Pauses that agents may take; any when there are none.
     pub pauses: Vec<Pause>,
+    /// Keys of its phones; `None` where there are none.
+    pub keys: Option<Keys>,
 }
 
 /// How a queue sounds.
@@ -427,10 +448,19 @@ pub enum Elsewhere {
 pub struct AgentIdentity {
     /// Whose.
     pub site: SiteId,
-    /// Name in facts and the API, and user part of the phone's address-of-record (`1001`).
+    /// Name in facts and the API (`1001`).
     pub name: Box<str>,
+    /// User part of the address-of-record of the phone they sit at: that of their seat, else their name.
+    pub phone: Box<str>,
     /// Their team (班组); empty for none.
     pub team: Box<str>,
+}
+
+impl AgentIdentity {
+    /// The seat they sit at; `None` when the phone is their own.
+    pub fn seat(&self) -> Option<&str> {
+        Some(&*self.phone).filter(|phone| *phone != &*self.name)
+    }
 }
 
 /// How long a leg may be one-way in a call over no trunk: between registered phones.

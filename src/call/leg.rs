@@ -325,6 +325,11 @@ impl Leg {
         }
     }
 
+    /// The media plane closed the port of a leg of which nothing is told.
+    pub(super) fn port_gone(&mut self) {
+        self.port = Port::None;
+    }
+
     /// The media plane closed the port. Returns what the leg's media were like, if any were agreed on.
     pub(super) fn closed(
         &mut self,

@@ -6,6 +6,8 @@
 #[expect(clippy::module_inception, reason = "a call among calls")]
 mod call;
 mod calls;
+pub mod desk;
+mod desks;
 pub mod event;
 pub mod lamp;
 mod leg;

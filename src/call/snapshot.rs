@@ -226,7 +226,7 @@ impl Calls {
         let live = of_site.filter_map(|(_, entry)| entry.call.told_to_acd()).collect();
         let beside = self.calls.iter().filter(|(_, entry)| entry.call.site == site);
         let beside = beside.flat_map(|(id, entry)| entry.own.iter().map(move |agent| (*agent, id)));
-        let own = self.outbounds.own_calls(site).chain(beside).collect();
+        let own = self.outbounds.own_calls(site).chain(self.desks.own_calls(site)).chain(beside).collect();
         out.push(Command::Acd { site, event: Acd::Adopt { shard: self.shard, live, own } });
     }
 }

@@ -151,7 +151,7 @@ fn written(skill: &Skill, zone: &TimeZone) -> String {
     format!("{}={}{days}", skill.skill, skill.level)
 }
 
-fn password(given: Option<String>) -> anyhow::Result<String> {
+pub(super) fn password(given: Option<String>) -> anyhow::Result<String> {
     if let Some(password) = given {
         return Ok(password);
     }
@@ -161,9 +161,19 @@ fn password(given: Option<String>) -> anyhow::Result<String> {
 }
 
 pub(super) fn run(config: &Config, action: Action) -> anyhow::Result<()> {
-    let Some(id) = config.site_id(action.site()) else {
+    let code = action.site().to_owned();
+    with_site(config, &code, async |people, site| act(people, site, action).await)
+}
+
+/// Does something with what the database has of one site.
+pub(super) fn with_site(
+    config: &Config,
+    code: &str,
+    act: impl AsyncFnOnce(Site<'_>, &crate::config::Site) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Some(id) = config.site_id(code) else {
         let known: Vec<&str> = config.sites.iter().map(|site| &*site.code).collect();
-        bail!("no site {:?}; the configuration has: {}", action.site(), known.join(", "));
+        bail!("no site {code:?}; the configuration has: {}", known.join(", "));
     };
     let site = &config.sites[id.index()];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -177,7 +187,7 @@ pub(super) fn run(config: &Config, action: Action) -> anyhow::Result<()> {
                 area: site.area_code.to_string(),
             }])
             .await?;
-        let done = act(store.site(&site.code), site, action).await;
+        let done = act(store.site(&site.code), site).await;
         store.close().await;
         done
     })
@@ -198,7 +208,8 @@ async fn act(people: Site<'_>, site: &crate::config::Site, action: Action) -> an
                 let skills: Vec<String> = agent.skills.iter().map(|skill| written(skill, &site.time_zone)).collect();
                 let enabled = if agent.enabled { "" } else { "  (disabled)" };
                 let team = if agent.team.is_empty() { String::new() } else { format!("  [{}]", agent.team) };
-                println!("{}  {}{team}  {}{enabled}", agent.name, agent.display_name, skills.join(" "));
+                let seat = agent.seat.as_ref().map(|seat| format!("  at {seat}")).unwrap_or_default();
+                println!("{}  {}{team}{seat}  {}{enabled}", agent.name, agent.display_name, skills.join(" "));
             }
         }
         Action::Skills { name, skills, .. } => {

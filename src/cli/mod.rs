@@ -6,6 +6,7 @@ mod agent;
 mod control;
 mod explain;
 mod reload;
+mod seat;
 mod serve;
 mod simulate;
 mod verify;
@@ -62,6 +63,13 @@ enum Command {
         #[command(subcommand)]
         action: agent::Action,
     },
+    /// Seats: phones that belong to a desk, for agents who log in to them; a running engine takes changes within a second.
+    Seat {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(subcommand)]
+        action: seat::Action,
+    },
     /// Tell where calls, orders, recordings, files, manifest and journal do not agree; code 1 if anywhere.
     Verify {
         #[command(flatten)]
@@ -106,6 +114,7 @@ impl Cli {
             Command::Diff { file } => reload::run(&file.config, control::Wanted::Diff),
             Command::Reload { file } => reload::run(&file.config, control::Wanted::Reload),
             Command::Agent { file, action } => agent::run(&load(&file)?, action),
+            Command::Seat { file, action } => seat::run(&load(&file)?, action),
             Command::Verify { file, arguments } => verify::run(&load(&file)?, &arguments),
             Command::Explain { file, arguments } => explain::run(&load(&file)?, &arguments),
             Command::Simulate { file, arguments } => simulate::run(&load(&file)?, &arguments),

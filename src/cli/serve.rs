@@ -125,6 +125,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         intervene: Arc::new(node.intervene()),
         targets: Arc::new(node.targets()),
         want: Arc::new(move |site, agent, state, by| ok(want(site, agent, state, by))),
+        seated: Arc::new(node.seated()),
         extend: Arc::new(move |site, agent, by| ok(extend(site, agent, by))),
         audit: Arc::new(node.audit()),
         modes: Arc::new(node.modes()),

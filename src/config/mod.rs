@@ -10,6 +10,7 @@
 pub mod archive;
 pub mod certificates;
 mod dialling;
+mod keys;
 mod listeners;
 mod modes;
 mod node;
@@ -33,6 +34,7 @@ pub use node::{Api, Journal, Node, Overload, Registrar, Routing, Site, Token};
 pub use problem::{ConfigErrors, Problem};
 
 use crate::base::{PromptId, QueueId, SiteId, SkillId, TrunkId};
+use crate::call::desk::Keys;
 use crate::call::event::{Pause, QueueVoice, SiteSettings};
 use crate::call::targets::Targets;
 use crate::ivr::Numbers;
@@ -82,6 +84,8 @@ pub struct Config {
     modes: Vec<Vec<modes::Mode>>,
     /// By [`SiteId`].
     pauses: Vec<Vec<Pause>>,
+    /// By [`SiteId`].
+    keys: Vec<Option<Keys>>,
     numbers: Numbers,
     prompts: prompts::Prompts,
     outline: Outline,
@@ -158,15 +162,17 @@ impl Config {
 
     /// What the calls of each shard are told, but for the agents. A shard's share of `calls_max` is its part of the node.
     pub fn calls(&self) -> call::event::Settings {
-        let site = |((site, queues), pauses): ((&Site, &Vec<queues::Queue>), &Vec<Pause>)| SiteSettings {
+        type OfSite<'a> = (((&'a Site, &'a Vec<queues::Queue>), &'a Vec<Pause>), &'a Option<Keys>);
+        let site = |(((site, queues), pauses), keys): OfSite<'_>| SiteSettings {
             code: site.code.clone(),
             domain: site.domain.clone(),
             area_code: site.area_code.clone(),
             queues: queues.iter().map(|queue| queue.voice.clone()).collect(),
             pauses: pauses.clone(),
+            keys: keys.clone(),
         };
         call::event::Settings {
-            sites: self.sites.iter().zip(&self.queues).zip(&self.pauses).map(site).collect(),
+            sites: self.sites.iter().zip(&self.queues).zip(&self.pauses).zip(&self.keys).map(site).collect(),
             agents: Vec::new(),
             numbers: self.numbers.clone(),
             trunks: Arc::new(self.trunk_table([0, 0], &[])),
@@ -300,8 +306,6 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         let reading: Reading<schema::Main> = source.read(problems);
         if let Some(raw) = &reading.value {
             unusable = node::unusable(&source, &raw.node, root);
-        }
-        if let Some(raw) = &reading.value {
             let mut check = source::Check { source: &source, problems };
             node::check_emergency_trunks(&mut check, &raw.overload, &trunks);
         }
@@ -318,7 +322,10 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
             let queues = queues::check(&source, &raw.queue, sites, (&prompts, &targets), problems);
             let mut check = source::Check { source: &source, problems };
             let modes = modes::check(&mut check, &raw.mode, sites, (&prompts, &queues));
-            (queues, modes, pauses::check(&mut check, &raw.pause, sites))
+            let pauses = pauses::check(&mut check, &raw.pause, sites);
+            let known = keys::Known { prompts: &prompts, targets: &targets, pauses: &pauses };
+            let keys = keys::check(&mut check, &raw.keys, sites, known);
+            (queues, modes, pauses, keys)
         };
         let queues = value.as_ref().map(check);
         (queues, whole && sites.whole, value.map(|raw| (source, raw.queue)))
@@ -333,7 +340,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     if let Some((queues, ..)) = &mut queues {
         ask_after(queues, after);
     }
-    let (main, (queues, modes, pauses)) = (main?, queues?);
+    let (main, (queues, modes, pauses, keys)) = (main?, queues?);
     Some(Config {
         node: main.node,
         api: main.api,
@@ -354,6 +361,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         queues,
         modes,
         pauses,
+        keys,
         numbers,
         prompts,
         outline: Outline::read(path, root),

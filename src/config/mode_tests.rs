@@ -119,3 +119,30 @@ fn mistakes_are_told_with_their_cure() {
         assert!(found, "no {word:?} at line {}:\n{}", before + line, told.join("\n"));
     }
 }
+
+#[test]
+fn keys_are_of_their_site_and_each_mistake_is_told() {
+    let fuzhou = "[[pause]]\nsite = \"fuzhou\"\nreason = \"lunch\"\n[[keys]]\nsite = \"fuzhou\"\n";
+    let (dir, _) = with(&format!("{fuzhou}ready = \"*1\"\npause = {{ \"*13\" = \"lunch\" }}\n"));
+    let config = Config::load(&dir.path().join("jiesu.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    let sites = config.calls().sites;
+    let keys = |site: usize| sites[site].keys.as_ref().unwrap().by_key.keys().map(|key| &**key).collect::<Vec<_>>();
+    assert_eq!(keys(0), ["*1", "*13"]);
+    assert!(sites[1].keys.is_none());
+    let wrong = "ready = \"11\"\nnot_ready = \"*2\"\nlog_off = \"*13\"\npause = { \"*13\" = \"lunch\", \"*4\" = \"tea\" }\n\
+                 [[keys]]\nsite = \"fuzhou\"\n";
+    let (dir, before) = with(&format!("{fuzhou}{wrong}"));
+    let at = |line: usize, column: usize| format!("{QUEUES}:{}:{column}", before + line);
+    let found = problems(&dir);
+    for (line, column, message, cure) in [
+        (6, 9, "\"11\" is no key", "* and 1 to 3 digits"),
+        (7, 13, "pause for the reasons of its [[pause]] alone", "name a key for each"),
+        (9, 11, "key \"*13\" is given twice", "choose another"),
+        (9, 35, "\"tea\" is no reason to pause", "this site has: lunch"),
+        (11, 8, "has its keys already", "into one [[keys]]"),
+    ] {
+        let is = |text: &&String| text.contains(&at(line, column)) && text.contains(message) && text.contains(cure);
+        assert!(found.iter().any(|text| is(&text)), "{} {message}: {found:#?}", at(line, column));
+    }
+    assert_eq!(found.len(), 5, "{found:#?}");
+}

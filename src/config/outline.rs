@@ -36,6 +36,8 @@ pub enum Kind {
     Queue,
     /// A `[[pause]]`, by site and reason.
     Pause,
+    /// A `[[keys]]`, by site.
+    Keys,
     /// A `[[mode]]`, by site and name.
     Mode,
     /// A `[[number]]`, as written.
@@ -57,6 +59,7 @@ impl Kind {
             Kind::Queue => "queue",
             Kind::Mode => "mode",
             Kind::Pause => "pause",
+            Kind::Keys => "keys of",
             Kind::Number => "number",
             Kind::Flow => "flow",
         }
@@ -134,6 +137,7 @@ impl Outline {
         outline.rows(root, (Kind::Pause, "pause"), table(&sip.join("queues.toml")), |row| {
             format!("{}/{}", text(row, "site"), text(row, "reason"))
         });
+        outline.rows(root, (Kind::Keys, "keys"), table(&sip.join("queues.toml")), |row| text(row, "site"));
         for (path, name) in files(&ivr, "toml").unwrap_or_default() {
             match name.as_str() {
                 "numbers" => outline.rows(root, (Kind::Number, "number"), table(&path), |row| text(row, "number")),

@@ -353,6 +353,20 @@ pub(super) struct Queues {
     pub mode: Vec<Mode>,
     #[serde(default)]
     pub pause: Vec<Pause>,
+    #[serde(default)]
+    pub keys: Vec<Keys>,
+}
+
+/// What agents of a site dial for states.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Keys {
+    pub site: Text,
+    pub ready: Option<Text>,
+    pub not_ready: Option<Text>,
+    pub log_off: Option<Text>,
+    #[serde(default)]
+    pub pause: BTreeMap<Text, Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -301,6 +301,12 @@ fn each_mistake_of_a_target_is_told_at_its_place_with_its_cure() {
         assert!(told.len() == 1 && told[0].contains(message), "{told:?}");
     }
     let police = told(&GOOD.replacen("13800138000", "110", 1));
+    let queues = dir.path().join("sip-profiles/queues.toml");
+    let shipped = fs::read_to_string(&queues).unwrap();
+    fs::write(&queues, format!("{shipped}[[keys]]\nsite = \"fuzhou\"\nready = \"*2\"\nlog_off = \"*21\"\n")).unwrap();
+    let keys = told(GOOD);
+    assert!(keys.len() == 1 && keys[0].contains("\"*2\" is the key of target \"water\""), "{keys:?}");
+    fs::write(&queues, shipped).unwrap();
     assert!(police.iter().any(|it| it.contains("is an emergency number")), "{police:?}");
 }
 

@@ -280,7 +280,7 @@ impl Edge {
         let talks = view.stage == Some(Stage::Talking) && view.direction == Direction::Inbound;
         let user = view.agents.first().filter(|_| talks).map(|agent| {
             let domain = &setup.calls.sites[view.site.index()].domain;
-            self.user(&setup.agent_name(*agent), domain)
+            self.user(&setup.agent_phone(*agent), domain)
         });
         lock(&self.talks).stands(view.call, user);
     }

@@ -68,6 +68,8 @@ pub struct Agent {
     pub name: Arc<str>,
     /// Team; empty for none.
     pub team: Arc<str>,
+    /// The seat they sit at, whose phone is theirs.
+    pub seat: Option<Arc<str>>,
     /// State, with the reason of a not-ready one.
     pub state: AgentState,
     /// Since when.
@@ -313,6 +315,15 @@ impl Live {
         agents.filter(|agent| agent.site == site && agent.id != but).filter(for_it).count()
     }
 
+    /// Whether an agent is in a call, is rung for one or steps into one.
+    pub fn is_in_call(&self, agent: AgentId) -> bool {
+        let board = self.board();
+        let is_in = |view: &CallView| {
+            view.agents.contains(&agent) || view.supervision.as_ref().is_some_and(|beside| beside.agent == agent)
+        };
+        board.alive.values().any(|change| matches!(&change.object, Object::Call(call) if is_in(&call.view)))
+    }
+
     /// The live call of this contact.
     pub fn call(&self, contact: ContactId) -> Option<Call> {
         let board = self.board();
@@ -440,8 +451,10 @@ impl Board {
         for (id, identity) in (0u32..).map(AgentId).zip(&calls.agents) {
             let Some(identity) = identity else { continue };
             if let Some(known) = self.agent(id) {
-                if *known.team != *identity.team {
-                    let moved = Agent { team: Arc::from(&*identity.team), ..known.clone() };
+                let seat = identity.seat();
+                if *known.team != *identity.team || known.seat.as_deref() != seat {
+                    let (team, seat) = (Arc::from(&*identity.team), seat.map(Arc::from));
+                    let moved = Agent { team, seat, ..known.clone() };
                     self.publish(at, Object::Agent(moved), false);
                 }
                 continue;
@@ -455,6 +468,7 @@ impl Board {
                 site,
                 name,
                 team,
+                seat: identity.seat().map(Arc::from),
                 state,
                 since: at,
                 until: None,

@@ -77,8 +77,11 @@ mod tests {
             area_code: "".into(),
             queues: Vec::new(),
             pauses: Vec::new(),
+            keys: None,
         };
-        let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into(), team: "".into() });
+        let agent = |site, name: &str| {
+            Some(AgentIdentity { site: SiteId(site), name: name.into(), phone: name.into(), team: "".into() })
+        };
         let settings = Settings {
             sites: vec![site("a"), site("b")],
             agents: vec![agent(1, "1001"), None, agent(0, "1001")],

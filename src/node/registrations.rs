@@ -4,10 +4,12 @@
 //! until phones refresh. Never holds a secret: addresses only.
 
 use super::wires::lock;
+use crate::base::Wall;
 use crate::base::snapshot::{Snapshot, SnapshotError};
 use crate::sip::event::Bindings;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -63,6 +65,13 @@ impl Registrations {
         self.changed.store(true, Ordering::Relaxed);
     }
 
+    /// From where a phone is registered now; `None` when it is not.
+    pub(super) fn address(&self, user: &str, domain: &str, now: Wall) -> Option<IpAddr> {
+        let known = lock(&self.known).get(&(user.into(), domain.into())).cloned()?;
+        let alive = known.contacts.iter().find(|contact| contact.expires > now)?;
+        Some(alive.flow.peer.ip())
+    }
+
     /// Writes the file if anything changed since; a crash leaves the old one or the new one.
     pub(super) fn save(&self) -> io::Result<()> {
         if !self.changed.swap(false, Ordering::Relaxed) {
@@ -84,7 +93,6 @@ impl Registrations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Wall;
     use crate::sip::event::{Binding, Flow};
 
     fn bindings(user: &str, contacts: usize) -> Bindings {

@@ -97,6 +97,7 @@ fn keeps(effect: &mut Effect, live: &mut [Vec<Live>], recordings: &mut BTreeSet<
         | Effect::Intervened { .. }
         | Effect::Show(_)
         | Effect::Silent(_)
+        | Effect::Desk { .. }
         | Effect::Recall { .. }
         | Effect::Callback(_)
         | Effect::Bindings(_)

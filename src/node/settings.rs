@@ -27,7 +27,10 @@ pub(super) struct SettingsWatch {
 impl SettingsWatch {
     pub(super) async fn run(mut self) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.wires.seats.changed() => {}
+            }
             let now = clock::now();
             let changes = self.wires.modes.look(now);
             changes.iter().for_each(|change| self.tell(now, change));

@@ -15,6 +15,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct People {
     agents: Vec<AgentRow>,
+    /// Site, name and domain of each seat.
+    seats: Vec<(String, String, String)>,
     credentials: Arc<Vec<Credential>>,
     /// Which state of theirs this is.
     pub(super) revision: i64,
@@ -29,8 +31,15 @@ impl People {
         for site in &config.sites {
             agents.extend(store.site(&site.code).agents().await?);
         }
-        let credentials = Arc::new(store.credentials().await?);
-        Ok(Arc::new(People { agents, credentials, revision }))
+        let (seats, credentials) = (store.all_seats().await?, Arc::new(store.credentials().await?));
+        Ok(Arc::new(People { agents, seats, credentials, revision }))
+    }
+
+    /// The seat where an agent sits: name and domain of its phone.
+    fn seat_of(&self, person: &AgentRow) -> Option<(&str, &str)> {
+        let seat = person.seat.as_deref()?;
+        let is = |(site, name, _): &&(String, String, String)| *site == person.site && *name == *seat;
+        self.seats.iter().find(is).map(|(_, name, domain)| (name.as_str(), domain.as_str()))
     }
 }
 
@@ -72,9 +81,11 @@ impl Setup {
                 calls.agents.resize(agent.index() + 1, None);
             }
             let (name, team) = (person.name.as_str().into(), person.team.as_str().into());
-            calls.agents[agent.index()] = Some(AgentIdentity { site, name, team });
+            // Whoever sits at a seat is at its phone alone.
+            let (phone, domain) = people.seat_of(person).unwrap_or((&person.name, &person.domain));
+            calls.agents[agent.index()] = Some(AgentIdentity { site, name, phone: phone.into(), team });
             acd[site.index()].agents.push(person.settings(&config.sites[site.index()].skills, now));
-            by_phone.insert((person.name.as_str().into(), person.domain.as_str().into()), (site, agent));
+            by_phone.insert((phone.into(), domain.into()), (site, agent));
         }
         for ((id, acd), open) in (0u16..).map(SiteId).zip(&mut acd).zip(open) {
             let agents = &calls.agents;
@@ -104,13 +115,29 @@ impl Setup {
         let acd = calls.sites.iter().map(|_| Arc::default()).collect();
         let callbacks = Arc::default();
         let skills = calls.sites.iter().map(|_| Vec::new()).collect();
-        let people = Arc::new(People { agents: Vec::new(), credentials: Arc::default(), revision: 0 });
+        let people =
+            Arc::new(People { agents: Vec::new(), seats: Vec::new(), credentials: Arc::default(), revision: 0 });
         Setup { sip, calls, callbacks, acd, skills, by_phone: BTreeMap::new(), people, changes_at: None }
     }
 
     /// The agent whose phone has this address-of-record.
     pub(super) fn agent_of(&self, user: &str, domain: &str) -> Option<(SiteId, AgentId)> {
         self.by_phone.get(&(user.into(), domain.into())).copied()
+    }
+
+    /// Whoever sits at another phone than before: user and domain of the new one.
+    pub(super) fn moved<'a>(
+        &'a self,
+        before: &'a Setup,
+    ) -> impl Iterator<Item = ((&'a str, &'a str), (SiteId, AgentId))> {
+        let moved = self.by_phone.iter().filter(|(phone, agent)| before.by_phone.get(phone) != Some(agent));
+        moved.map(|((user, domain), agent)| ((&**user, &**domain), *agent))
+    }
+
+    /// User part of the address-of-record at which the agent is rung.
+    pub(super) fn agent_phone(&self, agent: AgentId) -> Box<str> {
+        let identity = self.calls.agents.get(agent.index()).and_then(Option::as_ref);
+        identity.map_or_else(|| self.agent_name(agent), |identity| identity.phone.clone())
     }
 
     pub(super) fn code(&self, site: SiteId) -> Box<str> {

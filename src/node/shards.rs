@@ -249,6 +249,11 @@ impl ShardTask {
                     }
                     Effect::TransferAnswered { ticket, answer } => self.wires.asked.transfers.answered(ticket, answer),
                     Effect::Intervened { ticket, answer } => self.wires.asked.interventions.answered(ticket, answer),
+                    Effect::Desk { call, site, agent, key } => {
+                        let said = super::desk::ask(&self.wires, (site, agent), key);
+                        let event = Event::Call(ToCalls::DeskJudged { call, said });
+                        self.step(now, effects, |shard, out| shard.handle(now, event, out));
+                    }
                     Effect::Show(view) => {
                         let setup = self.wires.setup.load();
                         log(&setup, &view);

@@ -21,6 +21,7 @@ use super::reload::Reload;
 use super::restore::{Restored, restore, shown};
 use super::routes::Routes;
 use super::routing::{RoutingWriter, Tale};
+use super::seats::{self, Seats};
 use super::settings::SettingsWatch;
 use super::setup::{People, Setup};
 use super::shards::{Keeping, ShardMailbox, ShardTask};
@@ -146,8 +147,7 @@ impl Node {
     pub async fn start(config: Config) -> Result<Node, StartError> {
         let (started, config) = (std::time::Instant::now(), Arc::new(config));
         limits_raised();
-        let seed = random_seed()?;
-        let library = library(&config)?;
+        let (seed, library) = (random_seed()?, library(&config)?);
         let store = open_store(&config).await?;
         tls::install_provider();
         let listeners = Listeners::bind(&config)?;
@@ -162,7 +162,7 @@ impl Node {
         let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
         let ((to_acds, acd_mailboxes), (callbacks, asked)) = (acd_mailboxes(&config), ToCallbacks::new());
-        let (live, setup) = shared(setup);
+        let ((live, setup), seats) = (shared(setup), Seats::of(store.clone()));
         let edge = Arc::new(Edge::new(&config, seed, setup.clone()));
         let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
         let wires = Arc::new(Wires {
@@ -179,6 +179,7 @@ impl Node {
             asked: Asked::default(),
             facts: Box::new(tell),
             memory: Memory::of(store.clone()),
+            seats,
             callbacks,
             modes,
             faults: Faults::default(),
@@ -585,7 +586,8 @@ fn post_notice(shards: &[ToShard], notice: crate::media::event::Notice) {
 
 pub(super) fn configure(wires: &Wires, setup: Setup) {
     let setup = Arc::new(setup);
-    wires.setup.store(setup.clone());
+    let _order = lock(&wires.seats.order);
+    let before = wires.setup.swap(setup.clone());
     // The ACDs first: what a shard says under new settings must find them there.
     for (site, settings) in (0u16..).zip(&setup.acd) {
         wires.to_acd(SiteId(site), acd::event::Event::Configure(settings.clone()));
@@ -596,6 +598,7 @@ pub(super) fn configure(wires: &Wires, setup: Setup) {
         wires.to_shard(ShardId(index as u8), shard::Event::Configure { sip, calls });
     }
     wires.live.apply(clock::now().wall, [Delta::Configure { calls: setup.calls.clone(), acd: setup.acd.clone() }]);
+    seats::follow(wires, &before, &setup);
     tracing::info!(agents = setup.head_count(), "agents and queues are told anew");
 }
 

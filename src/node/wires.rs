@@ -98,6 +98,7 @@ pub(super) struct Wires {
     /// From where each agent's phone registered, for the choice of a media address.
     pub(super) phones: DashMap<AgentId, IpAddr>,
     pub(super) registrations: super::registrations::Registrations,
+    pub(super) seats: super::seats::Seats,
     pub(super) live: Arc<super::live::Live>,
     pub(super) trunks: Arc<super::trunks::TrunkTable>,
     /// Who waits for the answer to a wish about a transfer.
@@ -142,6 +143,8 @@ impl Wires {
         for index in (0..self.shards.len()).filter(|index| *index != at.index()) {
             self.to_shard(ShardId(index as u8), shard::Event::Bindings(bindings.clone()));
         }
+        // What is said of phones is said in the order in which they and their agents changed.
+        let _order = lock(&self.seats.order);
         self.registrations.note(bindings);
         self.edge.learn(super::clock::now().mono, bindings);
         let now = super::clock::now().wall;
@@ -150,11 +153,16 @@ impl Wires {
             self.connections.vouch(contact.flow.connection, Duration::from_millis(left_ms));
         }
         let Some((site, agent)) = self.setup.load().agent_of(&bindings.user, &bindings.domain) else { return };
-        match bindings.contacts.first() {
-            Some(contact) => self.phones.insert(agent, contact.flow.peer.ip()),
+        self.phone((site, agent), bindings.contacts.first().map(|contact| contact.flow.peer.ip()));
+    }
+
+    /// An agent's phone is registered from there, or not at all.
+    pub(super) fn phone(&self, (site, agent): (SiteId, AgentId), from: Option<IpAddr>) {
+        let (up, now) = (from.is_some(), super::clock::now().wall);
+        match from {
+            Some(address) => self.phones.insert(agent, address),
             None => self.phones.remove(&agent).map(|(_, address)| address),
         };
-        let up = !bindings.contacts.is_empty();
         self.to_acd(site, acd::event::Event::Phone { agent, up });
         self.live.apply(now, [super::live::Delta::Phone { agent, up }]);
     }

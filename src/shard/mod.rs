@@ -8,7 +8,8 @@ pub mod standing;
 pub use standing::Standing;
 
 use crate::base::fact::Fact;
-use crate::base::{self, CallId, LegId, Mint, Mono, Now, ShardId, SiteId};
+use crate::base::{self, AgentId, CallId, LegId, Mint, Mono, Now, ShardId, SiteId};
+use crate::call::desk::Key;
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Silent, Towards};
 use crate::call::supervise::NotDone;
 use crate::call::transfer::NotTransferred;
@@ -127,6 +128,17 @@ pub enum Effect {
         ticket: u64,
         /// What became of it.
         answer: Result<(), NotDone>,
+    },
+    /// To whoever judges what agents ask for by phone keys: answered at once by `DeskJudged`.
+    Desk {
+        /// By which call.
+        call: CallId,
+        /// Whose agent.
+        site: SiteId,
+        /// Who.
+        agent: AgentId,
+        /// What.
+        key: Key,
     },
     /// To whoever watches.
     Show(CallView),
@@ -403,6 +415,7 @@ impl Shard {
                         out.push(Effect::TransferAnswered { ticket, answer });
                     }
                     FromCalls::Intervened { ticket, answer } => out.push(Effect::Intervened { ticket, answer }),
+                    FromCalls::Desk { call, site, agent, key } => out.push(Effect::Desk { call, site, agent, key }),
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
                     FromCalls::Callback(event) => out.push(Effect::Callback(event)),
                     FromCalls::Silent(silent) => out.push(Effect::Silent(silent)),

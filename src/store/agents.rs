@@ -32,6 +32,8 @@ pub struct AgentRow {
     pub enabled: bool,
     /// Their team; empty for none.
     pub team: String,
+    /// The seat they have logged in to; its phone is theirs meanwhile.
+    pub seat: Option<String>,
     /// Skills by name.
     pub skills: Vec<Skill>,
 }
@@ -136,10 +138,13 @@ impl Site<'_> {
         let secret = Secret::of(new.name, new.domain, new.password)?;
         // The number is chosen inside the statement; under a second writer the loser's UNIQUE fails and can be retried.
         let insert = "INSERT INTO agents (site, name, number, display_name, domain, ha1_md5, ha1_sha256, enabled) \
-                      SELECT $1, $2, COALESCE(MAX(number) + 1, 0), $3, $4, $5, $6, TRUE FROM agents RETURNING number";
+                      SELECT $1, $2, COALESCE(MAX(number) + 1, 0), $3, $4, $5, $6, TRUE FROM agents \
+                      HAVING NOT EXISTS (SELECT 1 FROM seats WHERE domain = $4 AND name = $2) RETURNING number";
         let insert = sqlx::query_scalar(insert).bind(self.code).bind(new.name).bind(new.display_name).bind(new.domain);
         let insert = insert.bind(secret.ha1_md5).bind(secret.ha1_sha256);
-        let number: i64 = insert.fetch_one(&self.store.writer).await.map_err(refusal)?;
+        let number: Option<i64> = insert.fetch_optional(&self.store.writer).await.map_err(refusal)?;
+        // A seat's phone is called so.
+        let number = number.ok_or(AgentError::Taken)?;
         self.store.people_changed().await?;
         Ok(AgentId(dense(number)))
     }
@@ -154,10 +159,10 @@ impl Site<'_> {
             domain: String,
             enabled: bool,
             team: String,
+            seat: Option<String>,
         }
         let mut moment = self.store.readers.begin().await?;
-        let rows =
-            "SELECT name, number, display_name, domain, enabled, team FROM agents WHERE site = $1 ORDER BY number";
+        let rows = "SELECT name, number, display_name, domain, enabled, team, seat FROM agents WHERE site = $1 ORDER BY number";
         let rows: Vec<Row> = sqlx::query_as(rows).bind(self.code).fetch_all(&mut *moment).await?;
         let skills = "SELECT agent, skill, level, valid_from, valid_until FROM agent_skills WHERE site = $1 \
                       ORDER BY agent, skill";
@@ -180,6 +185,7 @@ impl Site<'_> {
             domain: row.domain,
             enabled: row.enabled,
             team: row.team,
+            seat: row.seat,
         };
         Ok(rows.into_iter().map(agent).collect())
     }
@@ -210,7 +216,9 @@ impl Site<'_> {
 
     /// Lets an agent in or keeps them out; calls that run go on.
     pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), AgentError> {
-        let update = sqlx::query("UPDATE agents SET enabled = $3 WHERE site = $1 AND name = $2");
+        let update = sqlx::query(
+            "UPDATE agents SET enabled = $3, seat = CASE WHEN $3 THEN seat END WHERE site = $1 AND name = $2",
+        );
         let update = update.bind(self.code).bind(name).bind(enabled);
         found(update.execute(&self.store.writer).await?.rows_affected())?;
         Ok(self.store.people_changed().await?)
@@ -266,14 +274,17 @@ impl Store {
         Ok(sqlx::query_scalar("SELECT revision FROM people").fetch_one(&self.readers).await?)
     }
 
-    async fn people_changed(&self) -> Result<(), StoreError> {
+    pub(super) async fn people_changed(&self) -> Result<(), StoreError> {
         sqlx::query("UPDATE people SET revision = revision + 1").execute(&self.writer).await?;
         Ok(())
     }
 
-    /// The digest secrets of all enabled agents of all sites: for the registrars of this node, never for a person.
+    /// The digest secrets of all enabled agents and all seats of all sites: for the registrars of this node, never for a person.
     pub async fn credentials(&self) -> Result<Vec<Credential>, StoreError> {
-        let rows = "SELECT name, domain, ha1_md5, ha1_sha256 FROM agents WHERE enabled = TRUE ORDER BY number";
+        let rows = "SELECT name, domain, ha1_md5, ha1_sha256 FROM (\
+                    SELECT name, domain, ha1_md5, ha1_sha256, number FROM agents WHERE enabled = TRUE \
+                    UNION ALL SELECT name, domain, ha1_md5, ha1_sha256, NULL FROM seats) AS phones \
+                    ORDER BY number IS NULL, number, domain, name";
         let rows: Vec<(String, String, String, String)> = sqlx::query_as(rows).fetch_all(&self.readers).await?;
         let credential = |(user, domain, md5, sha256): (String, String, String, String)| {
             let broken = || StoreError::Away(sqlx::Error::Decode("a digest secret is not hexadecimal".into()));
@@ -293,14 +304,14 @@ impl Store {
 type SkillRow = (String, String, i64, Option<i64>, Option<i64>);
 
 /// H(A1) in hexadecimal, for both algorithms.
-struct Secret {
-    ha1_md5: String,
-    ha1_sha256: String,
+pub(super) struct Secret {
+    pub(super) ha1_md5: String,
+    pub(super) ha1_sha256: String,
 }
 
 impl Secret {
     /// RFC 7616 §3.4.2: A1 = username ":" realm ":" password.
-    fn of(name: &str, domain: &str, password: &str) -> Result<Secret, AgentError> {
+    pub(super) fn of(name: &str, domain: &str, password: &str) -> Result<Secret, AgentError> {
         if password.is_empty() {
             return Err(AgentError::EmptyPassword);
         }
@@ -324,12 +335,12 @@ fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits)
 }
 
-fn refusal(error: sqlx::Error) -> AgentError {
+pub(super) fn refusal(error: sqlx::Error) -> AgentError {
     match &error {
         sqlx::Error::Database(database) if database.is_unique_violation() => AgentError::Taken,
         sqlx::Error::Database(database) if database.is_foreign_key_violation() => AgentError::UnknownSite,
@@ -337,7 +348,7 @@ fn refusal(error: sqlx::Error) -> AgentError {
     }
 }
 
-fn found(rows: u64) -> Result<(), AgentError> {
+pub(super) fn found(rows: u64) -> Result<(), AgentError> {
     if rows == 0 { Err(AgentError::UnknownAgent) } else { Ok(()) }
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod sample;
 pub mod sites;
 pub mod standing;
 pub mod satisfaction;
+pub mod seats;
 pub mod transfers;
 pub mod unfinished;
 pub mod verify;
@@ -191,7 +192,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 19] = [
+    const STEPS: [(&str, &str); 20] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
@@ -211,6 +212,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("transfer mute", include_str!("../../migrations/0017_transfer_mute.sql")),
         ("forced states", include_str!("../../migrations/0018_forced_states.sql")),
         ("drills and tickets", include_str!("../../migrations/0019_drills_and_tickets.sql")),
+        ("seats", include_str!("../../migrations/0020_seats.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

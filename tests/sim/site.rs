@@ -130,7 +130,8 @@ impl Plan {
     }
 
     fn identity(&self, person: &Person) -> Option<AgentIdentity> {
-        person.employed.then(|| AgentIdentity { site: person.site, name: person.user.as_str().into(), team: "".into() })
+        let name: Box<str> = person.user.as_str().into();
+        person.employed.then(|| AgentIdentity { site: person.site, phone: name.clone(), name, team: "".into() })
     }
 
     fn sip(&self) -> SipSettings {
@@ -237,6 +238,7 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         area_code: AREAS[site].into(),
         queues: queues.iter().map(voice).collect(),
         pauses: Vec::new(),
+        keys: None,
     }
 }
 

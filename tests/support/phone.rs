@@ -343,7 +343,8 @@ impl Phone {
     /// The next message that begins with `start`; others are passed over, but for those of other lines.
     fn received(&self, start: &str) -> String {
         let id = self.dialog.as_ref().map_or("", |dialog| &dialog.call_id);
-        let is_ours = |text: &str| header(text, "Call-ID") == id;
+        // A phone that has not been in a call yet waits for any.
+        let is_ours = |text: &str| id.is_empty() || header(text, "Call-ID") == id;
         let mut buffer = [0; 65_535];
         loop {
             if let Some(inbox) = &self.inbox {

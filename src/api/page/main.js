@@ -205,7 +205,7 @@ function drawOwn() {
     }, icon(AGENT_ICONS[state]), ` ${word(`${state}_do`)}`);
     const fact = (name, value) => [h("dt", {}, word(name)), h("dd", {}, h("code", {}, value))];
     return h("article", { class: "phone" },
-      h("header", {}, h("b", {}, `${word("agent")} ${agent.name}`),
+      h("header", {}, h("b", {}, `${word("agent")} ${agent.name}`), agent.seat ? h("small", {}, `${word("seat")} ${agent.seat}`) : "",
         h("span", { class: `stage ${agent.state}` }, icon(AGENT_ICONS[agent.state]), word(stateWord(agent.state)), forced(agent)),
         h("span", { class: agent.phone_up ? "stage ready" : "stage offline" }, icon(agent.phone_up ? "phone" : "off"), word(agent.phone_up ? "phoneUp" : "phoneDown"))),
       h("dl", {}, fact("user", agent.name), fact("password", `demo-${agent.name}`),

@@ -29,6 +29,7 @@ fn body(method: &Method, path: &str) -> &'static str {
     match (method, path) {
         (&Method::POST, "/agents/{name}/wrap-up") => r#"{"extend_s":60}"#,
         (&Method::PUT, "/modes/{name}") => r#"{"open":true}"#,
+        (&Method::PUT, "/agents/{name}/seat") => r#"{"seat":"S1"}"#,
         (&Method::PUT, _) => r#"{"state":"ready"}"#,
         (&Method::POST, "/calls" | "/callbacks" | "/calls/live/{contact}/pickup") => "{}",
         (&Method::POST, path) if path.ends_with("/supervision") => r#"{"mode":"listen"}"#,
@@ -62,7 +63,7 @@ async fn every_route_wants_a_token_and_a_right() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 42);
+    assert_eq!(checked, 45);
     assert!(site.asked.lock().unwrap().hung_up.is_empty());
     assert!(site.asked.lock().unwrap().wanted.is_empty() && site.asked.lock().unwrap().dialled.is_empty());
 }

@@ -164,8 +164,11 @@ fn configuration() -> Delta {
         area_code: "".into(),
         queues: vec![],
         pauses: ["lunch", "training"].map(pause).to_vec(),
+        keys: None,
     };
-    let agent = |site, name: &str| Some(AgentIdentity { site: SiteId(site), name: name.into(), team: "".into() });
+    let agent = |site, name: &str| {
+        Some(AgentIdentity { site: SiteId(site), name: name.into(), phone: name.into(), team: "".into() })
+    };
     let calls = CallSettings {
         sites: vec![site("fz"), site("ly")],
         agents: vec![agent(0, "1001"), agent(0, "1002"), agent(1, "2001")],
@@ -340,6 +343,7 @@ async fn two_sites() -> Two {
         }),
         intervene: Arc::new(move |wish| answers(&mut intervene.lock().unwrap(), wish)),
         targets: Arc::new(|site| vec![seen(water(site.0))]),
+        seated: Arc::new(|| ()),
         extend: Arc::new(|_, _, _| Ok(())),
         want: Arc::new(move |site, agent, state, by| {
             want.lock().unwrap().wanted.push((site, agent, state, by));

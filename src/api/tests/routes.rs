@@ -11,7 +11,7 @@ async fn agents_and_queues_are_shown_as_they_stand() {
     let site = two_sites().await;
     let agent = site.get("/agents/1001", "fz-team_lead").await.json();
     let expected = json!({"site": "fz", "name": "1001", "team": "", "state": "talking", "reason": "", "since": 1_000,
-        "until": null, "contact": null, "forced_by": null, "phone_up": false});
+        "until": null, "seat": null, "contact": null, "forced_by": null, "phone_up": false});
     assert_eq!(agent, expected);
     let queues = site.get("/queues", "fz-team_lead").await.json();
     let expected = json!({"items": [{"site": "fz", "name": "fz-general", "waiting": 0, "longest_since": null,
@@ -362,7 +362,9 @@ async fn a_store_that_is_away_is_503_and_live_data_goes_on() {
 }
 
 /// Every path below the prefix.
-const PATHS: [&str; 39] = [
+const PATHS: [&str; 41] = [
+    "/agents/{name}/seat",
+    "/seats",
     "/agents/{name}/wrap-up",
     "/modes",
     "/modes/{name}",

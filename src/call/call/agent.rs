@@ -200,7 +200,7 @@ impl Call {
         out: &mut Vec<Command>,
     ) {
         let codec = self.citizen.codec();
-        let (user, domain) = (self.agent_name(agent), self.site().domain.clone());
+        let (user, domain) = (self.agent_phone(agent), self.site().domain.clone());
         let mut headers: Vec<(Box<str>, Box<str>)> = vec![
             ("X-Jiesu-Contact".into(), self.book.contact().to_string().into()),
             ("X-Jiesu-Order".into(), self.order.to_string().into()),

@@ -302,7 +302,7 @@ impl Outbound {
         }
         let invite = Invite {
             leg: self.first.id,
-            to: Destination::User { user: self.book.record.agent.clone().unwrap_or_default(), domain },
+            to: Destination::User { user: self.desk_phone(), domain },
             caller: self.rule.caller.national().into(),
             // Whom the call is for; the whole number is not for every desk.
             caller_name: mask(self.number.as_str()).into(),
@@ -312,6 +312,12 @@ impl Outbound {
         };
         out.push(Command::Sip(Sip::Invite(Box::new(invite))));
         self.enter(now, State::Calling, ring_max, out);
+    }
+
+    /// User part of the address-of-record at which the agent is rung.
+    fn desk_phone(&self) -> Box<str> {
+        let agent = self.settings.agents.get(self.agent.index()).and_then(Option::as_ref);
+        agent.map(|agent| agent.phone.clone()).unwrap_or_default()
     }
 
     /// Whether the agent's phone may answer by itself: whoever asked for the call sits before it; whom a queue has chosen

@@ -195,7 +195,7 @@ impl Calls {
     ) {
         let settings = self.settings.clone();
         let site = settings.sites.iter().position(|site| *site.domain == *domain).map(|site| SiteId(site as u16));
-        let agent = site.and_then(|site| settings.agent(site, user));
+        let agent = site.and_then(|site| settings.agent_at(site, user));
         let number =
             site.and_then(|site| Number::parse(&incoming.dialled, &settings.sites[site.index()].area_code).ok());
         let (Some(site), Some(agent), Some(number)) = (site, agent, number) else {
@@ -437,9 +437,9 @@ impl Calls {
 }
 
 impl super::event::Settings {
-    /// The agent of this name.
-    pub(super) fn agent(&self, site: SiteId, name: &str) -> Option<AgentId> {
-        let is = |identity: &super::event::AgentIdentity| identity.site == site && *identity.name == *name;
+    /// The agent who sits at this phone.
+    pub(super) fn agent_at(&self, site: SiteId, phone: &str) -> Option<AgentId> {
+        let is = |identity: &super::event::AgentIdentity| identity.site == site && *identity.phone == *phone;
         let place = self.agents.iter().position(|identity| identity.as_ref().is_some_and(is))?;
         u32::try_from(place).ok().map(AgentId)
     }

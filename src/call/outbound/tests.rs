@@ -78,11 +78,15 @@ impl World {
             area_code: "591".into(),
             queues: Vec::new(),
             pauses: Vec::new(),
+            keys: None,
         };
         let rules = vec![rule(&["110"], &[0, 1], true), rule(&["1??????????"], &[0, 1], false)];
         let settings = Settings {
             sites: vec![site],
-            agents: vec![None, Some(AgentIdentity { site: SiteId(0), name: "1001".into(), team: "".into() })],
+            agents: vec![
+                None,
+                Some(AgentIdentity { site: SiteId(0), name: "1001".into(), phone: "1001".into(), team: "".into() }),
+            ],
             trunks: trunks.clone(),
             dialling: Arc::new(Dialling { rules }),
             targets: Arc::default(),

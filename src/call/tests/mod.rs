@@ -3,6 +3,7 @@
 mod after;
 mod away;
 mod comfort;
+mod desk;
 mod emergency;
 mod histories;
 mod leg;
@@ -100,8 +101,14 @@ fn settings() -> Arc<Settings> {
             area_code: "591".into(),
             queues: vec![queue],
             pauses: Vec::new(),
+            keys: None,
         }],
-        agents: vec![Some(AgentIdentity { site: SiteId(0), name: "1001".into(), team: "".into() })],
+        agents: vec![Some(AgentIdentity {
+            site: SiteId(0),
+            name: "1001".into(),
+            phone: "1001".into(),
+            team: "".into(),
+        })],
         numbers,
         calls_max: 2,
         ..Settings::default()

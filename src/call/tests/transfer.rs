@@ -187,7 +187,7 @@ fn house_settings() -> (Arc<Settings>, Arc<TrunkTable>) {
         dialling: Arc::new(Dialling { rules }),
         targets: Arc::new(Targets { list }),
         agents: ["1001", "1002", "1003"]
-            .map(|name| Some(AgentIdentity { site: SiteId(0), name: name.into(), team: "".into() }))
+            .map(|name| Some(AgentIdentity { site: SiteId(0), name: name.into(), phone: name.into(), team: "".into() }))
             .to_vec(),
         ..(*settings()).clone()
     };

@@ -34,9 +34,11 @@ fn configure(agents: &[(SiteId, &str)]) -> Delta {
         area_code: "".into(),
         queues: vec![],
         pauses: Vec::new(),
+        keys: None,
     };
-    let identity =
-        |(site, name): &(SiteId, &str)| Some(AgentIdentity { site: *site, name: (*name).into(), team: "".into() });
+    let identity = |(site, name): &(SiteId, &str)| {
+        Some(AgentIdentity { site: *site, name: (*name).into(), phone: (*name).into(), team: "".into() })
+    };
     let calls = CallSettings {
         sites: vec![site("fz"), site("ly")],
         agents: agents.iter().map(identity).collect(),
