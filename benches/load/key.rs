@@ -1,5 +1,5 @@
 //! One key: from an agent's last digit to the INVITE at the emergency trunk, while as many citizens talk and are recorded as
-//! a busy hotline has, and while new callers are being refused because there are more of them than the node can bear.
+//! a busy hotline has, and while new callers are being refused because nobody answers those before them and the node is full.
 //!
 //! An engine of its own, with a trunk for citizens and one to the police, who are busy: every key is a transfer in vain, and
 //! agent and citizen talk on.
@@ -68,7 +68,7 @@ pub fn measure(rush_per_s: f64) {
 
     let (rushed, outcome) = in_a_rush(&engine, &mut town, &police, rush_per_s);
     let conditions = format!(
-        "{TALKS} talks, silent, and {rush_per_s} new calls/s meanwhile: {} through{}; {what}",
+        "{TALKS} talks, silent, and {rush_per_s} new calls/s meanwhile whom no agent takes: {} through{}; {what}",
         outcome.through,
         refused(&outcome)
     );
@@ -81,7 +81,8 @@ const RULE: &str =
 const TARGET: &str =
     "[[target]]\nsite = \"load\"\nname = \"police\"\nkind = \"emergency\"\nnumbers = [\"110\"]\nkey = \"*1\"\n";
 
-/// More callers than the node can bear, until all keys are pressed.
+/// More callers than the node has room for, until all keys are pressed: the phones of the agents belong to the other town and
+/// take none of them.
 fn in_a_rush(engine: &Engine, town: &mut Town, police: &UdpSocket, per_s: f64) -> (Histogram<u64>, Outcome) {
     let over = AtomicBool::new(false);
     std::thread::scope(|threads| {

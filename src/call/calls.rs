@@ -427,9 +427,8 @@ impl Calls {
         };
         let site = &self.settings.sites[entry.site.index()];
         let number = Number::parse(&incoming.caller, &site.area_code);
-        let police = number.as_ref().is_ok_and(|number| number.kind() == NumberKind::Emergency);
-        let its_line = trunk.is_some_and(|(_, profile)| profile.emergency);
-        let emergency = matches!(incoming.source, Source::Trunk(_)) && (police || incoming.about.emergency || its_line);
+        let profile = trunk.map(|(_, profile)| profile);
+        let (from_line, emergency) = urgency(&incoming, profile, number.as_ref().ok());
         let way = trunk.map(|(id, _)| Way::In(id));
         let channel = way.map(|way| Seize { leg: incoming.leg, way, emergency });
         let caller = number.map_or_else(|_| incoming.caller.clone(), |number| number.as_str().into());
@@ -446,7 +445,7 @@ impl Calls {
             sip_call_id: incoming.call_id,
             category: entry.category.clone(),
             offered: now,
-            signalled: signalled(About { emergency, ..incoming.about }),
+            signalled: Signalled { emergency, ..signalled(incoming.about, from_line) },
         });
         if self.is_full(emergency) {
             self.counts.refused += 1;
@@ -658,7 +657,16 @@ impl Calls {
     }
 }
 
-fn signalled(about: About) -> Signalled {
+/// Whether a call comes from a line of 110, 119, 120 or 122, and whether it is an emergency.
+fn urgency(incoming: &Incoming, profile: Option<&trunk::event::Profile>, caller: Option<&Number>) -> (bool, bool) {
+    let of_trunk = matches!(incoming.source, Source::Trunk(_));
+    let police = caller.is_some_and(|number| number.kind() == NumberKind::Emergency);
+    let from_line = of_trunk && (police || profile.is_some_and(|profile| profile.emergency));
+    (from_line, from_line || (of_trunk && incoming.about.emergency))
+}
+
+/// What stays of it. Nobody but a line of 110, 119, 120 or 122 binds an order to a ticket.
+fn signalled(about: About, from_line: bool) -> Signalled {
     let About {
         original,
         diverted,
@@ -671,8 +679,7 @@ fn signalled(about: About) -> Signalled {
         replaces: _,
     } = about;
     let caller_name = Some(caller_shown).filter(|name| !name.is_empty());
-    // Nobody but an emergency line binds an order to a ticket.
-    let ticket = ticket.filter(|_| emergency);
+    let ticket = ticket.filter(|_| from_line);
     Signalled { caller_name, original, diverted, emergency, place, user_to_user, ticket }
 }
 

@@ -125,7 +125,7 @@ pub fn lamp(
         | TransferResult::CallerGone
         | TransferResult::Lost => None,
     });
-    let urgent = target.kind == TargetKind::Emergency;
+    let urgent = target.kind == TargetKind::Emergency && !target.drill;
     let full = fit.iter().all(|(profile, view)| {
         let kept = if urgent { 0 } else { profile.outbound.reserve };
         view.outbound.used >= profile.outbound.channels.saturating_sub(kept)

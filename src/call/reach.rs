@@ -366,15 +366,16 @@ impl Reach {
     }
 }
 
-/// Where an emergency call is from, in the form that its trunk wants. Of a citizen's, the place of those who call for them is
-/// told only as far as it is the area.
+/// Where an emergency call is from, in the form that its trunk wants. For a citizen, the place of those who call for them is
+/// told only as far as it is the area; a URI of it would lead to the hotline.
 fn location(form: Geolocation, here: &Place, behalf: Option<&Behalf>) -> Option<Location> {
     let theirs = behalf.and_then(|behalf| behalf.place.as_deref());
     match form {
         Geolocation::None => None,
         Geolocation::Header => {
-            let uri = theirs.filter(|place| crate::sip::location::is_uri(place)).map(Into::into);
-            uri.or_else(|| here.uri.clone()).map(Location::Reference)
+            let own = theirs.filter(|place| crate::sip::location::is_uri(place)).map(Into::into);
+            let uri = if behalf.is_some() { own } else { here.uri.clone() };
+            uri.map(Location::Reference)
         }
         Geolocation::Body => {
             let is_told = |element: &str| behalf.is_none() || AREA.contains(&element);

@@ -390,9 +390,9 @@ impl Transfer {
         self.target.kind == TargetKind::Emergency
     }
 
-    /// An exercise.
-    pub(super) fn is_drill(&self) -> bool {
-        self.target.drill
+    /// Somebody is in need of it: it is no exercise.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.is_emergency() && !self.target.drill
     }
 
     pub(super) fn is_answered(&self) -> bool {
@@ -659,6 +659,6 @@ pub(super) fn result_of(failure: Failure) -> TransferResult {
 impl TransferRecord {
     /// Whether it is the one transfer that a contact may have.
     pub(super) fn counts(&self) -> bool {
-        self.result == Some(TransferResult::Completed) && self.kind != TargetKind::Emergency
+        self.result == Some(TransferResult::Completed) && self.kind != TargetKind::Emergency && !self.drill
     }
 }

@@ -508,8 +508,7 @@ impl Call {
 impl Call {
     /// Nobody could be reached.
     fn target_unreached(&mut self, now: Now, result: TransferResult, out: &mut Vec<Command>) {
-        let urgent = |transfer: &Transfer| transfer.is_emergency() && !transfer.is_drill();
-        if self.transfer.as_ref().is_some_and(urgent) {
+        if self.transfer.as_ref().is_some_and(Transfer::is_urgent) {
             self.book.urgent();
         }
         self.transfer_over(now, result, out);
@@ -564,8 +563,8 @@ impl Call {
             record.result.get_or_insert(result);
             record.routes = transfer.routes();
         }
-        let emergency_unreached = transfer.is_emergency() && !transfer.is_answered();
-        self.dial_by_hand = emergency_unreached.then(|| transfer.first_number());
+        let unreached = transfer.is_urgent() && !transfer.is_answered();
+        self.dial_by_hand = unreached.then(|| transfer.first_number());
         self.agents.extend(transfer.into_legs());
         self.tell_referrer(status_of(result), out);
         self.book.tell(out);

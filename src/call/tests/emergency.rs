@@ -39,13 +39,10 @@ fn an_emergency_line_is_told_who_the_citizen_is_and_where_not_where_the_hotline_
     let Some(Location::Civic(civic)) = &over(&body).location else { panic!("an address") };
     let civic: Vec<(&str, &str)> = civic.iter().map(|(element, value)| (&**element, &**value)).collect();
     assert_eq!(civic, [("country", "CN"), ("A1", "福建省"), ("A3", "福州市"), ("LOC", "福州市 仓山区 上渡路 9 号")]);
-    let at = |invite: &Invite| match &over(invite).location {
-        Some(Location::Reference(uri)) => uri.to_string(),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(at(&header_), "https://lis.example/fuzhou", "words are no URI");
+    assert_eq!(over(&header_).location, None, "words are no URI, and the hotline's would lead to the wrong house");
     let [_, by_uri] = told("fire", "13800138000", Some("https://lis.example/citizen/7"));
-    assert_eq!(at(&by_uri), "https://lis.example/citizen/7");
+    let own = Some(Location::Reference("https://lis.example/citizen/7".into()));
+    assert_eq!(over(&by_uri).location, own);
     let [withheld, _] = told("fire", "", None);
     assert_eq!(over(&withheld).asserted.as_deref(), Some("059112345"), "who withholds their number cannot be asserted");
     assert_eq!(header(&withheld, "Priority"), Some("emergency"));
@@ -80,7 +77,7 @@ fn an_exercise_says_so_everywhere_and_is_no_emergency() {
     });
     assert_eq!(order, Some((false, true)), "nobody is sent out because of it");
     let view = views(&out).into_iter().find_map(|view| view.transfer.clone()).expect("it is shown");
-    assert_eq!((view.drill, view.result), (true, Some(TransferResult::Unreachable)));
+    assert_eq!((view.drill, view.result, view.dial), (true, Some(TransferResult::Unreachable), None));
     assert!(house.last().drill && house.letter() == 'T');
 }
 
@@ -101,9 +98,11 @@ fn an_exercise_never_rings_at_a_true_line_nor_an_emergency_at_a_simulated_one() 
 
 #[test]
 fn the_polices_ticket_is_bound_to_the_order_of_their_call_and_of_nobody_elses() {
-    for (emergency, bound) in [(true, Some("J3501-7")), (false, None)] {
+    for (caller, emergency, bound) in
+        [("110", false, Some("J3501-7")), ("13800138000", true, None), ("13800138000", false, None)]
+    {
         let about = About { emergency, ticket: Some("J3501-7".into()), ..About::default() };
-        let house = House::called("13800138000", about);
+        let house = House::called(caller, about);
         let record = house.record.as_ref().expect("the call was told");
         assert_eq!(record.signalled.ticket.as_deref(), bound);
         assert_eq!(house.order.as_ref().expect("an order").ticket.as_deref(), bound);
