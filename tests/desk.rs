@@ -3,19 +3,24 @@
 use crate::support::engine::Folder;
 use crate::support::hotline::{Hotline, folder, prompt};
 use crate::support::phone::Phone;
-use crate::support::{eventually, wav};
+use crate::support::{eventually, sql, wav};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
 const DOMAIN: &str = "fuzhou.12345.example";
 /// What each prompt sounds like.
-const SOUNDS: [(&str, f64); 6] = [
+const SOUNDS: [(&str, f64); 11] = [
     ("desk-ready", 500.0),
     ("desk-not-ready", 700.0),
     ("desk-paused", 900.0),
     ("desk-logged-off", 1_100.0),
     ("desk-pause-full", 1_300.0),
     ("desk-refused", 1_500.0),
+    ("desk-agent", 1_700.0),
+    ("desk-pin", 1_900.0),
+    ("desk-wrong", 2_100.0),
+    ("desk-logged-in", 2_300.0),
+    ("desk-occupied", 2_500.0),
 ];
 const PROMPT_MS: usize = 600;
 
@@ -28,7 +33,7 @@ fn configured(more: &str) -> Folder {
     SOUNDS.iter().for_each(|(name, hertz)| prompt(&folder, name, *hertz, PROMPT_MS));
     let queues = folder.path().join("sip-profiles/queues.toml");
     let text = std::fs::read_to_string(&queues).unwrap();
-    let keys = "[[keys]]\nsite = \"fuzhou\"\nready = \"*11\"\nlog_off = \"*10\"\npause = { \"*13\" = \"小休\", \"*14\" = \"培训\" }\n";
+    let keys = "[[keys]]\nsite = \"fuzhou\"\nready = \"*11\"\nlog_off = \"*10\"\nlog_in = \"*19\"\npause = { \"*13\" = \"小休\", \"*14\" = \"培训\" }\n";
     std::fs::write(queues, format!("{text}{keys}{more}")).unwrap();
     folder.edit("jiesu.toml", "shards = 0", "shards = 2");
     // Else every phone of this machine would be the carrier's.
@@ -114,12 +119,16 @@ fn a_key_gives_no_place_that_is_taken_and_hanging_up_early_loses_nothing() {
     hotline.nothing_is_left();
 }
 
-/// As [`hotline`], with two seats.
+/// As [`hotline`], with two seats and PINs of two agents.
 fn with_seats() -> Hotline {
     let folder = configured("");
     for seat in ["S1", "S2"] {
         let password = format!("secret-{seat}");
         let (status, text) = folder.run(&["seat", "add", "--site", "fuzhou", "--name", seat, "--password", &password]);
+        assert!(status.success(), "{text}");
+    }
+    for (name, pin) in [("1001", "2468"), ("1002", "135790")] {
+        let (status, text) = folder.run(&["agent", "pin", "--site", "fuzhou", "--name", name, "--pin", pin]);
         assert!(status.success(), "{text}");
     }
     Hotline::start(folder)
@@ -203,4 +212,50 @@ fn whoever_sits_down_where_no_phone_is_has_none_and_a_ready_one_who_moves_stays_
     sits(&hotline, "1001", json!("S2"), true);
     assert_eq!(hotline.lead.delete("/agents/1001/seat"), 202);
     sits(&hotline, "1001", json!(null), true);
+}
+
+/// The seat's phone asks for a number and a PIN, and each of these is typed in turn; then it says `heard` and hangs up.
+fn logs_in(phone: &mut Phone, claims: &[&str], heard: &str) {
+    let begin = Instant::now();
+    let mut line = phone.dials_beside("*19", phone.sound);
+    line.connects();
+    for claim in claims {
+        line.presses(claim);
+        // Keys count once the claim before was judged; what is said then tells so.
+        let said = if Some(claim) == claims.last() { heard } else { "desk-wrong" };
+        let hertz = SOUNDS.iter().find(|(name, _)| *name == said).unwrap().1;
+        eventually(said, Duration::from_secs(10), || {
+            (wav::heard_ms(&line.ear(begin, Instant::now()), hertz) >= PROMPT_MS / 2).then_some(())
+        });
+    }
+    line.is_hung_up();
+}
+
+#[test]
+fn whoever_types_number_and_pin_at_a_seat_is_logged_in_there() {
+    let mut hotline = with_seats();
+    let mut seat = seat_phone(&hotline, "S1");
+    seat.dials_beside("*11", seat.sound).is_told(404);
+    logs_in(&mut seat, &["1001#135790#", "1001#24*2468#"], "desk-logged-in");
+    sits(&hotline, "1001", json!("S1"), true);
+    until(&hotline, "1001", "not_ready", "");
+    logs_in(&mut seat, &["1002#135790#"], "desk-occupied");
+    assert_eq!(hotline.agent("1002")["state"], "offline");
+    presses(&mut seat, "*11", "desk-ready");
+    until(&hotline, "1001", "ready", "");
+    let mut citizen = Phone::at("127.0.0.9", hotline.engine.sip, "13800138000", wav::to_alaw(2_000));
+    citizen.dial("12345");
+    seat.rings();
+    seat.answers();
+    let contact = hotline.events.call("talking");
+    citizen.hangs_up();
+    seat.is_hung_up();
+    assert_eq!(hotline.past(&contact).attempts(), [("1001", "answered")]);
+    presses(&mut seat, "*10", "desk-logged-off");
+    sits(&hotline, "1001", json!(null), false);
+    let told = "actor = '1001' AND action = 'agent.set' AND object = '1001' AND source = 'phone'";
+    eventually("the audit has: logged in, ready, logged off", Duration::from_secs(5), || {
+        (sql::count(&hotline.database(), "audit", told) == 3).then_some(())
+    });
+    hotline.nothing_is_left();
 }

@@ -2,15 +2,19 @@
 //!
 //! ```text
 //! Opening → Answered → Saying → Ending
+//!               ↓        ↑
+//!             Asking → Checking → Asking: once more
 //! ```
 //!
 //! The state is asked for before anything is opened, so that nothing which befalls the call can lose it. Until the call is
-//! over the ACD knows that the phone is in use: whoever has asked to be ready is so once it is free again.
+//! over the ACD knows that the phone is in use: whoever has asked to be ready is so once it is free again. A seat's phone
+//! that logs somebody in ([`log_in`](super::log_in)) asks first, and is in nobody's use until then.
 //!
 //! Owns what a key asks for and what is said to it. Whether an agent may have a state is judged by whoever is asked.
 
 use super::event::{Command, Towards};
 use super::leg::{Dialog, Leg};
+use super::log_in::{self, LogIn, Typed};
 use super::q850::{INCOMPATIBLE, NO_RESOURCE, NORMAL, TEMPORARY_FAILURE};
 use crate::base::fact::Party;
 use crate::base::{AgentId, LegId, Mono, Now, PromptId, SiteId};
@@ -27,6 +31,10 @@ const PORT_WAIT_MAX: Duration = Duration::from_secs(1);
 const ACK_WAIT_MAX: Duration = Duration::from_secs(35);
 /// Longer than any prompt that is said.
 const SAY_MAX: Duration = Duration::from_secs(15);
+/// Longer than anybody takes from one key to the next, or for the first one with the prompt before it.
+const TYPE_MAX: Duration = Duration::from_secs(20);
+/// What was typed is judged by then, or it could not be.
+const CHECK_MAX: Duration = Duration::from_secs(15);
 /// Longer than any SIP transaction (64×T1) that may still end the leg.
 const LINGER_MAX: Duration = Duration::from_secs(70);
 
@@ -51,6 +59,8 @@ pub enum Key {
     },
     /// 签出.
     LogOff,
+    /// 签入: of a seat's phone, where whoever sits down says who they are.
+    LogIn,
 }
 
 /// What came of it.
@@ -68,32 +78,54 @@ pub enum Said {
     PauseFull,
     /// It could not be taken: too busy, or not a pause of this site any more.
     Refused,
+    /// The agent sits there now.
+    LoggedIn,
+    /// Another agent sits there.
+    Occupied,
+    /// No agent of the site has this number with this PIN, or too many PINs were tried of theirs.
+    Wrong,
 }
 
 /// The prompts of [`Said`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Voice([PromptId; NAMES.len()]);
+pub struct Voice {
+    said: [PromptId; NAMES.len()],
+    /// Where phones log people in.
+    log_in: Option<log_in::Voice>,
+}
 
 /// Their names, in the order of [`Said`].
 const NAMES: [&str; 6] =
     ["desk-ready", "desk-not-ready", "desk-paused", "desk-logged-off", "desk-pause-full", "desk-refused"];
 
 impl Voice {
-    /// Finds all of them.
+    /// Finds all of them, those for logging in too if `log_in` is true.
     ///
     /// # Errors
     /// The name of the first that is not there.
-    pub fn find(mut prompt: impl FnMut(&str) -> Option<PromptId>) -> Result<Voice, &'static str> {
-        let mut found = [PromptId(0); NAMES.len()];
-        for (place, name) in found.iter_mut().zip(NAMES) {
-            *place = prompt(name).ok_or(name)?;
-        }
-        Ok(Voice(found))
+    pub fn find(log_in: bool, mut prompt: impl FnMut(&str) -> Option<PromptId>) -> Result<Voice, &'static str> {
+        let said = prompts(NAMES, &mut prompt)?;
+        let log_in = log_in.then(|| log_in::Voice::find(&mut prompt)).transpose()?;
+        Ok(Voice { said, log_in })
     }
 
     fn of(&self, said: Said) -> PromptId {
-        self.0[said as usize]
+        let log_in = self.log_in.as_ref().and_then(|voice| voice.of(said));
+        let refused = self.said[Said::Refused as usize];
+        log_in.unwrap_or_else(|| self.said.get(said as usize).copied().unwrap_or(refused))
     }
+}
+
+/// Finds prompts by their names.
+pub(super) fn prompts<const N: usize>(
+    names: [&'static str; N],
+    mut prompt: impl FnMut(&str) -> Option<PromptId>,
+) -> Result<[PromptId; N], &'static str> {
+    let mut found = [PromptId(0); N];
+    for (place, name) in found.iter_mut().zip(names) {
+        *place = prompt(name).ok_or(name)?;
+    }
+    Ok(found)
 }
 
 #[derive(Debug)]
@@ -102,6 +134,10 @@ enum State {
     Opening { offer: Option<Bytes> },
     /// 200 is sent; the ACK is awaited.
     Answered,
+    /// Whoever sits down types.
+    Asking,
+    /// What they typed is being judged.
+    Checking,
     /// The prompt is heard.
     Saying,
     /// The leg runs out.
@@ -114,35 +150,52 @@ pub(super) struct Dialler {
     pub(super) offer: Option<Bytes>,
     pub(super) from: SocketAddr,
     pub(super) site: SiteId,
-    pub(super) agent: AgentId,
-    /// Name of the agent.
-    pub(super) name: Box<str>,
+    pub(super) who: Who,
+}
+
+/// Whose phone it is that dials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// This agent's, by number and name.
+    Agent(AgentId, Box<str>),
+    /// That of the seat of this name, which logs somebody in.
+    Seat(Box<str>),
 }
 
 /// One such call.
 #[derive(Debug)]
 pub(super) struct Desk {
     site: SiteId,
-    agent: AgentId,
+    /// Whose phone is in use; nobody's while it logs somebody in.
+    agent: Option<AgentId>,
+    log_in: Option<LogIn>,
     leg: Leg,
     state: State,
     /// What came of the wish; until it is known nothing could be taken.
     said: Said,
     voice: Voice,
+    /// Counts what is played.
+    play: u32,
     deadline: Mono,
 }
 
 impl Desk {
     pub(super) fn new(now: Now, dialler: Dialler, voice: Voice, out: &mut Vec<Command>) -> Desk {
-        let Dialler { leg, offer, from, site, agent, name } = dialler;
+        let Dialler { leg, offer, from, site, who } = dialler;
+        let (agent, name, log_in) = match who {
+            Who::Agent(agent, name) => (Some(agent), name, None),
+            Who::Seat(seat) => (None, seat.clone(), Some(LogIn::at(seat))),
+        };
         out.push(Command::OpenPort { leg, beside: None, towards: Towards::Address(from) });
         Desk {
             site,
             agent,
+            log_in,
             leg: Leg::new(leg, Dialog::Unanswered, Party::Agent { name }),
             state: State::Opening { offer },
             said: Said::Refused,
             voice,
+            play: 0,
             deadline: now.mono + PORT_WAIT_MAX,
         }
     }
@@ -151,7 +204,7 @@ impl Desk {
         self.site
     }
 
-    pub(super) fn agent(&self) -> AgentId {
+    pub(super) fn agent(&self) -> Option<AgentId> {
         self.agent
     }
 
@@ -176,16 +229,60 @@ impl Desk {
     pub(super) fn check(&self) {
         match &self.state {
             State::Opening { .. } => assert_eq!(self.leg.dialog, Dialog::Unanswered, "nothing is answered yet"),
-            State::Answered | State::Saying => {
+            State::Answered | State::Asking | State::Checking | State::Saying => {
                 assert!(self.leg.dialog == Dialog::Alive && self.leg.has_port(), "the phone is there");
             }
             State::Ending => assert!(!self.leg.has_port(), "nothing more is said"),
         }
     }
 
-    /// What came of the wish is known.
-    pub(super) fn judged(&mut self, said: Said) {
+    /// What came of the wish is known. Whoever has mistyped is asked once more, a few times.
+    pub(super) fn judged(&mut self, now: Now, said: Said, out: &mut Vec<Command>) {
         self.said = said;
+        match (&self.state, &mut self.log_in, &self.voice.log_in) {
+            (State::Checking, Some(log_in), Some(voice)) => match said == Said::Wrong && log_in.again() {
+                true => {
+                    let prompts = voice.again();
+                    self.ask(now, prompts, out);
+                }
+                false => self.say(now, out),
+            },
+            (State::Checking, ..) => self.say(now, out),
+            (State::Opening { .. } | State::Answered | State::Asking | State::Saying | State::Ending, ..) => {}
+        }
+    }
+
+    /// A key was pressed: what was typed until now, once it is complete, is to be judged.
+    pub(super) fn digit(&mut self, now: Now, digit: u8, out: &mut Vec<Command>) -> Option<log_in::Claim> {
+        let (State::Asking, Some(log_in), Some(voice)) = (&self.state, &mut self.log_in, &self.voice.log_in) else {
+            return None;
+        };
+        out.push(Command::Media(Media::Stop { leg: self.leg.id }));
+        match log_in.digit(digit) {
+            Typed::More => self.enter(now, State::Asking, TYPE_MAX),
+            Typed::Agent => self.ask(now, voice.pin(), out),
+            Typed::Both(claim) => {
+                self.enter(now, State::Checking, CHECK_MAX);
+                return Some(claim);
+            }
+        }
+        None
+    }
+
+    fn ask(&mut self, now: Now, prompts: Vec<PromptId>, out: &mut Vec<Command>) {
+        self.play(prompts, out);
+        self.enter(now, State::Asking, TYPE_MAX);
+    }
+
+    fn say(&mut self, now: Now, out: &mut Vec<Command>) {
+        self.play(vec![self.voice.of(self.said)], out);
+        self.enter(now, State::Saying, SAY_MAX);
+    }
+
+    fn play(&mut self, prompts: Vec<PromptId>, out: &mut Vec<Command>) {
+        self.play += 1;
+        let (leg, play) = (self.leg.id, self.play);
+        out.push(Command::Media(Media::Play { leg, play, prompts, repeat: false }));
     }
 
     /// Its port is bound: it is answered.
@@ -215,13 +312,10 @@ impl Desk {
         {
             return self.finish(now, INCOMPATIBLE, out);
         }
-        match self.state {
-            State::Answered => {
-                let (leg, prompts) = (self.leg.id, vec![self.voice.of(self.said)]);
-                out.push(Command::Media(Media::Play { leg, play: 1, prompts, repeat: false }));
-                self.enter(now, State::Saying, SAY_MAX);
-            }
-            State::Opening { .. } | State::Saying | State::Ending => {}
+        match (&self.state, &self.voice.log_in) {
+            (State::Answered, Some(voice)) if self.log_in.is_some() => self.ask(now, voice.agent(), out),
+            (State::Answered, _) => self.say(now, out),
+            (State::Opening { .. } | State::Asking | State::Checking | State::Saying | State::Ending, _) => {}
         }
     }
 
@@ -231,10 +325,15 @@ impl Desk {
     }
 
     /// The prompt was heard to its end.
-    pub(super) fn played(&mut self, now: Now, out: &mut Vec<Command>) {
+    pub(super) fn played(&mut self, now: Now, play: u32, out: &mut Vec<Command>) {
         match self.state {
-            State::Saying => self.finish(now, NORMAL, out),
-            State::Opening { .. } | State::Answered | State::Ending => {}
+            State::Saying if play == self.play => self.finish(now, NORMAL, out),
+            State::Opening { .. }
+            | State::Answered
+            | State::Asking
+            | State::Checking
+            | State::Saying
+            | State::Ending => {}
         }
     }
 
@@ -267,7 +366,11 @@ impl Desk {
     pub(super) fn expired(&mut self, now: Now, out: &mut Vec<Command>) {
         match self.state {
             State::Opening { .. } => self.refuse(now, (500, TEMPORARY_FAILURE), out),
-            State::Answered | State::Saying => self.finish(now, NORMAL, out),
+            State::Checking => {
+                self.said = Said::Refused;
+                self.say(now, out);
+            }
+            State::Answered | State::Asking | State::Saying => self.finish(now, NORMAL, out),
             State::Ending => {}
         }
     }
@@ -308,6 +411,8 @@ impl Desk {
         match self.state {
             State::Opening { .. } => 'O',
             State::Answered => 'A',
+            State::Asking => 'K',
+            State::Checking => 'C',
             State::Saying => 'S',
             State::Ending => 'E',
         }

@@ -4,7 +4,7 @@
 //! which table it is of. None makes a record, and none outlives its shard: what was asked for stands with the ACD.
 
 use super::calls::{Calls, TRANSFER_REFUSED};
-use super::desk::{Desk, Dialler, Key, Keys, Said};
+use super::desk::{Desk, Dialler, Key, Keys, Said, Who};
 use super::event::Command;
 use super::q850::CONGESTION;
 use crate::acd::event::Event as Acd;
@@ -66,7 +66,7 @@ impl Desks {
     /// Whose phones of a site are in use, as the ACD was told.
     pub(super) fn own_calls(&self, site: SiteId) -> impl Iterator<Item = (AgentId, CallId)> + '_ {
         let told = self.table.iter().filter(move |(_, entry)| entry.told && entry.desk.site() == site);
-        told.map(|(id, entry)| (entry.desk.agent(), outward(id)))
+        told.filter_map(|(id, entry)| Some((entry.desk.agent()?, outward(id))))
     }
 
     /// The call that a leg is of.
@@ -79,7 +79,8 @@ impl Desks {
         for (id, entry) in self.table.iter() {
             entry.desk.check();
             assert!(entry.timer.is_some(), "every call has its deadline");
-            assert_eq!(entry.told, entry.desk.is_live(), "the ACD knows whose phone is in use");
+            let is_used = entry.desk.is_live() && entry.desk.agent().is_some();
+            assert_eq!(entry.told, is_used, "the ACD knows whose phone is in use");
             assert_eq!(self.by_leg.get(&entry.desk.leg()), Some(&id), "its leg leads to it");
         }
         assert!(self.by_leg.values().all(|id| self.table.at(*id).is_some()), "no leg leads nowhere");
@@ -89,8 +90,10 @@ impl Desks {
     fn settle(&mut self, now: Now, id: CallId, out: &mut Vec<Command>) {
         let Some(entry) = self.table.at_mut(id) else { return };
         let live = entry.desk.is_live();
-        if std::mem::replace(&mut entry.told, live) != live {
-            let (site, agent) = (entry.desk.site(), entry.desk.agent());
+        if let Some(agent) = entry.desk.agent()
+            && std::mem::replace(&mut entry.told, live) != live
+        {
+            let site = entry.desk.site();
             out.push(Command::Acd { site, event: Acd::OwnCall { agent, call: outward(id), up: live } });
         }
         let (deadline, leg) = (entry.desk.next_deadline(), entry.desk.leg());
@@ -120,12 +123,17 @@ const fn inward(id: CallId) -> CallId {
 }
 
 impl Calls {
-    /// What this phone's key asks for, and whose phone it is; `None` when it dials no key.
-    pub(super) fn key_of(&self, dialled: &str, (user, domain): (&str, &str)) -> Option<(SiteId, AgentId, Key)> {
-        let site = self.settings.sites.iter().position(|site| *site.domain == *domain)?;
-        let key = self.settings.sites[site].keys.as_ref()?.by_key.get(dialled)?.clone();
-        let site = SiteId(site as u16);
-        Some((site, self.settings.agent_at(site, user)?, key))
+    /// What this phone's key asks for, and whose phone it is; `None` when it dials no key. Only at a seat can anybody log in.
+    pub(super) fn key_of(&self, dialled: &str, (user, domain): (&str, &str)) -> Option<(SiteId, Who, Key)> {
+        let id = self.settings.sites.iter().position(|site| *site.domain == *domain)?;
+        let (site, id) = (&self.settings.sites[id], SiteId(id as u16));
+        let key = site.keys.as_ref()?.by_key.get(dialled)?.clone();
+        if key == Key::LogIn {
+            return site.seats.contains(user).then(|| (id, Who::Seat(user.into()), key));
+        }
+        let agent = self.settings.agent_at(id, user)?;
+        let name = self.settings.agents[agent.index()].as_ref().map(|agent| agent.name.clone()).unwrap_or_default();
+        Some((id, Who::Agent(agent, name), key))
     }
 
     /// An agent's phone dials a key. What it asks for is asked for first of all, and the phone is known to be in use before
@@ -134,12 +142,10 @@ impl Calls {
         &mut self,
         now: Now,
         incoming: Incoming,
-        (site, agent, key): (SiteId, AgentId, Key),
+        (site, who, key): (SiteId, Who, Key),
         out: &mut Vec<Command>,
     ) {
-        let settings = self.settings.clone();
-        let voice = settings.sites[site.index()].keys.as_ref().map(|keys: &Keys| keys.voice.clone());
-        let name = settings.agents[agent.index()].as_ref().map(|agent| agent.name.clone()).unwrap_or_default();
+        let voice = self.settings.sites[site.index()].keys.as_ref().map(|keys: &Keys| keys.voice.clone());
         let leg = incoming.leg;
         let Some(voice) = voice.filter(|_| !self.is_full(false) && self.desks.len() < DESKS_MAX) else {
             self.counts.refused += 1;
@@ -147,22 +153,26 @@ impl Calls {
             return out.push(Command::Sip(Sip::Respond { leg, status, sdp: None, q850, retry_after_s }));
         };
         self.counts.taken += 1;
-        let dialler = Dialler { leg, offer: incoming.sdp, from: incoming.flow.peer, site, agent, name };
+        let dialler = Dialler { leg, offer: incoming.sdp, from: incoming.flow.peer, site, who: who.clone() };
         let mut opens = Vec::new();
         let id = self.desks.table.insert(|_| Entry {
             desk: Desk::new(now, dialler, voice, &mut opens),
             timer: None,
             told: false,
         });
-        let wish = Command::Desk { call: outward(id), site, agent, key: key.clone() };
+        let call = outward(id);
+        let wish = |key| match who {
+            Who::Agent(agent, _) => Some(Command::Desk { call, site, agent, key }),
+            Who::Seat(_) => None,
+        };
         match key {
-            Key::Ready => {
+            Key::Ready | Key::LogIn => {
                 self.desks.settle(now, id, out);
-                out.push(wish);
+                out.extend(wish(key));
             }
             // Nobody is shown as on a call of their own in between.
             Key::NotReady { .. } | Key::LogOff => {
-                out.push(wish);
+                out.extend(wish(key));
                 self.desks.settle(now, id, out);
             }
         }
@@ -171,7 +181,7 @@ impl Calls {
 
     /// What came of the wish.
     pub(super) fn desk_judged(&mut self, now: Now, call: CallId, said: Said, out: &mut Vec<Command>) {
-        self.with_desk(now, inward(call), out, |desk, _| desk.judged(said));
+        self.with_desk(now, inward(call), out, |desk, out| desk.judged(now, said, out));
     }
 
     pub(super) fn desk_sip(&mut self, now: Now, id: CallId, notice: Notice, out: &mut Vec<Command>) {
@@ -185,6 +195,7 @@ impl Calls {
                 out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status: TRANSFER_REFUSED }));
             }
             Notice::Ended { .. } => desk.ended(now, out),
+            Notice::Digit { digit, .. } => typed(now, id, (desk, digit), out),
             // It has come in, and nothing is offered to it but refreshes; 487 is sent, `Ended` follows.
             Notice::Incoming(_)
             | Notice::Cancelled { .. }
@@ -194,21 +205,20 @@ impl Calls {
             | Notice::Ringing { .. }
             | Notice::Answered { .. }
             | Notice::Failed { .. }
-            | Notice::Digit { .. }
             | Notice::ReofferAnswered { .. } => {}
         });
     }
 
     pub(super) fn desk_media(&mut self, now: Now, id: CallId, notice: Media, out: &mut Vec<Command>) {
         self.with_desk(now, id, out, |desk, out| match notice {
-            Media::Played { .. } => desk.played(now, out),
+            Media::Played { play, .. } => desk.played(now, play, out),
+            Media::Digit { digit, .. } => typed(now, id, (desk, digit), out),
             Media::Closed { .. } => desk.media_closed(now, out),
             // It lasts for seconds: whoever is silent has heard it all the same.
             Media::Quiet { .. }
             | Media::Heard { .. }
             | Media::Mute { .. }
             | Media::Sounds { .. }
-            | Media::Digit { .. }
             | Media::DigitsSent { .. } => {}
         });
     }
@@ -259,6 +269,13 @@ impl Calls {
             act(&mut entry.desk, out);
             self.desks.settle(now, id, out);
         }
+    }
+}
+
+/// A key at a phone that logs somebody in.
+fn typed(now: Now, id: CallId, (desk, digit): (&mut Desk, u8), out: &mut Vec<Command>) {
+    if let Some(claim) = desk.digit(now, digit, out) {
+        out.push(Command::LogIn { call: outward(id), site: desk.site(), claim });
     }
 }
 

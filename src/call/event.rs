@@ -1,6 +1,7 @@
 //! What goes into the calls of a shard and what comes out.
 
 use super::desk::{Key, Keys, Said};
+use super::log_in::Claim;
 use super::phrases::Phrases;
 use super::supervise::{self, HoldView, NotDone, ParkView, SupervisionView};
 use super::targets::Targets;
@@ -10,6 +11,7 @@ use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, LegId, OrderId, PromptId, QueueId, SiteId, TrunkId, Wall};
 use crate::{acd, callback, ivr, media, sip, trunk};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +75,7 @@ pub enum Event {
         /// Comes back with the answer.
         ticket: u64,
     },
-    /// What came of [`Command::Desk`].
+    /// What came of [`Command::Desk`] or [`Command::LogIn`].
     DeskJudged {
         /// Which call.
         call: CallId,
@@ -184,6 +186,15 @@ pub enum Command {
         agent: AgentId,
         /// What.
         key: Key,
+    },
+    /// Whoever sits down says who they are; answered by [`Event::DeskJudged`], or not at all.
+    LogIn {
+        /// By which call.
+        call: CallId,
+        /// Whose seat.
+        site: SiteId,
+        /// Who, where, and what proves it.
+        claim: Claim,
     },
     /// To the site's call-backs.
     Callback(Box<callback::event::Event>),
@@ -353,6 +364,8 @@ pub struct SiteSettings {
     pub pauses: Vec<Pause>,
     /// Keys of its phones; `None` where there are none.
     pub keys: Option<Keys>,
+    /// User parts of the addresses-of-record of its seats' phones.
+    pub seats: BTreeSet<Box<str>>,
 }
 
 /// How a queue sounds.

@@ -11,6 +11,7 @@ mod desks;
 pub mod event;
 pub mod lamp;
 mod leg;
+pub mod log_in;
 mod outbound;
 mod phrases;
 mod q850;

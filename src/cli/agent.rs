@@ -74,6 +74,18 @@ pub(super) enum Action {
         #[arg(long)]
         password: Option<String>,
     },
+    /// Give the agent a PIN, with which they log in at a seat by its phone.
+    Pin {
+        /// Code of the site.
+        #[arg(long)]
+        site: String,
+        /// Who.
+        #[arg(long)]
+        name: String,
+        /// 4 to 12 digits, or empty for none; without it, the first line of standard input.
+        #[arg(long)]
+        pin: Option<String>,
+    },
     /// Keep the agent's records but let them register no more.
     Disable {
         /// Code of the site.
@@ -102,6 +114,7 @@ impl Action {
             | Action::Skills { site, .. }
             | Action::Team { site, .. }
             | Action::Password { site, .. }
+            | Action::Pin { site, .. }
             | Action::Disable { site, .. }
             | Action::Enable { site, .. } => site,
         }
@@ -221,6 +234,11 @@ async fn act(people: Site<'_>, site: &crate::config::Site, action: Action) -> an
         }
         Action::Password { name, password: given, .. } => {
             people.set_password(&name, &password(given)?).await.with_context(|| format!("agent {name}"))?;
+        }
+        Action::Pin { name, pin, .. } => {
+            let pin = password(pin)?;
+            let pin = Some(pin.as_str()).filter(|pin| !pin.is_empty());
+            people.set_pin(&name, pin).await.with_context(|| format!("agent {name}"))?;
         }
         Action::Disable { name, .. } => {
             people.set_enabled(&name, false).await.with_context(|| format!("agent {name}"))?;

@@ -36,7 +36,7 @@ pub(super) fn check(
             check.wrong(&raw.site.span(), message, "put all keys of a site into one [[keys]]");
         }
         let by_key = by_key(check, raw, site, known);
-        let voice = Voice::find(|name| known.prompts.find(name)).map_err(|missing| {
+        let voice = Voice::find(raw.log_in.is_some(), |name| known.prompts.find(name)).map_err(|missing| {
             let message = format!("phone keys need the prompt \"{missing}\"");
             check.wrong(&raw.site.span(), message, known.prompts.cure(missing));
         });
@@ -47,8 +47,12 @@ pub(super) fn check(
 
 fn by_key(check: &mut Check<'_>, raw: &schema::Keys, site: SiteId, known: Known<'_>) -> BTreeMap<Box<str>, Key> {
     let pauses = &known.pauses[site.index()];
-    let states =
-        [(&raw.ready, Key::Ready), (&raw.not_ready, Key::NotReady { reason: "".into() }), (&raw.log_off, Key::LogOff)];
+    let states = [
+        (&raw.ready, Key::Ready),
+        (&raw.not_ready, Key::NotReady { reason: "".into() }),
+        (&raw.log_off, Key::LogOff),
+        (&raw.log_in, Key::LogIn),
+    ];
     let states = states.into_iter().filter_map(|(text, key)| Some((text.as_ref()?, key)));
     if let Some(text) = raw.not_ready.as_ref().filter(|_| !pauses.is_empty()) {
         let message = "agents of this site pause for the reasons of its [[pause]] alone";

@@ -170,6 +170,7 @@ impl Config {
             queues: queues.iter().map(|queue| queue.voice.clone()).collect(),
             pauses: pauses.clone(),
             keys: keys.clone(),
+            seats: Default::default(),
         };
         call::event::Settings {
             sites: self.sites.iter().zip(&self.queues).zip(&self.pauses).zip(&self.keys).map(site).collect(),

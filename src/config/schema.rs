@@ -365,6 +365,7 @@ pub(super) struct Keys {
     pub ready: Option<Text>,
     pub not_ready: Option<Text>,
     pub log_off: Option<Text>,
+    pub log_in: Option<Text>,
     #[serde(default)]
     pub pause: BTreeMap<Text, Text>,
 }

@@ -15,6 +15,8 @@ pub(super) fn ask(wires: &Arc<Wires>, (site, id): (SiteId, AgentId), key: Key) -
     let (state, said) = match key {
         Key::Ready => (Want::Ready, Said::Ready),
         Key::LogOff => (Want::Offline, Said::LoggedOff),
+        // A seat's phone asks for it, and nobody is at it yet.
+        Key::LogIn => return Said::Refused,
         Key::NotReady { reason } => {
             match wires.live.may_pause(&agent, &reason) {
                 Ok(()) => {}
@@ -33,6 +35,7 @@ pub(super) fn ask(wires: &Arc<Wires>, (site, id): (SiteId, AgentId), key: Key) -
     if logs_off && agent.seat.is_some() {
         super::seats::leave(wires, wires.setup.load().code(site), name.clone());
     }
+    wires.seats.tell(wires, site, &name);
     tracing::info!(site = %wires.setup.load().code(site), agent = %name, ?said, "asked for by a phone key");
     said
 }

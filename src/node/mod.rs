@@ -16,6 +16,7 @@ mod lamps;
 pub mod limits;
 mod listeners;
 pub mod live;
+mod log_in;
 pub mod media;
 pub mod modes;
 pub mod pauses;

@@ -78,6 +78,7 @@ mod tests {
             queues: Vec::new(),
             pauses: Vec::new(),
             keys: None,
+            seats: Default::default(),
         };
         let agent = |site, name: &str| {
             Some(AgentIdentity { site: SiteId(site), name: name.into(), phone: name.into(), team: "".into() })

@@ -98,6 +98,7 @@ fn keeps(effect: &mut Effect, live: &mut [Vec<Live>], recordings: &mut BTreeSet<
         | Effect::Show(_)
         | Effect::Silent(_)
         | Effect::Desk { .. }
+        | Effect::LogIn { .. }
         | Effect::Recall { .. }
         | Effect::Callback(_)
         | Effect::Bindings(_)

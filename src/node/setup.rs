@@ -92,6 +92,11 @@ impl Setup {
             let team_of = |agent: &acd::event::AgentSettings| Some(agents[agent.agent.index()].as_ref()?.team.clone());
             config.lay_modes(id, open, (acd, &mut calls.sites[id.index()].queues), team_of);
         }
+        for (site, name, _) in &people.seats {
+            if let Some(id) = config.site_id(site) {
+                calls.sites[id.index()].seats.insert(name.as_str().into());
+            }
+        }
         let acd = acd.into_iter().map(Arc::new).collect();
         let skills = config.sites.iter().map(|site| site.skills.clone()).collect();
         let (sip, calls, callbacks) = (Arc::new(sip), Arc::new(calls), Arc::new(config.callbacks()));

@@ -254,6 +254,7 @@ impl ShardTask {
                         let event = Event::Call(ToCalls::DeskJudged { call, said });
                         self.step(now, effects, |shard, out| shard.handle(now, event, out));
                     }
+                    Effect::LogIn { call, site, claim } => super::log_in::log_in(&self.wires, call, site, claim),
                     Effect::Show(view) => {
                         let setup = self.wires.setup.load();
                         log(&setup, &view);

@@ -64,7 +64,7 @@ const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 /// Recorder threads: one slow disk operation must not stop all files.
 const RECORDER_THREADS: usize = 2;
 /// Streams of ids beyond those of shards (two a shard, 256 shards at most).
-const STREAM_BEYOND_SHARDS: u16 = 512;
+pub(super) const STREAM_BEYOND_SHARDS: u16 = 512;
 
 mod drain;
 
@@ -162,7 +162,7 @@ impl Node {
         let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
         let ((to_acds, acd_mailboxes), (callbacks, asked)) = (acd_mailboxes(&config), ToCallbacks::new());
-        let ((live, setup), seats) = (shared(setup), Seats::of(store.clone()));
+        let ((live, setup), seats) = (shared(setup), Seats::of(store.clone(), seed));
         let edge = Arc::new(Edge::new(&config, seed, setup.clone()));
         let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
         let wires = Arc::new(Wires {

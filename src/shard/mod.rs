@@ -11,6 +11,7 @@ use crate::base::fact::Fact;
 use crate::base::{self, AgentId, CallId, LegId, Mint, Mono, Now, ShardId, SiteId};
 use crate::call::desk::Key;
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Silent, Towards};
+use crate::call::log_in::Claim;
 use crate::call::supervise::NotDone;
 use crate::call::transfer::NotTransferred;
 use crate::call::{self, Calls};
@@ -139,6 +140,15 @@ pub enum Effect {
         agent: AgentId,
         /// What.
         key: Key,
+    },
+    /// To whoever knows PINs: answered later by `DeskJudged`.
+    LogIn {
+        /// By which call.
+        call: CallId,
+        /// Whose seat.
+        site: SiteId,
+        /// Who, where, and what proves it.
+        claim: Claim,
     },
     /// To whoever watches.
     Show(CallView),
@@ -416,6 +426,7 @@ impl Shard {
                     }
                     FromCalls::Intervened { ticket, answer } => out.push(Effect::Intervened { ticket, answer }),
                     FromCalls::Desk { call, site, agent, key } => out.push(Effect::Desk { call, site, agent, key }),
+                    FromCalls::LogIn { call, site, claim } => out.push(Effect::LogIn { call, site, claim }),
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
                     FromCalls::Callback(event) => out.push(Effect::Callback(event)),
                     FromCalls::Silent(silent) => out.push(Effect::Silent(silent)),

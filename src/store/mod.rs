@@ -19,6 +19,7 @@ pub mod interventions;
 pub mod legs;
 pub mod orders;
 pub mod page;
+pub mod pins;
 pub mod recordings;
 pub mod routing;
 #[cfg(test)]
@@ -192,7 +193,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 20] = [
+    const STEPS: [(&str, &str); 21] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
@@ -213,6 +214,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("forced states", include_str!("../../migrations/0018_forced_states.sql")),
         ("drills and tickets", include_str!("../../migrations/0019_drills_and_tickets.sql")),
         ("seats", include_str!("../../migrations/0020_seats.sql")),
+        ("pins", include_str!("../../migrations/0021_pins.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

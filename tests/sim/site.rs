@@ -239,6 +239,7 @@ fn site_settings(site: usize, queues: &[&str]) -> SiteSettings {
         queues: queues.iter().map(voice).collect(),
         pauses: Vec::new(),
         keys: None,
+        seats: Default::default(),
     }
 }
 

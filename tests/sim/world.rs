@@ -474,7 +474,7 @@ impl World {
                     }
                     Effect::Recall { call, .. } => self.recall(call),
                     Effect::Bindings(bindings) => self.bindings(shard, &bindings),
-                    Effect::Desk { .. } => panic!("no phone here has keys"),
+                    Effect::Desk { .. } | Effect::LogIn { .. } => panic!("no phone here has keys"),
                     // Nobody watches the edge here.
                     Effect::Callback(event) => panic!("no queue here calls anybody back: {event:?}"),
                     Effect::Suspect(_)

@@ -165,6 +165,7 @@ fn configuration() -> Delta {
         queues: vec![],
         pauses: ["lunch", "training"].map(pause).to_vec(),
         keys: None,
+        seats: Default::default(),
     };
     let agent = |site, name: &str| {
         Some(AgentIdentity { site: SiteId(site), name: name.into(), phone: name.into(), team: "".into() })

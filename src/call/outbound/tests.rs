@@ -79,6 +79,7 @@ impl World {
             queues: Vec::new(),
             pauses: Vec::new(),
             keys: None,
+            seats: Default::default(),
         };
         let rules = vec![rule(&["110"], &[0, 1], true), rule(&["1??????????"], &[0, 1], false)];
         let settings = Settings {

@@ -28,12 +28,21 @@ fn settings() -> Settings {
         ("*12", Key::NotReady { reason: "".into() }),
         ("*13", Key::NotReady { reason: "lunch".into() }),
         ("*10", Key::LogOff),
+        ("*19", Key::LogIn),
     ];
     let by_key = keys.into_iter().map(|(dialled, key)| (dialled.into(), key)).collect();
     let mut prompts = (1..).map(PromptId);
-    let keys = Some(Keys { by_key, voice: Voice::find(|_| prompts.next()).unwrap() });
+    let keys = Some(Keys { by_key, voice: Voice::find(true, |_| prompts.next()).unwrap() });
     let (code, domain, area_code) = ("fuzhou".into(), "fuzhou.example".into(), "591".into());
-    let site = SiteSettings { code, domain, area_code, queues: Vec::new(), pauses: Vec::new(), keys };
+    let site = SiteSettings {
+        code,
+        domain,
+        area_code,
+        queues: Vec::new(),
+        pauses: Vec::new(),
+        keys,
+        seats: ["S1".into()].into(),
+    };
     let agent = AgentIdentity { site: SiteId(0), name: "1001".into(), phone: "1001".into(), team: "".into() };
     Settings { sites: vec![site], agents: vec![None, Some(agent)], calls_max: 1, ..Settings::default() }
 }
@@ -250,6 +259,87 @@ fn a_step_that_breaks_ends_it() {
     }
 }
 
+/// Keys as they are pressed on the seat's phone.
+fn types(house: &mut House, keys: &str) -> Vec<Command> {
+    keys.bytes().flat_map(|digit| house.tell(Event::Media(Heard::Digit { leg: LEG, digit }))).collect()
+}
+
+fn claimed(out: &[Command]) -> Option<(CallId, (&str, &str, &str))> {
+    out.iter().find_map(|it| match it {
+        Command::LogIn { call, site: SiteId(0), claim } => {
+            Some((*call, (&*claim.seat, &*claim.agent, claim.pin.digits())))
+        }
+        _ => None,
+    })
+}
+
+/// The seat's phone is asked for a number.
+fn at_the_seat() -> House {
+    let mut house = House::new();
+    let out = house.dials(LEG, ("S1", "*19"), Some(PHONE));
+    assert!(asked(&out).is_none() && own_call(&out).is_none(), "nobody's phone is in use: {out:?}");
+    house.port();
+    assert_eq!(plays(&house.acknowledged(None)), Some(vec![PromptId(7)]));
+    house
+}
+
+#[test]
+fn whoever_sits_down_types_number_and_pin_and_hears_what_came_of_it() {
+    for (said, heard) in [(Said::LoggedIn, 10), (Said::Occupied, 11), (Said::Refused, 6)] {
+        let mut house = at_the_seat();
+        let out = types(&mut house, "99*1001#");
+        assert!(matches!(out[0], Command::Media(Media::Stop { leg: LEG })), "a key ends the prompt");
+        assert_eq!(plays(&out), Some(vec![PromptId(8)]), "the PIN is asked for");
+        let out = types(&mut house, "2468#");
+        let (call, claim) = claimed(&out).unwrap();
+        assert_eq!(claim, ("S1", "1001", "2468"));
+        assert!(!format!("{out:?}").contains("2468"), "no PIN in a log");
+        assert!(types(&mut house, "1#").is_empty(), "it is being judged");
+        assert_eq!(plays(&house.tell(Event::DeskJudged { call, said })), Some(vec![PromptId(heard)]));
+        house.tell(Event::Media(Heard::Played { leg: LEG, play: 1 }));
+        assert_eq!(house.letter(), 'S', "that was another prompt");
+        assert!(hung_up(&house.tell(Event::Media(Heard::Played { leg: LEG, play: 3 }))));
+    }
+}
+
+#[test]
+fn three_may_be_wrong_and_no_more() {
+    let mut house = at_the_seat();
+    for tried in 1..=3 {
+        let (call, _) = claimed(&types(&mut house, "1001#1111#")).unwrap();
+        let out = house.tell(Event::DeskJudged { call, said: Said::Wrong });
+        let again = vec![PromptId(9), PromptId(7)];
+        assert_eq!(plays(&out), Some(if tried < 3 { again } else { vec![PromptId(9)] }), "{tried}");
+    }
+    assert_eq!((house.letter(), claimed(&types(&mut house, "1001#2468#"))), ('S', None));
+}
+
+#[test]
+fn who_types_no_more_and_who_is_never_judged_are_hung_up() {
+    let mut house = at_the_seat();
+    types(&mut house, "10");
+    house.pass(Duration::from_secs(19));
+    types(&mut house, "0");
+    house.pass(Duration::from_secs(19));
+    assert_eq!(house.letter(), 'K', "each key gives time for the next");
+    assert!(hung_up(&house.pass(Duration::from_secs(2))));
+    let mut house = at_the_seat();
+    types(&mut house, "1001#2468#");
+    assert_eq!(plays(&house.pass(Duration::from_secs(16))), Some(vec![PromptId(6)]));
+    assert!(hung_up(&house.pass(Duration::from_secs(16))));
+}
+
+#[test]
+fn only_a_seats_phone_logs_in_and_what_is_typed_is_bounded() {
+    let mut house = House::new();
+    assert_eq!(status(&house.dials(LEG, ("1001", "*19"), Some(PHONE))), Some(404));
+    let mut house = at_the_seat();
+    let long = "7".repeat(1_000);
+    let out = types(&mut house, &format!("{long}#{long}#"));
+    let (_, (_, agent, pin)) = claimed(&out).unwrap();
+    assert_eq!((agent.len(), pin.len()), (32, 32));
+}
+
 /// Every state × everything that can happen to it.
 #[test]
 fn the_whole_table() {
@@ -267,9 +357,21 @@ fn the_whole_table() {
         ("5 s", |house| house.pass(Duration::from_secs(5))),
         ("36 s", |house| house.pass(Duration::from_secs(36))),
     ];
-    for (state, expected) in [('O', "AEOOEEEOEEE"), ('A', "AESAEEEAEAE"), ('S', "SESEEEESESE"), ('E', "EEEEEEEEEEE")] {
+    let rest = [('K', "KEKKEEEKEKE"), ('C', "CECCEEECECS")];
+    let at = |state| match state {
+        'K' => at_the_seat(),
+        'C' => {
+            let mut house = at_the_seat();
+            types(&mut house, "1001#2468#");
+            house
+        }
+        letter => House::up_to(letter),
+    };
+    for (state, expected) in
+        [('O', "AEOOEEEOEEE"), ('A', "AESAEEEAEAE"), ('S', "SESEEEESESE"), ('E', "EEEEEEEEEEE")].into_iter().chain(rest)
+    {
         for ((what, happens), expected) in happens.iter().zip(expected.chars()) {
-            let mut house = House::up_to(state);
+            let mut house = at(state);
             happens(&mut house);
             // Once the leg has run out it is forgotten, which is an end like any other.
             let after = if house.letter() == '-' { 'E' } else { house.letter() };

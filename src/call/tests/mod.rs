@@ -102,6 +102,7 @@ fn settings() -> Arc<Settings> {
             queues: vec![queue],
             pauses: Vec::new(),
             keys: None,
+            seats: Default::default(),
         }],
         agents: vec![Some(AgentIdentity {
             site: SiteId(0),

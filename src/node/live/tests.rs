@@ -35,6 +35,7 @@ fn configure(agents: &[(SiteId, &str)]) -> Delta {
         queues: vec![],
         pauses: Vec::new(),
         keys: None,
+        seats: Default::default(),
     };
     let identity = |(site, name): &(SiteId, &str)| {
         Some(AgentIdentity { site: *site, name: (*name).into(), phone: (*name).into(), team: "".into() })

@@ -55,7 +55,15 @@ fn call_settings() -> Arc<CallSettings> {
         incidents: Vec::new(),
     };
     let (code, domain, area_code) = ("fuzhou".into(), "fuzhou.example".into(), "591".into());
-    let site = SiteSettings { code, domain, area_code, queues: vec![queue], pauses: Vec::new(), keys: None };
+    let site = SiteSettings {
+        code,
+        domain,
+        area_code,
+        queues: vec![queue],
+        pauses: Vec::new(),
+        keys: None,
+        seats: Default::default(),
+    };
     Arc::new(CallSettings { sites: vec![site], numbers, calls_max: 100, ..CallSettings::default() })
 }
 
