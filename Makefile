@@ -23,7 +23,7 @@ bench:
 
 # The full sizes of the random tests and fault sweeps, and 200,000 real calls in a row (benches/SOAK.md).
 soak: packages-test
-	JIESU_SOAK=1 cargo test --release -- --test-threads=2
+	JIESU_SOAK=1 cargo test --release -- --include-ignored --test-threads=2
 	./scripts/soak.sh
 
 # Makes every ivr-flows/prompts/NAME.wav and src/demo/voices/NAME.wav from the text beside it.

@@ -2,6 +2,7 @@
 
 use crate::support::engine::Folder;
 use crate::support::hotline::{Hotline, Past, folder, prompt};
+use crate::support::phone::Phone;
 use crate::support::{eventually, sql, wav};
 use serde_json::json;
 use std::time::Duration;
@@ -20,11 +21,15 @@ lend = [{ team = "后备", skills = { general = 2 } }]
 
 /// The agents know other things than the queue asks for; one of them belongs to the reserve.
 fn stormy() -> Folder {
+    stormy_by(STORM)
+}
+
+fn stormy_by(storm: &str) -> Folder {
     let folder = folder();
     prompt(&folder, "incident", INCIDENT_HZ, 300);
     let queues = folder.path().join("sip-profiles/queues.toml");
     let text = std::fs::read_to_string(&queues).unwrap();
-    std::fs::write(queues, format!("{text}{STORM}")).unwrap();
+    std::fs::write(queues, format!("{text}{storm}")).unwrap();
     let team = ["agent", "team", "--site", "fuzhou", "--name", "1001", "--team", "后备"];
     let skills = ["agent", "skills", "--site", "fuzhou", "--name", "1001", "--skill", "social=3"];
     for command in [&team[..], &skills] {
@@ -110,4 +115,27 @@ fn a_rush_opens_the_reserve_and_somebodys_word_shuts_it() {
     {
         assert_eq!(hotline.lead.put(&format!("/modes/{mode}"), &body).status, status);
     }
+}
+
+#[test]
+fn a_rush_that_is_over_shuts_its_mode_and_who_calls_then_hears_no_incident() {
+    let mut hotline = Hotline::start(stormy_by(&STORM.replace("calm_min = 60", "calm_min = 1")));
+    let phone = hotline.phone("1001");
+    let agent = hotline.behaves(&phone, "agent-hangs-up", &["-m", "2"]);
+    hotline.ready("1001");
+    let citizens = [hotline.citizen("citizen-waits", &[]), hotline.citizen("citizen-waits", &[])];
+    citizens.iter().for_each(|_| _ = hotline.events.call("queued"));
+    becomes(&hotline, true, Some("rush"));
+    citizens.into_iter().for_each(|citizen| _ = citizen.succeeds());
+    agent.succeeds();
+    // Nobody calls for a minute.
+    eventually("the mode shuts", Duration::from_secs(75), || (mode(&hotline)["open"] == false).then_some(()));
+    audited(&hotline, "mode.open", "jiesu", "rush", 1);
+    audited(&hotline, "mode.shut", "jiesu", "", 1);
+    let mut waiting = Phone::new(hotline.engine.sip, "13800138000", "city.example", wav::to_alaw(1_000));
+    waiting.dial("12345");
+    let contact = hotline.events.call("queued");
+    assert_eq!(hotline.agent("1001")["state"], "ready", "the reserve is lent no more");
+    waiting.hangs_up();
+    assert!(!heard_the_incident(&hotline.past(&contact)));
 }

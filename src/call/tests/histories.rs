@@ -2,8 +2,12 @@
 
 use super::transfer::{Dice, FAR, House};
 use super::*;
-use crate::base::fact::{TransferMode, TransferRecord, TransferResult};
+use crate::base::fact::{TransferMode, TransferResult};
 use crate::call::transfer::Ask;
+
+/// One of each kind: an emergency line, a drill, one number, several, ten at once, phones of people, a duty table, one that
+/// has expired, and none.
+const TARGETS: [&str; 10] = ["fire", "drill", "water", "social", "many", "mobile", "mobiles", "duty", "old", "nobody"];
 
 /// One random event.
 fn chance(house: &mut House, dice: &mut Dice) {
@@ -13,9 +17,9 @@ fn chance(house: &mut House, dice: &mut Dice) {
         0 => LegId(77),
         many => house.invited[dice.below(many) as usize].0,
     };
-    match dice.below(22) {
+    match dice.below(25) {
         0..=3 => {
-            let target = ["fire", "water", "social", "old", "nobody"][dice.below(5) as usize];
+            let target = TARGETS[dice.below(TARGETS.len() as u64) as usize];
             let _ = house.start(target, modes[dice.below(3) as usize]);
         }
         4 => _ = house.sip(Notice::Ringing { leg, sdp: Some(Bytes::from_static(FAR)) }),
@@ -63,6 +67,16 @@ fn chance(house: &mut House, dice: &mut Dice) {
             _ = house.refers(leg, Some(known));
         }
         21 => house.holds(HOLDING),
+        // Whoever is asked to press a key does, or presses another.
+        22..=23 => {
+            let digit = [b'1', b'1', b'2'][dice.below(3) as usize];
+            _ = house.tell(Event::Media(Heard::Digit { leg, digit }));
+        }
+        24 => {
+            let (to, number) = ("sip:12345@fuzhou.example".into(), "12345".into());
+            let back = Referred { leg, refer: 5, to, number, replaces: None, attended: false, by: None };
+            _ = house.sip(Notice::Referred(Box::new(back)));
+        }
         14 if house.calls.letter() == 'W' => house.agent_answers(),
         _ => _ = house.pass(Duration::from_millis(dice.below(4_000))),
     }
@@ -87,18 +101,57 @@ pub(super) fn played(seed: u64, chance: fn(&mut House, &mut Dice)) -> (CallRecor
     (record, events)
 }
 
-#[test]
-fn in_random_histories_the_citizen_is_never_left_alone_and_all_is_counted_once() {
-    let (mut events, mut completed, mut returned) = (0u64, 0u64, 0u64);
-    for seed in 0..3_000 {
+/// How often something came about.
+#[derive(Debug, Default)]
+struct Seen {
+    events: u64,
+    completed: u64,
+    returned: u64,
+    /// Of ten rung at once one was there.
+    among_ten: u64,
+    /// Somebody has pressed the key.
+    confirmed: u64,
+    /// Nobody has.
+    unconfirmed: u64,
+}
+
+impl Seen {
+    fn note(&mut self, record: &CallRecord) {
+        for it in &record.transfers {
+            let there = it.answered.is_some();
+            let asked = matches!(&*it.target, "mobile" | "mobiles");
+            let picked_up = it.routes.iter().any(|route| route.sip_status == Some(200));
+            self.completed += u64::from(it.counts());
+            self.returned += u64::from(it.result == Some(TransferResult::Returned));
+            self.among_ten += u64::from(&*it.target == "many" && there);
+            self.confirmed += u64::from(asked && there);
+            self.unconfirmed += u64::from(asked && !there && picked_up);
+        }
+    }
+}
+
+fn look_at(histories: u64) {
+    let mut seen = Seen::default();
+    for seed in 0..histories {
         let (record, happened) = played(seed, chance);
-        events += happened;
+        seen.events += happened;
         let counted = record.transfers.iter().filter(|it| it.counts()).count();
         assert!(counted <= 1, "{seed}: {:?}", record.transfers);
         assert!(record.transfers.iter().all(|it| it.result.is_some() && it.ended.is_some()), "{seed}: {record:?}");
-        completed += counted as u64;
-        let back = |it: &&TransferRecord| it.result == Some(TransferResult::Returned);
-        returned += record.transfers.iter().filter(back).count() as u64;
+        seen.note(&record);
     }
-    assert!(events > 40_000 && completed > 100 && returned > 100, "{events} events, {completed} completed, {returned}");
+    println!("{histories} histories: {seen:?}");
+    let all = [seen.completed, seen.returned, seen.among_ten, seen.confirmed, seen.unconfirmed];
+    assert!(seen.events > 40_000 && all.iter().all(|often| *often > 50), "{seen:?}");
+}
+
+#[test]
+fn in_random_histories_the_citizen_is_never_left_alone_and_all_is_counted_once() {
+    look_at(3_000);
+}
+
+#[test]
+#[ignore = "minutes long: `make soak`"]
+fn a_million_of_them() {
+    look_at(1_000_000);
 }
