@@ -8,7 +8,7 @@ use super::sound::Room;
 use super::{Aside, Call, Fresh, INCOMPATIBLE, NORMAL, State, Talker};
 use crate::acd::event::Event as Acd;
 use crate::base::fact::{
-    AttemptOutcome, Intervention, InterventionKind, InterventionResult as Outcome, Party as Whose,
+    AttemptOutcome, Audit, Fact, Intervention, InterventionKind, InterventionResult as Outcome, Party as Whose,
 };
 use crate::base::{AgentId, LegId, Mono, Now};
 use crate::call::event::{Command, Towards};
@@ -433,11 +433,28 @@ impl Call {
             _ => return,
         };
         if starred && self.book.record.interventions.len() < INTERVENTIONS_MAX {
+            let agent = beside.agent;
             // What is refused changes nothing.
-            let _ = self.change_mode(now, mode, out);
+            if self.change_mode(now, mode, out).is_ok() {
+                self.audit_key(agent, mode, out);
+            }
             self.sound(out);
             self.show(now, out);
         }
+    }
+
+    /// To the audit, as if the supervisor had asked through the API.
+    fn audit_key(&self, agent: AgentId, mode: Mode, out: &mut Vec<Command>) {
+        let actor = self.settings.agents[agent.index()].as_ref().map(|agent| agent.name.clone()).unwrap_or_default();
+        let action = match mode {
+            Mode::Listen => "call.listen",
+            Mode::Whisper => "call.whisper",
+            Mode::Barge => "call.barge",
+            Mode::TakeOver => "call.take_over",
+        };
+        let (role, from, object) = ("agent".into(), "phone".into(), self.book.contact().to_string().into());
+        let audit = Audit { actor, role, action: action.into(), object, allowed: true, from };
+        out.push(Command::Fact { site: self.site, fact: Fact::Audit(Box::new(audit)) });
     }
 
     /// What the supervisor says and hears, in a file of its own.

@@ -139,13 +139,19 @@ fn a_supervisor_listens_whispers_barges_in_and_goes_and_the_citizen_is_told_noth
 #[test]
 fn keys_of_the_supervisors_phone_change_how_they_are_heard() {
     let mut house = House::in_state('S');
-    let (lead, agent) = (house.newest(), house.agent);
+    let (lead, agent, mut audited) = (house.newest(), house.agent, Vec::new());
     for (keys, heard) in [("*2", vec![agent]), ("*3", vec![agent, lead]), ("*1", vec![agent]), ("3", vec![agent])] {
         for digit in keys.bytes() {
-            house.sip(Notice::Digit { leg: lead, digit });
+            let out = house.sip(Notice::Digit { leg: lead, digit });
+            audited.extend(out.into_iter().filter_map(|command| match command {
+                Command::Fact { fact: Fact::Audit(audit), .. } => Some((audit.actor, audit.action, audit.from)),
+                _ => None,
+            }));
         }
         assert_eq!(house.ears.with(CITIZEN), heard, "{keys}");
     }
+    let by_key = |action: &str| ("1002".into(), action.into(), "phone".into());
+    assert_eq!(audited, [by_key("call.whisper"), by_key("call.barge"), by_key("call.listen")]);
     assert_eq!(
         house.steps().iter().map(|it| it.0).collect::<Vec<_>>(),
         [Kind::Listen, Kind::Whisper, Kind::Barge, Kind::Listen]
