@@ -13,7 +13,7 @@
 //! Owns what a key asks for and what is said to it. Whether an agent may have a state is judged by whoever is asked.
 
 use super::event::{Command, Towards};
-use super::leg::{Dialog, Leg};
+use super::leg::{Dialog, DigitWay, Leg};
 use super::log_in::{self, LogIn, Typed};
 use super::q850::{INCOMPATIBLE, NO_RESOURCE, NORMAL, TEMPORARY_FAILURE};
 use crate::base::fact::Party;
@@ -253,7 +253,15 @@ impl Desk {
     }
 
     /// A key was pressed: what was typed until now, once it is complete, is to be judged.
-    pub(super) fn digit(&mut self, now: Now, digit: u8, out: &mut Vec<Command>) -> Option<log_in::Claim> {
+    pub(super) fn digit(
+        &mut self,
+        now: Now,
+        (digit, way): (u8, DigitWay),
+        out: &mut Vec<Command>,
+    ) -> Option<log_in::Claim> {
+        if !self.leg.hears(way) {
+            return None;
+        }
         let (State::Asking, Some(log_in), Some(voice)) = (&self.state, &mut self.log_in, &self.voice.log_in) else {
             return None;
         };

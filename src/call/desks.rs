@@ -6,6 +6,7 @@
 use super::calls::{Calls, TRANSFER_REFUSED};
 use super::desk::{Desk, Dialler, Key, Keys, Said, Who};
 use super::event::Command;
+use super::leg::DigitWay;
 use super::q850::CONGESTION;
 use crate::acd::event::Event as Acd;
 use crate::base::table::Table;
@@ -195,7 +196,7 @@ impl Calls {
                 out.push(Command::Sip(Sip::AnswerRefer { leg, refer, status: TRANSFER_REFUSED }));
             }
             Notice::Ended { .. } => desk.ended(now, out),
-            Notice::Digit { digit, .. } => typed(now, id, (desk, digit), out),
+            Notice::Digit { digit, .. } => typed(now, id, (desk, (digit, DigitWay::Info)), out),
             // It has come in, and nothing is offered to it but refreshes; 487 is sent, `Ended` follows.
             Notice::Incoming(_)
             | Notice::Cancelled { .. }
@@ -212,7 +213,7 @@ impl Calls {
     pub(super) fn desk_media(&mut self, now: Now, id: CallId, notice: Media, out: &mut Vec<Command>) {
         self.with_desk(now, id, out, |desk, out| match notice {
             Media::Played { play, .. } => desk.played(now, play, out),
-            Media::Digit { digit, .. } => typed(now, id, (desk, digit), out),
+            Media::Digit { digit, .. } => typed(now, id, (desk, (digit, DigitWay::Event)), out),
             Media::Closed { .. } => desk.media_closed(now, out),
             // It lasts for seconds: whoever is silent has heard it all the same.
             Media::Quiet { .. }
@@ -273,7 +274,7 @@ impl Calls {
 }
 
 /// A key at a phone that logs somebody in.
-fn typed(now: Now, id: CallId, (desk, digit): (&mut Desk, u8), out: &mut Vec<Command>) {
+fn typed(now: Now, id: CallId, (desk, digit): (&mut Desk, (u8, DigitWay)), out: &mut Vec<Command>) {
     if let Some(claim) = desk.digit(now, digit, out) {
         out.push(Command::LogIn { call: outward(id), site: desk.site(), claim });
     }

@@ -95,6 +95,10 @@ impl House {
         self.tell(Event::Sip(Notice::Ended { leg: LEG, why }))
     }
 
+    fn sip_digit(&mut self, digit: u8) -> Vec<Command> {
+        self.tell(Event::Sip(Notice::Digit { leg: LEG, digit }))
+    }
+
     fn closed(&mut self) -> Vec<Command> {
         self.tell(Event::Media(Heard::Closed { leg: LEG, counters: Counters::default() }))
     }
@@ -333,6 +337,9 @@ fn who_types_no_more_and_who_is_never_judged_are_hung_up() {
 fn only_a_seats_phone_logs_in_and_what_is_typed_is_bounded() {
     let mut house = House::new();
     assert_eq!(status(&house.dials(LEG, ("1001", "*19"), Some(PHONE))), Some(404));
+    let mut house = at_the_seat();
+    types(&mut house, "1");
+    assert!(house.sip_digit(b'#').is_empty(), "a phone that tells each key twice is heard once");
     let mut house = at_the_seat();
     let long = "7".repeat(1_000);
     let out = types(&mut house, &format!("{long}#{long}#"));
