@@ -1,11 +1,11 @@
 //! Modes of queues beside callers who wait: in a rush, by hand, and after a restart.
 
 use crate::support::engine::Folder;
-use crate::support::hotline::{Hotline, Past, folder, prompt};
+use crate::support::hotline::{Hotline, MUSIC_HZ, Past, folder, prompt};
 use crate::support::phone::Phone;
 use crate::support::{eventually, sql, wav};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const INCIDENT_HZ: f64 = 1_230.0;
 /// Two callers within a minute are a rush.
@@ -132,9 +132,13 @@ fn a_rush_that_is_over_shuts_its_mode_and_who_calls_then_hears_no_incident() {
     eventually("the mode shuts", Duration::from_secs(75), || (mode(&hotline)["open"] == false).then_some(()));
     audited(&hotline, "mode.open", "jiesu", "rush", 1);
     audited(&hotline, "mode.shut", "jiesu", "", 1);
+    let begin = Instant::now();
     let mut waiting = Phone::new(hotline.engine.sip, "13800138000", "city.example", wav::to_alaw(1_000));
     waiting.dial("12345");
     let contact = hotline.events.call("queued");
+    eventually("the music, which follows on all that is said before", Duration::from_secs(10), || {
+        (wav::heard_ms(&waiting.ear(begin, Instant::now()), MUSIC_HZ) >= 300).then_some(())
+    });
     assert_eq!(hotline.agent("1001")["state"], "ready", "the reserve is lent no more");
     waiting.hangs_up();
     assert!(!heard_the_incident(&hotline.past(&contact)));

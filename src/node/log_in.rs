@@ -1,6 +1,7 @@
 //! Whoever types an agent's number and PIN at a seat's phone sits there, and takes no calls until they say so.
 //!
-//! SQL is asked, beside every call's path. Where it is away, or too many ask at once, nobody is let in.
+//! SQL is asked, beside every call's path. Where it is away, or so many log in at once that there is no end of waiting, nobody is
+//! let in.
 
 use super::clock;
 use super::wires::Wires;
@@ -12,12 +13,17 @@ use crate::call::log_in::Claim;
 use crate::store::StoreError;
 use crate::store::seats::SeatError;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Whoever waits longer for others who log in is refused: well before the phone gives up, so that nobody sits down later who
+/// has heard that they do not.
+const WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// Judges the claim, and tells the call what came of it.
 pub(super) fn log_in(wires: &Arc<Wires>, call: CallId, site: SiteId, claim: Claim) {
     let wires = wires.clone();
     tokio::spawn(async move {
-        let Ok(place) = wires.seats.places.try_acquire() else {
+        let Ok(Ok(place)) = tokio::time::timeout(WAIT_MAX, wires.seats.places.acquire()).await else {
             return wires.to_call(call.shard, ToCalls::DeskJudged { call, said: Said::Refused });
         };
         let said = judge(&wires, site, &claim).await.unwrap_or_else(|error| {
