@@ -67,6 +67,8 @@ pub enum Action {
     CallDial,
     /// Bring somebody else into a talk.
     CallTransfer,
+    /// See what targets' own systems could not be told.
+    UndeliveredRead,
     /// Hear a live call, and whoever is in it, unheard; end any supervision.
     CallListen,
     /// Be heard by its agent alone.
@@ -168,7 +170,7 @@ const SITE: Grant = Grant { reach: Reach::Site, numbers: Numbers::Clear };
 const SITE_MASKED: Grant = Grant { reach: Reach::Site, numbers: Numbers::Masked };
 
 /// Every grant there is. Handlers and sub-centers have none yet: an order does not yet say whose it is.
-const GRANTS: [(Role, Action, Grant); 79] = [
+const GRANTS: [(Role, Action, Grant); 81] = [
     (Role::Agent, Action::AgentRead, OWN),
     (Role::Agent, Action::AgentSet, OWN),
     (Role::Agent, Action::QueueRead, SITE),
@@ -193,6 +195,7 @@ const GRANTS: [(Role, Action, Grant); 79] = [
     (Role::TeamLead, Action::CallHangUp, SITE),
     (Role::TeamLead, Action::CallDial, SITE),
     (Role::TeamLead, Action::CallTransfer, SITE),
+    (Role::TeamLead, Action::UndeliveredRead, SITE),
     (Role::TeamLead, Action::CallListen, SITE),
     (Role::TeamLead, Action::CallWhisper, SITE),
     (Role::TeamLead, Action::CallBarge, SITE),
@@ -241,6 +244,7 @@ const GRANTS: [(Role, Action, Grant); 79] = [
     (Role::Admin, Action::AgentRead, SITE),
     (Role::Admin, Action::QueueRead, SITE),
     (Role::Admin, Action::ModeRead, SITE),
+    (Role::Admin, Action::UndeliveredRead, SITE),
     (Role::Admin, Action::FiguresRead, SITE),
     (Role::Admin, Action::EventRead, SITE),
     (Role::Auditor, Action::AuditRead, SITE),
@@ -307,6 +311,7 @@ impl Action {
             Action::CallHangUp => "call.hang_up",
             Action::CallDial => "call.dial",
             Action::CallTransfer => "call.transfer",
+            Action::UndeliveredRead => "undelivered.read",
             Action::CallListen => "call.listen",
             Action::CallWhisper => "call.whisper",
             Action::CallBarge => "call.barge",
@@ -339,7 +344,8 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    const ACTIONS: [Action; 28] = [
+    const ACTIONS: [Action; 29] = [
+        Action::UndeliveredRead,
         Action::ModeRead,
         Action::ModeSet,
         Action::NodeRead,
@@ -373,18 +379,18 @@ mod tests {
     /// By role, one letter for each of `ACTIONS`: `.` never, `o` own, `m` own with masked numbers, `S` site, `M` site
     /// with masked numbers.
     const EXPECTED: [(Role, &str); 12] = [
-        (Role::Agent, "S.....ooS.oooo.....oo..omm.."),
-        (Role::TeamLead, "SS...SSSSSSSSSSSSSSSSSSSSSS."),
-        (Role::Qc, ".........S..............MMM."),
-        (Role::Dispatcher, ".........................S.."),
-        (Role::Handler, "............................"),
-        (Role::Expert, "......oo..oooo.....oo..o...."),
-        (Role::SubCenter, "............................"),
-        (Role::CallbackAgent, "......oo..mooo.....ooMMm...."),
-        (Role::Supervisor, ".........S...........S...S.."),
-        (Role::Admin, "S.SSSSS.SS.............S...."),
-        (Role::Auditor, "...........................S"),
-        (Role::Province, ".........S..............MMM."),
+        (Role::Agent, ".S.....ooS.oooo.....oo..omm.."),
+        (Role::TeamLead, "SSS...SSSSSSSSSSSSSSSSSSSSSS."),
+        (Role::Qc, "..........S..............MMM."),
+        (Role::Dispatcher, "..........................S.."),
+        (Role::Handler, "............................."),
+        (Role::Expert, ".......oo..oooo.....oo..o...."),
+        (Role::SubCenter, "............................."),
+        (Role::CallbackAgent, ".......oo..mooo.....ooMMm...."),
+        (Role::Supervisor, "..........S...........S...S.."),
+        (Role::Admin, "SS.SSSSS.SS.............S...."),
+        (Role::Auditor, "............................S"),
+        (Role::Province, "..........S..............MMM."),
     ];
 
     fn actor(role: Role, site: Option<&str>) -> Actor {

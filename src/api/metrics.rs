@@ -10,7 +10,7 @@ use super::problem::{Problem, Problems};
 use crate::net::connections;
 use crate::node::internals::{Internals, QueueFigures, ShardFigures, TrunkFigures};
 use crate::node::sound::{self, Histogram, Sound};
-use crate::node::{archive, media};
+use crate::node::{ahead, archive, media};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -230,6 +230,16 @@ const ARCHIVE: [Family<archive::Figures>; 7] = [
     ("archive_removed_total", Counter, "Local files removed after their time.", |all| all.removed as f64),
 ];
 
+/// What targets were told ahead.
+const AHEAD: [Family<ahead::Figures>; 6] = [
+    ("ahead_taken_total", Counter, "Transfers of which a target's system is told.", |all| all.taken as f64),
+    ("ahead_delivered_total", Counter, "Those it has acknowledged.", |all| all.delivered as f64),
+    ("ahead_retried_total", Counter, "Tries beyond the first.", |all| all.retried as f64),
+    ("ahead_undelivered_total", Counter, "Those given up.", |all| all.undelivered as f64),
+    ("ahead_dropped_total", Counter, "Those for which the queue had no room.", |all| all.dropped as f64),
+    ("ahead_waiting", Gauge, "Those neither delivered nor given up yet.", |all| all.waiting as f64),
+];
+
 fn write(all: &Internals) -> String {
     let mut text = String::new();
     let numbered = |label: &'static str, number: usize| vec![(label, number.to_string())];
@@ -244,6 +254,7 @@ fn write(all: &Internals) -> String {
     families(&mut text, &NODE, &[(Vec::new(), all)]);
     let archive: Vec<Labelled<'_, archive::Figures>> = all.archive.iter().map(|it| (Vec::new(), it)).collect();
     families(&mut text, &ARCHIVE, &archive);
+    families(&mut text, &AHEAD, &[(Vec::new(), &all.ahead)]);
     families(&mut text, &CONNECTIONS, &[(Vec::new(), &all.connections)]);
     families(&mut text, &SHARDS, &shards);
     families(&mut text, &QUEUES, &queues);

@@ -11,6 +11,7 @@ pub mod auth;
 pub mod bans;
 pub mod callbacks;
 pub mod calls;
+pub mod context;
 pub mod dial;
 pub mod events;
 pub mod figures;
@@ -37,6 +38,7 @@ pub mod trunks;
 use crate::acd::event::Want;
 use crate::base::fact::Audit;
 use crate::base::{AgentId, CallId, Mint, SiteId, Wall};
+use crate::call::ahead::Links;
 use crate::call::transfer::Ask;
 use crate::edge::event::{Ban, Source};
 use crate::modes::{Hand, View};
@@ -55,7 +57,7 @@ pub use listen::{CONNECTIONS_MAX, Connections, DRAIN_MAX, HEADER_MAX, serve};
 use auth::{Site, TokenSettings};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use live_calls::Asked;
 use problem::Problem;
@@ -103,6 +105,8 @@ pub type Intervene = dyn Fn(Intervention) -> Result<oneshot::Receiver<Interventi
 pub type CallBack = dyn Fn(callbacks_node::Ask) -> Result<(), callbacks_node::NotTaken> + Send + Sync;
 /// Tells the targets of a site.
 pub type ListTargets = dyn Fn(SiteId) -> Vec<Seen> + Send + Sync;
+/// Tells how links are made and read; `None` where there are none.
+pub type ReadLinks = dyn Fn() -> Option<Arc<Links>> + Send + Sync;
 /// Hands a wanted state to the ACD of the site.
 pub type SetState = dyn Fn(SiteId, AgentId, Want, Option<Arc<str>>) -> Result<(), Busy> + Send + Sync;
 /// Tells the node that an agent has another seat.
@@ -149,6 +153,8 @@ pub struct Node {
     pub intervene: Arc<Intervene>,
     /// Tells the targets as configured now, and their lamps.
     pub targets: Arc<ListTargets>,
+    /// Reads the links that targets were given.
+    pub links: Arc<ReadLinks>,
     /// Asks for an agent's state.
     pub want: Arc<SetState>,
     /// To be called once an agent has another seat.
@@ -187,6 +193,7 @@ pub struct Api {
     explanations: Semaphore,
     streams: Arc<Semaphore>,
     strangers: Mutex<VecDeque<Instant>>,
+    uses: context::Uses,
 }
 
 /// A request about a site.
@@ -226,6 +233,7 @@ pub fn router(node: Node) -> Router {
         explanations: Semaphore::new(routing::EXPLANATIONS_MAX),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         strangers: Mutex::default(),
+        uses: context::Uses::default(),
         node,
     });
     let (router, document) = described().split_for_parts();
@@ -271,6 +279,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(callbacks::withdraw))
         .routes(routes!(callbacks::missed))
         .routes(routes!(transfers::targets))
+        .routes(routes!(context::undelivered))
         .routes(routes!(transfers::begin))
         .routes(routes!(transfers::step))
         .routes(routes!(supervision::begin, supervision::end))
@@ -290,7 +299,9 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(events::follow));
     // Where scrapers look for it by default.
     let metrics = OpenApiRouter::new().routes(routes!(metrics::metrics));
-    OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", v1).merge(metrics)
+    // Short, for it stands in every INVITE, and apart from what wants a bearer token.
+    let context = OpenApiRouter::new().routes(routes!(context::open)).layer(from_fn(context::guarded));
+    OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", v1).merge(metrics).merge(context)
 }
 
 /// A bound on how many requests are answered at once, and how long each may take to its head.

@@ -125,7 +125,7 @@ impl IntoResponse for Problem {
 /// The last layer: gives the request its id and writes the problem.
 pub(super) async fn finish(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let id = api.request_id();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), shown(request.uri().path()).to_owned());
     let mut response = next.run(request).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         response = write(response, &id).await;
@@ -135,6 +135,11 @@ pub(super) async fn finish(State(api): State<Arc<Api>>, request: Request, next: 
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// As much of a path as a log may hold: a link's token is a right.
+fn shown(path: &str) -> &str {
+    if path.starts_with(crate::call::ahead::PATH) { crate::call::ahead::PATH } else { path }
 }
 
 /// Keeps status and headers (`Allow`, `Content-Range` …) and replaces the body.

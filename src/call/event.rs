@@ -1,5 +1,6 @@
 //! What goes into the calls of a shard and what comes out.
 
+use super::ahead::{Ahead, Links};
 use super::desk::{Key, Keys, Said};
 use super::log_in::Claim;
 use super::phrases::Phrases;
@@ -198,6 +199,8 @@ pub enum Command {
     },
     /// To the site's call-backs.
     Callback(Box<callback::event::Event>),
+    /// To the system of a target that is about to be dialled.
+    Ahead(Box<Ahead>),
     /// To whoever watches: the call as it stands now.
     Show(CallView),
     /// To the log: nothing is heard of a leg.
@@ -332,6 +335,8 @@ pub struct Settings {
     pub dialling: Arc<trunk::Dialling>,
     /// To whom citizens may be transferred.
     pub targets: Arc<Targets>,
+    /// How targets are given links; none when no public address is known.
+    pub links: Option<Arc<Links>>,
     /// What numbers are spoken with, if all of it is there.
     pub phrases: Option<Phrases>,
     /// Most calls at once on this shard; beyond it 503 without Retry-After.

@@ -177,6 +177,8 @@ mod tests {
             announcement: None,
             hours: Hours::default(),
             duty: Vec::new(),
+            webhook: None,
+            link: false,
         }
     }
 

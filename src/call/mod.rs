@@ -3,6 +3,7 @@
 //! Owns who hears whom and what is remembered of it; a pure machine: SIP, media and the queues are told what to do and
 //! tell what happened. Never touches bytes of SIP or RTP, and never chooses an agent.
 
+pub mod ahead;
 #[expect(clippy::module_inception, reason = "a call among calls")]
 mod call;
 mod calls;

@@ -32,6 +32,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 const DRILL: &str = "DRILL";
 /// Elements of a civic address that name no more than a city (RFC 4119 §2.2.1).
 const AREA: [&str; 4] = ["country", "A1", "A2", "A3"];
+/// What ISDN carries of a user's information behind the protocol discriminator, in octets (Q.931 §4.5.30).
+const UUI_OCTETS_MAX: usize = 128;
 /// The user agent bounds an INVITE a little later than we do.
 const BOUND_MARGIN: Duration = Duration::from_secs(5);
 
@@ -69,6 +71,8 @@ pub(super) struct Wish {
     pub(super) clock: Clock,
     /// The citizen for whom somebody else is brought in.
     pub(super) behalf: Option<Behalf>,
+    /// Where whoever is reached finds what is known of the contact.
+    pub(super) link: Option<Box<str>>,
 }
 
 /// The citizen for whom somebody is reached, as an emergency line is told: it shall not take the hotline for them.
@@ -323,7 +327,11 @@ impl Reach {
         let over = self.over(&profile, remote, flow);
         let mut headers: Vec<(Box<str>, Box<str>)> = Vec::new();
         if profile.wording.user_to_user {
-            headers.push(("User-to-User".into(), user_to_user(self.wish.contact).into()));
+            let told = user_to_user(self.wish.contact, self.wish.link.as_deref());
+            headers.push(("User-to-User".into(), told.into()));
+        }
+        if let Some(link) = &self.wish.link {
+            headers.push(("Call-Info".into(), format!("<{link}>;purpose=info").into()));
         }
         if self.wish.rule.emergency {
             headers.push(("Priority".into(), "emergency".into()));
@@ -391,9 +399,11 @@ fn written(profile: &Profile, number: &Number) -> String {
     if profile.wording.e164 { number.as_str().to_owned() } else { number.national() }
 }
 
-/// The contact in IA5, as ISDN's user-to-user information is (RFC 7433 §4.1, Q.931 §4.5.30).
-fn user_to_user(contact: ContactId) -> String {
-    let digits: String = contact.to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
+/// The link, where there is one that ISDN can carry, else the contact: in IA5, as ISDN's user-to-user information is (RFC
+/// 7433 §4.1, Q.931 §4.5.30).
+fn user_to_user(contact: ContactId, link: Option<&str>) -> String {
+    let told = link.filter(|link| link.len() <= UUI_OCTETS_MAX).map_or_else(|| contact.to_string(), str::to_owned);
+    let digits: String = told.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("04{digits};encoding=hex")
 }
 

@@ -3,11 +3,13 @@
 //! Targets are found by their exact name or key, never by a part of it. Owns the question whether a target may be asked
 //! now. Never dials.
 
+use super::ahead::Webhook;
 use crate::base::SiteId;
 use crate::base::fact::TargetKind;
 use crate::base::hours::Hours;
 use crate::base::number::Number;
 use crate::base::{PromptId, Wall};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most numbers of a target, or of a row of its duty table.
@@ -46,6 +48,10 @@ pub struct Target {
     pub hours: Hours,
     /// Who is on duty when (值班表): the first row that holds says whom to dial instead of `numbers`.
     pub duty: Vec<Duty>,
+    /// Its own system is told ahead of the voice, here.
+    pub webhook: Option<Arc<Webhook>>,
+    /// It is given a link to what is known of the contact.
+    pub link: bool,
 }
 
 /// A row of a duty table.
@@ -124,6 +130,8 @@ mod tests {
             announcement: None,
             hours: Hours::default(),
             duty: Vec::new(),
+            webhook: None,
+            link: false,
         };
         let targets =
             Targets { list: vec![target("110", Some("*1")), target("water", Some("*21")), target("gas", None)] };

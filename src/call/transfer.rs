@@ -197,6 +197,8 @@ pub(super) struct Of {
     pub(super) clock: Clock,
     /// For whom.
     pub(super) behalf: Behalf,
+    /// Where the target finds what is known of the contact.
+    pub(super) link: Option<Box<str>>,
 }
 
 /// The call that the agent's phone has made to the target by itself.
@@ -643,6 +645,7 @@ fn wish((target, duty): (&Target, Option<usize>), of: &Of, (from, holder): (usiz
         contact: of.contact,
         clock: of.clock,
         behalf: Some(of.behalf.clone()),
+        link: of.link.clone(),
     };
     Some((place, wish))
 }

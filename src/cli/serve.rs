@@ -124,6 +124,7 @@ fn wire(node: &Node, tokens: Vec<TokenSettings>, closing: watch::Receiver<bool>)
         transfer: Arc::new(node.transfer()),
         intervene: Arc::new(node.intervene()),
         targets: Arc::new(node.targets()),
+        links: Arc::new(node.links()),
         want: Arc::new(move |site, agent, state, by| ok(want(site, agent, state, by))),
         seated: Arc::new(node.seated()),
         extend: Arc::new(move |site, agent, by| ok(extend(site, agent, by))),

@@ -156,29 +156,11 @@ fn endpoint(check: &mut Check<'_>, text: &schema::Text) -> Option<Box<str>> {
 
 fn secret(check: &mut Check<'_>, raw: &schema::Archive, root: &Path) -> Option<Secret> {
     let cure = "write secret_key_file = \"PATH\" or secret_key_env = \"NAME\"";
-    let (place, found) = match (&raw.secret_key_file, &raw.secret_key_env) {
-        (Some(file), None) => {
-            let text = std::fs::read_to_string(root.join(file.get_ref()));
-            (file, text.map_err(|error| format!("\"{}\" cannot be read: {error}", file.get_ref())))
-        }
-        (None, Some(name)) => {
-            let text = std::env::var(name.get_ref());
-            (name, text.map_err(|_| format!("the environment has no {}", name.get_ref())))
-        }
-        (Some(both), Some(_)) => {
-            check.wrong(&both.span(), "two secret keys", cure);
-            return None;
-        }
-        (None, None) => {
-            check.wrong(&raw.url.span(), "the service needs a secret key", cure);
-            return None;
-        }
-    };
-    let secret = found.and_then(|text| match text.lines().next().unwrap_or_default().trim() {
-        "" => Err("an empty secret key".into()),
-        secret => Ok(Secret(secret.into())),
-    });
-    secret.map_err(|message: String| check.wrong(&place.span(), message, cure)).ok()
+    let named = (&raw.secret_key_file, &raw.secret_key_env);
+    if let (None, None) = named {
+        check.wrong(&raw.url.span(), "the service needs a secret key", cure);
+    }
+    check.secret(root, named, ("secret key", cure)).map(Secret)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 pub mod archive;
 pub mod certificates;
+mod context;
 mod dialling;
 mod keys;
 mod listeners;
@@ -29,6 +30,7 @@ mod source;
 mod targets;
 mod trunks;
 
+pub use context::Context;
 pub use listeners::{Bounds, Certificate, Clients, Listener, Strangers, Tls, Transport};
 pub use node::{Api, Journal, Node, Overload, Registrar, Routing, Site, Token};
 pub use problem::{ConfigErrors, Problem};
@@ -67,6 +69,8 @@ pub struct Config {
     pub session: SessionTimers,
     /// Where recordings are kept after their end; `None`: nowhere else.
     pub archive: Option<archive::Archive>,
+    /// At which address targets reach the node; `None`: nobody is given a link.
+    pub context: Option<Context>,
     /// By [`SiteId`].
     pub sites: Vec<Site>,
     /// Where SIP is spoken.
@@ -160,7 +164,7 @@ impl Config {
         callback::event::Settings { sites: self.queues.iter().map(|of| of.iter().map(queue).collect()).collect() }
     }
 
-    /// What the calls of each shard are told, but for the agents. A shard's share of `calls_max` is its part of the node.
+    /// What the calls of each shard are told, but for the agents and the links. A shard's share of `calls_max` is its part of the node.
     pub fn calls(&self) -> call::event::Settings {
         type OfSite<'a> = (((&'a Site, &'a Vec<queues::Queue>), &'a Vec<Pause>), &'a Option<Keys>);
         let site = |(((site, queues), pauses), keys): OfSite<'_>| SiteSettings {
@@ -179,6 +183,7 @@ impl Config {
             trunks: Arc::new(self.trunk_table([0, 0], &[])),
             dialling: self.dialling.clone(),
             targets: self.targets.clone(),
+            links: None,
             phrases: call::Phrases::find(|name| self.prompts.find(name)).ok(),
             calls_max: self.node.calls_max.div_ceil(self.node.shards),
         }
@@ -315,7 +320,8 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
     let dialling = Arc::new(dialling::read(&sip.join("dialling.toml"), sites, &profiles, problems));
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
-    let targets = Arc::new(targets::read(&sip.join("targets"), sites, (&dialling, &prompts), problems));
+    let known = targets::Known::of((&dialling, &prompts), root, main.as_ref());
+    let targets = Arc::new(targets::read(&sip.join("targets"), sites, known, problems));
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (mut queues, queues_whole, written) = queues_file.map_or((None, false, None), |source| {
         let Reading { value, whole } = source.read::<schema::Queues>(problems);
@@ -338,9 +344,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     if queues_whole {
         prompts.check_lengths(&music, problems);
     }
-    if let Some((queues, ..)) = &mut queues {
-        ask_after(queues, after);
-    }
+    ask_after(queues.as_mut().map(|(queues, ..)| &mut **queues).unwrap_or_default(), after);
     let (main, (queues, modes, pauses, keys)) = (main?, queues?);
     Some(Config {
         node: main.node,
@@ -352,6 +356,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
         overload: main.overload,
         session: main.session,
         archive: main.archive,
+        context: main.context,
         sites: main.sites,
         listeners,
         trunks,

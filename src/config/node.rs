@@ -1,6 +1,7 @@
 //! `jiesu.toml`: the node, its API, journal, registrar and sites.
 
 use super::archive::{self, Archive};
+use super::context::{self, Context};
 use super::problem::{Problem, suggest};
 use super::schema;
 use super::source::{Check, Reading, Source};
@@ -174,6 +175,7 @@ pub(super) struct Main {
     pub overload: Overload,
     pub session: SessionTimers,
     pub archive: Option<Archive>,
+    pub context: Option<Context>,
     pub sites: Vec<Site>,
 }
 
@@ -206,6 +208,7 @@ pub(super) fn check(
         overload: overload(&mut check, &raw.overload),
         session: session(&mut check, &raw.session),
         archive: archive::check(&mut check, raw.archive.as_ref(), root),
+        context: raw.context.as_ref().map(|raw| context::check(&mut check, raw)),
         node,
         sites,
     })

@@ -12,7 +12,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// Keys that name a file whose content is read with the configuration.
-const FILES: [&str; 5] = ["token_file", "password_file", "certificate", "key", "authorities"];
+const FILES: [&str; 6] = ["token_file", "password_file", "webhook_secret_file", "certificate", "key", "authorities"];
 
 /// What an item of the configuration is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

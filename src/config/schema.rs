@@ -30,6 +30,7 @@ pub(super) struct Main {
     #[serde(default)]
     pub session: Session,
     pub archive: Option<Archive>,
+    pub context: Option<Context>,
     pub site: Vec<Site>,
 }
 
@@ -128,6 +129,13 @@ pub(super) struct Archive {
     pub attempt_s_max: Option<Count>,
     pub stuck_after_h: Option<Count>,
     pub keep_local_days: Option<Count>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Context {
+    pub public_url: Text,
+    pub link_valid_s: Option<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -320,6 +328,10 @@ pub(super) struct Target {
     pub hours: Vec<Text>,
     pub from: Option<Spanned<Datetime>>,
     pub until: Option<Spanned<Datetime>>,
+    pub webhook: Option<Text>,
+    pub webhook_secret_file: Option<Text>,
+    pub webhook_secret_env: Option<Text>,
+    pub link: Option<Spanned<bool>>,
     #[serde(default)]
     pub duty: Vec<Duty>,
 }

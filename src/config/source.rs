@@ -191,6 +191,33 @@ impl Check<'_> {
         default
     }
 
+    /// The first line of a file or of an environment variable: `what` is a secret, which is never repeated. `None` when
+    /// neither is named, or when it is a mistake, which has been told.
+    pub fn secret(
+        &mut self,
+        root: &Path,
+        (file, variable): (&Option<Spanned<String>>, &Option<Spanned<String>>),
+        (what, cure): (&str, &str),
+    ) -> Option<Box<str>> {
+        let (place, found) = match (file, variable) {
+            (Some(file), None) => {
+                let text = std::fs::read_to_string(root.join(file.get_ref()));
+                (file, text.map_err(|error| format!("\"{}\" cannot be read: {error}", file.get_ref())))
+            }
+            (None, Some(name)) => {
+                let text = std::env::var(name.get_ref());
+                (name, text.map_err(|_| format!("the environment has no {}", name.get_ref())))
+            }
+            (Some(both), Some(_)) => (both, Err(format!("two {what}s"))),
+            (None, None) => return None,
+        };
+        let secret = found.and_then(|text| match text.lines().next().unwrap_or_default().trim() {
+            "" => Err(format!("an empty {what}")),
+            secret => Ok(secret.into()),
+        });
+        secret.map_err(|message: String| self.wrong(&place.span(), message, cure)).ok()
+    }
+
     /// The same in seconds.
     pub fn seconds(&mut self, count: Option<&Spanned<u64>>, default: u64, bounds: RangeInclusive<u64>) -> Duration {
         Duration::from_secs(self.bounded(count, default, bounds))

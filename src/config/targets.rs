@@ -1,6 +1,7 @@
 //! `sip-profiles/targets/`: to whom citizens are transferred, in one file for each site or kind, as suits. There may be none.
 
-use super::node::{Site, Sites, site_of};
+use super::context;
+use super::node::{Main, Site, Sites, site_of};
 use super::numbers::first_instant;
 use super::problem::Problem;
 use super::prompts::Prompts;
@@ -21,13 +22,27 @@ const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const NAME_CHARACTERS_MAX: usize = 32;
 const KEY_DIGITS_MAX: usize = 3;
 
+/// What targets name.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub dialling: &'a Dialling,
+    pub prompts: &'a Prompts,
+    /// Where relative paths count from.
+    pub root: &'a Path,
+    /// Whether a public address is known, as far as that can be read.
+    pub has_context: bool,
+}
+
+impl<'a> Known<'a> {
+    pub fn of((dialling, prompts): (&'a Dialling, &'a Prompts), root: &'a Path, main: Option<&Main>) -> Known<'a> {
+        // What stands in a file that cannot be read is not missing.
+        let has_context = main.is_none_or(|main| main.context.is_some());
+        Known { dialling, prompts, root, has_context }
+    }
+}
+
 /// Reads all targets, in order of files.
-pub(super) fn read(
-    folder: &Path,
-    sites: Sites<'_>,
-    known: (&Dialling, &Prompts),
-    problems: &mut Vec<Problem>,
-) -> Targets {
+pub(super) fn read(folder: &Path, sites: Sites<'_>, known: Known<'_>, problems: &mut Vec<Problem>) -> Targets {
     let mut targets = Targets::default();
     for (path, _) in files(folder, "toml").unwrap_or_default() {
         let Some(source) = Source::open(&path, "make it readable", problems) else { continue };
@@ -46,11 +61,11 @@ fn target(
     check: &mut Check<'_>,
     raw: &schema::Target,
     sites: Sites<'_>,
-    (dialling, prompts): (&Dialling, &Prompts),
+    known: Known<'_>,
     others: &Targets,
 ) -> Option<Target> {
     let id = site_of(check, &raw.site, sites)?;
-    let site = &sites.list[id.index()];
+    let (site, Known { dialling, prompts, .. }) = (&sites.list[id.index()], known);
     let name: Box<str> = raw.name.get_ref().as_str().into();
     if name.is_empty() || name.chars().count() > NAME_CHARACTERS_MAX {
         let cure = format!("write 1 to {NAME_CHARACTERS_MAX} characters");
@@ -93,6 +108,8 @@ fn target(
         announcement,
         hours,
         duty,
+        webhook: context::webhook(check, raw, known.root),
+        link: context::link(check, raw, known.has_context),
     })
 }
 

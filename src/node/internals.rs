@@ -8,7 +8,7 @@ use super::live::Live;
 use super::recorder::Gauge;
 use super::sound::Histogram;
 use super::wires::{Wires, lock};
-use super::{archive, edge, facts, media, process, recorder};
+use super::{ahead, archive, edge, facts, media, process, recorder};
 use crate::base::{Mono, Now};
 use crate::net::{connections, ports};
 use crate::trunk::event::{Usage, View};
@@ -47,6 +47,8 @@ pub struct Internals {
     pub recorder: recorder::Counts,
     /// The archive of recordings; `null` when there is none.
     pub archive: Option<archive::Figures>,
+    /// What targets' own systems were told ahead of the voice.
+    pub ahead: ahead::Figures,
     /// Who is heard and which new calls are taken.
     pub edge: edge::Figures,
     /// What went wrong between the parts.
@@ -341,6 +343,7 @@ impl Sources {
         Internals {
             uptime_s: self.started.elapsed().as_secs(),
             callbacks: self.wires.callbacks.counts(),
+            ahead: self.wires.ahead.figures(),
             queues: queues(&self.wires.live),
             trunks,
             facts: facts(&self.facts.counts(), self.facts_refused.load(Ordering::Relaxed)),

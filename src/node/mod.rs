@@ -2,6 +2,7 @@
 //!
 //! Owns the life of the process: start in order, reload, drain, stop. Decides nothing about a call.
 
+pub mod ahead;
 mod alarm;
 pub mod archive;
 pub mod callbacks;

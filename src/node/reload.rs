@@ -63,8 +63,8 @@ impl Reload {
         self.wires.trunks.configure(clock::now(), table);
         // Those that are new open with the next look at the clock.
         self.wires.modes.configure(config.modes());
-        let setup = Setup::join(&config, &listeners, people, &self.wires.modes.open(), clock::now().wall);
-        self.current.store(Arc::new(Current { config: Arc::new(config), listeners }));
+        let setup = Setup::join((&config, before.key), &listeners, people, &self.wires.modes.open(), clock::now().wall);
+        self.current.store(Arc::new(Current { config: Arc::new(config), key: before.key, listeners }));
         configure(&self.wires, setup);
         // Last: a message by a new listener must find shards that know it.
         lock(&self.listeners).open(&self.wires);

@@ -95,6 +95,7 @@ fn keeps(effect: &mut Effect, live: &mut [Vec<Live>], recordings: &mut BTreeSet<
         | Effect::Fact { .. }
         | Effect::TransferAnswered { .. }
         | Effect::Intervened { .. }
+        | Effect::Ahead(_)
         | Effect::Show(_)
         | Effect::Silent(_)
         | Effect::Desk { .. }

@@ -46,7 +46,10 @@ impl SettingsWatch {
             if people.is_some() || !changes.is_empty() || before.is_stale(now.wall) {
                 let (current, open) = (self.current.load_full(), self.wires.modes.open());
                 let people = people.unwrap_or_else(|| before.people.clone());
-                configure(&self.wires, Setup::join(&current.config, &current.listeners, people, &open, now.wall));
+                configure(
+                    &self.wires,
+                    Setup::join((&current.config, current.key), &current.listeners, people, &open, now.wall),
+                );
             }
         }
     }

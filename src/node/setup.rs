@@ -2,8 +2,9 @@
 
 use crate::acd::explain::Names;
 use crate::base::{AgentId, SiteId, Wall};
+use crate::call::ahead::{Key, Links};
 use crate::call::event::AgentIdentity;
-use crate::config::Config;
+use crate::config::{Config, Context};
 use crate::sip::event::Credential;
 use crate::store::agents::AgentRow;
 use crate::store::{Store, StoreError};
@@ -61,9 +62,9 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Joins what the files say, with the listeners as they were bound, the people, and the modes that are `open` by site.
+    /// Joins what the files say, with the listeners as they were bound, the key of links, the people, and the modes that are `open` by site.
     pub(super) fn join(
-        config: &Config,
+        (config, key): (&Config, Key),
         listeners: &[sip::event::ListenerSettings],
         people: Arc<People>,
         open: &[Vec<Box<str>>],
@@ -72,6 +73,8 @@ impl Setup {
         let (listeners, credentials) = (listeners.to_vec(), people.credentials.clone());
         let sip = sip::event::Settings { listeners, credentials, ..config.sip() };
         let mut calls = config.calls();
+        let links = |context: &Context| Links { base: context.public_url.clone(), valid: context.link_valid, key };
+        calls.links = config.context.as_ref().map(links).map(Arc::new);
         let mut acd: Vec<_> = (0u16..).zip(&config.sites).map(|(id, _)| config.acd(SiteId(id))).collect();
         let mut by_phone = BTreeMap::new();
         for person in people.agents.iter().filter(|person| person.enabled) {

@@ -255,6 +255,7 @@ impl ShardTask {
                         self.step(now, effects, |shard, out| shard.handle(now, event, out));
                     }
                     Effect::LogIn { call, site, claim } => super::log_in::log_in(&self.wires, call, site, claim),
+                    Effect::Ahead(ahead) => self.wires.ahead.tell(now.mono, ahead),
                     Effect::Show(view) => {
                         let setup = self.wires.setup.load();
                         log(&setup, &view);

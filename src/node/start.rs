@@ -3,6 +3,7 @@
 //! Start: store, journal, prompts, sockets, media threads, recorder, then shards and ACD owners; only then is anything
 //! received. Stop: no new calls, running ones finish within their bound, facts reach SQL, files are sealed.
 
+use super::ahead::{self, Courier, ToAhead};
 use super::archive::{self, Archive};
 use super::callbacks::{CallbackTask, OpenCallbacks, ToCallbacks};
 use super::clock;
@@ -36,6 +37,7 @@ use super::wires::{
 use crate::acd;
 use crate::base::fact::{Audit, Fact, Stamped};
 use crate::base::{AgentId, CallId, ContactId, FactId, Mint, RecordingId, ShardId, SiteId};
+use crate::call::ahead::{Ahead, Key};
 use crate::call::event::Event as ToCalls;
 use crate::callback::{self, Callbacks};
 use crate::config::{Config, ConfigErrors};
@@ -67,6 +69,9 @@ const RECORDER_THREADS: usize = 2;
 pub(super) const STREAM_BEYOND_SHARDS: u16 = 512;
 
 mod drain;
+
+/// What the queues of each site are told, by site.
+type ToQueues = Vec<mpsc::Receiver<acd::event::Event>>;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +117,19 @@ pub enum StartError {
     /// The archive's settings, or its directory.
     #[error("[archive]: {0}")]
     Archive(#[from] object_store::Error),
+    /// The key that signs links.
+    #[error(
+        "{file}: {error}. Let the engine's user read and write it, or take it away: then links given so far open nothing"
+    )]
+    LinkKey {
+        /// Where.
+        file: String,
+        /// What is the matter.
+        error: io::Error,
+    },
+    /// The client that tells targets ahead.
+    #[error("the system's certificates cannot be used: {0}")]
+    Client(#[from] reqwest::Error),
     /// Threads or random numbers.
     #[error("the system refused what the engine needs: {0}")]
     System(#[from] io::Error),
@@ -125,6 +143,7 @@ pub struct Node {
     facts: FactWriter,
     recorder: Recorder,
     archive: Option<(Archive, archive::Worker)>,
+    courier: Courier,
     keeper: Keeper,
     routing: RoutingWriter,
     media: Arc<MediaThreads>,
@@ -151,17 +170,19 @@ impl Node {
         let store = open_store(&config).await?;
         tls::install_provider();
         let listeners = Listeners::bind(&config)?;
-        let (setup, modes) = first_setup(&config, &listeners, &store).await?;
+        let key = link_key(&config)?;
+        let (setup, modes) = first_setup((&config, key), &listeners, &store).await?;
         let facts = FactWriter::start(fact_settings(&config), store.clone())?;
         let (tell, facts_refused) = teller(facts.clone());
         let (keeper, before) = Keeper::start(&config.node.data_dir)?;
-        let restored = take_up(&config, &store, before, (&setup, seed)).await?;
-        let recorder = start_recorder(&config, (seed, restored.recordings), tell.clone())?;
+        let mut restored = take_up(&config, &store, before, (&setup, seed)).await?;
+        let recorder = start_recorder(&config, (seed, std::mem::take(&mut restored.recordings)), tell.clone())?;
 
         let (to_shards, shard_mailboxes) = shard_mailboxes(&config);
         let media = start_media(&config, (library, seed[0]), to_shards.clone(), &recorder, &keeper)?;
 
         let ((to_acds, acd_mailboxes), (callbacks, asked)) = (acd_mailboxes(&config), ToCallbacks::new());
+        let (to_ahead, ahead) = ToAhead::new();
         let ((live, setup), seats) = (shared(setup), Seats::of(store.clone(), seed));
         let edge = Arc::new(Edge::new(&config, seed, setup.clone()));
         let trunks = Arc::new(TrunkTable::new(config.trunk_table(seed, &listeners.numbers(&config))));
@@ -181,6 +202,7 @@ impl Node {
             memory: Memory::of(store.clone()),
             seats,
             callbacks,
+            ahead: to_ahead,
             modes,
             faults: Faults::default(),
             edge,
@@ -189,7 +211,8 @@ impl Node {
         let mut node = Node {
             acd_counts: config.sites.iter().map(|_| Arc::default()).collect(),
             archive: start_archive(&config, &store, (wires.clone(), seed))?,
-            current: Arc::new(Current::new(&config, &listeners)),
+            courier: start_courier(&config, (wires.clone(), &store, seed), ahead)?,
+            current: Arc::new(Current::new(&config, key, &listeners)),
             listening: listeners.listening(),
             listeners: Arc::new(Mutex::new(listeners)),
             config,
@@ -205,22 +228,32 @@ impl Node {
             seed,
             started,
         };
-        let Restored { shards, acds, contacts, mut gone, .. } = restored;
-        node.keeper.way().give(&mut gone);
-        node.spawn_queues(acd_mailboxes, (acds, tales), asked);
-        // What restored calls say first finds its way; they are heard once the phones are known.
-        lock(&node.listeners).publish(&node.wires);
-        node.spawn_shards(shard_mailboxes, shards)?;
-        node.restore_registrations();
-        node.close_unfinished(contacts);
-        lock(&node.listeners).open(&node.wires);
-        node.spawn_watches();
+        node.set_going(restored, (acd_mailboxes, tales, asked), shard_mailboxes)?;
         Ok(node)
+    }
+
+    /// Everything is there: from now on it is received.
+    fn set_going(
+        &mut self,
+        Restored { shards, acds, contacts, mut gone, .. }: Restored,
+        (mailboxes, tales, asked): (ToQueues, Vec<Tale>, mpsc::Receiver<callback::event::Event>),
+        shard_mailboxes: Vec<ShardMailbox>,
+    ) -> Result<(), StartError> {
+        self.keeper.way().give(&mut gone);
+        self.spawn_queues(mailboxes, (acds, tales), asked);
+        // What restored calls say first finds its way; they are heard once the phones are known.
+        lock(&self.listeners).publish(&self.wires);
+        self.spawn_shards(shard_mailboxes, shards)?;
+        self.restore_registrations();
+        self.close_unfinished(contacts);
+        lock(&self.listeners).open(&self.wires);
+        self.spawn_watches();
+        Ok(())
     }
 
     fn spawn_queues(
         &mut self,
-        mailboxes: Vec<mpsc::Receiver<acd::event::Event>>,
+        mailboxes: ToQueues,
         (acds, tales): (Vec<(acd::Acd, Vec<acd::event::Command>)>, Vec<Tale>),
         asked: mpsc::Receiver<callback::event::Event>,
     ) {
@@ -478,12 +511,14 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) config: Arc<Config>,
+    /// Signs links; the same as long as the data folder lasts.
+    pub(super) key: Key,
     pub(super) listeners: Vec<ListenerSettings>,
 }
 
 impl Current {
-    fn new(config: &Arc<Config>, listeners: &Listeners) -> ArcSwap<Current> {
-        ArcSwap::from_pointee(Current { config: config.clone(), listeners: listeners.settings() })
+    fn new(config: &Arc<Config>, key: Key, listeners: &Listeners) -> ArcSwap<Current> {
+        ArcSwap::from_pointee(Current { config: config.clone(), key, listeners: listeners.settings() })
     }
 }
 
@@ -527,10 +562,14 @@ fn start_routing(config: &Config, wires: &Wires) -> io::Result<(RoutingWriter, V
 }
 
 /// What the machines are told at the start, and the modes that stand then.
-async fn first_setup(config: &Config, listeners: &Listeners, store: &Store) -> Result<(Setup, ModeBook), StoreError> {
+async fn first_setup(
+    (config, key): (&Config, Key),
+    listeners: &Listeners,
+    store: &Store,
+) -> Result<(Setup, ModeBook), StoreError> {
     let modes = ModeBook::read(config.node.data_dir.join("modes.json"), codes(config), config.modes());
     let people = People::load(config, store).await?;
-    Ok((Setup::join(config, &listeners.settings(), people, &modes.open(), clock::now().wall), modes))
+    Ok((Setup::join((config, key), &listeners.settings(), people, &modes.open(), clock::now().wall), modes))
 }
 
 fn codes(config: &Config) -> Vec<Box<str>> {
@@ -542,7 +581,7 @@ fn acd_agents(settings: &acd::event::Settings) -> Vec<AgentId> {
 }
 
 /// A way to the queues of each site.
-fn acd_mailboxes(config: &Config) -> (Vec<mpsc::Sender<acd::event::Event>>, Vec<mpsc::Receiver<acd::event::Event>>) {
+fn acd_mailboxes(config: &Config) -> (Vec<mpsc::Sender<acd::event::Event>>, ToQueues) {
     config.sites.iter().map(|_| mpsc::channel(config.node.calls_max * ACD_EVENTS_PER_CALL)).unzip()
 }
 
@@ -708,6 +747,21 @@ fn start_recorder(
     let names: Vec<String> = config.node.recordings.iter().map(|folder| folder.display().to_string()).collect();
     let folder = names.join(" and ");
     Recorder::start(settings, clock::now, facts).map_err(|error| StartError::Recordings { folder, error })
+}
+
+fn link_key(config: &Config) -> Result<Key, StartError> {
+    let (folder, file) = (&config.node.data_dir, ahead::key::FILE);
+    let told = |error| StartError::LinkKey { file: folder.join(file).display().to_string(), error };
+    ahead::key::read_or_make(folder).map_err(told)
+}
+
+fn start_courier(
+    config: &Config,
+    (wires, store, seed): (Arc<Wires>, &Store, [u64; 2]),
+    mailbox: mpsc::Receiver<Box<Ahead>>,
+) -> Result<Courier, StartError> {
+    let mint = Mint::new(STREAM_BEYOND_SHARDS + 515, seed);
+    Ok(Courier::start((wires, store.clone()), mailbox, (config.node.name.clone(), mint))?)
 }
 
 fn start_archive(

@@ -6,13 +6,14 @@ use super::clock;
 use super::start::Node;
 use super::wires::lock;
 use crate::base::{AgentId, CallId, SiteId};
+use crate::call::ahead::Links;
 use crate::call::event::Event as ToCalls;
 use crate::call::lamp::{Lamp, Use, lamp};
 use crate::call::targets::Target;
 use crate::call::transfer::{Ask, NotTransferred};
 use crate::shard;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 /// What becomes of a wish.
@@ -101,6 +102,12 @@ impl Node {
 }
 
 impl Node {
+    /// Tells how targets' links are made and read now.
+    pub fn links(&self) -> impl Fn() -> Option<Arc<Links>> + Send + Sync + 'static {
+        let wires = self.wires().clone();
+        move || wires.setup.load().calls.links.clone()
+    }
+
     /// Tells to whom citizens of a site may be transferred, as configured now, and how their lamps stand.
     pub fn targets(&self) -> impl Fn(SiteId) -> Vec<Seen> + Send + Sync + 'static {
         let wires = self.wires().clone();

@@ -106,6 +106,7 @@ pub(super) struct Wires {
     pub(super) facts: Box<dyn Fn(Stamped) + Send + Sync>,
     pub(super) memory: super::recall::Memory,
     pub(super) callbacks: super::callbacks::ToCallbacks,
+    pub(super) ahead: super::ahead::ToAhead,
     pub(super) modes: super::modes::ModeBook,
     pub(super) faults: Faults,
     pub(super) edge: Arc<super::edge::Edge>,

@@ -9,6 +9,7 @@ pub use standing::Standing;
 
 use crate::base::fact::Fact;
 use crate::base::{self, AgentId, CallId, LegId, Mint, Mono, Now, ShardId, SiteId};
+use crate::call::ahead::Ahead;
 use crate::call::desk::Key;
 use crate::call::event::{CallView, Command as FromCalls, Event as ToCalls, Settings as CallSettings, Silent, Towards};
 use crate::call::log_in::Claim;
@@ -150,6 +151,8 @@ pub enum Effect {
         /// Who, where, and what proves it.
         claim: Claim,
     },
+    /// To the system of a target.
+    Ahead(Box<Ahead>),
     /// To whoever watches.
     Show(CallView),
     /// To the log.
@@ -427,6 +430,7 @@ impl Shard {
                     FromCalls::Intervened { ticket, answer } => out.push(Effect::Intervened { ticket, answer }),
                     FromCalls::Desk { call, site, agent, key } => out.push(Effect::Desk { call, site, agent, key }),
                     FromCalls::LogIn { call, site, claim } => out.push(Effect::LogIn { call, site, claim }),
+                    FromCalls::Ahead(ahead) => out.push(Effect::Ahead(ahead)),
                     FromCalls::Show(view) => out.push(Effect::Show(view)),
                     FromCalls::Callback(event) => out.push(Effect::Callback(event)),
                     FromCalls::Silent(silent) => out.push(Effect::Silent(silent)),

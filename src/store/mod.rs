@@ -12,6 +12,7 @@ pub mod blocked;
 mod bulk;
 pub mod callbacks;
 pub mod calls;
+pub mod context;
 mod facts;
 pub mod figures;
 pub mod journal;
@@ -215,6 +216,7 @@ async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
         ("drills and tickets", include_str!("../../migrations/0019_drills_and_tickets.sql")),
         ("seats", include_str!("../../migrations/0020_seats.sql")),
         ("pins", include_str!("../../migrations/0021_pins.sql")),
+        ("context", include_str!("../../migrations/0022_context.sql")),
     ];
     let step = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
         let sql: SqlStr = sql.into_sql_str();

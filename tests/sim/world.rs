@@ -477,6 +477,7 @@ impl World {
                     Effect::Desk { .. } | Effect::LogIn { .. } => panic!("no phone here has keys"),
                     // Nobody watches the edge here.
                     Effect::Callback(event) => panic!("no queue here calls anybody back: {event:?}"),
+                    Effect::Ahead(ahead) => panic!("no target here has a system: {ahead:?}"),
                     Effect::Suspect(_)
                     | Effect::Silent(_)
                     | Effect::TransferAnswered { .. }

@@ -19,6 +19,10 @@ fn operations() -> Vec<(Method, String, String)> {
             .replace("{source}", "203.0.113.9");
         for method in item.as_object().unwrap().keys() {
             let method: Method = method.to_uppercase().parse().unwrap();
+            // There the link is the right.
+            if plain.starts_with("/context/") {
+                continue;
+            }
             operations.push((method, plain.to_owned(), filled.clone()));
         }
     }
@@ -63,7 +67,7 @@ async fn every_route_wants_a_token_and_a_right() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 45);
+    assert_eq!(checked, 46);
     assert!(site.asked.lock().unwrap().hung_up.is_empty());
     assert!(site.asked.lock().unwrap().wanted.is_empty() && site.asked.lock().unwrap().dialled.is_empty());
 }

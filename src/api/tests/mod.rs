@@ -1,6 +1,7 @@
 //! The routes as clients meet them: two sites, a token of every role for each site and for both.
 
 mod access;
+mod context;
 mod events;
 mod figures;
 mod recordings;
@@ -18,6 +19,7 @@ use crate::base::fact::{TargetKind, TransferResult};
 use crate::base::hours::Hours;
 use crate::base::number::Number;
 use crate::base::{AgentId, CallId, ContactId, FactId, OrderId, QueueId, RecordingId, ShardId, SiteId, Wall};
+use crate::call::ahead::{Key, Links};
 use crate::call::event::{AgentIdentity, CallView, Pause, Settings as CallSettings, SiteSettings};
 use crate::call::lamp::{self, Lamp, LastTry, Light, Use};
 use crate::call::supervise;
@@ -130,6 +132,10 @@ fn call_view(site: u16, slot: u32, stage: Option<Stage>, agent: Option<u32>) -> 
     }
 }
 
+fn links() -> Links {
+    Links { base: "https://12345.example.cn".into(), valid: Duration::from_secs(60), key: Key([7; 32]) }
+}
+
 /// A target of a site.
 fn water(site: u16) -> Target {
     Target {
@@ -147,6 +153,8 @@ fn water(site: u16) -> Target {
         announcement: None,
         hours: Hours { until: (site == 1).then_some(Wall(1)), ..Hours::default() },
         duty: Vec::new(),
+        webhook: None,
+        link: false,
     }
 }
 
@@ -344,6 +352,7 @@ async fn two_sites() -> Two {
         }),
         intervene: Arc::new(move |wish| answers(&mut intervene.lock().unwrap(), wish)),
         targets: Arc::new(|site| vec![seen(water(site.0))]),
+        links: Arc::new(|| Some(Arc::new(links()))),
         seated: Arc::new(|| ()),
         extend: Arc::new(|_, _, _| Ok(())),
         want: Arc::new(move |site, agent, state, by| {
@@ -381,7 +390,7 @@ impl Two {
 
     async fn ask(&self, method: Method, path: &str, token: &str, body: &str) -> Answer {
         // What is not below the prefix is asked for by its whole path.
-        let prefix = if path.starts_with("/metrics") { "" } else { "/api/v1" };
+        let prefix = if ["/metrics", "/context/"].iter().any(|start| path.starts_with(start)) { "" } else { "/api/v1" };
         let mut request = Request::builder().method(method).uri(format!("{prefix}{path}"));
         if !token.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));

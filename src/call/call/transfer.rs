@@ -9,6 +9,7 @@ use super::{Call, Fresh, NORMAL, State};
 use crate::base::fact::{EndedBy, Party, TargetKind, TransferMode, TransferRecord, TransferResult};
 use crate::base::number::Number;
 use crate::base::{AgentId, LegId, Mono, Now, TrunkId};
+use crate::call::ahead::{Ahead, Link};
 use crate::call::calls::TRANSFER_REFUSED;
 use crate::call::event::Command;
 use crate::call::leg::{Dialog, Leg};
@@ -189,8 +190,12 @@ impl Call {
             routes: Vec::new(),
             drill: target.drill,
         };
-        let of = self.of_transfer(leg);
+        let ahead = self.ahead(now, &target, &record);
+        let of = Of { link: ahead.as_ref().and_then(|ahead| ahead.url.clone()), ..self.of_transfer(leg) };
+        let before = out.len();
         let transfer = Transfer::begin(now, (target, mode), of, spare, out).ok_or(NotTransferred::NotListed)?;
+        // What is told ahead goes before whatever leads to the INVITE.
+        out.splice(before..before, ahead.map(Command::Ahead));
         // They hold channels as an agent's leg does otherwise, and are nobody's.
         let holder = |leg| Leg::new(leg, Dialog::Gone, Party::Agent { name: "".into() });
         self.agents.extend(transfer.further_holders().map(holder));
@@ -203,11 +208,39 @@ impl Call {
         Ok(())
     }
 
+    /// What the target's own system is told, where it has one or is given a link.
+    fn ahead(&self, now: Now, target: &Target, record: &TransferRecord) -> Option<Box<Ahead>> {
+        if target.webhook.is_none() && !target.link {
+            return None;
+        }
+        // At most `TRANSFERS_MAX` of a contact.
+        let number = u8::try_from(self.book.record.transfers.len() + 1).ok()?;
+        let link = Link { contact: self.book.contact(), number };
+        let links = self.settings.links.as_ref().filter(|_| target.link);
+        let of = &self.book.record;
+        Some(Box::new(Ahead {
+            link,
+            site: self.site,
+            target: record.target.clone(),
+            kind: record.kind,
+            drill: record.drill,
+            mode: record.mode,
+            reason: record.reason.clone(),
+            agent: record.agent.clone(),
+            caller: of.caller.clone(),
+            place: of.signalled.place.clone(),
+            order: of.order,
+            at: record.started,
+            url: links.map(|links| links.mint(link, now.wall)),
+            webhook: target.webhook.clone(),
+        }))
+    }
+
     pub(in crate::call) fn of_transfer(&self, holder: LegId) -> Of {
         let (settings, contact, clock) = (self.settings.clone(), self.book.contact(), self.book.clock());
         let record = &self.book.record;
         let behalf = Behalf { number: Number::parse(&record.caller, "").ok(), place: record.signalled.place.clone() };
-        Of { holder, citizen: self.citizen.id, settings, contact, clock, behalf }
+        Of { holder, citizen: self.citizen.id, settings, contact, clock, behalf, link: None }
     }
 
     /// A digit of the agent's: keys ask for targets, and hang them up. Whether it is a part of a key.

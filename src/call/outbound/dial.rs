@@ -378,6 +378,7 @@ impl Outbound {
             contact: self.book.contact(),
             clock: self.book.clock(),
             behalf: None,
+            link: None,
         };
         let agent = self.book.record.agent.clone().unwrap_or_default();
         self.tell_callback(Step::AgentThere { agent }, out);

@@ -90,6 +90,7 @@ impl World {
             ],
             trunks: trunks.clone(),
             dialling: Arc::new(Dialling { rules }),
+            links: None,
             targets: Arc::default(),
             phrases: None,
             numbers: hotline(),

@@ -45,6 +45,8 @@ fn house() -> Settings {
         announcement: None,
         hours: Hours::default(),
         duty: Vec::new(),
+        webhook: None,
+        link: false,
     };
     settings.targets = Arc::new(Targets { list: vec![target] });
     settings

@@ -134,6 +134,8 @@ fn target(name: &str, kind: TargetKind, numbers: &[&str], key: Option<&str>) -> 
         announcement: None,
         hours: Hours::default(),
         duty: Vec::new(),
+        webhook: None,
+        link: false,
     }
 }
 

@@ -33,6 +33,7 @@ impl Node {
             () = tokio::time::sleep(self.config.node.drain_max) => self.hang_up_all().await,
             () = hurried => self.hang_up_all().await,
         }
+        self.courier.stop().await;
         lock(&self.listeners).close();
         for task in &self.tasks {
             task.abort();
