@@ -1,5 +1,6 @@
 //! The integration tests, one binary: modules are files and folders beside this one.
 
+mod ahead;
 mod attended;
 mod baresip;
 mod callbacks;

@@ -14,7 +14,7 @@ const DOMAIN: &str = "fuzhou.12345.example";
 /// What a citizen, an agent and a target say: levels that are told apart also when two are heard together.
 const CITIZEN: i16 = 1_000;
 const AGENT: i16 = 2_400;
-const TARGET: i16 = 5_500;
+pub const TARGET: i16 = 5_500;
 /// A gap that nobody hears, and what comes between two packets that a busy machine sends.
 const GAP_MAX: Duration = Duration::from_millis(20 + 60);
 
@@ -22,7 +22,7 @@ const GAP_MAX: Duration = Duration::from_millis(20 + 60);
 const SIMULATED: &str = "sip-profiles/trunks/simulated.toml";
 
 /// Rules of a test, beside those of the house.
-const MORE_RULES: &str = "sip-profiles/more-rules";
+pub const MORE_RULES: &str = "sip-profiles/more-rules";
 
 /// A hotline with a carrier for citizens at 127.0.0.9, two trunks out, and targets.
 pub fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
@@ -57,7 +57,7 @@ pub fn house(folder: Folder, first: SocketAddr, second: SocketAddr) -> Folder {
     folder
 }
 
-fn write(folder: &Folder, file: &str, text: &str) {
+pub fn write(folder: &Folder, file: &str, text: &str) {
     let path = folder.path().join(file);
     std::fs::create_dir_all(path.parent().expect("a folder")).unwrap();
     std::fs::write(path, text).unwrap();
@@ -111,12 +111,12 @@ impl Talk {
         Talk { hotline, citizen, agent, target, contact, since }
     }
 
-    fn ask(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub fn ask(&self, path: &str, body: &Value) -> (u16, Value) {
         let answer = self.hotline.lead.post_json(&format!("/calls/live/{}/transfer{path}", self.contact), body);
         (answer.status, answer.body)
     }
 
-    fn start(&self, target: &str, mode: &str) {
+    pub fn start(&self, target: &str, mode: &str) {
         let (status, body) = self.ask("", &json!({ "target": target, "mode": mode, "reason": "needs help" }));
         assert_eq!(status, 202, "{body}");
     }

@@ -8,11 +8,12 @@ use super::problem::{Problem, Problems};
 use super::{SiteQuery, audit_name};
 use crate::base::{ContactId, Wall};
 use crate::store::calls::{CallDetail, CallFilter, CallRow, CallState};
+use crate::store::context::OperationRow;
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 /// Which calls.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -75,6 +76,30 @@ pub async fn one(
         detail.legs.retain(|leg| leg.agent.as_deref().is_none_or(|agent| *agent == *caller.actor.name));
     }
     Ok(Json(detail))
+}
+
+/// What the targets of a call's transfers have said of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Operations {
+    /// In the order in which it was told.
+    pub items: Vec<OperationRow>,
+}
+
+/// Operation data of the sub-centers to which a call was transferred (分中心话务运行数据), as they told them.
+#[utoipa::path(get, path = "/calls/{contact}/operation", tag = "calls", params(("contact" = String, Path), SiteQuery),
+    security(("bearer" = [])), responses((status = 200, body = Operations), Problems))]
+pub async fn operation(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(contact): Path<String>,
+    query: Query<SiteQuery>,
+) -> Result<Json<Operations>, Problem> {
+    let (site, _) = caller.one_site(Action::CallRead, query.site.as_deref())?;
+    let (store, key) = (api.node.store.site(&site.code), id::<ContactId>(&contact)?);
+    let call = store.call(key).await?.ok_or_else(Problem::not_found)?.call;
+    let object = Object::One { site: &call.site, owner: call.agent.as_deref() };
+    caller.may(Action::CallRead, object, audit_name(&contact))?;
+    Ok(Json(Operations { items: store.operations(key).await? }))
 }
 
 /// The citizen's number as this role may see it: the caller's, or the one that was called.

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use utoipa::{IntoParams, ToSchema};
 
+pub mod back;
 mod page;
 
 /// A link may be used so often in a minute, for whatever.
@@ -75,6 +76,8 @@ pub struct Holder {
     site: Site,
     call: CallDetail,
     transfer: TransferRow,
+    /// Whether none has begun after it.
+    is_last: bool,
     from: Box<str>,
 }
 
@@ -91,8 +94,10 @@ impl FromRequestParts<Arc<Api>> for Holder {
         if !api.uses.take(link, Instant::now()) {
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "this link is used too often: wait a minute"));
         }
-        let (site, call, transfer) = api.find(link).await?.ok_or_else(Problem::not_found)?;
-        Ok(Holder { link, site, call, transfer, from })
+        let (site, mut call) = api.find(link).await?.ok_or_else(Problem::not_found)?;
+        let place = usize::from(link.number) - 1;
+        let (is_last, transfer) = (place + 1 == call.transfers.len(), call.transfers.swap_remove(place));
+        Ok(Holder { link, site, call, transfer, is_last, from })
     }
 }
 
@@ -112,17 +117,15 @@ impl Api {
         }
     }
 
-    /// The transfer of a link, as soon as SQL knows it.
-    async fn find(&self, link: Link) -> Result<Option<(Site, CallDetail, TransferRow)>, StoreError> {
+    /// The contact of a link, as soon as SQL knows its transfer.
+    async fn find(&self, link: Link) -> Result<Option<(Site, CallDetail)>, StoreError> {
         let until = Instant::now() + BEHIND_MAX;
         loop {
             for code in self.node.live.sites() {
                 let Some(id) = self.node.live.site(&code) else { continue };
-                let Some(mut call) = self.node.store.site(&code).call(link.contact).await? else { continue };
-                let place = usize::from(link.number).checked_sub(1).filter(|place| *place < call.transfers.len());
-                if let Some(place) = place {
-                    let transfer = call.transfers.swap_remove(place);
-                    return Ok(Some((Site { id, code }, call, transfer)));
+                let Some(call) = self.node.store.site(&code).call(link.contact).await? else { continue };
+                if (1..=call.transfers.len()).contains(&usize::from(link.number)) {
+                    return Ok(Some((Site { id, code }, call)));
                 }
             }
             if Instant::now() >= until {

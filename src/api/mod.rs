@@ -288,6 +288,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(supervision::park))
         .routes(routes!(supervision::pickup))
         .routes(routes!(calls::one))
+        .routes(routes!(calls::operation))
         .routes(routes!(routing::of_call))
         .routes(routes!(orders::list))
         .routes(routes!(orders::one))
@@ -300,7 +301,12 @@ fn described() -> OpenApiRouter<Arc<Api>> {
     // Where scrapers look for it by default.
     let metrics = OpenApiRouter::new().routes(routes!(metrics::metrics));
     // Short, for it stands in every INVITE, and apart from what wants a bearer token.
-    let context = OpenApiRouter::new().routes(routes!(context::open)).layer(from_fn(context::guarded));
+    let context = OpenApiRouter::new()
+        .routes(routes!(context::open))
+        .routes(routes!(context::back::operation))
+        .routes(routes!(context::back::raise_order))
+        .routes(routes!(context::back::three_way))
+        .layer(from_fn(context::guarded));
     OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", v1).merge(metrics).merge(context)
 }
 

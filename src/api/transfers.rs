@@ -8,7 +8,7 @@ use super::may::{Action, Object};
 use super::problem::{Body9457, Problem, Problems};
 use super::{Api, SiteQuery, paging};
 use crate::base::fact::TransferMode;
-use crate::base::{AgentId, ContactId, Wall};
+use crate::base::{AgentId, CallId, ContactId, Wall};
 use crate::call::lamp::LastTry;
 use crate::call::transfer::{Ask, NotTransferred};
 use crate::node::transfers::{Busy, Seen};
@@ -227,10 +227,16 @@ async fn ask(api: &Api, caller: &Caller, contact: &str, wanted: Ask) -> Result<(
     // Who may speak for others is not held to be the one who talks.
     let own = call.agent() == Some(&*caller.actor.name);
     let by: Option<AgentId> = call.view.agents.first().copied().filter(|_| own);
-    let seq = *api.node.live.watch().borrow();
-    let answer = (api.node.transfer)(call.view.call, by, wanted)?;
-    let answer = tokio::time::timeout(ANSWER_MAX, answer).await;
-    answer.map_err(|_late| Busy)?.map_err(|_gone| Busy)??;
+    let seq = tell(api, call.view.call, by, wanted).await?;
     caller.done(call.view.site, Action::CallTransfer, &name);
     Ok((StatusCode::ACCEPTED, Json(Asked { contact: name, seq })))
+}
+
+/// Hands a wish to its call; what comes of it has a higher `seq` than the one returned.
+pub(super) async fn tell(api: &Api, call: CallId, by: Option<AgentId>, wanted: Ask) -> Result<u64, Problem> {
+    let seq = *api.node.live.watch().borrow();
+    let answer = (api.node.transfer)(call, by, wanted)?;
+    let answer = tokio::time::timeout(ANSWER_MAX, answer).await;
+    answer.map_err(|_late| Busy)?.map_err(|_gone| Busy)??;
+    Ok(seq)
 }

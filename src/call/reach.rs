@@ -401,7 +401,7 @@ fn written(profile: &Profile, number: &Number) -> String {
 
 /// The link, where there is one that ISDN can carry, else the contact: in IA5, as ISDN's user-to-user information is (RFC
 /// 7433 §4.1, Q.931 §4.5.30).
-fn user_to_user(contact: ContactId, link: Option<&str>) -> String {
+pub(super) fn user_to_user(contact: ContactId, link: Option<&str>) -> String {
     let told = link.filter(|link| link.len() <= UUI_OCTETS_MAX).map_or_else(|| contact.to_string(), str::to_owned);
     let digits: String = told.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("04{digits};encoding=hex")

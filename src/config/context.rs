@@ -113,3 +113,129 @@ fn is_this_machine(url: &Url) -> bool {
     let address: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
     host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SiteId;
+    use crate::config::Config;
+    use crate::config::tests::{copy, problems};
+    use std::fs;
+    use tempfile::TempDir;
+
+    const RULES: &str =
+        "[[rule]]\nsite = \"fuzhou\"\nnumbers = [\"0591*\"]\ntrunks = [\"carrier\"]\ncaller = \"059112345\"\n";
+    const CONTEXT: &str = "public_url = \"https://12345.example.cn/\"";
+    const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    /// The shipped files with a target that has these lines, and a `[context]` of those.
+    fn with(target: &str, context: &str) -> TempDir {
+        let dir = copy(false);
+        let write = |file: &str, text: &str| {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let carrier = fs::read_to_string(dir.path().join("sip-profiles/trunks/carrier.toml")).unwrap();
+        write("sip-profiles/trunks/carrier.toml", &format!("remote = \"192.0.2.9\"\n{carrier}"));
+        write("sip-profiles/dialling.toml", RULES);
+        let head = "[[target]]\nsite = \"fuzhou\"\nname = \"water\"\nkind = \"utility\"\nnumbers = [\"059196110\"]\n";
+        write("sip-profiles/targets/fuzhou.toml", &format!("{head}{target}\n"));
+        write("secret", &format!("{SECRET}\n"));
+        write("short", "whsec_AAEC\n");
+        write("plain", "0123456789012345678901234567890123456789\n");
+        write("empty", "\n");
+        let main = fs::read_to_string(dir.path().join("jiesu.toml")).unwrap();
+        if !context.is_empty() {
+            write("jiesu.toml", &format!("{main}\n[context]\n{context}\n"));
+        }
+        dir
+    }
+
+    #[test]
+    fn a_target_has_a_webhook_and_a_link() {
+        let target =
+            "webhook = \"https://center.example/hooks?key=hidden\"\nwebhook_secret_file = \"secret\"\nlink = true";
+        let config = Config::load(&with(target, CONTEXT).path().join("jiesu.toml")).unwrap_or_else(|it| panic!("{it}"));
+        let context = config.context.clone().unwrap();
+        assert_eq!(
+            (&*context.public_url, context.link_valid),
+            ("https://12345.example.cn", Duration::from_secs(7_200))
+        );
+        let targets = config.calls().targets;
+        let water = targets.named(SiteId(0), "water").unwrap();
+        let webhook = water.webhook.as_ref().unwrap();
+        assert!(water.link && *webhook.secret.0 == (0..32).collect::<Vec<u8>>());
+        assert_eq!(
+            (&*webhook.url, &*webhook.origin),
+            ("https://center.example/hooks?key=hidden", "https://center.example")
+        );
+        assert!(!format!("{config:?}").contains("hidden"));
+    }
+
+    #[test]
+    fn this_machine_is_reached_without_tls_and_a_context_alone_gives_no_links() {
+        for host in ["127.0.0.1:9000", "localhost", "[::1]:80", "127.9.9.9"] {
+            let target = format!("webhook = \"http://{host}/x\"\nwebhook_secret_file = \"secret\"");
+            let dir = with(&target, &format!("public_url = \"http://{host}\"\nlink_valid_s = 60"));
+            let config = Config::load(&dir.path().join("jiesu.toml")).unwrap_or_else(|it| panic!("{host}: {it}"));
+            assert!(!config.calls().targets.list[0].link);
+        }
+    }
+
+    #[test]
+    fn every_mistake_has_its_place_and_cure() {
+        let hook = "webhook = \"https://center.example/\"";
+        let file = "sip-profiles/targets/fuzhou.toml:6:";
+        let second = "sip-profiles/targets/fuzhou.toml:7:";
+        let of_target = [
+            ("link = true", file, "a link needs an address", "public_url"),
+            (hook, file, "a webhook needs a secret", "openssl rand"),
+            ("webhook_secret_file = \"secret\"", file, "a secret without a webhook", "take it away"),
+            (&format!("{hook}\nwebhook_secret_file = \"nowhere\""), second, "cannot be read", "webhook_secret_env"),
+            (&format!("{hook}\nwebhook_secret_env = \"JIESU_NO_SUCH\""), second, "the environment has no", "PATH"),
+            (&format!("{hook}\nwebhook_secret_file = \"empty\""), second, "an empty webhook secret", "whsec_"),
+            (&format!("{hook}\nwebhook_secret_file = \"short\""), second, "24 to 64 bytes", "whsec_"),
+            (&format!("{hook}\nwebhook_secret_file = \"plain\""), second, "24 to 64 bytes", "whsec_"),
+            (
+                &format!("{hook}\nwebhook_secret_file = \"secret\"\nwebhook_secret_env = \"X\""),
+                second,
+                "two webhook secrets",
+                "or webhook_secret_env",
+            ),
+            ("webhook = \"center\"\nwebhook_secret_file = \"secret\"", file, "no address of http", "https://center"),
+            ("webhook = \"ftp://x/\"\nwebhook_secret_file = \"secret\"", file, "no address of http", "https://center"),
+            (
+                "webhook = \"http://10.1.2.3/hidden\"\nwebhook_secret_file = \"secret\"",
+                file,
+                "over the network in clear",
+                "write https",
+            ),
+            (
+                "webhook = \"https://a:hidden@b.example/\"\nwebhook_secret_file = \"secret\"",
+                file,
+                "a user, a password",
+                "https://center",
+            ),
+        ];
+        for (target, place, message, cure) in of_target {
+            let told = problems(&with(target, ""));
+            assert_eq!(told.len(), 1, "{target}: {told:#?}");
+            let whole = told[0].starts_with(place) && told[0].contains(message) && told[0].contains(cure);
+            assert!(whole && !told[0].contains("hidden"), "{target}: {told:#?}");
+        }
+        let of_context = [
+            ("public_url = \"http://12345.example.cn\"", "over the network in clear", "127.0.0.1"),
+            ("public_url = \"https://12345.example.cn/?a=b\"", "an address with a query", "write only as much"),
+            ("public_url = \"https://12345.example.cn/#a\"", "a fragment", "https://12345.example.cn"),
+            ("public_url = \"12345.example.cn\"", "no address of http", "https://12345.example.cn"),
+            (&format!("{CONTEXT}\nlink_valid_s = 59"), "59 is out of bounds", "from 60 to 604800"),
+            ("link_valid_s = 60", "key `public_url` is missing", "add public_url"),
+        ];
+        for (context, message, cure) in of_context {
+            let told = problems(&with("", context));
+            let whole = told[0].starts_with("jiesu.toml:") && told[0].contains(message) && told[0].contains(cure);
+            assert!(told.len() == 1 && whole, "{context}: {told:#?}");
+        }
+    }
+}

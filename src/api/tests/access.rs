@@ -67,7 +67,7 @@ async fn every_route_wants_a_token_and_a_right() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 46);
+    assert_eq!(checked, 47);
     assert!(site.asked.lock().unwrap().hung_up.is_empty());
     assert!(site.asked.lock().unwrap().wanted.is_empty() && site.asked.lock().unwrap().dialled.is_empty());
 }

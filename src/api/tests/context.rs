@@ -144,3 +144,90 @@ async fn what_targets_were_not_told_is_listed_for_the_site() {
     assert_eq!(site.get("/targets/undelivered", "ly-team_lead").await.json()["items"], json!([]));
     site.get("/targets/undelivered", "fz-agent").await.problem(403);
 }
+
+async fn post(site: &Two, path: &str, body: &serde_json::Value) -> Answer {
+    site.ask(Method::POST, &format!("/context/{path}"), "", &body.to_string()).await
+}
+
+#[tokio::test]
+async fn how_the_call_goes_at_the_target_is_taken_once_and_shown() {
+    let site = transferred().await;
+    let good = token(first(), NOW);
+    let said = json!({ "event": "answered", "at": NOW.0, "wait_ms": 4_000, "agent": "8001" });
+    let taken = |new| json!({ "contact": contact(0).to_string(), "transfer": 1, "new": new });
+    let answer = post(&site, &format!("{good}/operation"), &said).await;
+    assert_eq!((answer.status, answer.json()), (StatusCode::CREATED, taken(true)));
+    let again = json!({ "event": "answered", "at": NOW.0, "wait_ms": 9_000 });
+    let answer = post(&site, &format!("{good}/operation"), &again).await;
+    assert_eq!((answer.status, answer.json()), (StatusCode::OK, taken(false)));
+    let shown = site.get(&format!("/calls/{}/operation", contact(0)), "fz-team_lead").await.json();
+    let row = json!({ "number": 1, "event": "answered", "target": "water", "at": NOW.0, "wait_ms": 4_000, "talk_ms": null,
+        "agent": "8001", "recording": null, "received": NOW.0 });
+    assert_eq!(shown, json!({ "items": [row] }));
+    let audit = site.audit();
+    assert_eq!((&*audit[0].1.actor, &*audit[0].1.action), ("water", "operation.tell"));
+
+    for wrong in [json!({ "event": "answered", "at": NOW.0 + 600_000 }), json!({ "event": "lost", "at": NOW.0 })] {
+        post(&site, &format!("{good}/operation"), &wrong).await.problem(422);
+    }
+    post(&site, "A/operation", &said).await.problem(404);
+    let expired = token(first(), Wall(NOW.0 - 60_000));
+    post(&site, &format!("{expired}/operation"), &said).await.problem(410);
+}
+
+#[tokio::test]
+async fn a_target_raises_an_order_and_it_says_so() {
+    let site = transferred().await;
+    let good = token(first(), NOW);
+    let wanted = json!({ "text": "水管爆裂，需现场处置", "category": "010203", "place": "五四路" });
+    let answer = post(&site, &format!("{good}/orders"), &wanted).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+    let id = answer.json()["order"].as_str().unwrap().to_owned();
+    let shown = site.get(&format!("/orders/{id}"), "fz-dispatcher").await.json();
+    assert_eq!((&shown["order"]["contact"], &shown["order"]["drill"]), (&json!(contact(0).to_string()), &json!(true)));
+    assert_eq!((&shown["history"][0]["actor"], &shown["history"][0]["role"]), (&json!("water"), &json!("target")));
+    assert_eq!(shown["history"][0]["reason"], "水管爆裂，需现场处置");
+    for _ in 1..crate::store::context::RAISED_MAX {
+        assert_eq!(post(&site, &format!("{good}/orders"), &wanted).await.status, StatusCode::CREATED);
+    }
+    post(&site, &format!("{good}/orders"), &wanted).await.problem(409);
+    post(&site, &format!("{good}/orders"), &json!({ "text": "" })).await.problem(422);
+    post(&site, "A/orders", &wanted).await.problem(404);
+}
+
+#[tokio::test]
+async fn all_three_are_together_when_the_target_says_so_while_it_is_consulted() {
+    let site = transferred().await;
+    let path = format!("{}/three-way", token(first(), NOW));
+    let over = post(&site, &path, &json!({})).await.problem(409).detail;
+    assert!(over.contains("over"), "{over}");
+    let consulting = |phase| {
+        let transfer = crate::call::transfer::TransferView {
+            target: "water".into(),
+            kind: TargetKind::Utility,
+            phase: Some(phase),
+            result: None,
+            ended: None,
+            status: None,
+            mute: false,
+            drill: true,
+            dial: None,
+        };
+        CallView { transfer: Some(transfer), ..call_view(0, 0, Some(Stage::Talking), Some(0)) }
+    };
+    use crate::call::transfer::Phase;
+    for (phase, word) in [(Phase::Dialling, "dialling"), (Phase::Joined, "joined"), (Phase::Handed, "handed")] {
+        site.node.live.apply(NOW, [Delta::Call(consulting(phase))]);
+        let why = post(&site, &path, &json!({})).await.problem(409).detail;
+        assert!(why.contains(word), "{why}");
+    }
+    assert!(site.asked.lock().unwrap().transfers.is_empty());
+    site.node.live.apply(NOW, [Delta::Call(consulting(Phase::Consulting))]);
+    let answer = post(&site, &path, &json!({})).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+    let asked = std::mem::take(&mut site.asked.lock().unwrap().transfers);
+    let call = CallId { shard: ShardId(0), slot: 0, generation: 1 };
+    assert_eq!(asked, [(call, Some(AgentId(0)), Ask::Join)]);
+    let audit = site.audit();
+    assert_eq!(audit.last().map(|(_, act)| &*act.action), Some("call.three_way"));
+}

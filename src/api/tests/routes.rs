@@ -362,7 +362,8 @@ async fn a_store_that_is_away_is_503_and_live_data_goes_on() {
 }
 
 /// Every path below the prefix.
-const PATHS: [&str; 42] = [
+const PATHS: [&str; 43] = [
+    "/calls/{contact}/operation",
     "/targets/undelivered",
     "/agents/{name}/seat",
     "/seats",
@@ -408,7 +409,13 @@ const PATHS: [&str; 42] = [
 ];
 
 /// Those that do not stand below `/api/v1`.
-const BESIDE: [&str; 2] = ["/metrics", "/context/{token}"];
+const BESIDE: [&str; 5] = [
+    "/metrics",
+    "/context/{token}",
+    "/context/{token}/operation",
+    "/context/{token}/orders",
+    "/context/{token}/three-way",
+];
 
 #[tokio::test]
 async fn the_description_is_openapi_3_1_and_whole() {

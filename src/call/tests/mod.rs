@@ -1,6 +1,7 @@
 //! The call machine on its own: every way a call can go, with the rest of the house played by the test.
 
 mod after;
+mod ahead;
 mod away;
 mod comfort;
 mod desk;

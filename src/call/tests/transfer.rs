@@ -1,6 +1,7 @@
 //! Transfers within their calls, with a real table of trunks and the rest of the house played by the test, which also
 //! follows who hears whom.
 
+use super::ahead::{links, webhook};
 use super::*;
 use crate::base::fact::{OrderOpened, TargetKind, TransferMode, TransferRecord, TransferResult};
 use crate::base::hours::{Hours, Window};
@@ -180,6 +181,11 @@ fn house_settings() -> (Arc<Settings>, Arc<TrunkTable>) {
         target("abroad", TargetKind::Expert, &["02012345678"], None),
         mobile,
         duty,
+        Target {
+            webhook: Some(Arc::new(webhook())),
+            link: true,
+            ..target("told", TargetKind::SubCenter, &["059112335"], None)
+        },
         target("drill", TargetKind::Emergency, &["0591990119"], Some("*8")),
     ];
     let exercise = rule(&["0591990119"], false, &[2]);
@@ -188,6 +194,7 @@ fn house_settings() -> (Arc<Settings>, Arc<TrunkTable>) {
         trunks: trunks.clone(),
         dialling: Arc::new(Dialling { rules }),
         targets: Arc::new(Targets { list }),
+        links: Some(Arc::new(links())),
         agents: ["1001", "1002", "1003"]
             .map(|name| Some(AgentIdentity { site: SiteId(0), name: name.into(), phone: name.into(), team: "".into() }))
             .to_vec(),
