@@ -37,9 +37,9 @@ pub(super) fn write(shown: &ShownContext, city: &str, zone: &TimeZone) -> String
     row("转接原因", &shown.reason);
     row("转接话务员", &shown.agent);
     row("转接至", &shown.target);
-    row("转接时间", &at(shown.started));
     row("来电时间", &at(shown.called));
     row("接听时间", &shown.answered.map(at).unwrap_or_default());
+    row("转接时间", &at(shown.started));
     if let Some(ShownOrder { id, category, state, ticket, emergency, opened, .. }) = &shown.order {
         row("工单编号", id);
         row("工单状态", state_word(state));
