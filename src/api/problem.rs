@@ -117,6 +117,10 @@ impl IntoResponse for Problem {
             // RFC 9110 section 11.6.1: a 401 names the scheme.
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            // RFC 6585 section 4: how long to wait. What is counted is counted by the minute.
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+        }
         response.extensions_mut().insert(self);
         response
     }

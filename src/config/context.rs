@@ -137,7 +137,7 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let carrier = fs::read_to_string(dir.path().join("sip-profiles/trunks/carrier.toml")).unwrap();
-        write("sip-profiles/trunks/carrier.toml", &format!("remote = \"192.0.2.9\"\n{carrier}"));
+        write("sip-profiles/trunks/carrier.toml", &format!("remote = \"127.0.0.9\"\n{carrier}"));
         write("sip-profiles/dialling.toml", RULES);
         let head = "[[target]]\nsite = \"fuzhou\"\nname = \"water\"\nkind = \"utility\"\nnumbers = [\"059196110\"]\n";
         write("sip-profiles/targets/fuzhou.toml", &format!("{head}{target}\n"));

@@ -320,7 +320,7 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Config> {
     let sites = Sites { list: main.as_ref().map_or(&[], |main| &main.sites), whole };
     let dialling = Arc::new(dialling::read(&sip.join("dialling.toml"), sites, &profiles, problems));
     let prompts = prompts::scan(&ivr.join("prompts"), problems);
-    let known = targets::Known::of((&dialling, &prompts), root, main.as_ref());
+    let known = targets::Known::of((&dialling, &prompts), root, main.as_ref().filter(|_| whole));
     let targets = Arc::new(targets::read(&sip.join("targets"), sites, known, problems));
     let queues_file = Source::open(&sip.join("queues.toml"), "write at least one [[queue]] for each site", problems);
     let (mut queues, queues_whole, written) = queues_file.map_or((None, false, None), |source| {

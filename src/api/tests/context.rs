@@ -120,7 +120,9 @@ async fn a_link_that_is_used_too_often_is_refused_for_a_while() {
     for _ in 0..crate::api::context::USES_PER_MINUTE_MAX {
         assert_eq!(open(&site, &good, "application/json").await.status, StatusCode::OK);
     }
-    open(&site, &good, "application/json").await.problem(429);
+    let refused = open(&site, &good, "application/json").await;
+    refused.problem(429);
+    assert_eq!(refused.headers[header::RETRY_AFTER], "60");
 }
 
 #[tokio::test]
