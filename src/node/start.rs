@@ -760,7 +760,7 @@ fn start_courier(
     (wires, store, seed): (Arc<Wires>, &Store, [u64; 2]),
     mailbox: mpsc::Receiver<Box<Ahead>>,
 ) -> Result<Courier, StartError> {
-    let mint = Mint::new(STREAM_BEYOND_SHARDS + 515, seed);
+    let mint = Mint::new(STREAM_BEYOND_SHARDS + 516, seed);
     Ok(Courier::start((wires, store.clone()), mailbox, (config.node.name.clone(), mint))?)
 }
 

@@ -194,7 +194,7 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
 }
 
 async fn migrate(writer: &SqlitePool) -> Result<(), OpenError> {
-    const STEPS: [(&str, &str); 21] = [
+    const STEPS: [(&str, &str); 22] = [
         ("sites and agents", include_str!("../../migrations/0001_sites_and_agents.sql")),
         ("calls", include_str!("../../migrations/0002_calls.sql")),
         ("recordings and orders", include_str!("../../migrations/0003_recordings_and_orders.sql")),
