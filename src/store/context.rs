@@ -8,7 +8,7 @@ use super::{Site, StoreError};
 use crate::base::{ContactId, FactId};
 
 /// Most orders that targets raise for one contact.
-pub const RAISED_MAX: i64 = 5;
+pub const RAISED_MAX: usize = 5;
 /// The role in an order's history of a target that has raised it.
 const RAISED_BY: &str = "target";
 /// Most kept of a site; the oldest go.
@@ -124,14 +124,20 @@ impl Site<'_> {
         Ok(insert.execute(&self.store.writer).await?.rows_affected() > 0)
     }
 
-    /// Opens a further order of the contact, with what its call is known by; its history says who raised it.
-    pub async fn raise_order(&self, order: &RaisedOrder) -> Result<(), NotRaised> {
+    /// Opens a further order of the contact, with what its call is known by; its history says who raised it. Gives the id
+    /// of the order that stands: an older one where the same target had said the same words, for who has no answer asks
+    /// again.
+    pub async fn raise_order(&self, order: &RaisedOrder) -> Result<String, NotRaised> {
         let (contact, mut transaction) = (order.contact.to_string(), self.store.begin().await?);
-        let raised = "SELECT COUNT(*) FROM orders o JOIN order_history h ON h.site = o.site AND h.order_id = o.id \
-                      AND h.position = 0 AND h.role = $3 WHERE o.site = $1 AND o.contact = $2";
-        let raised = sqlx::query_scalar(raised).bind(self.code).bind(&contact).bind(RAISED_BY);
-        let raised: i64 = raised.fetch_one(&mut *transaction).await?;
-        if raised >= RAISED_MAX {
+        let raised = "SELECT o.id, h.actor, h.reason FROM orders o JOIN order_history h ON h.site = o.site \
+                      AND h.order_id = o.id AND h.position = 0 AND h.role = $3 WHERE o.site = $1 AND o.contact = $2";
+        let raised = sqlx::query_as(raised).bind(self.code).bind(&contact).bind(RAISED_BY);
+        let raised: Vec<(String, String, String)> = raised.fetch_all(&mut *transaction).await?;
+        let same = raised.iter().find(|(_, target, text)| *target == order.target && *text == order.text);
+        if let Some((id, ..)) = same {
+            return Ok(id.clone());
+        }
+        if raised.len() >= RAISED_MAX {
             return Err(NotRaised::TooMany);
         }
         let insert = "INSERT INTO orders (site, id, revision, state, contact, recording, caller, dialled, category, agent, \
@@ -147,7 +153,8 @@ impl Site<'_> {
                        VALUES ($1, $2, 0, $3, $4, NULL, 'draft', $5, $6)";
         let opening = sqlx::query(opening).bind(self.code).bind(&order.id).bind(&order.target).bind(RAISED_BY);
         opening.bind(order.opened).bind(&order.text).execute(&mut *transaction).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        Ok(order.id.clone())
     }
 
     /// A page of what targets were not told, newest first.
@@ -209,7 +216,7 @@ mod tests {
             id: crate::base::OrderId(1 << 120 | number).to_string(),
             contact,
             target: "water".into(),
-            text: "管道爆裂".into(),
+            text: format!("管道爆裂 {number}"),
             category: "010203".into(),
             place: Some("五四路".into()),
             drill: true,
@@ -217,8 +224,13 @@ mod tests {
         };
         let (site, contact) = (store.site("a"), ContactId(sample::id(1)));
         for number in 0..RAISED_MAX as u128 {
-            site.raise_order(&raised(number, contact)).await.unwrap();
+            let order = raised(number, contact);
+            assert_eq!(site.raise_order(&order).await.unwrap(), order.id);
         }
+        let (first, again) = (raised(0, contact), RaisedOrder { id: "again".into(), ..raised(0, contact) });
+        assert_eq!(site.raise_order(&again).await.unwrap(), first.id, "the same words are the same order");
+        let by_another = RaisedOrder { target: "gas".into(), ..again };
+        assert!(matches!(site.raise_order(&by_another).await, Err(NotRaised::TooMany)));
         let one_more = raised(RAISED_MAX as u128, contact);
         assert!(matches!(site.raise_order(&one_more).await, Err(NotRaised::TooMany)));
         assert!(matches!(store.site("b").raise_order(&one_more).await, Err(NotRaised::NoContact)));
@@ -229,7 +241,7 @@ mod tests {
         assert_eq!((&*order.category, order.place.as_deref(), order.drill), ("010203", Some("五四路"), true));
         let history = site.order_history(id).await.unwrap();
         let told = (&*history[0].actor, &*history[0].role, &*history[0].reason, &*history[0].to_state);
-        assert_eq!((history.len(), told), (1, ("water", "target", "管道爆裂", "draft")));
+        assert_eq!((history.len(), told), (1, ("water", "target", "管道爆裂 0", "draft")));
     }
 
     #[tokio::test]

@@ -169,6 +169,8 @@ pub struct WantedOrder {
 pub struct Raised {
     /// Its id.
     pub order: String,
+    /// Whether it had not been raised before.
+    pub new: bool,
 }
 
 impl WantedOrder {
@@ -187,9 +189,11 @@ impl WantedOrder {
     }
 }
 
-/// Raises a further order for the contact, as a draft. Its history says that the target did, and what it is about.
+/// Raises a further order for the contact, as a draft. Its history says that the target did, and what it is about. 201 for
+/// a new one, 200 where the same text had been sent before: asking again opens nothing twice.
 #[utoipa::path(post, path = "/context/{token}/orders", tag = "context", params(("token" = String, Path)),
     request_body = WantedOrder, responses((status = 201, description = "raised", body = Raised),
+        (status = 200, description = "raised before", body = Raised),
         (status = 409, description = "too many were raised for this contact",
             content_type = "application/problem+json", body = Body9457),
         (status = 422, description = "out of bounds", content_type = "application/problem+json", body = Body9457),
@@ -211,9 +215,10 @@ pub async fn raise_order(
         drill: holder.transfer.drill,
         opened: api.wall().0,
     };
-    api.node.store.site(&holder.site.code).raise_order(&order).await?;
-    holder.done(&api, "order.raise", &id);
-    Ok((StatusCode::CREATED, Json(Raised { order: id })))
+    let stands = api.node.store.site(&holder.site.code).raise_order(&order).await?;
+    holder.done(&api, "order.raise", &stands);
+    let new = stands == id;
+    Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(Raised { order: stands, new })))
 }
 
 impl From<NotRaised> for Problem {

@@ -189,10 +189,13 @@ async fn a_target_raises_an_order_and_it_says_so() {
     assert_eq!((&shown["order"]["contact"], &shown["order"]["drill"]), (&json!(contact(0).to_string()), &json!(true)));
     assert_eq!((&shown["history"][0]["actor"], &shown["history"][0]["role"]), (&json!("water"), &json!("target")));
     assert_eq!(shown["history"][0]["reason"], "水管爆裂，需现场处置");
-    for _ in 1..crate::store::context::RAISED_MAX {
-        assert_eq!(post(&site, &format!("{good}/orders"), &wanted).await.status, StatusCode::CREATED);
+    for number in 1..crate::store::context::RAISED_MAX {
+        let further = json!({ "text": number.to_string() });
+        assert_eq!(post(&site, &format!("{good}/orders"), &further).await.status, StatusCode::CREATED);
     }
-    post(&site, &format!("{good}/orders"), &wanted).await.problem(409);
+    let again = post(&site, &format!("{good}/orders"), &wanted).await;
+    assert_eq!((again.status, again.json()), (StatusCode::OK, json!({ "order": id, "new": false })));
+    post(&site, &format!("{good}/orders"), &json!({ "text": "one more" })).await.problem(409);
     post(&site, &format!("{good}/orders"), &json!({ "text": "" })).await.problem(422);
     post(&site, "A/orders", &wanted).await.problem(404);
 }
